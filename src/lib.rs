@@ -1,0 +1,20 @@
+//! `drctl` backs up MySQL and MariaDB to object storage, and proves that the backups restore.
+//!
+//! The two flows:
+//!
+//! ```text
+//! mysqldump ─bytes→ scan ─statements→ frame ─8 MiB→ encode+digest (N workers) ─in order→ segment ─parts→ store
+//!                   └ ledger, objects seen                └ frame index                         index, manifest
+//!
+//! manifest, index ← store ─ranged GET→ frame → digest ok? → decode → statements → lanes (N connections) → server
+//!                                                                 └ barriers: pre-data, data, keys, foreign keys, post-data
+//! ```
+//!
+//! Arrows between modules go one way: commands → {source, apply, proof, catalog} →
+//! {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
+
+pub mod error;
+pub mod sql;
+pub mod store;
+
+pub use error::{Error, Outcome, Result};

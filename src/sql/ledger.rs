@@ -1,0 +1,1 @@
+//! What a dump holds, as digests that restored data are held against.

@@ -1,0 +1,18 @@
+//! The SQL of a dump, as bytes: what each statement is, what rows it holds, what it defines.
+//!
+//! A leaf: knows nothing of stores, servers or archives. It reads what `mysqldump` and
+//! `mariadb-dump` write and refuses everything else; a scanner that guesses would lie in the
+//! ledger, the restore and the proof alike.
+//!
+//! - [`scan`]: bytes → [`statement::Statement`]s of known kinds, whatever the chunks.
+//! - [`rows`]: one INSERT → its row tuples.
+//! - [`session`]: the `USE` and `SET`s in force at a place in the dump.
+//! - [`ledger`]: the digests that restored data are held against.
+//! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
+
+pub mod create_table;
+pub mod ledger;
+pub mod rows;
+pub mod scan;
+pub mod session;
+pub mod statement;

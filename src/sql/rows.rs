@@ -1,0 +1,1 @@
+//! One INSERT as its row tuples.

@@ -1,0 +1,1 @@
+//! Bytes of a dump to statements of known kinds.

@@ -1,0 +1,1 @@
+//! The USE and SETs in force at a place in a dump.

@@ -1,0 +1,222 @@
+//! One statement of a dump: its bytes, its kind, and which section it belongs to.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One statement with every byte that the dump spent on it.
+///
+/// The `text`s of all statements of a dump, concatenated, are the dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement<'a> {
+    /// Every byte: leading white space, the statement, its delimiter, the end of the line.
+    pub text: &'a [u8],
+    /// What a server is sent: without delimiter and surrounding white space. Empty for kinds
+    /// that only a client understands ([`Kind::Comment`], [`Kind::Delimiter`]).
+    pub sql: &'a [u8],
+    /// What it does.
+    pub kind: Kind,
+}
+
+/// The three sections of a dump, in the order in which they are restored (`pg_dump`'s words).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Section {
+    /// Schemas, tables, sequences, place-holders of views.
+    PreData,
+    /// Rows.
+    Data,
+    /// Triggers, routines, events, final views.
+    PostData,
+}
+
+/// What a statement does. A dump that holds anything else is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `-- …` lines, blank lines, MariaDB's sandbox line: nothing for a server to do.
+    Comment,
+    /// `DELIMITER ;;`: an instruction for the client.
+    Delimiter,
+    /// `SET` of session variables, bare or in a conditional comment. Never GLOBAL or PERSIST.
+    Set,
+    /// `USE schema`.
+    Use {
+        /// The schema.
+        schema: String,
+    },
+    /// `CREATE DATABASE`.
+    CreateSchema {
+        /// The schema.
+        schema: String,
+    },
+    /// `ALTER DATABASE … CHARACTER SET`, which mysqldump puts around triggers and routines
+    /// that were created under another default character set.
+    AlterSchema {
+        /// The schema.
+        schema: String,
+    },
+    /// `DROP … IF EXISTS`, also `DROP DATABASE`.
+    Drop {
+        /// What is dropped.
+        object: ObjectId,
+    },
+    /// Any `CREATE` other than of a schema.
+    Create {
+        /// What is created.
+        object: ObjectId,
+        /// A view's place-holder: a table or view that stands for it until the final one.
+        placeholder: bool,
+    },
+    /// `DO SETVAL(…)` / `SELECT SETVAL(…)`: a MariaDB sequence's position.
+    SetSequence {
+        /// The sequence.
+        object: ObjectId,
+    },
+    /// `INSERT INTO t VALUES (…),(…)`.
+    Insert {
+        /// The table.
+        table: ObjectId,
+    },
+    /// `LOCK TABLES … WRITE`.
+    LockTables,
+    /// `UNLOCK TABLES`.
+    UnlockTables,
+    /// `ALTER TABLE … DISABLE KEYS` or `ENABLE KEYS`.
+    ToggleKeys,
+    /// `COMMIT`, which MariaDB's client writes after versioned rows, and `START TRANSACTION`.
+    Transaction,
+    /// `CREATE USER`, `ALTER USER`, `GRANT`, `CREATE ROLE`, `SET DEFAULT ROLE`: only ever in
+    /// accounts.sql, never in a dump.
+    Account,
+}
+
+impl Kind {
+    /// The section it belongs to; `None` for what only sets the scene for its neighbours.
+    pub fn section(&self) -> Option<Section> {
+        match self {
+            Kind::Comment
+            | Kind::Delimiter
+            | Kind::Set
+            | Kind::Use { .. }
+            | Kind::LockTables
+            | Kind::UnlockTables
+            | Kind::ToggleKeys
+            | Kind::Transaction
+            | Kind::Account => None,
+            Kind::CreateSchema { .. } | Kind::SetSequence { .. } => Some(Section::PreData),
+            Kind::AlterSchema { .. } => Some(Section::PostData),
+            Kind::Insert { .. } => Some(Section::Data),
+            Kind::Create {
+                placeholder: true, ..
+            } => Some(Section::PreData),
+            Kind::Create { object, .. } | Kind::Drop { object } => Some(object.kind.section()),
+        }
+    }
+}
+
+/// The kinds of object that a dump defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectKind {
+    /// A schema ("database").
+    Schema,
+    /// A base table.
+    Table,
+    /// A view.
+    View,
+    /// A trigger.
+    Trigger,
+    /// A stored procedure.
+    Procedure,
+    /// A stored function.
+    Function,
+    /// A MariaDB package specification.
+    Package,
+    /// A MariaDB package body.
+    PackageBody,
+    /// An event.
+    Event,
+    /// A MariaDB sequence.
+    Sequence,
+    /// A MySQL ≥ 9.2 JavaScript library.
+    Library,
+}
+
+impl ObjectKind {
+    /// Where its definition stands in a dump.
+    pub fn section(self) -> Section {
+        match self {
+            ObjectKind::Schema | ObjectKind::Table | ObjectKind::Sequence => Section::PreData,
+            _ => Section::PostData,
+        }
+    }
+
+    /// Its name in messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            ObjectKind::Schema => "schema",
+            ObjectKind::Table => "table",
+            ObjectKind::View => "view",
+            ObjectKind::Trigger => "trigger",
+            ObjectKind::Procedure => "procedure",
+            ObjectKind::Function => "function",
+            ObjectKind::Package => "package",
+            ObjectKind::PackageBody => "package body",
+            ObjectKind::Event => "event",
+            ObjectKind::Sequence => "sequence",
+            ObjectKind::Library => "library",
+        }
+    }
+}
+
+/// The identity of an object: kind, schema, name, all unquoted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// The schema that it lives in; for a schema, its own name.
+    pub schema: String,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name; for a schema, empty.
+    pub name: String,
+}
+
+impl ObjectId {
+    /// An object of a schema.
+    pub fn new(kind: ObjectKind, schema: impl Into<String>, name: impl Into<String>) -> Self {
+        ObjectId {
+            schema: schema.into(),
+            kind,
+            name: name.into(),
+        }
+    }
+
+    /// A schema itself.
+    pub fn schema(name: impl Into<String>) -> Self {
+        ObjectId::new(ObjectKind::Schema, name, "")
+    }
+
+    /// A table.
+    pub fn table(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        ObjectId::new(ObjectKind::Table, schema, name)
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ObjectKind::Schema => write!(f, "schema {}", quote(&self.schema)),
+            kind => write!(
+                f,
+                "{} {}.{}",
+                kind.noun(),
+                quote(&self.schema),
+                quote(&self.name)
+            ),
+        }
+    }
+}
+
+/// An identifier in backticks, as the server writes it.
+pub fn quote(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
