@@ -1,0 +1,131 @@
+//! `index.jsonl`: one record a line, written and read as a stream.
+//!
+//! A table or session is declared before the first frame that names it by number; the ledger
+//! follows the last frame. Unknown records and fields are ignored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sql::session::Session;
+use crate::sql::statement::{ObjectId, Section};
+
+/// One line of the index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// Declares a session by number.
+    Session(SessionRecord),
+    /// Declares a table by number.
+    Table(TableRecord),
+    /// Where a frame is and what it holds.
+    Frame(FrameRecord),
+    /// A table's entry in the ledger.
+    Rows(RowsRecord),
+    /// Another object's entry in the ledger.
+    Object(ObjectRecord),
+    /// What the server said exists.
+    Inventory(InventoryRecord),
+    /// A warning of the run, in full; the manifest holds the first ones.
+    Warning(String),
+    /// A kind of record that a later drctl writes.
+    #[serde(untagged)]
+    Unknown(serde_json::Value),
+}
+
+/// The `USE` and `SET`s that some frames begin under.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Its number, counted from 0.
+    pub n: u32,
+    /// What is in force.
+    pub session: Session,
+}
+
+/// A table, as frames refer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// Its number, counted from 0.
+    pub n: u32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// An independently compressed run of whole statements of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameRecord {
+    /// Its number, counted from 0 over all segments.
+    pub n: u64,
+    /// Which stream it belongs to, counted from 0.
+    pub stream: u32,
+    /// Which segment it lies in, counted from 0.
+    pub segment: u32,
+    /// Its first byte in that segment.
+    pub offset: u64,
+    /// Stored bytes.
+    pub stored: u64,
+    /// Bytes of SQL.
+    pub raw: u64,
+    /// SHA-256 of the stored bytes, hex.
+    pub sha256: String,
+    /// XXH3-128 of the SQL, hex.
+    pub xxh3: String,
+    /// The sections that it has statements of, in order, each once. Empty for a prologue of ours.
+    pub sections: Vec<Section>,
+    /// The session in force at its first byte.
+    pub session: u32,
+    /// The tables that it creates or has rows of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<u32>,
+    /// Rows in it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows: u64,
+    /// Its longest statement, bytes of SQL.
+    pub longest: u64,
+}
+
+impl FrameRecord {
+    /// Whether it has statements of a section.
+    pub fn has(&self, section: Section) -> bool {
+        self.sections.contains(&section)
+    }
+}
+
+/// A table's rows as the ledger sums them up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsRecord {
+    /// The table's number.
+    pub table: u32,
+    /// How many rows.
+    pub rows: u64,
+    /// Sum modulo 2^128 of the rows' XXH3-128, hex.
+    pub digest: String,
+    /// Bytes of its INSERT statements.
+    pub raw: u64,
+}
+
+/// The digest of an object's definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRecord {
+    /// Which object; tables too.
+    pub object: ObjectId,
+    /// SHA-256 of its definition as the ledger normalises it, hex.
+    pub ddl: String,
+}
+
+/// One object of the server's inventory at the time of the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryRecord {
+    /// Which object.
+    pub object: ObjectId,
+    /// A table's storage engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// A table's data and indexes on the server, bytes, as it estimates them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

@@ -1,0 +1,197 @@
+//! `manifest.json`: the commit record. Written last, with put-if-absent, and never again.
+//!
+//! It stays below [`MAX_BYTES`] whatever the size of the database, so that listing a thousand
+//! backups costs a thousand small reads; what grows with the database is in the index.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The format number that this drctl writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The most that a manifest may take, bytes.
+pub const MAX_BYTES: usize = 16 << 10;
+
+/// How many entries of a list that can grow with the database are kept here.
+const MAX_LISTED: usize = 20;
+
+/// The commit record of one backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format's number: [`FORMAT`].
+    pub format: u32,
+    /// The version of drctl that wrote it.
+    pub drctl: String,
+    /// The backup's id.
+    pub id: String,
+    /// The target's name.
+    pub target: String,
+    /// When the data were as they are in the dump; not later than the snapshot itself.
+    pub snapshot_at: Timestamp,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When everything but this manifest was in place and read back.
+    pub finished_at: Timestamp,
+    /// The server that was dumped.
+    pub server: ServerFacts,
+    /// Where in the server's binary log the snapshot is, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinates: Option<Coordinates>,
+    /// The client that dumped.
+    pub client: ClientFacts,
+    /// How frames are compressed.
+    pub codec: crate::archive::codec::Codec,
+    /// `none` in format 1.
+    pub encryption: String,
+    /// `none` in format 1: the archive is unauthenticated.
+    pub signature: String,
+    /// The dump's objects, in order.
+    pub segments: Vec<FileFacts>,
+    /// The index.
+    pub index: FileFacts,
+    /// The accounts, where they were taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<FileFacts>,
+    /// Sums over the whole backup.
+    pub totals: Totals,
+    /// Columns whose values mysqldump cannot carry exactly; the first ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lossy: Vec<String>,
+    /// What a person should know about the run; the first ones, all in the index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The user's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Why the backup must not be trusted by itself; empty for a good one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspect: Vec<String>,
+}
+
+/// What a restore needs to know of the server that was dumped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// `mysql` or `mariadb`.
+    pub flavour: String,
+    /// The server's version, as it says.
+    pub version: String,
+    /// What identifies this very server: its server_uuid, or an id of our own.
+    pub identity: String,
+    /// The variables that a restore depends on.
+    pub fingerprint: BTreeMap<String, String>,
+    /// Data and indexes on the server, bytes, as it estimates them.
+    pub bytes: u64,
+}
+
+/// A place in the binary log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coordinates {
+    /// The file.
+    pub file: String,
+    /// The position in it.
+    pub position: u64,
+    /// The GTIDs executed up to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtid: Option<String>,
+}
+
+/// The client that dumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientFacts {
+    /// The program: `mysqldump` or `mariadb-dump`.
+    pub name: String,
+    /// What it says of its version.
+    pub version: String,
+    /// Its options, none of them secret.
+    pub options: Vec<String>,
+}
+
+/// One object of the backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// Its name beside this manifest.
+    pub name: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// SHA-256 of the stored bytes, hex.
+    pub sha256: String,
+}
+
+/// Sums over the whole backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Bytes of SQL.
+    pub raw_bytes: u64,
+    /// Stored bytes of all segments.
+    pub stored_bytes: u64,
+    /// Frames in all segments.
+    pub frames: u64,
+    /// mysqldump processes whose output this is.
+    pub streams: u32,
+    /// Rows in all tables.
+    pub rows: u64,
+    /// The longest statement, bytes: a server's max_allowed_packet must exceed it.
+    pub largest_statement_bytes: u64,
+    /// Objects by kind: `table` → 12.
+    pub objects: BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// The bytes to store.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut short = self.clone();
+        for list in [&mut short.lossy, &mut short.warnings, &mut short.suspect] {
+            abbreviate(list);
+        }
+        let mut bytes = serde_json::to_vec_pretty(&short)
+            .map_err(|e| Error::unexpected("cannot write the manifest").because(e))?;
+        bytes.push(b'\n');
+        if bytes.len() > MAX_BYTES {
+            return Err(Error::unexpected(format!(
+                "the manifest would take {} bytes, more than {MAX_BYTES}",
+                bytes.len()
+            ))
+            .hint("shorten the labels, or split the target"));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`Manifest::to_bytes`] or a later drctl of the same format wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Manifest> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let damaged = |e: serde_json::Error| Error::archive("manifest.json is damaged").because(e);
+        let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if format != FORMAT {
+            return Err(Error::archive(format!(
+                "the archive is of format {format}, this drctl reads format {FORMAT}"
+            ))
+            .hint("use a drctl that knows it"));
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// How many tables it holds.
+    pub fn tables(&self) -> u64 {
+        self.totals.objects.get("table").copied().unwrap_or(0)
+    }
+}
+
+/// Keeps the first entries of a list, each of a bounded length, and says how many more there are.
+fn abbreviate(list: &mut Vec<String>) {
+    const MAX_CHARS: usize = 200;
+    let more = list.len().saturating_sub(MAX_LISTED);
+    list.truncate(MAX_LISTED);
+    for entry in list.iter_mut().filter(|entry| entry.chars().count() > MAX_CHARS) {
+        *entry = entry.chars().take(MAX_CHARS).chain("…".chars()).collect();
+    }
+    if more > 0 {
+        list.push(format!("… and {more} more, all in the index"));
+    }
+}
