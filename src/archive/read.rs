@@ -1,0 +1,309 @@
+//! Manifest and index to checked, decoded frames.
+//!
+//! Nothing that fails a digest is ever handed on: a frame's stored bytes are held against their
+//! SHA-256, decoded by a codec with its own checksum, and its SQL held against its XXH3-128. The
+//! index is read as a stream, each time against its SHA-256 in the manifest; the manifest is the
+//! root of it all.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::archive::codec::decode;
+use crate::archive::index::{FrameRecord, InventoryRecord, ObjectRecord, Record, RowsRecord, TableRecord};
+use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest};
+use crate::archive::write::encode::hex128;
+use crate::error::{Error, Result};
+use crate::sql::session::Session;
+use crate::store::keys::BackupId;
+use crate::store::{Store, StoreError, keys};
+
+/// A committed backup, open for reading.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    store: Arc<dyn Store>,
+    directory: String,
+    manifest: Arc<Manifest>,
+    contents: Arc<Contents>,
+}
+
+/// What the index says beside its frames. Grows with the number of tables, not with their rows.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The tables, by number.
+    pub tables: Vec<TableRecord>,
+    /// The sessions, by number.
+    pub sessions: Vec<Session>,
+    /// The ledger of rows.
+    pub rows: Vec<RowsRecord>,
+    /// The ledger of definitions.
+    pub objects: Vec<ObjectRecord>,
+    /// The server's inventory.
+    pub inventory: Vec<InventoryRecord>,
+    /// The run's warnings.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a manifest, and holds it against the place that it was found in.
+pub async fn manifest(store: &Arc<dyn Store>, target: &str, id: &BackupId) -> Result<Manifest> {
+    let key = keys::manifest(target, id);
+    let meta = match store.head(&key).await {
+        Ok(meta) => meta,
+        Err(StoreError::NotFound { .. }) => {
+            return Err(Error::nothing(format!("there is no backup {id} of {target}"))
+                .hint("see drctl list"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if meta.size > MAX_BYTES as u64 {
+        return Err(Error::archive(format!("{key} has {} bytes, too many", meta.size)));
+    }
+    let manifest = Manifest::from_bytes(&store.get(&key, None).await?).map_err(|e| e.context(&key))?;
+    if manifest.id != id.to_string() || manifest.target != target {
+        return Err(Error::archive(format!(
+            "{key} is the manifest of {} of {}: the archive was moved or edited",
+            manifest.id, manifest.target
+        )));
+    }
+    Ok(manifest)
+}
+
+impl Archive {
+    /// Opens a backup: manifest, index and their agreement.
+    pub async fn open(store: Arc<dyn Store>, target: &str, id: &BackupId) -> Result<Archive> {
+        let manifest = Arc::new(manifest(&store, target, id).await?);
+        let directory = keys::backup_dir(target, id);
+        let mut archive =
+            Archive { store, directory, manifest, contents: Arc::new(Contents::default()) };
+        archive.contents = Arc::new(archive.read_contents().await?);
+        Ok(archive)
+    }
+
+    /// The commit record.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What the index says beside its frames.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The frames, in order, from a new reading of the index.
+    pub fn frames(&self) -> Frames {
+        Frames { records: self.records() }
+    }
+
+    fn records(&self) -> Records {
+        Records::new(self.store.clone(), &self.directory, self.manifest.index.clone())
+    }
+
+    /// Reads the whole index once: what it declares, and that its frames fill the segments exactly.
+    async fn read_contents(&self) -> Result<Contents> {
+        let mut contents = Contents::default();
+        let mut filled = vec![0u64; self.manifest.segments.len()];
+        let (mut frames, mut raw) = (0, 0);
+        let wrong = |what: &str| damaged(&self.directory, what);
+        let mut records = self.records();
+        while let Some(record) = records.next().await? {
+            match record {
+                Record::Session(session) if session.n as usize == contents.sessions.len() => {
+                    contents.sessions.push(session.session);
+                }
+                Record::Table(table) if table.n as usize == contents.tables.len() => {
+                    contents.tables.push(table);
+                }
+                Record::Session(_) | Record::Table(_) => return Err(wrong("numbers are not in order")),
+                Record::Frame(frame) => {
+                    let place = filled.get_mut(frame.segment as usize);
+                    let place = place.ok_or_else(|| wrong("a frame lies in no segment"))?;
+                    let declared = (frame.session as usize) < contents.sessions.len()
+                        && frame.tables.iter().all(|n| (*n as usize) < contents.tables.len());
+                    if frame.n != frames || frame.offset != *place || !declared {
+                        return Err(wrong("frames are not in order"));
+                    }
+                    *place += frame.stored;
+                    raw += frame.raw;
+                    frames += 1;
+                }
+                Record::Rows(rows) => contents.rows.push(rows),
+                Record::Object(object) => contents.objects.push(object),
+                Record::Inventory(object) => contents.inventory.push(object),
+                Record::Warning(warning) => contents.warnings.push(warning),
+                Record::Unknown(_) => {}
+            }
+        }
+        let sizes = self.manifest.segments.iter().map(|segment| segment.bytes);
+        let totals = &self.manifest.totals;
+        let rows: u64 = contents.rows.iter().map(|rows| rows.rows).sum();
+        if !filled.into_iter().eq(sizes) || (frames, raw, rows) != (totals.frames, totals.raw_bytes, totals.rows)
+        {
+            return Err(wrong("it does not agree with the manifest"));
+        }
+        Ok(contents)
+    }
+
+    /// Fetches a frame, checks it and decodes it.
+    pub async fn fetch(&self, frame: &FrameRecord) -> Result<Vec<u8>> {
+        let stored = self.fetch_stored(frame).await?;
+        let (codec, frame, key) = (self.manifest.codec, frame.clone(), self.segment_key(frame));
+        tokio::task::spawn_blocking(move || check_and_decode(codec, &frame, &key, &stored))
+            .await
+            .map_err(|e| Error::unexpected("decoding a frame broke off").because(e))?
+    }
+
+    async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
+        let key = self.segment_key(frame);
+        let range = frame.offset..frame.offset + frame.stored;
+        match self.store.get(&key, Some(range)).await {
+            Ok(stored) => Ok(stored),
+            Err(error @ StoreError::NotFound { .. }) => {
+                Err(Error::archive("a segment of the backup is missing").because(error))
+            }
+            Err(error) => match self.store.head(&key).await {
+                Ok(meta) if meta.size < frame.offset + frame.stored => Err(Error::archive(format!(
+                    "{key} is truncated: it has {} bytes, frame {} ends at {}",
+                    meta.size,
+                    frame.n,
+                    frame.offset + frame.stored
+                ))),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    fn segment_key(&self, frame: &FrameRecord) -> String {
+        let segment = self.manifest.segments.get(frame.segment as usize);
+        format!("{}{}", self.directory, segment.map_or("", |segment| segment.name.as_str()))
+    }
+
+    /// accounts.sql, checked and decoded; `None` where none were taken.
+    pub async fn accounts(&self) -> Result<Option<Vec<u8>>> {
+        const MOST_BYTES: u64 = 256 << 20;
+        let Some(facts) = &self.manifest.accounts else { return Ok(None) };
+        let key = format!("{}{}", self.directory, facts.name);
+        let stored = self.store.get(&key, None).await?;
+        if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
+            return Err(damaged(&self.directory, "the accounts do not match their SHA-256"));
+        }
+        let mut sql = Vec::new();
+        let decoder = zstd::stream::read::Decoder::new(&stored[..]);
+        decoder
+            .and_then(|decoder| std::io::Read::read_to_end(&mut std::io::Read::take(decoder, MOST_BYTES), &mut sql))
+            .map_err(|e| damaged(&self.directory, "the accounts cannot be decoded").because(e))?;
+        Ok(Some(sql))
+    }
+}
+
+fn check_and_decode(
+    codec: crate::archive::codec::Codec,
+    frame: &FrameRecord,
+    key: &str,
+    stored: &[u8],
+) -> Result<Vec<u8>> {
+    let wrong = |what: &str| {
+        Error::archive(format!("{key}: frame {} {what}", frame.n))
+            .hint("restore another backup, and find out what changed the store")
+    };
+    if hex::encode(Sha256::digest(stored)) != frame.sha256 {
+        return Err(wrong("does not match its SHA-256"));
+    }
+    let raw = decode(codec, stored, frame.raw as usize)
+        .map_err(|e| wrong("cannot be decoded").because(e))?;
+    match hex128(xxhash_rust::xxh3::xxh3_128(&raw)) == frame.xxh3 {
+        true => Ok(raw),
+        false => Err(wrong("does not match its XXH3-128")),
+    }
+}
+
+/// The frames of an archive, one at a time.
+pub struct Frames {
+    records: Records,
+}
+
+impl Frames {
+    /// The next frame, or `None` after the last one of an index that is whole.
+    pub async fn next(&mut self) -> Result<Option<FrameRecord>> {
+        while let Some(record) = self.records.next().await? {
+            if let Record::Frame(frame) = record {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The records of an index: ranged reads, decompressed and split into lines as they come.
+struct Records {
+    store: Arc<dyn Store>,
+    key: String,
+    facts: FileFacts,
+    at: u64,
+    sha256: Sha256,
+    zstd: Option<zstd::stream::write::Decoder<'static, Vec<u8>>>,
+    ready: VecDeque<Record>,
+}
+
+impl Records {
+    const CHUNK_BYTES: u64 = 1 << 20;
+
+    fn new(store: Arc<dyn Store>, directory: &str, facts: FileFacts) -> Self {
+        let key = format!("{directory}{}", facts.name);
+        Records { store, key, facts, at: 0, sha256: Sha256::new(), zstd: None, ready: VecDeque::new() }
+    }
+
+    async fn next(&mut self) -> Result<Option<Record>> {
+        while self.ready.is_empty() && self.at < self.facts.bytes {
+            self.read_more().await?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    async fn read_more(&mut self) -> Result<()> {
+        let end = self.facts.bytes.min(self.at + Self::CHUNK_BYTES);
+        let stored = match self.store.get(&self.key, Some(self.at..end)).await {
+            Err(error @ StoreError::NotFound { .. }) => {
+                return Err(Error::archive("the index of the backup is missing").because(error));
+            }
+            answer => answer?,
+        };
+        self.at = end;
+        self.sha256.update(&stored);
+        let wrong = |what: &str| damaged(&self.key, what);
+        if end == self.facts.bytes
+            && hex::encode(self.sha256.clone().finalize()) != self.facts.sha256
+        {
+            return Err(wrong("it does not match its SHA-256"));
+        }
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            None => self.zstd.insert(
+                zstd::stream::write::Decoder::new(Vec::new())
+                    .map_err(|e| Error::unexpected("cannot decompress").because(e))?,
+            ),
+        };
+        zstd.write_all(&stored)
+            .and_then(|()| zstd.flush())
+            .map_err(|e| wrong("it cannot be decoded").because(e))?;
+        let text = zstd.get_mut();
+        let whole = memchr::memrchr(b'\n', text).map_or(0, |last| last + 1);
+        let rest = text.split_off(whole);
+        let lines = std::mem::replace(text, rest);
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let record = serde_json::from_slice(line)
+                .map_err(|e| wrong("a record cannot be read").because(e))?;
+            self.ready.push_back(record);
+        }
+        if end == self.facts.bytes && !zstd.get_ref().is_empty() {
+            return Err(wrong("its last record is cut off"));
+        }
+        Ok(())
+    }
+}
+
+fn damaged(what: &str, how: &str) -> Error {
+    Error::archive(format!("the index of {what} is damaged: {how}"))
+        .hint("restore another backup, and find out what changed the store")
+}

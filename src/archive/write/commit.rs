@@ -1,0 +1,157 @@
+//! The commit: what the store holds is checked, and only then is the manifest written.
+//!
+//! Until the manifest is *sent*, a failure discards everything. From then on nothing is deleted:
+//! where the answer is lost or says that there is one already, the manifest is read, and its own
+//! bytes are success.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::archive::codec::{Codec, decode};
+use crate::archive::index::FrameRecord;
+use crate::archive::manifest::{FileFacts, Manifest};
+use crate::archive::write::object::ObjectWriter;
+use crate::archive::write::sequencer::Written;
+use crate::error::{Error, Result};
+use crate::store::{Store, StoreError, keys};
+
+/// How much of an archive is read again before it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadBack {
+    /// Sizes and checksums of all objects, and up to 64 frames spread over the archive.
+    #[default]
+    Sample,
+    /// Every byte.
+    Full,
+}
+
+/// Reads back what was written: the store's word on every object, and frames by ranged reads.
+pub async fn read_back(
+    store: &Arc<dyn Store>,
+    directory: &str,
+    written: &Written,
+    codec: Codec,
+    how_much: ReadBack,
+) -> Result<()> {
+    for object in written.segments.iter().chain([&written.index]) {
+        object.check(store).await?;
+    }
+    match how_much {
+        ReadBack::Sample => {
+            for frame in &written.sample {
+                read_frame(store, directory, frame, codec).await?;
+            }
+        }
+        ReadBack::Full => {
+            for object in &written.segments {
+                read_whole(store, &object.key, &object.facts).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn read_frame(
+    store: &Arc<dyn Store>,
+    directory: &str,
+    frame: &FrameRecord,
+    codec: Codec,
+) -> Result<()> {
+    let name = keys::segment_name(frame.segment as usize, codec.suffix());
+    let key = format!("{directory}{name}");
+    let range = frame.offset..frame.offset + frame.stored;
+    let stored = store.get(&key, Some(range)).await?;
+    let differs = || Error::store(format!("frame {} of {key} reads back as other bytes", frame.n));
+    if hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&stored)) != frame.sha256 {
+        return Err(differs());
+    }
+    let raw = decode(codec, &stored, frame.raw as usize).map_err(|e| differs().because(e))?;
+    match super::encode::hex128(xxhash_rust::xxh3::xxh3_128(&raw)) == frame.xxh3 {
+        true => Ok(()),
+        false => Err(differs()),
+    }
+}
+
+async fn read_whole(store: &Arc<dyn Store>, key: &str, facts: &FileFacts) -> Result<()> {
+    const CHUNK_BYTES: u64 = 8 << 20;
+    let mut sha256 = <sha2::Sha256 as sha2::Digest>::new();
+    let mut at = 0;
+    while at < facts.bytes {
+        let end = facts.bytes.min(at + CHUNK_BYTES);
+        sha2::Digest::update(&mut sha256, store.get(key, Some(at..end)).await?);
+        at = end;
+    }
+    match hex::encode(sha2::Digest::finalize(sha256)) == facts.sha256 {
+        true => Ok(()),
+        false => Err(Error::store(format!("{key} reads back as other bytes"))),
+    }
+}
+
+/// Writes a small object of a backup: accounts, SHA256SUMS, RESTORE.txt.
+pub async fn put_file(
+    store: &Arc<dyn Store>,
+    directory: &str,
+    name: &str,
+    body: &[u8],
+) -> Result<FileFacts> {
+    let mut object = ObjectWriter::begin(store, directory, name).await?;
+    if let Err(error) = object.write(body).await {
+        object.abort().await;
+        return Err(error);
+    }
+    let written = object.complete(store).await?;
+    written.check(store).await?;
+    Ok(written.facts)
+}
+
+/// Makes the backup exist. After this was called nothing of it may be deleted by this run.
+pub async fn put_manifest(
+    store: &Arc<dyn Store>,
+    directory: &str,
+    manifest: &Manifest,
+) -> Result<()> {
+    let key = format!("{directory}{}", keys::MANIFEST);
+    let bytes = Bytes::from(manifest.to_bytes()?);
+    let refusal = match store.put_new(&key, bytes.clone()).await {
+        Ok(()) => return Ok(()),
+        Err(error @ StoreError::Denied { .. }) => return Err(error.into()),
+        Err(error) => error,
+    };
+    match store.get(&key, None).await {
+        Ok(theirs) if theirs == bytes => Ok(()),
+        Ok(_) => Err(Error::held(format!("{key} was written by another run"))
+            .hint("this run's segments stay unlisted; run the backup again")),
+        Err(StoreError::NotFound { .. }) => Err(Error::from(refusal)
+            .context("commit the backup")
+            .hint("nothing was committed; run the backup again")),
+        Err(_) => Err(Error::from(refusal)
+            .context("commit the backup, outcome unknown")
+            .hint("see with drctl list whether it is there")),
+    }
+}
+
+/// Deletes what an uncommitted backup left. Best effort: a later run sweeps what remains.
+pub async fn discard(store: &Arc<dyn Store>, directory: &str) {
+    let objects = match store.list(directory).await {
+        Ok(objects) => objects,
+        Err(error) => {
+            tracing::warn!(directory, %error, "cannot look for leftovers; a later run sweeps them");
+            return;
+        }
+    };
+    if objects.iter().any(|object| object.key.ends_with(keys::MANIFEST)) {
+        return;
+    }
+    for object in objects {
+        if let Err(error) = store.delete(&object.key).await {
+            tracing::warn!(key = object.key, %error, "cannot delete a leftover; a later run sweeps it");
+        }
+    }
+}
+
+/// `SHA256SUMS`, as `sha256sum -c` reads it.
+pub fn sha256sums<'a>(files: impl IntoIterator<Item = &'a FileFacts>) -> String {
+    files.into_iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect()
+}

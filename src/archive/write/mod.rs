@@ -1,0 +1,140 @@
+//! Statements to an archive that only wants its manifest.
+//!
+//! ```text
+//! chunks ─[stream: scan, frame]─ RawFrame ─[encode, N workers]─ EncodedFrame ─[sequencer]─ segments, index
+//! ```
+//!
+//! One [`framer`] a stream, on a blocking thread; [`encode`] on blocking threads, as many frames at
+//! once as [`RAW_BUDGET`] allows; one [`sequencer`] that puts frames in order and writes them;
+//! [`commit`] checks what the store holds and writes the manifest.
+//!
+//! Peak memory: [`RAW_BUDGET`] of raw frames, no more than that again of encoded ones, an open
+//! frame a stream, and the parts in flight of one upload ([`object`]); together below 128 MiB. A
+//! statement longer than a frame is held three times while it passes: by the scanner, by the
+//! framer, and encoded.
+
+pub mod commit;
+pub mod encode;
+pub mod framer;
+pub mod object;
+pub mod sequencer;
+pub mod stream;
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::archive::codec::Codec;
+use crate::archive::index::Record;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use encode::Encoders;
+use framer::StreamEnd;
+use sequencer::{SEGMENT_BYTES, Sequencer, Written};
+use stream::{FrameSink, StreamWriter};
+
+/// Bytes of SQL that may be between framer and sequencer at any time.
+pub const RAW_BUDGET: usize = 32 << 20;
+
+/// How an archive is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// How frames are compressed.
+    pub codec: Codec,
+    /// How hard, on the codec's own scale.
+    pub level: i32,
+    /// Stored bytes after which a segment is rolled over.
+    pub segment_bytes: u64,
+}
+
+impl WriteOptions {
+    /// A codec at its usual level.
+    pub fn new(codec: Codec) -> Self {
+        WriteOptions { codec, level: codec.default_level(), segment_bytes: SEGMENT_BYTES }
+    }
+}
+
+/// An archive in the making: nothing of it is listed as a backup until its manifest is there.
+pub struct ArchiveWriter {
+    store: Arc<dyn Store>,
+    directory: String,
+    sink: FrameSink,
+    sequencing: JoinHandle<Result<Sequencer>>,
+}
+
+impl ArchiveWriter {
+    /// Begins an archive in a backup's directory (which ends in `/`).
+    pub async fn begin(
+        store: Arc<dyn Store>,
+        directory: String,
+        options: WriteOptions,
+    ) -> Result<Self> {
+        let encoders = Encoders::new(options.codec, options.level);
+        let (sink, mut frames) = FrameSink::new(encoders.clone());
+        let mut sequencer =
+            Sequencer::begin(store.clone(), directory.clone(), encoders, options.segment_bytes)
+                .await?;
+        let sequencing = tokio::spawn(async move {
+            while let Some(in_flight) = frames.recv().await {
+                let pushed = match in_flight.encoding.await {
+                    Ok(Ok(frame)) => sequencer.push(frame).await,
+                    Ok(Err(error)) => Err(error),
+                    Err(e) => Err(Error::unexpected("encoding a frame broke off").because(e)),
+                };
+                drop(in_flight.permit);
+                if let Err(error) = pushed {
+                    sequencer.abort().await;
+                    return Err(error);
+                }
+            }
+            Ok(sequencer)
+        });
+        Ok(ArchiveWriter { store, directory, sink, sequencing })
+    }
+
+    /// Begins a stream, counted from 0.
+    pub fn stream(&self, n: u32) -> StreamWriter {
+        StreamWriter::begin(n, self.sink.clone())
+    }
+
+    /// Completes segments and index once every stream has ended; `ends` in the order of streams,
+    /// `more` the records that follow the ledger.
+    pub async fn finish(self, ends: Vec<StreamEnd>, more: Vec<Record>) -> Result<Written> {
+        drop(self.sink);
+        let mut sequencer = joined(self.sequencing).await?;
+        let mut objects = crate::sql::ledger::Ledger::default();
+        let mut trailer = None;
+        for end in ends {
+            objects
+                .merge(end.objects)
+                .map_err(|e| Error::source("two streams contradict each other").because(e))?;
+            trailer.get_or_insert(end.trailer);
+        }
+        if let Some(trailer) = trailer {
+            sequencer.push_raw(trailer).await?;
+        }
+        sequencer.finish(objects, more).await
+    }
+
+    /// Gives up: open uploads are aborted and complete objects deleted. Gives the error that
+    /// stopped the writing, if one did.
+    pub async fn abort(self) -> Option<Error> {
+        drop(self.sink);
+        let cause = match joined(self.sequencing).await {
+            Ok(sequencer) => {
+                sequencer.abort().await;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        commit::discard(&self.store, &self.directory).await;
+        cause
+    }
+}
+
+async fn joined(sequencing: JoinHandle<Result<Sequencer>>) -> Result<Sequencer> {
+    match sequencing.await {
+        Ok(sequencer) => sequencer,
+        Err(e) => Err(Error::unexpected("writing the archive broke off").because(e)),
+    }
+}

@@ -1,0 +1,148 @@
+//! One stream's way into the archive: chunks of a dump in, encoded frames to the sequencer.
+//!
+//! Scanning and framing are one sequential pass on a blocking thread; frames are encoded on others,
+//! and reach the sequencer in the order in which they were cut.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::archive::write::RAW_BUDGET;
+use crate::archive::write::encode::{EncodedFrame, Encoders};
+use crate::archive::write::framer::{Framer, RawFrame, StreamEnd};
+use crate::error::{Error, Result};
+use crate::sql::scan::Scanner;
+use crate::sql::session::Session;
+
+/// A frame on its way: being encoded, and the share of the budget that it holds until written.
+pub struct FrameInFlight {
+    /// The encoding.
+    pub encoding: JoinHandle<Result<EncodedFrame>>,
+    /// Given back when the frame has been written.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Where the streams of an archive send their frames, within one budget of memory.
+#[derive(Clone)]
+pub struct FrameSink {
+    frames: mpsc::Sender<FrameInFlight>,
+    budget: Arc<Semaphore>,
+    encoders: Encoders,
+    handle: tokio::runtime::Handle,
+}
+
+impl FrameSink {
+    /// The sink, and the sequencer's end of it.
+    pub fn new(encoders: Encoders) -> (Self, mpsc::Receiver<FrameInFlight>) {
+        let (frames, receiver) = mpsc::channel(64);
+        let budget = Arc::new(Semaphore::new(RAW_BUDGET));
+        let handle = tokio::runtime::Handle::current();
+        (FrameSink { frames, budget, encoders, handle }, receiver)
+    }
+
+    /// Hands a frame on, when there is room; blocks, so never call it from async code.
+    fn send(&self, frame: RawFrame) -> Result<(), Closed> {
+        let share = frame.sql.len().clamp(1, RAW_BUDGET) as u32;
+        let permit = self
+            .handle
+            .block_on(self.budget.clone().acquire_many_owned(share))
+            .map_err(|_| Closed)?;
+        let encoders = self.encoders.clone();
+        let encoding = self.handle.spawn_blocking(move || encoders.encode(frame));
+        self.frames.blocking_send(FrameInFlight { encoding, permit }).map_err(|_| Closed)
+    }
+}
+
+/// The sequencer is gone: its own error says why.
+struct Closed;
+
+/// One stream's input.
+pub struct StreamWriter {
+    input: mpsc::Sender<Input>,
+    scan: JoinHandle<Result<Option<StreamEnd>>>,
+}
+
+enum Input {
+    Chunk(Bytes),
+    End,
+}
+
+impl StreamWriter {
+    /// A stream that begins in the client's default session.
+    pub fn begin(stream: u32, sink: FrameSink) -> Self {
+        let (input, chunks) = mpsc::channel(4);
+        let scan = tokio::task::spawn_blocking(move || scan(stream, chunks, &sink));
+        StreamWriter { input, scan }
+    }
+
+    /// Takes the next chunk of the dump. An error means that the stream has stopped:
+    /// [`StreamWriter::finish`] says why.
+    pub async fn write(&self, chunk: Bytes) -> Result<(), Stopped> {
+        self.input.send(Input::Chunk(chunk)).await.map_err(|_| Stopped)
+    }
+
+    /// The end of a dump whose process ended well. `None`: the sequencer stopped, its error says why.
+    pub async fn finish(self) -> Result<Option<StreamEnd>> {
+        let _ = self.input.send(Input::End).await;
+        drop(self.input);
+        match self.scan.await {
+            Ok(end) => end,
+            Err(e) => Err(Error::unexpected("the scan of the dump broke off").because(e)),
+        }
+    }
+}
+
+/// The archive takes no more of this stream.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+fn scan(
+    stream: u32,
+    mut chunks: mpsc::Receiver<Input>,
+    sink: &FrameSink,
+) -> Result<Option<StreamEnd>> {
+    let mut scanner = Scanner::new();
+    let mut framer = Framer::new(stream, Session::default());
+    let broken = |e: crate::sql::scan::ScanError| {
+        Error::source("mysqldump wrote what drctl cannot vouch for").because(e)
+    };
+    loop {
+        // Without its End a stream was given up, and what was read of it is worth nothing.
+        let ended = match chunks.blocking_recv() {
+            Some(Input::Chunk(chunk)) => {
+                scanner.push(&chunk);
+                false
+            }
+            Some(Input::End) => true,
+            None => return Ok(None),
+        };
+        while let Some(statement) = match ended {
+            false => scanner.next(),
+            true => scanner.finish(),
+        }
+        .map_err(broken)?
+        {
+            if let Some(frame) = framer.push(&statement)?
+                && sink.send(frame).is_err()
+            {
+                return Ok(None);
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    if !scanner.saw_trailer() {
+        return Err(Error::source("the dump has no trailer: it is not whole")
+            .hint("look at the server's error log and run the backup again"));
+    }
+    let (frames, end) = framer.finish()?;
+    for frame in frames {
+        if sink.send(frame).is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(end))
+}
