@@ -145,6 +145,13 @@ impl Error {
         self
     }
 
+    /// Keeps the underlying failure for the log, where the line says its gist already.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
     /// Puts what was being attempted in front: "restore shop: …".
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
