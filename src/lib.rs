@@ -14,6 +14,8 @@
 //! {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 
 pub mod error;
+pub mod server;
+pub mod source;
 pub mod sql;
 pub mod store;
 

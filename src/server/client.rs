@@ -1,0 +1,407 @@
+//! The client programs that fit a server, and how they log in without anybody looking on.
+//!
+//! A MySQL server is dumped by Oracle's `mysqldump` of its own version line or a newer one, a
+//! MariaDB server by `mariadb-dump`: either one stumbles over the other's server, and Debian's
+//! `mysqldump` is MariaDB's under another name, so the program's own `--version` decides, not its
+//! file name.
+//!
+//! Programs run with a cleared environment and with one option file, given first, which is the
+//! only one they read: a `[mysqldump] where=…` in somebody's my.cnf would cut rows with exit 0.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::url::{Endpoint, Tls};
+use super::{Connection, Flavour, Role, ServerConfig, ServerVersion, Version};
+use crate::{Error, Result};
+
+/// How long a program may take to tell its version.
+const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The most bytes of one line of an option file that every client reads whole.
+const MAX_OPTION_LINE_BYTES: usize = 4000;
+
+/// The client programs that fit one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Whose programs they are.
+    pub flavour: Flavour,
+    /// The dump program's version.
+    pub version: Version,
+    /// What the dump program answers to `--version`, without its path.
+    pub banner: String,
+    /// The dump program: `mysqldump` or `mariadb-dump`.
+    dump: PathBuf,
+    /// The interactive client, `mysql` or `mariadb`, where there is one.
+    shell: Option<PathBuf>,
+    /// Every long option that the dump program knows, without dashes.
+    options: BTreeSet<String>,
+    /// The login, in memory.
+    login: Arc<OptionFile>,
+    /// Names the exit code of failures.
+    role: Role,
+}
+
+impl Client {
+    /// Finds the client that fits the server on the other end of `connection`, and asks it what it
+    /// is and what it knows. A usage error (exit 2) where none fits.
+    pub async fn for_server(
+        config: &ServerConfig,
+        connection: &Connection,
+        server: &ServerVersion,
+    ) -> Result<Client> {
+        let (dump_names, shell_names) = match server.flavour {
+            Flavour::MySql => (&["mysqldump"][..], &["mysql"][..]),
+            Flavour::MariaDb => (
+                &["mariadb-dump", "mysqldump"][..],
+                &["mariadb", "mysql"][..],
+            ),
+        };
+        let dirs = search_dirs(config);
+        let mut seen = Vec::new();
+        let mut found = None;
+        for path in candidates(&dirs, dump_names) {
+            let banner = ask(&path, "--version").await?;
+            match Banner::parse(&banner) {
+                Some(banner) if fits(&banner, server) => {
+                    found = Some((path, banner));
+                    break;
+                }
+                Some(banner) => seen.push(format!(
+                    "{} is {} {}",
+                    path.display(),
+                    banner.flavour,
+                    banner.version
+                )),
+                None => seen.push(format!("{} does not say what it is", path.display())),
+            }
+        }
+        let Some((dump, banner)) = found else {
+            return Err(no_client(config, server, dump_names, &seen));
+        };
+        let options = known_options(&ask(&dump, "--help").await?);
+        if !options.contains("single-transaction") {
+            return Err(Error::usage(format!(
+                "{}: its --help names no --single-transaction",
+                dump.display()
+            ))
+            .hint("point client_dir at an unmodified client"));
+        }
+        // The interactive client should be its sibling; it is asked for only when it is used.
+        let beside: Vec<PathBuf> = dump.parent().map(Path::to_owned).into_iter().collect();
+        let shell = candidates(&beside, shell_names).into_iter().next();
+        Ok(Client {
+            flavour: banner.flavour,
+            version: banner.version,
+            banner: banner.text,
+            dump,
+            shell,
+            options,
+            login: Arc::new(OptionFile::new(&login_options(
+                config,
+                server.flavour,
+                connection.encrypted(),
+            )?)?),
+            role: config.role,
+        })
+    }
+
+    /// Whether the dump program knows a long option, named without dashes.
+    pub fn knows(&self, option: &str) -> bool {
+        self.options.contains(option)
+    }
+
+    /// The dump program's path, for messages.
+    pub fn dump_program(&self) -> &Path {
+        &self.dump
+    }
+
+    /// Which end of the flow its server is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The dump program, logged in to the server, with the given arguments.
+    pub fn dump_command<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        self.command(&self.dump, args)
+    }
+
+    /// The interactive client, logged in to the server, with the given arguments; a usage error
+    /// (exit 2) where there is none beside the dump program.
+    pub fn shell_command<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Command> {
+        let shell = self.shell.as_deref().ok_or_else(|| {
+            Error::usage(format!("no mysql client beside {}", self.dump.display()))
+                .hint("install it, or point client_dir at a directory that has both")
+        })?;
+        Ok(self.command(shell, args))
+    }
+
+    fn command<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        program: &Path,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = bare(program);
+        command.arg(self.login.argument()).args(args);
+        command
+    }
+}
+
+/// A program with nothing from around it: no environment, no input, killed when it is dropped.
+fn bare(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        // Wrapper scripts need a PATH; `~/.my.cnf` and `~/.mylogin.cnf` must not be found.
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", "/nonexistent")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// What a dump program says that it is.
+#[derive(Debug, PartialEq, Eq)]
+struct Banner {
+    /// Whose it is.
+    flavour: Flavour,
+    /// The distribution's version, not the program's own ("Ver 10.19").
+    version: Version,
+    /// The line, from the word that holds the version on.
+    text: String,
+}
+
+impl Banner {
+    fn parse(line: &str) -> Option<Banner> {
+        let line = line.trim();
+        // MariaDB: "Ver 10.19 Distrib 10.11.19-MariaDB," or "from 11.4.2-MariaDB, client 10.19".
+        // Oracle: "Ver 9.7.4 for Linux" or, before 8.0, "Ver 10.13 Distrib 5.7.44,".
+        let (start, version) = ["from ", "Distrib ", "Ver "].iter().find_map(|word| {
+            let start = line.find(&format!(" {word}"))? + 1;
+            let version = line[start + word.len()..].parse().ok()?;
+            Some((start, version))
+        })?;
+        Some(Banner {
+            flavour: if line.contains("MariaDB") {
+                Flavour::MariaDb
+            } else {
+                Flavour::MySql
+            },
+            version,
+            text: line[start..].to_owned(),
+        })
+    }
+}
+
+fn fits(client: &Banner, server: &ServerVersion) -> bool {
+    client.flavour == server.flavour && client.version.line() >= server.version.line()
+}
+
+fn no_client(
+    config: &ServerConfig,
+    server: &ServerVersion,
+    names: &[&str],
+    seen: &[String],
+) -> Error {
+    let (major, minor) = server.version.line();
+    let place = match &config.client_dir {
+        Some(dir) => format!("in {}", dir.display()),
+        None => "in PATH".to_owned(),
+    };
+    let seen = match seen {
+        [] => format!("there is no {}", names.join(" or ")),
+        seen => seen.join(", "),
+    };
+    Error::usage(format!(
+        "no client {place} fits the server, which is {server}: {seen}"
+    ))
+    .hint(format!(
+        "install {}'s {} {major}.{minor} or newer, or point client_dir at it",
+        server.flavour, names[0]
+    ))
+}
+
+fn search_dirs(config: &ServerConfig) -> Vec<PathBuf> {
+    match &config.client_dir {
+        Some(dir) => vec![dir.clone()],
+        None => std::env::var_os("PATH")
+            .map(|path| std::env::split_paths(&path).collect())
+            .unwrap_or_default(),
+    }
+}
+
+/// Existing programs, the preferred name first.
+fn candidates(dirs: &[PathBuf], names: &[&str]) -> Vec<PathBuf> {
+    names
+        .iter()
+        .flat_map(|name| dirs.iter().map(move |dir| dir.join(name)))
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// What a program answers to `--version` or `--help`, without reading any option file.
+async fn ask(program: &Path, question: &str) -> Result<String> {
+    let failed = |why: String| {
+        Error::usage(format!("{} {question}: {why}", program.display()))
+            .hint("point client_dir at a client that runs here")
+    };
+    let mut command = bare(program);
+    command.args(["--no-defaults", question]);
+    let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
+        .await
+        .map_err(|_| failed(format!("no answer within {} s", ASK_TIMEOUT.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(format!("{}: {}", output.status, why.trim())));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The long options that a `--help` lists: those at the start of a line, behind an optional short
+/// one, and of the table of variables at its end, which alone names some of them.
+fn known_options(help: &str) -> BTreeSet<String> {
+    let mut options = BTreeSet::new();
+    let mut in_table = false;
+    for line in help.lines() {
+        if line.starts_with("----") {
+            in_table = true;
+            continue;
+        }
+        let name = if in_table {
+            line.split_whitespace().next()
+        } else {
+            let line = line.trim_start();
+            let line = match line.as_bytes() {
+                [b'-', short, b',', b' ', ..] if *short != b'-' => &line[4..],
+                _ => line,
+            };
+            line.strip_prefix("--")
+        };
+        let Some(name) = name else { continue };
+        let end = name
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+            .unwrap_or(name.len());
+        if end > 0 {
+            options.insert(name[..end].replace('_', "-"));
+        }
+    }
+    options
+}
+
+/// The lines of the `[client]` group that log a program in. `encrypted`: whether our own
+/// connection found TLS, which settles what `tls=preferred` means.
+fn login_options(config: &ServerConfig, flavour: Flavour, encrypted: bool) -> Result<String> {
+    let mut text = String::from("[client]\n");
+    let mut line = |key: &str, value: &str| -> Result<()> {
+        text.push_str(&option_line(key, value)?);
+        Ok(())
+    };
+    line("user", &config.url.user)?;
+    line(
+        "password",
+        config.password.as_ref().map_or("", |p| p.reveal()),
+    )?;
+    match &config.url.endpoint {
+        Endpoint::Tcp { host, port } => {
+            line("protocol", "tcp")?;
+            line("host", host)?;
+            line("port", &port.to_string())?;
+        }
+        Endpoint::Socket(path) => {
+            line("protocol", "socket")?;
+            line("socket", &path.to_string_lossy())?;
+        }
+    }
+    let verify = config.url.tls == Tls::Verify;
+    match flavour {
+        Flavour::MySql => {
+            let mode = match (encrypted, verify) {
+                (true, true) => "VERIFY_IDENTITY",
+                (true, false) => "REQUIRED",
+                (false, _) => "DISABLED",
+            };
+            line("ssl-mode", mode)?;
+            if !encrypted {
+                // caching_sha2_password in the clear needs the server's key, as our own login did.
+                line("get-server-public-key", "1")?;
+            }
+        }
+        Flavour::MariaDb => {
+            line("ssl", if encrypted { "1" } else { "0" })?;
+            // On by default from 11.4 on, where it would refuse a self-signed certificate.
+            line("ssl-verify-server-cert", if verify { "1" } else { "0" })?;
+        }
+    }
+    if let Some(ca) = &config.url.ca {
+        line("ssl-ca", &ca.to_string_lossy())?;
+    }
+    Ok(text)
+}
+
+/// One `key="value"` line, escaped so that every value comes out as it went in.
+fn option_line(key: &str, value: &str) -> Result<String> {
+    let mut line = format!("{key}=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => line.push_str("\\\\"),
+            '"' => line.push_str("\\\""),
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            '\0' => return Err(Error::usage(format!("the {key} holds a NUL byte"))),
+            c => line.push(c),
+        }
+    }
+    line.push_str("\"\n");
+    if line.len() > MAX_OPTION_LINE_BYTES {
+        return Err(Error::usage(format!(
+            "the {key} is longer than the client programs can read"
+        )));
+    }
+    Ok(line)
+}
+
+/// An option file that only this user's processes can open, and that no crash leaves behind.
+///
+/// It is memory, not disk: programs open it anew through `/proc`, so each reads it from its start.
+#[derive(Debug)]
+struct OptionFile(OwnedFd);
+
+impl OptionFile {
+    fn new(text: &str) -> Result<OptionFile> {
+        let failed = |error: std::io::Error| {
+            Error::unexpected("hold the login of the client in memory").because(error)
+        };
+        let fd = rustix::fs::memfd_create("drctl-login", rustix::fs::MemfdFlags::CLOEXEC)
+            .map_err(|error| failed(error.into()))?;
+        // It is born 0777, and clients ignore a file that the world could write.
+        rustix::fs::fchmod(&fd, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .map_err(|error| failed(error.into()))?;
+        let mut file = std::fs::File::from(fd);
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        Ok(OptionFile(file.into()))
+    }
+
+    fn argument(&self) -> String {
+        format!(
+            "--defaults-file=/proc/{}/fd/{}",
+            std::process::id(),
+            self.0.as_raw_fd()
+        )
+    }
+}

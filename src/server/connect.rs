@@ -1,0 +1,325 @@
+//! A connection to a server, with time-outs and a session whose settings are known.
+//!
+//! Everything that is asked of a server in SQL goes through [`Connection`], whose errors are one
+//! line with a next step. What needs the driver itself (rows by the million, LOAD DATA) takes it
+//! from [`Connection::conn`].
+
+use std::io;
+use std::time::Duration;
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
+
+use super::url::{Endpoint, Tls};
+use super::{Role, ServerConfig};
+use crate::{Error, Result};
+
+/// How long a server may take to accept a login.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long one statement of [`Connection`] may take; the catalogue of a large server is slow.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// When TCP begins to ask whether a silent server is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The largest packet of the protocol: a server's limit is the only one.
+const MAX_PACKET_BYTES: usize = 1 << 30;
+
+/// What every session begins with. `sql_mode` is empty so that quotes and backslashes mean the same on
+/// every server, ANSI_QUOTES and NO_BACKSLASH_ESCAPES ones included.
+const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', autocommit = 1, \
+     net_read_timeout = 3600, net_write_timeout = 3600, sql_quote_show_create = 1";
+
+/// An open connection and the end of the flow that it belongs to.
+#[derive(Debug)]
+pub struct Connection {
+    /// The driver's connection.
+    conn: Conn,
+    /// Names the exit code and the keys in hints.
+    role: Role,
+    /// Whether TLS is in force; a client that is started later is told to do alike.
+    encrypted: bool,
+}
+
+/// Opens a connection and sets its session up: UTC, utf8mb4, an empty `sql_mode`, long time-outs.
+///
+/// Fails within [`CONNECT_TIMEOUT`], with the outcome of the server's role.
+pub async fn connect(config: &ServerConfig) -> Result<Connection> {
+    let encrypt = match (&config.url.endpoint, config.url.tls) {
+        (Endpoint::Socket(_), _) | (_, Tls::Disabled) => false,
+        _ => true,
+    };
+    let attempt = async {
+        match open(config, encrypt).await {
+            // Without TLS on offer, `preferred` means to go on in the clear, as the clients do.
+            Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
+                if config.url.tls == Tls::Preferred =>
+            {
+                open(config, false).await.map(|conn| (conn, false))
+            }
+            opened => opened.map(|conn| (conn, encrypt)),
+        }
+    };
+    let (conn, encrypted) = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+        Ok(opened) => opened.map_err(|error| connect_error(config, error))?,
+        Err(_) => {
+            return Err(config
+                .role
+                .error(format!(
+                    "{}: no answer within {} s",
+                    config.url.endpoint,
+                    CONNECT_TIMEOUT.as_secs()
+                ))
+                .hint("check the address, and firewalls and network policies on the way"));
+        }
+    };
+    let mut connection = Connection {
+        conn,
+        role: config.role,
+        encrypted,
+    };
+    connection.run(SESSION).await?;
+    Ok(connection)
+}
+
+async fn open(config: &ServerConfig, encrypt: bool) -> mysql_async::Result<Conn> {
+    let mut opts = OptsBuilder::default()
+        .user(Some(config.url.user.clone()))
+        .pass(config.password.as_ref().map(|p| p.reveal().to_owned()))
+        // The driver would otherwise leave a forwarded port for the local server's socket.
+        .prefer_socket(false)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .max_allowed_packet(Some(MAX_PACKET_BYTES))
+        .wait_timeout(Some(28_800))
+        .stmt_cache_size(0);
+    opts = match &config.url.endpoint {
+        Endpoint::Tcp { host, port } => opts.ip_or_hostname(host.clone()).tcp_port(*port),
+        Endpoint::Socket(path) => opts.socket(Some(path.to_string_lossy())),
+    };
+    if encrypt {
+        let tls = match &config.url.ca {
+            Some(ca) => SslOpts::default()
+                .with_root_certs(vec![ca.clone().into()])
+                .with_disable_built_in_roots(true),
+            None => SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true),
+        };
+        opts = opts.ssl_opts(Some(tls));
+    }
+    Conn::new(Opts::from(opts)).await
+}
+
+impl Connection {
+    /// All rows of a query, each converted.
+    pub async fn rows<T: FromRow>(&mut self, sql: &str) -> Result<Vec<T>> {
+        let rows: Vec<Row> = self.timed(sql, async |conn| conn.query(sql).await).await?;
+        rows.into_iter()
+            .map(|row| {
+                // The driver's own error would print the row's data.
+                T::from_row_opt(row).map_err(|_| {
+                    Error::unexpected(format!("{}: the answer has another shape", start_of(sql)))
+                })
+            })
+            .collect()
+    }
+
+    /// The first row of a query, converted.
+    pub async fn row<T: FromRow>(&mut self, sql: &str) -> Result<Option<T>> {
+        Ok(self.rows(sql).await?.into_iter().next())
+    }
+
+    /// The only row of a query; having none is an error.
+    pub async fn one<T: FromRow>(&mut self, sql: &str) -> Result<T> {
+        self.row(sql)
+            .await?
+            .ok_or_else(|| self.role.error(format!("{}: no answer", start_of(sql))))
+    }
+
+    /// The rows of a query as pairs of column name and text, for SHOW statements whose columns
+    /// differ between versions. NULL is the empty text.
+    pub async fn named_rows(&mut self, sql: &str) -> Result<Vec<NamedRow>> {
+        let rows: Vec<Row> = self.timed(sql, async |conn| conn.query(sql).await).await?;
+        Ok(rows.into_iter().map(NamedRow::new).collect())
+    }
+
+    /// Runs a statement and drops what it answers.
+    pub async fn run(&mut self, sql: &str) -> Result<()> {
+        self.timed(sql, async |conn| conn.query_drop(sql).await)
+            .await
+    }
+
+    async fn timed<T>(
+        &mut self,
+        sql: &str,
+        work: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>,
+    ) -> Result<T> {
+        let role = self.role;
+        match tokio::time::timeout(QUERY_TIMEOUT, work(&mut self.conn)).await {
+            Ok(done) => done.map_err(|error| query_error(role, sql, error)),
+            Err(_) => Err(role.error(format!(
+                "{}: no answer within {} s",
+                start_of(sql),
+                QUERY_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    /// The server's number for this connection.
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// Whether TLS is in force.
+    pub fn encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Which end of the flow this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The driver's connection, for what this wrapper does not do.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    /// The driver's connection, to keep.
+    pub fn into_conn(self) -> Conn {
+        self.conn
+    }
+
+    /// Says good-bye; a server that has gone is fine.
+    pub async fn close(self) {
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.conn.disconnect()).await;
+    }
+}
+
+/// A row whose columns are asked for by name, without regard to case.
+#[derive(Debug, Clone)]
+pub struct NamedRow(Vec<(String, Option<String>)>);
+
+impl NamedRow {
+    fn new(row: Row) -> Self {
+        let names: Vec<String> = row
+            .columns_ref()
+            .iter()
+            .map(|column| column.name_str().into_owned())
+            .collect();
+        let values = row.unwrap_raw().into_iter().map(|value| {
+            value.and_then(|value| match value {
+                mysql_async::Value::NULL => None,
+                mysql_async::Value::Bytes(bytes) => {
+                    Some(String::from_utf8_lossy(&bytes).into_owned())
+                }
+                other => Some(other.as_sql(true).trim_matches('\'').to_owned()),
+            })
+        });
+        NamedRow(names.into_iter().zip(values).collect())
+    }
+
+    /// The text of a column: `None` where it is NULL or there is no such column.
+    pub fn get(&self, column: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(column))
+            .and_then(|(_, value)| value.as_deref())
+    }
+
+    /// The text of the first of several names that a column has had.
+    pub fn any(&self, columns: &[&str]) -> Option<&str> {
+        columns.iter().find_map(|column| self.get(column))
+    }
+
+    /// The text of a column by its place.
+    pub fn at(&self, index: usize) -> Option<&str> {
+        self.0.get(index).and_then(|(_, value)| value.as_deref())
+    }
+}
+
+/// The server's error number behind a failure, where the server named one.
+pub fn server_code(error: &Error) -> Option<u16> {
+    let cause = std::error::Error::source(error)?;
+    match cause.downcast_ref::<mysql_async::Error>()? {
+        mysql_async::Error::Server(server) => Some(server.code),
+        _ => None,
+    }
+}
+
+/// A text as an SQL string literal. Sessions of [`connect`] have backslash escapes on.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// What could not be done on the way to a session.
+fn connect_error(config: &ServerConfig, error: mysql_async::Error) -> Error {
+    let (endpoint, key) = (&config.url.endpoint, config.role.key());
+    let fail = |what: String| config.role.error(what);
+    match &error {
+        mysql_async::Error::Server(server) => {
+            let failed = fail(format!("{endpoint}: {}", server.message));
+            let hint = match server.code {
+                1045 | 1698 => format!("check the user in {key}_URL and {key}_PASSWORD[_FILE]"),
+                1040 | 1203 | 1226 => {
+                    "the server has no connection free: try again later, or raise its limit".into()
+                }
+                1129 | 1130 => "let the account log in from this host".into(),
+                3159 => format!("add tls=required to {key}_URL"),
+                _ => return failed.caused_by(error),
+            };
+            failed.hint(hint).caused_by(error)
+        }
+        mysql_async::Error::Io(IoError::Io(io)) => {
+            let hint = match io.kind() {
+                io::ErrorKind::ConnectionRefused => "is the server running there?".into(),
+                io::ErrorKind::NotFound => format!("no such socket: check {key}_URL"),
+                io::ErrorKind::PermissionDenied => "this user may not open the socket".into(),
+                _ if io.to_string().contains("lookup") => format!("check the host in {key}_URL"),
+                io::ErrorKind::InvalidData => "TLS failed: check tls and ca in the URL".into(),
+                _ => "check the network between here and there".into(),
+            };
+            fail(format!("{endpoint}: {io}"))
+                .hint(hint)
+                .caused_by(error)
+        }
+        mysql_async::Error::Io(IoError::Tls(tls)) => fail(format!("{endpoint}: TLS failed: {tls}"))
+            .hint(format!("check tls and ca in {key}_URL"))
+            .caused_by(error),
+        mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+            fail(format!("{endpoint}: the server offers no TLS"))
+                .hint(format!(
+                    "give it a certificate, or take tls out of {key}_URL"
+                ))
+                .caused_by(error)
+        }
+        mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+            fail(format!("{endpoint}: the account logs in by {name}"))
+                .hint("give it mysql_native_password, caching_sha2_password or unix_socket")
+                .caused_by(error)
+        }
+        other => fail(format!("{endpoint}: {other}")).caused_by(error),
+    }
+}
+
+/// What the server, or the way to it, made of a statement.
+fn query_error(role: Role, sql: &str, error: mysql_async::Error) -> Error {
+    let what = match &error {
+        mysql_async::Error::Server(server) => {
+            format!("{}: {} ({})", start_of(sql), server.message, server.code)
+        }
+        other => format!("{}: {other}", start_of(sql)),
+    };
+    role.error(what).caused_by(error)
+}
+
+/// The first words of a statement, for messages.
+fn start_of(sql: &str) -> String {
+    const MOST_CHARS: usize = 60;
+    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,249 @@
+//! One running `mysqldump`: its stdout as a stream whose end is only reached when all is well.
+//!
+//! A dump that ended badly looks like one that ended, so the end of the stream is an error unless
+//! the program exited with 0 and said nothing on stderr that is not known to be harmless. stderr
+//! is drained all along: a full pipe would stop the program.
+//!
+//! Memory: [`STDERR_KEPT_BYTES`] and whatever the reader offers as a buffer.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, ChildStdout};
+use tokio::task::JoinHandle;
+
+use super::{Client, Role};
+use crate::{Error, Result};
+
+/// What the pipe is asked to hold, so that neither side waits for the other at each 64 KiB.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// How much of stderr is kept; more than this is a failure whatever it says.
+pub const STDERR_KEPT_BYTES: usize = 32 << 10;
+
+/// How long a stopped program may take to end by itself, and stderr to close behind its exit.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The lines on stderr that change nothing in the dump. Anything else fails it.
+const HARMLESS: &[&str] = &[
+    // MariaDB's client, called by its old name.
+    "Deprecated program name. It will be removed in a future release, use",
+];
+
+/// One running dump program. Dropping it kills it.
+#[derive(Debug)]
+pub struct DumpChild {
+    /// The program; killed on drop.
+    child: Child,
+    /// The dump.
+    stdout: ChildStdout,
+    /// Collects stderr until it closes; `None` once the end was judged.
+    stderr: Option<JoinHandle<Stderr>>,
+    /// Whether the end was reached and judged good.
+    whole: bool,
+    /// The program's file name, for messages.
+    name: String,
+    /// Names the exit code of failures.
+    role: Role,
+}
+
+impl DumpChild {
+    /// Starts the dump program that fits the server, with arguments that follow its login.
+    ///
+    /// Must be called in a tokio runtime.
+    pub fn spawn<S: AsRef<std::ffi::OsStr>>(
+        client: &Client,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<DumpChild> {
+        let program = client.dump_program();
+        let name = program
+            .file_name()
+            .map_or_else(|| "mysqldump".into(), |name| name.to_string_lossy())
+            .into_owned();
+        Self::start(client.dump_command(args), name, client.role())
+    }
+
+    fn start(mut command: tokio::process::Command, name: String, role: Role) -> Result<DumpChild> {
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| role.error(format!("start {name}")).because(error))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::unexpected(format!("{name} has no output to read")));
+        };
+        // Best effort: an unprivileged user's pipes may be limited to less.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
+        Ok(DumpChild {
+            child,
+            stdout,
+            stderr: Some(tokio::spawn(Stderr::collect(stderr))),
+            whole: false,
+            name,
+            role,
+        })
+    }
+
+    /// Reads the next bytes of the dump into the spare capacity of `buffer` and says how many: 0
+    /// only at the end of a dump whose program exited with 0 and kept to harmless lines on stderr.
+    ///
+    /// A program that failed, was killed or complained is an error here, however complete its
+    /// output looks. Cancel safe: a dropped read has taken nothing.
+    pub async fn read<B: BufMut>(&mut self, buffer: &mut B) -> Result<usize> {
+        if !buffer.has_remaining_mut() {
+            return Err(Error::unexpected("a dump is read into a full buffer"));
+        }
+        let count = self.stdout.read_buf(buffer).await.map_err(|error| {
+            self.role
+                .error(format!("read {}", self.name))
+                .because(error)
+        })?;
+        if count == 0 {
+            self.settle().await?;
+        }
+        Ok(count)
+    }
+
+    /// Stops the program early: asks, waits a little, kills. What it wrote is worthless.
+    pub async fn stop(mut self) {
+        if let Some(pid) = self.child.id().and_then(|id| {
+            i32::try_from(id)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw)
+        }) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            if tokio::time::timeout(GRACE, self.child.wait()).await.is_ok() {
+                return;
+            }
+        }
+        let _ = self.child.kill().await;
+    }
+
+    /// Waits for the exit and judges it together with stderr.
+    async fn settle(&mut self) -> Result<()> {
+        let status = self.child.wait().await.map_err(|error| {
+            self.role
+                .error(format!("wait for {}", self.name))
+                .because(error)
+        })?;
+        let Some(task) = &mut self.stderr else {
+            return match self.whole {
+                true => Ok(()),
+                false => Err(self.role.error(format!("{} has failed already", self.name))),
+            };
+        };
+        // Something that outlives the program could hold its stderr open for ever.
+        let stderr = match tokio::time::timeout(GRACE, task).await {
+            Ok(Ok(stderr)) => stderr,
+            Ok(Err(_)) | Err(_) => Stderr::unfinished(),
+        };
+        self.stderr = None;
+        judge(self.role, &self.name, status, &stderr)?;
+        self.whole = true;
+        Ok(())
+    }
+}
+
+/// What a program said on stderr.
+#[derive(Debug, Default)]
+struct Stderr {
+    /// Its first bytes.
+    kept: Vec<u8>,
+    /// Whether there was more, or it never ended: not all of it can be judged.
+    incomplete: bool,
+}
+
+impl Stderr {
+    fn unfinished() -> Self {
+        Stderr {
+            kept: Vec::new(),
+            incomplete: true,
+        }
+    }
+
+    async fn collect(mut from: impl AsyncRead + Unpin) -> Stderr {
+        let mut all = Stderr::default();
+        let mut chunk = vec![0; 4096];
+        loop {
+            match from.read(&mut chunk).await {
+                Ok(0) => return all,
+                Ok(count) => {
+                    let room = STDERR_KEPT_BYTES - all.kept.len();
+                    all.incomplete |= count > room;
+                    all.kept.extend_from_slice(&chunk[..count.min(room)]);
+                }
+                Err(_) => {
+                    all.incomplete = true;
+                    return all;
+                }
+            }
+        }
+    }
+
+    /// The lines that are not known to be harmless.
+    fn complaints(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.kept)
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !HARMLESS.iter().any(|h| line.contains(h)))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// Whether a program that ended with `status` and said `stderr` wrote a whole dump.
+fn judge(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<()> {
+    let complaints = stderr.complaints();
+    if status.success() && complaints.is_empty() && !stderr.incomplete {
+        return Ok(());
+    }
+    let how = match status.code() {
+        Some(0) => "exited with 0 but complained".to_owned(),
+        Some(code) => format!("exited with {code}"),
+        None => {
+            use std::os::unix::process::ExitStatusExt;
+            format!("was killed by signal {}", status.signal().unwrap_or(0))
+        }
+    };
+    // The first lines name the cause; what follows is mostly its echo.
+    const LINES: usize = 3;
+    let mut said = complaints.iter().take(LINES).cloned().collect::<Vec<_>>();
+    if complaints.len() > LINES || stderr.incomplete {
+        said.push("…".into());
+    }
+    let what = if said.is_empty() {
+        format!("{name} {how} and said nothing")
+    } else {
+        format!("{name} {how}: {}", said.join(" | "))
+    };
+    Err(match hint_for(&complaints) {
+        Some(hint) => role.error(what).hint(hint),
+        None => role.error(what),
+    })
+}
+
+/// What to do about the failures that an operator can do something about.
+fn hint_for(complaints: &[String]) -> Option<&'static str> {
+    let said = |number: &str| {
+        complaints.iter().any(|line| {
+            line.contains(&format!("({number})")) || line.contains(&format!("Error {number}:"))
+        })
+    };
+    if said("1412") {
+        return Some(
+            "a table was altered or truncated under the dump: try again, or set ddl: block",
+        );
+    }
+    if said("2013") || said("2006") {
+        return Some(
+            "the server dropped the dump's connection: look at its log, at who was killed, and at net_write_timeout",
+        );
+    }
+    if said("1045") || said("1044") || said("1142") || said("1227") {
+        return Some("drctl doctor names the missing grants");
+    }
+    None
+}

@@ -1,0 +1,187 @@
+//! Which server this is: MySQL (and Percona's build of it) or MariaDB, and which version.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The two families of servers, whose clients and dialects differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// Oracle's MySQL, Percona Server, and hosted builds of them.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flavour::MySql => "MySQL",
+            Flavour::MariaDb => "MariaDB",
+        })
+    }
+}
+
+/// `major.minor.patch`, ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// 8 of 8.0.36.
+    pub major: u16,
+    /// 0 of 8.0.36.
+    pub minor: u16,
+    /// 36 of 8.0.36.
+    pub patch: u16,
+}
+
+impl Version {
+    /// A version from its numbers.
+    pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
+        Version {
+            major,
+            minor,
+            patch,
+        }
+    }
+
+    /// The version line, within which servers and clients are interchangeable: `8.0`, `10.11`.
+    pub fn line(self) -> (u16, u16) {
+        (self.major, self.minor)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl FromStr for Version {
+    type Err = ();
+
+    /// Reads the three numbers that `text` begins with, whatever follows them.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut numbers = text.splitn(3, '.').map(|part| {
+            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            part[..digits].parse::<u16>().map_err(|_| ())
+        });
+        let mut next = || numbers.next().unwrap_or(Err(()));
+        Ok(Version::new(next()?, next()?, next()?))
+    }
+}
+
+/// A server's flavour and version, parsed and in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerVersion {
+    /// MySQL or MariaDB.
+    pub flavour: Flavour,
+    /// The version that decides which client and which dialect fit.
+    pub version: Version,
+    /// `@@version`, as the server says it.
+    pub text: String,
+    /// `@@version_comment`, as the server says it.
+    pub comment: String,
+}
+
+impl ServerVersion {
+    /// Understands `@@version` and `@@version_comment`; `None` for what is neither flavour's.
+    pub fn parse(version: &str, comment: &str) -> Option<Self> {
+        let mariadb = [version, comment]
+            .iter()
+            .any(|text| text.to_ascii_lowercase().contains("mariadb"));
+        // MariaDB once put a fake 5.5.5 in front, for replicas that knew one digit only.
+        let real = match version.strip_prefix("5.5.5-") {
+            Some(rest) if mariadb => rest,
+            _ => version,
+        };
+        Some(ServerVersion {
+            flavour: if mariadb {
+                Flavour::MariaDb
+            } else {
+                Flavour::MySql
+            },
+            version: real.parse().ok()?,
+            text: version.to_owned(),
+            comment: comment.to_owned(),
+        })
+    }
+
+    /// Whether this is MariaDB.
+    pub fn is_mariadb(&self) -> bool {
+        self.flavour == Flavour::MariaDb
+    }
+
+    /// Whether this is MySQL of at least the given version.
+    pub fn is_mysql_from(&self, major: u16, minor: u16, patch: u16) -> bool {
+        !self.is_mariadb() && self.version >= Version::new(major, minor, patch)
+    }
+
+    /// Whether this is MariaDB of at least the given version.
+    pub fn is_mariadb_from(&self, major: u16, minor: u16, patch: u16) -> bool {
+        self.is_mariadb() && self.version >= Version::new(major, minor, patch)
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    /// `MariaDB 10.11.19`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flavour, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_version_strings_are_understood() {
+        for (version, comment, flavour, numbers) in [
+            (
+                "10.11.19-MariaDB-0+deb12u1",
+                "Debian 12",
+                Flavour::MariaDb,
+                (10, 11, 19),
+            ),
+            ("5.5.5-10.6.5-MariaDB-log", "", Flavour::MariaDb, (10, 6, 5)),
+            (
+                "11.4.2-MariaDB-ubu2404",
+                "mariadb.org binary distribution",
+                Flavour::MariaDb,
+                (11, 4, 2),
+            ),
+            (
+                "10.5.12-log",
+                "managed MariaDB",
+                Flavour::MariaDb,
+                (10, 5, 12),
+            ),
+            ("9.7.4", "(Debian)", Flavour::MySql, (9, 7, 4)),
+            (
+                "8.0.36-28",
+                "Percona Server (GPL), Release 28",
+                Flavour::MySql,
+                (8, 0, 36),
+            ),
+            (
+                "8.4.0",
+                "MySQL Community Server - GPL",
+                Flavour::MySql,
+                (8, 4, 0),
+            ),
+            ("5.5.5-m3", "MySQL", Flavour::MySql, (5, 5, 5)),
+        ] {
+            let found = ServerVersion::parse(version, comment).unwrap();
+            assert_eq!(found.flavour, flavour, "{version}");
+            let v = found.version;
+            assert_eq!((v.major, v.minor, v.patch), numbers, "{version}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_not_guessed() {
+        for text in ["", "MariaDB", "8", "8.0", "8.x.1", "-8.0.1", "99999.0.1"] {
+            assert_eq!(ServerVersion::parse(text, ""), None, "{text}");
+        }
+    }
+}

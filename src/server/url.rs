@@ -1,0 +1,336 @@
+//! How a server is reached: `mysql://user@host:3306`, `mysql://user@localhost/?socket=/path`.
+//!
+//! A URL stands in command lines, logs and manifests, so it never holds a password.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::{Error, Result};
+
+/// MySQL's registered port.
+pub const DEFAULT_PORT: u16 = 3306;
+
+/// A server's address and the account that logs in; no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerUrl {
+    /// The account's name, decoded.
+    pub user: String,
+    /// Where the server listens.
+    pub endpoint: Endpoint,
+    /// How far the connection is encrypted.
+    pub tls: Tls,
+    /// The PEM file of authorities that [`Tls::Verify`] trusts; present exactly then.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP, also for `localhost`: a name never turns into a socket behind the user's back.
+    Tcp {
+        /// A name or an address; IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Socket(PathBuf),
+}
+
+/// How far a TCP connection is encrypted. Sockets are never encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// `tls=disabled`: never.
+    Disabled,
+    /// `tls=preferred`, the default: where the server offers it, whoever it is.
+    #[default]
+    Preferred,
+    /// `tls=required`: always, whoever the server is.
+    Required,
+    /// `tls=verify`: always, and the certificate must name the host and lead to `ca`.
+    Verify,
+}
+
+impl Tls {
+    const WORDS: [(&'static str, Tls); 4] = [
+        ("disabled", Tls::Disabled),
+        ("preferred", Tls::Preferred),
+        ("required", Tls::Required),
+        ("verify", Tls::Verify),
+    ];
+
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|w| w.1 == self).map_or("", |w| w.0)
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = Error;
+
+    /// Parses a URL; every refusal is a usage error (exit 2) that does not repeat the text, since
+    /// the text may hold a password.
+    fn from_str(text: &str) -> Result<Self> {
+        let url = url::Url::parse(text).map_err(|e| {
+            Error::usage(format!("the server's URL is not one: {e}")).hint(SHAPE_HINT)
+        })?;
+        if url.scheme() != "mysql" && url.scheme() != "mariadb" {
+            return Err(Error::usage(format!(
+                "the server's URL begins with {}://, not mysql://",
+                url.scheme()
+            ))
+            .hint(SHAPE_HINT));
+        }
+        if url.password().is_some() {
+            return Err(Error::usage(
+                "the server's URL holds a password, which command lines and logs show",
+            )
+            .hint(
+                "take it out and set DRCTL_SOURCE_PASSWORD_FILE or DRCTL_SOURCE_PASSWORD \
+                         (DRCTL_INTO_PASSWORD… for a restore)",
+            ));
+        }
+        if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+            return Err(Error::usage(
+                "the server's URL names more than a server: a path or a fragment",
+            )
+            .hint("end it after the port; schemas are chosen by the configuration"));
+        }
+        let user = decode(url.username())?;
+        if user.is_empty() {
+            return Err(Error::usage("the server's URL names no user").hint(SHAPE_HINT));
+        }
+
+        let (mut socket, mut tls, mut ca) = (None, None, None);
+        for (key, value) in url.query_pairs() {
+            match key.as_ref() {
+                "socket" => socket = Some(absolute("socket", &value)?),
+                "ca" => ca = Some(absolute("ca", &value)?),
+                "tls" => {
+                    let found = Tls::WORDS.iter().find(|w| w.0 == value);
+                    tls = Some(found.map(|w| w.1).ok_or_else(|| {
+                        Error::usage(format!("the server's URL asks for tls={value}"))
+                            .hint("use disabled, preferred, required or verify")
+                    })?);
+                }
+                _ => {
+                    return Err(Error::usage(format!(
+                        "the server's URL has an unknown option: {key}"
+                    ))
+                    .hint("known are socket, tls and ca"));
+                }
+            }
+        }
+        let tls = match (tls, &ca) {
+            (None, Some(_)) => Tls::Verify,
+            (Some(Tls::Verify), None) => {
+                return Err(
+                    Error::usage("the server's URL asks for tls=verify without ca")
+                        .hint("add &ca=/path/to/authorities.pem"),
+                );
+            }
+            (Some(tls), Some(_)) if tls != Tls::Verify => {
+                return Err(Error::usage(
+                    "the server's URL names a ca that nothing would be checked against",
+                )
+                .hint("use tls=verify with it"));
+            }
+            (tls, _) => tls.unwrap_or_default(),
+        };
+
+        let endpoint = match socket {
+            Some(path) => {
+                if url.port().is_some() || !matches!(url.host_str(), None | Some("localhost")) {
+                    return Err(Error::usage(
+                        "the server's URL names both a socket and a remote host or port",
+                    )
+                    .hint("write mysql://user@localhost/?socket=/path"));
+                }
+                if matches!(tls, Tls::Required | Tls::Verify) {
+                    return Err(Error::usage(
+                        "the server's URL asks for TLS over a socket, which is never encrypted",
+                    )
+                    .hint("leave tls out"));
+                }
+                Endpoint::Socket(path)
+            }
+            None => {
+                let host = decode(url.host_str().unwrap_or_default())?;
+                if host.is_empty() {
+                    return Err(Error::usage("the server's URL names no host").hint(SHAPE_HINT));
+                }
+                let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+                Endpoint::Tcp {
+                    host: bare.unwrap_or(&host).to_owned(),
+                    port: url.port().unwrap_or(DEFAULT_PORT),
+                }
+            }
+        };
+        Ok(ServerUrl {
+            user,
+            endpoint,
+            tls,
+            ca,
+        })
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    /// The URL again, in its one spelling.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mysql://{}@{}", encode(&self.user), self.endpoint)?;
+        let mut separator = match self.endpoint {
+            Endpoint::Tcp { .. } => "/?",
+            Endpoint::Socket(_) => "&",
+        };
+        if self.tls != Tls::default() {
+            write!(f, "{separator}tls={}", self.tls.word())?;
+            separator = "&";
+        }
+        if let Some(ca) = &self.ca {
+            write!(f, "{separator}ca={}", encode_path(ca))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// `host:port`, `[::1]:port` or `localhost/?socket=/path`, as the URL writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Endpoint::Socket(path) => write!(f, "localhost/?socket={}", encode_path(path)),
+        }
+    }
+}
+
+const SHAPE_HINT: &str = "write mysql://user@host:3306 or mysql://user@localhost/?socket=/path";
+
+/// What stays readable in a URL that this module writes.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+fn encode_path(path: &Path) -> String {
+    const PATH: &AsciiSet = &PLAIN.remove(b'/');
+    utf8_percent_encode(&path.to_string_lossy(), PATH).to_string()
+}
+
+fn decode(text: &str) -> Result<String> {
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| Error::usage("the server's URL is not UTF-8 once decoded"))?;
+    // A control character here could only be meant to break out of an option file or a log line.
+    if decoded.chars().any(char::is_control) {
+        return Err(Error::usage("the server's URL holds a control character"));
+    }
+    Ok(decoded.into_owned())
+}
+
+fn absolute(option: &str, value: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(value);
+    if !path.is_absolute() || value.chars().any(char::is_control) {
+        return Err(Error::usage(format!(
+            "the server's URL: {option}={} is not an absolute path",
+            value.escape_default()
+        )));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    fn parse(text: &str) -> ServerUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_must_not_be_accepted_is_a_usage_error_that_never_repeats_a_password() {
+        for text in [
+            "",
+            "host",
+            "http://u@h",
+            "mysql://h",
+            "mysql://u:hunter2@h",
+            "mysql://u:@h/",
+            "mysql://u@",
+            "mysql://u@h/shop",
+            "mysql://u@h:99999",
+            "mysql://u@h/?tls=maybe",
+            "mysql://u@h/?tls=verify",
+            "mysql://u@h/?tls=required&ca=/ca.pem",
+            "mysql://u@h/?password=hunter2",
+            "mysql://u@h/?socket=/s",
+            "mysql://u@localhost:3307/?socket=/s",
+            "mysql://u@localhost/?socket=relative",
+            "mysql://u@localhost/?socket=/s&tls=required",
+            "mysql://u%0Apassword=x@h",
+            "mysql://u%FF@h",
+        ] {
+            // `u:@h` carries an empty password, which the parser drops: it is no secret.
+            if text == "mysql://u:@h/" {
+                assert_eq!(parse(text).user, "u");
+                continue;
+            }
+            let error = text.parse::<ServerUrl>().unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Usage, "{text}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_host_a_port_and_a_user_are_decoded() {
+        assert_eq!(
+            parse("mysql://back%40up@db.example:3307"),
+            ServerUrl {
+                user: "back@up".into(),
+                endpoint: Endpoint::Tcp {
+                    host: "db.example".into(),
+                    port: 3307
+                },
+                tls: Tls::Preferred,
+                ca: None,
+            }
+        );
+        assert_eq!(
+            parse("mysql://u@[fe80::1]").endpoint,
+            Endpoint::Tcp {
+                host: "fe80::1".into(),
+                port: DEFAULT_PORT
+            }
+        );
+    }
+
+    #[test]
+    fn a_socket_and_an_authority_are_options() {
+        let url = parse("mysql://root@localhost/?socket=/run/my%20sql.sock");
+        assert_eq!(url.endpoint, Endpoint::Socket("/run/my sql.sock".into()));
+        let url = parse("mysql://u@h/?ca=/ca.pem");
+        assert_eq!((url.tls, url.ca), (Tls::Verify, Some("/ca.pem".into())));
+    }
+
+    #[test]
+    fn a_url_is_written_as_it_is_read() {
+        for text in [
+            "mysql://u@h:3306",
+            "mysql://a%20b@[::1]:1",
+            "mysql://u@localhost/?socket=/a%26b",
+            "mysql://u@localhost/?socket=/s&tls=disabled",
+            "mysql://u@h:3306/?tls=verify&ca=/c%3Da.pem",
+        ] {
+            assert_eq!(parse(text).to_string(), text);
+        }
+    }
+}
