@@ -7,6 +7,9 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+use crate::store::keys::{BackupObject, MAX_SEGMENT, Suffix};
+
 /// How frames are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -20,12 +23,23 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The suffix of an object's name.
-    pub fn suffix(self) -> &'static str {
+    /// How the names of its objects end.
+    pub fn suffix(self) -> Suffix {
         match self {
-            Codec::Zstd => ".zst",
-            Codec::Gzip => ".gz",
-            Codec::None => "",
+            Codec::Zstd => Suffix::Zstd,
+            Codec::Gzip => Suffix::Gzip,
+            Codec::None => Suffix::Plain,
+        }
+    }
+
+    /// The name of a segment, counted from 0.
+    pub fn segment(self, number: usize) -> Result<BackupObject> {
+        match u16::try_from(number) {
+            Ok(number) if number <= MAX_SEGMENT => {
+                Ok(BackupObject::Segment { number, suffix: self.suffix() })
+            }
+            _ => Err(Error::source(format!("the dump needs more than {MAX_SEGMENT} segments"))
+                .hint("split the target into several, by schemas")),
         }
     }
 
@@ -116,6 +130,22 @@ pub fn decode(codec: Codec, stored: &[u8], raw_len: usize) -> std::io::Result<Ve
     } else {
         Err(wrong("the frame holds another number of bytes than the index says"))
     }
+}
+
+/// Decompresses a whole small object, of `most` bytes at the most.
+pub fn decode_all(codec: Codec, stored: &[u8], most: u64) -> std::io::Result<Vec<u8>> {
+    let mut reader: Box<dyn Read + '_> = match codec {
+        Codec::Zstd => Box::new(zstd::stream::read::Decoder::new(stored)?),
+        Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(stored)),
+        Codec::None => Box::new(stored),
+    };
+    let mut raw = Vec::new();
+    (&mut reader).take(most + 1).read_to_end(&mut raw)?;
+    if raw.len() as u64 > most {
+        let what = format!("it decodes to more than {most} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    }
+    Ok(raw)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
 
 /// One line of the index.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
     /// Declares a session by number.
@@ -26,9 +26,31 @@ pub enum Record {
     Inventory(InventoryRecord),
     /// A warning of the run, in full; the manifest holds the first ones.
     Warning(String),
-    /// A kind of record that a later drctl writes.
-    #[serde(untagged)]
-    Unknown(serde_json::Value),
+}
+
+impl Record {
+    /// Reads one line; `None` for a kind of record that only a later drctl knows.
+    pub fn parse(line: &[u8]) -> serde_json::Result<Option<Record>> {
+        /// A line by its kinds: an unknown kind is ignored, a malformed one of ours is an error.
+        #[derive(Deserialize)]
+        struct Line {
+            session: Option<SessionRecord>,
+            table: Option<TableRecord>,
+            frame: Option<FrameRecord>,
+            rows: Option<RowsRecord>,
+            object: Option<ObjectRecord>,
+            inventory: Option<InventoryRecord>,
+            warning: Option<String>,
+        }
+        let line: Line = serde_json::from_slice(line)?;
+        Ok((line.frame.map(Record::Frame))
+            .or(line.session.map(Record::Session))
+            .or(line.table.map(Record::Table))
+            .or(line.rows.map(Record::Rows))
+            .or(line.object.map(Record::Object))
+            .or(line.inventory.map(Record::Inventory))
+            .or(line.warning.map(Record::Warning)))
+    }
 }
 
 /// The `USE` and `SET`s that some frames begin under.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::store::keys::{BackupId, TargetName};
 
 /// The format number that this drctl writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
@@ -27,9 +28,9 @@ pub struct Manifest {
     /// The version of drctl that wrote it.
     pub drctl: String,
     /// The backup's id.
-    pub id: String,
+    pub id: BackupId,
     /// The target's name.
-    pub target: String,
+    pub target: TargetName,
     /// When the data were as they are in the dump; not later than the snapshot itself.
     pub snapshot_at: Timestamp,
     /// When the run began.

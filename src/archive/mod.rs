@@ -15,3 +15,33 @@ pub mod index;
 pub mod manifest;
 pub mod read;
 pub mod write;
+
+use crate::store::Key;
+use crate::store::keys::{BackupId, BackupObject, TargetName};
+
+/// Where one backup's objects are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupPlace {
+    /// Whose backup it is.
+    pub target: TargetName,
+    /// Which one.
+    pub id: BackupId,
+}
+
+impl BackupPlace {
+    /// The key of one of its objects.
+    pub fn key(&self, object: &BackupObject) -> Key {
+        self.target.object(self.id, object)
+    }
+
+    /// What the keys of all its objects begin with.
+    pub fn prefix(&self) -> Key {
+        self.target.backup(self.id)
+    }
+}
+
+impl std::fmt::Display for BackupPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "backup {} of {}", self.id, self.target)
+    }
+}

@@ -11,20 +11,21 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::archive::codec::decode;
+use crate::archive::BackupPlace;
+use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, ObjectRecord, Record, RowsRecord, TableRecord};
 use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest};
 use crate::archive::write::encode::hex128;
 use crate::error::{Error, Result};
 use crate::sql::session::Session;
-use crate::store::keys::BackupId;
-use crate::store::{Store, StoreError, keys};
+use crate::store::keys::BackupObject;
+use crate::store::{Key, Store, StoreError};
 
 /// A committed backup, open for reading.
 #[derive(Debug, Clone)]
 pub struct Archive {
     store: Arc<dyn Store>,
-    directory: String,
+    place: BackupPlace,
     manifest: Arc<Manifest>,
     contents: Arc<Contents>,
 }
@@ -47,12 +48,12 @@ pub struct Contents {
 }
 
 /// Reads a manifest, and holds it against the place that it was found in.
-pub async fn manifest(store: &Arc<dyn Store>, target: &str, id: &BackupId) -> Result<Manifest> {
-    let key = keys::manifest(target, id);
+pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Manifest> {
+    let key = place.key(&BackupObject::Manifest);
     let meta = match store.head(&key).await {
         Ok(meta) => meta,
         Err(StoreError::NotFound { .. }) => {
-            return Err(Error::nothing(format!("there is no backup {id} of {target}"))
+            return Err(Error::nothing(format!("there is no {place}"))
                 .hint("see drctl list"));
         }
         Err(error) => return Err(error.into()),
@@ -61,7 +62,7 @@ pub async fn manifest(store: &Arc<dyn Store>, target: &str, id: &BackupId) -> Re
         return Err(Error::archive(format!("{key} has {} bytes, too many", meta.size)));
     }
     let manifest = Manifest::from_bytes(&store.get(&key, None).await?).map_err(|e| e.context(&key))?;
-    if manifest.id != id.to_string() || manifest.target != target {
+    if (&manifest.id, &manifest.target) != (&place.id, &place.target) {
         return Err(Error::archive(format!(
             "{key} is the manifest of {} of {}: the archive was moved or edited",
             manifest.id, manifest.target
@@ -72,11 +73,10 @@ pub async fn manifest(store: &Arc<dyn Store>, target: &str, id: &BackupId) -> Re
 
 impl Archive {
     /// Opens a backup: manifest, index and their agreement.
-    pub async fn open(store: Arc<dyn Store>, target: &str, id: &BackupId) -> Result<Archive> {
-        let manifest = Arc::new(manifest(&store, target, id).await?);
-        let directory = keys::backup_dir(target, id);
+    pub async fn open(store: Arc<dyn Store>, place: BackupPlace) -> Result<Archive> {
+        let manifest = Arc::new(manifest(&store, &place).await?);
         let mut archive =
-            Archive { store, directory, manifest, contents: Arc::new(Contents::default()) };
+            Archive { store, place, manifest, contents: Arc::new(Contents::default()) };
         archive.contents = Arc::new(archive.read_contents().await?);
         Ok(archive)
     }
@@ -97,7 +97,7 @@ impl Archive {
     }
 
     fn records(&self) -> Records {
-        Records::new(self.store.clone(), &self.directory, self.manifest.index.clone())
+        Records::new(self.store.clone(), &self.place, self.manifest.index.clone())
     }
 
     /// Reads the whole index once: what it declares, and that its frames fill the segments exactly.
@@ -105,7 +105,7 @@ impl Archive {
         let mut contents = Contents::default();
         let mut filled = vec![0u64; self.manifest.segments.len()];
         let (mut frames, mut raw) = (0, 0);
-        let wrong = |what: &str| damaged(&self.directory, what);
+        let wrong = |what: &str| damaged(&self.place, what);
         let mut records = self.records();
         while let Some(record) = records.next().await? {
             match record {
@@ -132,7 +132,6 @@ impl Archive {
                 Record::Object(object) => contents.objects.push(object),
                 Record::Inventory(object) => contents.inventory.push(object),
                 Record::Warning(warning) => contents.warnings.push(warning),
-                Record::Unknown(_) => {}
             }
         }
         let sizes = self.manifest.segments.iter().map(|segment| segment.bytes);
@@ -148,14 +147,14 @@ impl Archive {
     /// Fetches a frame, checks it and decodes it.
     pub async fn fetch(&self, frame: &FrameRecord) -> Result<Vec<u8>> {
         let stored = self.fetch_stored(frame).await?;
-        let (codec, frame, key) = (self.manifest.codec, frame.clone(), self.segment_key(frame));
+        let (codec, frame, key) = (self.manifest.codec, frame.clone(), self.segment_key(frame)?);
         tokio::task::spawn_blocking(move || check_and_decode(codec, &frame, &key, &stored))
             .await
             .map_err(|e| Error::unexpected("decoding a frame broke off").because(e))?
     }
 
     async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
-        let key = self.segment_key(frame);
+        let key = self.segment_key(frame)?;
         let range = frame.offset..frame.offset + frame.stored;
         match self.store.get(&key, Some(range)).await {
             Ok(stored) => Ok(stored),
@@ -174,25 +173,22 @@ impl Archive {
         }
     }
 
-    fn segment_key(&self, frame: &FrameRecord) -> String {
-        let segment = self.manifest.segments.get(frame.segment as usize);
-        format!("{}{}", self.directory, segment.map_or("", |segment| segment.name.as_str()))
+    fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
+        Ok(self.place.key(&self.manifest.codec.segment(frame.segment as usize)?))
     }
 
     /// accounts.sql, checked and decoded; `None` where none were taken.
     pub async fn accounts(&self) -> Result<Option<Vec<u8>>> {
         const MOST_BYTES: u64 = 256 << 20;
         let Some(facts) = &self.manifest.accounts else { return Ok(None) };
-        let key = format!("{}{}", self.directory, facts.name);
+        let codec = self.manifest.codec;
+        let key = self.place.key(&BackupObject::Accounts(codec.suffix()));
         let stored = self.store.get(&key, None).await?;
         if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
-            return Err(damaged(&self.directory, "the accounts do not match their SHA-256"));
+            return Err(damaged(&self.place, "the accounts do not match their SHA-256"));
         }
-        let mut sql = Vec::new();
-        let decoder = zstd::stream::read::Decoder::new(&stored[..]);
-        decoder
-            .and_then(|decoder| std::io::Read::read_to_end(&mut std::io::Read::take(decoder, MOST_BYTES), &mut sql))
-            .map_err(|e| damaged(&self.directory, "the accounts cannot be decoded").because(e))?;
+        let sql = decode_all(codec, &stored, MOST_BYTES)
+            .map_err(|e| damaged(&self.place, "the accounts cannot be decoded").because(e))?;
         Ok(Some(sql))
     }
 }
@@ -249,8 +245,8 @@ struct Records {
 impl Records {
     const CHUNK_BYTES: u64 = 1 << 20;
 
-    fn new(store: Arc<dyn Store>, directory: &str, facts: FileFacts) -> Self {
-        let key = format!("{directory}{}", facts.name);
+    fn new(store: Arc<dyn Store>, place: &BackupPlace, facts: FileFacts) -> Self {
+        let key = place.key(&BackupObject::Index);
         Records { store, key, facts, at: 0, sha256: Sha256::new(), zstd: None, ready: VecDeque::new() }
     }
 
@@ -292,9 +288,9 @@ impl Records {
         let rest = text.split_off(whole);
         let lines = std::mem::replace(text, rest);
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let record = serde_json::from_slice(line)
-                .map_err(|e| wrong("a record cannot be read").because(e))?;
-            self.ready.push_back(record);
+            let record =
+                Record::parse(line).map_err(|e| wrong("a record cannot be read").because(e))?;
+            self.ready.extend(record);
         }
         if end == self.facts.bytes && !zstd.get_ref().is_empty() {
             return Err(wrong("its last record is cut off"));
@@ -303,7 +299,7 @@ impl Records {
     }
 }
 
-fn damaged(what: &str, how: &str) -> Error {
+fn damaged(what: impl std::fmt::Display, how: &str) -> Error {
     Error::archive(format!("the index of {what} is damaged: {how}"))
         .hint("restore another backup, and find out what changed the store")
 }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::archive::BackupPlace;
 use crate::archive::codec::{Codec, decode};
 use crate::archive::index::FrameRecord;
 use crate::archive::manifest::{FileFacts, Manifest};
 use crate::archive::write::object::ObjectWriter;
 use crate::archive::write::sequencer::Written;
 use crate::error::{Error, Result};
-use crate::store::{Store, StoreError, keys};
+use crate::store::keys::BackupObject;
+use crate::store::{Store, StoreError};
 
 /// How much of an archive is read again before it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -30,7 +32,7 @@ pub enum ReadBack {
 /// Reads back what was written: the store's word on every object, and frames by ranged reads.
 pub async fn read_back(
     store: &Arc<dyn Store>,
-    directory: &str,
+    place: &BackupPlace,
     written: &Written,
     codec: Codec,
     how_much: ReadBack,
@@ -41,7 +43,7 @@ pub async fn read_back(
     match how_much {
         ReadBack::Sample => {
             for frame in &written.sample {
-                read_frame(store, directory, frame, codec).await?;
+                read_frame(store, place, frame, codec).await?;
             }
         }
         ReadBack::Full => {
@@ -55,12 +57,11 @@ pub async fn read_back(
 
 async fn read_frame(
     store: &Arc<dyn Store>,
-    directory: &str,
+    place: &BackupPlace,
     frame: &FrameRecord,
     codec: Codec,
 ) -> Result<()> {
-    let name = keys::segment_name(frame.segment as usize, codec.suffix());
-    let key = format!("{directory}{name}");
+    let key = place.key(&codec.segment(frame.segment as usize)?);
     let range = frame.offset..frame.offset + frame.stored;
     let stored = store.get(&key, Some(range)).await?;
     let differs = || Error::store(format!("frame {} of {key} reads back as other bytes", frame.n));
@@ -92,11 +93,11 @@ async fn read_whole(store: &Arc<dyn Store>, key: &str, facts: &FileFacts) -> Res
 /// Writes a small object of a backup: accounts, SHA256SUMS, RESTORE.txt.
 pub async fn put_file(
     store: &Arc<dyn Store>,
-    directory: &str,
-    name: &str,
+    place: &BackupPlace,
+    object: &BackupObject,
     body: &[u8],
 ) -> Result<FileFacts> {
-    let mut object = ObjectWriter::begin(store, directory, name).await?;
+    let mut object = ObjectWriter::begin(store, place, object).await?;
     if let Err(error) = object.write(body).await {
         object.abort().await;
         return Err(error);
@@ -109,10 +110,10 @@ pub async fn put_file(
 /// Makes the backup exist. After this was called nothing of it may be deleted by this run.
 pub async fn put_manifest(
     store: &Arc<dyn Store>,
-    directory: &str,
+    place: &BackupPlace,
     manifest: &Manifest,
 ) -> Result<()> {
-    let key = format!("{directory}{}", keys::MANIFEST);
+    let key = place.key(&BackupObject::Manifest);
     let bytes = Bytes::from(manifest.to_bytes()?);
     let refusal = match store.put_new(&key, bytes.clone()).await {
         Ok(()) => return Ok(()),
@@ -133,15 +134,16 @@ pub async fn put_manifest(
 }
 
 /// Deletes what an uncommitted backup left. Best effort: a later run sweeps what remains.
-pub async fn discard(store: &Arc<dyn Store>, directory: &str) {
-    let objects = match store.list(directory).await {
+pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
+    let objects = match store.list(&place.prefix()).await {
         Ok(objects) => objects,
         Err(error) => {
-            tracing::warn!(directory, %error, "cannot look for leftovers; a later run sweeps them");
+            tracing::warn!(%place, %error, "cannot look for leftovers; a later run sweeps them");
             return;
         }
     };
-    if objects.iter().any(|object| object.key.ends_with(keys::MANIFEST)) {
+    let manifest = place.key(&BackupObject::Manifest);
+    if objects.iter().any(|object| object.key == manifest) {
         return;
     }
     for object in objects {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use crate::archive::BackupPlace;
 use crate::archive::codec::Codec;
 use crate::archive::index::Record;
 use crate::error::{Error, Result};
@@ -57,22 +58,22 @@ impl WriteOptions {
 /// An archive in the making: nothing of it is listed as a backup until its manifest is there.
 pub struct ArchiveWriter {
     store: Arc<dyn Store>,
-    directory: String,
+    place: BackupPlace,
     sink: FrameSink,
     sequencing: JoinHandle<Result<Sequencer>>,
 }
 
 impl ArchiveWriter {
-    /// Begins an archive in a backup's directory (which ends in `/`).
+    /// Begins an archive in a backup's place.
     pub async fn begin(
         store: Arc<dyn Store>,
-        directory: String,
+        place: BackupPlace,
         options: WriteOptions,
     ) -> Result<Self> {
         let encoders = Encoders::new(options.codec, options.level);
         let (sink, mut frames) = FrameSink::new(encoders.clone());
         let mut sequencer =
-            Sequencer::begin(store.clone(), directory.clone(), encoders, options.segment_bytes)
+            Sequencer::begin(store.clone(), place.clone(), encoders, options.segment_bytes)
                 .await?;
         let sequencing = tokio::spawn(async move {
             while let Some(in_flight) = frames.recv().await {
@@ -89,7 +90,7 @@ impl ArchiveWriter {
             }
             Ok(sequencer)
         });
-        Ok(ArchiveWriter { store, directory, sink, sequencing })
+        Ok(ArchiveWriter { store, place, sink, sequencing })
     }
 
     /// Begins a stream, counted from 0.
@@ -127,7 +128,7 @@ impl ArchiveWriter {
             }
             Err(error) => Some(error),
         };
-        commit::discard(&self.store, &self.directory).await;
+        commit::discard(&self.store, &self.place).await;
         cause
     }
 }

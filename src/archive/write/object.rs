@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::archive::BackupPlace;
 use crate::archive::manifest::FileFacts;
 use crate::error::{Error, Result};
+use crate::store::keys::BackupObject;
 use crate::store::{ObjectMeta, Store, StoreError, Upload};
 
 /// Bytes of a part. An object of the most parts that S3 takes is then 78 GiB.
@@ -37,11 +39,15 @@ pub struct WrittenObject {
 
 impl ObjectWriter {
     /// Begins an object of a backup.
-    pub async fn begin(store: &Arc<dyn Store>, directory: &str, name: &str) -> Result<Self> {
-        let key = format!("{directory}{name}");
+    pub async fn begin(
+        store: &Arc<dyn Store>,
+        place: &BackupPlace,
+        object: &BackupObject,
+    ) -> Result<Self> {
+        let key = place.key(object);
         let upload = store.upload(&key).await?;
         Ok(ObjectWriter {
-            name: name.to_owned(),
+            name: object.to_string(),
             key,
             upload: Some(upload),
             part: Vec::with_capacity(PART_BYTES),

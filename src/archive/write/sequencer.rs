@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::sync::Arc;
 
+use crate::archive::BackupPlace;
 use crate::archive::index::{FrameRecord, ObjectRecord, Record, RowsRecord, SessionRecord, TableRecord};
 use crate::archive::write::encode::{EncodedFrame, Encoders, hex128};
 use crate::archive::write::framer::RawFrame;
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::ObjectId;
-use crate::store::{MAX_PARTS, Store, keys};
+use crate::store::keys::BackupObject;
+use crate::store::{MAX_PARTS, Store};
 
 /// Stored bytes after which a segment is rolled over: S3's part limit, with room for a long frame.
 pub const SEGMENT_BYTES: u64 = (PART_BYTES * (MAX_PARTS - 500)) as u64;
@@ -45,7 +47,7 @@ pub struct Written {
 /// Writes frames in the order in which it is given them.
 pub struct Sequencer {
     store: Arc<dyn Store>,
-    directory: String,
+    place: BackupPlace,
     encoders: Encoders,
     segment_bytes: u64,
     segment: Option<ObjectWriter>,
@@ -67,14 +69,14 @@ impl Sequencer {
     /// Begins the index, and with the first frame the first segment, in a backup's directory.
     pub async fn begin(
         store: Arc<dyn Store>,
-        directory: String,
+        place: BackupPlace,
         encoders: Encoders,
         segment_bytes: u64,
     ) -> Result<Self> {
-        let index = IndexWriter::begin(&store, &directory).await?;
+        let index = IndexWriter::begin(&store, &place).await?;
         Ok(Sequencer {
             store,
-            directory,
+            place,
             encoders,
             segment_bytes,
             segment: None,
@@ -180,8 +182,8 @@ impl Sequencer {
             self.complete_segment().await?;
         }
         if self.segment.is_none() {
-            let name = keys::segment_name(self.segments.len(), self.encoders.codec().suffix());
-            self.segment = Some(ObjectWriter::begin(&self.store, &self.directory, &name).await?);
+            let object = self.encoders.codec().segment(self.segments.len())?;
+            self.segment = Some(ObjectWriter::begin(&self.store, &self.place, &object).await?);
         }
         self.segment.as_mut().ok_or_else(|| Error::unexpected("no segment is open"))
     }
@@ -295,10 +297,10 @@ impl IndexWriter {
     /// Compressed bytes kept back until they are worth a write.
     const BUFFER_BYTES: usize = 256 << 10;
 
-    async fn begin(store: &Arc<dyn Store>, directory: &str) -> Result<Self> {
+    async fn begin(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Self> {
         let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).map_err(failed)?;
         zstd.include_checksum(true).map_err(failed)?;
-        let object = ObjectWriter::begin(store, directory, keys::INDEX).await?;
+        let object = ObjectWriter::begin(store, place, &BackupObject::Index).await?;
         Ok(IndexWriter { object: Some(object), zstd })
     }
 
