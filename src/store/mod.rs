@@ -1,14 +1,24 @@
 //! Where archives live: few required operations, and their contract.
 //!
-//! One file a backend ([`file`], [`s3`], [`memory`]), one a wrapper ([`retry`] where the backend
-//! has none of its own, [`fault`] for tests). [`keys`] is the only place that knows object names.
+//! One file a backend ([`file`], [`s3`], [`memory`]), one a wrapper ([`fault`], for tests).
+//! [`keys`] is the only place that knows object names; [`config`] what a person may set.
 //! Objects are written once: the only thing ever rewritten is a heartbeat, by [`Store::put`].
+
+pub mod config;
+pub mod file;
+pub mod keys;
+pub mod memory;
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use config::{StoreConfig, StoreUrl};
+
+use crate::{Error, Result};
 
 /// An object's name below the store's root: `shop/20261121T020000Z-3f9a1c/manifest.json`.
 pub type Key = String;
@@ -89,18 +99,24 @@ pub trait Store: Debug + Send + Sync {
     /// Nothing that is not complete is listed.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
 
-    /// The names directly below `prefix` (which ends in `/`), each ending in `/`, sorted: what
-    /// LIST with a delimiter answers as common prefixes.
+    /// The names directly below `prefix` (empty, or ending in `/`) that hold objects, each ending
+    /// in `/`, sorted: what LIST with a delimiter answers as common prefixes.
     async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError>;
 
     /// Removes an object; one that does not exist is removed already.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
+    /// How many bytes each part of an upload but the last should have. An object holds at most
+    /// [`MAX_PARTS`] of them: a longer stream rolls over into another object.
+    fn part_bytes(&self) -> usize {
+        config::DEFAULT_PART_BYTES
+    }
+
     /// Begins a streamed object. It exists only after [`Upload::complete`].
     async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError>;
 
-    /// Removes unfinished uploads below `prefix` that were begun before `older_than`, and says how
-    /// many: what a SIGKILL left behind.
+    /// Removes unfinished uploads below `prefix` (empty, or ending in `/`) that were begun before
+    /// `older_than`, and says how many: what a SIGKILL left behind.
     async fn abort_stale_uploads(
         &self,
         prefix: &str,
@@ -113,10 +129,16 @@ pub trait Store: Debug + Send + Sync {
 #[async_trait]
 pub trait Upload: Send {
     /// Appends bytes. All parts but the last are of the size of the first, at least
-    /// [`MIN_PART_BYTES`].
+    /// [`MIN_PART_BYTES`]; best is [`Store::part_bytes`].
+    ///
+    /// Returns when the part is queued: its failure may show only at the next call. After any
+    /// failure nothing but [`Upload::abort`] makes sense.
     async fn part(&mut self, body: Bytes) -> Result<(), StoreError>;
 
     /// Makes the object exist, atomically, replacing nothing: `AlreadyExists` where there is one.
+    ///
+    /// After `Failed` the object may or may not exist, whole: ask [`Store::head`]. In every case
+    /// the upload itself is over, and nothing needs to be aborted.
     async fn complete(self: Box<Self>) -> Result<ObjectMeta, StoreError>;
 
     /// Gives up: nothing of it remains. A failure to abort is worth a log line, never an error
@@ -129,3 +151,70 @@ pub const MIN_PART_BYTES: usize = 5 << 20;
 
 /// The most parts of one S3 object.
 pub const MAX_PARTS: usize = 10_000;
+
+/// Opens the store of a configuration. Nothing is asked of it yet, so nothing can be denied yet.
+///
+/// # Errors
+/// `Usage`: settings that cannot be, or no region for S3.
+pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
+    config.check()?;
+    match &config.url {
+        StoreUrl::File(directory) => Ok(Arc::new(file::FileStore::new(directory))),
+        StoreUrl::S3 { .. } => Err(Error::usage("s3 is not there yet")),
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        let hint = match &error {
+            StoreError::NotFound { .. } => "see what the store holds with `drctl list`",
+            StoreError::AlreadyExists { .. } => "see whether another run writes to this store",
+            StoreError::Denied { .. } => {
+                "check the credentials and what they may do to this bucket or directory"
+            }
+            StoreError::Failed { .. } => {
+                "check that the store is reachable and has space, then run it again"
+            }
+        };
+        Error::store("store").because(error).hint(hint)
+    }
+}
+
+/// Refuses what is no object name, before any backend reads it as something else.
+fn check(action: &'static str, key: &str) -> Result<(), StoreError> {
+    keys::check_key(key).map_err(|why| StoreError::Failed {
+        action,
+        key: key.into(),
+        why: why.into(),
+    })
+}
+
+/// The directory directly below `prefix` that `key` lies in: `a/` and `a/b/c` give `a/b/`.
+fn directory_below(prefix: &str, key: &str) -> Option<Key> {
+    let (name, _) = key.strip_prefix(prefix)?.split_once('/')?;
+    Some(format!("{prefix}{name}/"))
+}
+
+/// Checks a range against an object's size.
+fn check_range(key: &str, range: &Range<u64>, size: u64) -> Result<(), StoreError> {
+    if range.start <= range.end && range.end <= size {
+        return Ok(());
+    }
+    Err(StoreError::Failed {
+        action: "get",
+        key: key.into(),
+        why: format!(
+            "bytes {}..{} of an object of {size}",
+            range.start, range.end
+        ),
+    })
+}
+
+/// A range of an object that is in memory.
+fn slice(key: &str, body: &Bytes, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+    let Some(range) = range else {
+        return Ok(body.clone());
+    };
+    check_range(key, &range, body.len() as u64)?;
+    Ok(body.slice(range.start as usize..range.end as usize))
+}

@@ -1,0 +1,425 @@
+//! A store in a directory: `file:///dir`. Each object is a file of its name.
+//!
+//! An object is written to a temporary file beside its place, synced, renamed without replacing,
+//! and the directory synced: after a power cut it is there whole or not at all. What cannot be
+//! renamed so (NFS) is linked, which replaces as little. Temporary files are never listed; they
+//! go when they are dropped, and after a SIGKILL by [`Store::abort_stale_uploads`].
+//!
+//! A backup holds all data, so files are created 0600 and directories 0700, whatever the umask
+//! would allow; a directory that exists keeps its mode. Symbolic links are followed by name but
+//! not listed.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+
+use super::{Key, ObjectMeta, Store, StoreError, Upload, check, check_range, keys};
+
+/// Objects in a directory.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    /// The directory; made when the first object is.
+    root: PathBuf,
+}
+
+impl FileStore {
+    /// The store of a directory, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        FileStore { root: root.into() }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    /// Runs file operations where they may block, and says what failed.
+    async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        key: &str,
+        work: impl FnOnce(&Self, &str) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (store, owned) = (self.clone(), key.to_owned());
+        let done = tokio::task::spawn_blocking(move || work(&store, &owned)).await;
+        done.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+            .map_err(|error| explain(action, key, error))
+    }
+
+    /// A temporary file in the directory where `key` will be, which is made if need be.
+    fn temporary(&self, key: &str) -> io::Result<NamedTempFile> {
+        let path = self.path(key);
+        let directory = path.parent().unwrap_or(&self.root);
+        // A delete may take the directory away just after it was made, when it was empty.
+        for _ in 0..8 {
+            create_directories(directory)?;
+            let made = tempfile::Builder::new()
+                .prefix(keys::TEMPORARY)
+                .permissions(Permissions::from_mode(0o600))
+                .tempfile_in(directory);
+            match made {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
+        Err(io::Error::other("its directory keeps disappearing"))
+    }
+
+    /// Gives a whole temporary file its name, durably.
+    fn publish(&self, file: NamedTempFile, key: &str, replace: bool) -> io::Result<ObjectMeta> {
+        file.as_file().sync_all()?;
+        let path = self.path(key);
+        let renamed = match replace {
+            true => file.persist(&path),
+            false => file.persist_noclobber(&path),
+        };
+        let file = renamed.map_err(|error| error.error)?;
+        sync_directory(path.parent().unwrap_or(&self.root))?;
+        object_meta(key, &file.metadata()?)
+    }
+
+    fn write(&self, key: &str, body: &[u8], replace: bool) -> io::Result<ObjectMeta> {
+        let mut file = self.temporary(key)?;
+        let written = file
+            .write_all(body)
+            .and_then(|()| self.publish(file, key, replace));
+        if written.is_err() {
+            self.remove_empty_parents(key);
+        }
+        written
+    }
+
+    /// Takes away directories that nothing is in any more, below the root; best effort.
+    fn remove_empty_parents(&self, key: &str) {
+        let parents = Path::new(key).ancestors().skip(1);
+        for parent in parents.take_while(|parent| !parent.as_os_str().is_empty()) {
+            if fs::remove_dir(self.root.join(parent)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Visits every regular file below the directory `dir` (empty, or ending in `/`), with its key;
+    /// stops when `visit` answers false.
+    fn walk(
+        &self,
+        dir: &str,
+        visit: &mut dyn FnMut(String, &fs::Metadata) -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let Some(entries) = absent_as_none(fs::read_dir(self.root.join(dir)))? else {
+            return Ok(true);
+        };
+        for entry in entries {
+            let entry = entry?;
+            // Names that are no text are not ours.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let Some(metadata) = absent_as_none(entry.metadata())? else {
+                continue;
+            };
+            let more = if metadata.is_dir() {
+                self.walk(&format!("{dir}{name}/"), visit)?
+            } else if metadata.is_file() {
+                visit(format!("{dir}{name}"), &metadata)?
+            } else {
+                true
+            };
+            if !more {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn list_blocking(&self, prefix: &str) -> io::Result<Vec<ObjectMeta>> {
+        let mut objects = Vec::new();
+        self.walk(directory_of(prefix), &mut |key, metadata| {
+            if key.starts_with(prefix) && !is_temporary(&key) {
+                objects.push(object_meta(&key, metadata)?);
+            }
+            Ok(true)
+        })?;
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
+    }
+
+    fn list_dirs_blocking(&self, prefix: &str) -> io::Result<Vec<Key>> {
+        let Some(entries) = absent_as_none(fs::read_dir(self.path(prefix)))? else {
+            return Ok(Vec::new());
+        };
+        let mut dirs = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let dir = format!("{prefix}{name}/");
+            let empty = || self.walk(&dir, &mut |key, _| Ok(is_temporary(&key)));
+            if entry.file_type()?.is_dir() && !empty()? {
+                dirs.push(dir);
+            }
+        }
+        dirs.sort();
+        Ok(dirs)
+    }
+
+    fn abort_stale_blocking(&self, prefix: &str, older_than: Timestamp) -> io::Result<usize> {
+        let mut stale = Vec::new();
+        self.walk(directory_of(prefix), &mut |key, metadata| {
+            let old = modified(metadata)? < older_than;
+            if old && is_temporary(&key) && key.starts_with(prefix) {
+                stale.push(key);
+            }
+            Ok(true)
+        })?;
+        for key in &stale {
+            absent_as_none(fs::remove_file(self.path(key)))?;
+            self.remove_empty_parents(key);
+        }
+        Ok(stale.len())
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    fn location(&self) -> String {
+        super::StoreUrl::File(self.root.clone()).to_string()
+    }
+
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
+        check("put", key)?;
+        self.run("put", key, move |store, key| store.write(key, &body, false))
+            .await
+            .map(drop)
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
+        check("put", key)?;
+        self.run("put", key, move |store, key| store.write(key, &body, true))
+            .await
+            .map(drop)
+    }
+
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+        check("get", key)?;
+        let read = self.run("get", key, move |store, key| {
+            let file = open_object(&store.path(key))?;
+            let size = file.metadata()?.len();
+            let range = range.unwrap_or(0..size);
+            if let Err(error) = check_range(key, &range, size) {
+                return Ok(Err(error));
+            }
+            let mut body = vec![0; (range.end - range.start) as usize];
+            file.read_exact_at(&mut body, range.start)?;
+            Ok(Ok(Bytes::from(body)))
+        });
+        read.await?
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
+        check("head", key)?;
+        self.run("head", key, |store, key| {
+            object_meta(key, &open_object(&store.path(key))?.metadata()?)
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.run("list", prefix, Self::list_blocking).await
+    }
+
+    async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
+        self.run("list", prefix, Self::list_dirs_blocking).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        check("delete", key)?;
+        self.run("delete", key, |store, key| {
+            let path = store.path(key);
+            if absent_as_none(fs::remove_file(&path))?.is_some() {
+                // A manifest that came back after a power cut would list a backup without a body.
+                sync_directory(path.parent().unwrap_or(&store.root))?;
+            }
+            store.remove_empty_parents(key);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
+        check("upload", key)?;
+        let file = self.run("upload", key, Self::temporary).await?;
+        Ok(Box::new(FileUpload {
+            store: self.clone(),
+            key: key.into(),
+            file: Some(file),
+        }))
+    }
+
+    async fn abort_stale_uploads(
+        &self,
+        prefix: &str,
+        older_than: Timestamp,
+    ) -> Result<usize, StoreError> {
+        self.run("sweep", prefix, move |store, prefix| {
+            store.abort_stale_blocking(prefix, older_than)
+        })
+        .await
+    }
+}
+
+/// A temporary file that grows.
+struct FileUpload {
+    /// Where it is.
+    store: FileStore,
+    /// Its name to be.
+    key: Key,
+    /// The file; dropping it removes it. None after a failure.
+    file: Option<NamedTempFile>,
+}
+
+impl FileUpload {
+    fn take(&mut self, action: &'static str) -> Result<NamedTempFile, StoreError> {
+        self.file.take().ok_or_else(|| StoreError::Failed {
+            action,
+            key: self.key.clone(),
+            why: "a part of it failed before".into(),
+        })
+    }
+}
+
+#[async_trait]
+impl Upload for FileUpload {
+    async fn part(&mut self, body: Bytes) -> Result<(), StoreError> {
+        let mut file = self.take("write")?;
+        let written = self.store.run("write", &self.key, move |store, key| {
+            match file.write_all(&body) {
+                Ok(()) => Ok(file),
+                Err(error) => {
+                    drop(file);
+                    store.remove_empty_parents(key);
+                    Err(error)
+                }
+            }
+        });
+        self.file = Some(written.await?);
+        Ok(())
+    }
+
+    async fn complete(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
+        let file = self.take("complete")?;
+        let publish = move |store: &FileStore, key: &str| {
+            let published = store.publish(file, key, false);
+            if published.is_err() {
+                store.remove_empty_parents(key);
+            }
+            published
+        };
+        self.store.run("complete", &self.key, publish).await
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
+        let Some(file) = self.file.take() else {
+            return Ok(());
+        };
+        let remove = move |store: &FileStore, key: &str| {
+            absent_as_none(file.close())?;
+            store.remove_empty_parents(key);
+            Ok(())
+        };
+        self.store.run("abort", &self.key, remove).await
+    }
+}
+
+/// Opens a regular file; a directory is no object.
+fn open_object(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Makes a directory and those above it, each synced into its parent.
+fn create_directories(directory: &Path) -> io::Result<()> {
+    let create = || DirBuilder::new().mode(0o700).create(directory);
+    let parent = directory.parent();
+    let created = match (create(), parent) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            create_directories(parent)?;
+            create()
+        }
+        (created, _) => created,
+    };
+    match created {
+        Ok(()) => parent.map_or(Ok(()), sync_directory),
+        // If it is no directory, making a file in it says so.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// The directory that everything beginning with `prefix` lies in: `a/b/` for `a/b/c`.
+fn directory_of(prefix: &str) -> &str {
+    prefix.rfind('/').map_or("", |slash| &prefix[..=slash])
+}
+
+fn is_temporary(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.starts_with(keys::TEMPORARY)
+}
+
+fn modified(metadata: &fs::Metadata) -> io::Result<Timestamp> {
+    Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)
+}
+
+fn object_meta(key: &str, metadata: &fs::Metadata) -> io::Result<ObjectMeta> {
+    Ok(ObjectMeta {
+        key: key.into(),
+        size: metadata.len(),
+        modified: modified(metadata)?,
+        crc64nvme: None,
+    })
+}
+
+/// What vanished or never was is no failure here.
+fn absent_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_absent(error.kind()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_absent(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Says which of the outcomes an I/O error is.
+fn explain(action: &'static str, key: &str, error: io::Error) -> StoreError {
+    let (key, why) = (key.to_owned(), error.to_string());
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::AlreadyExists { key },
+        io::ErrorKind::NotFound => StoreError::NotFound { key },
+        // Something of a shorter name is a file: to a reader that is absence.
+        io::ErrorKind::NotADirectory if matches!(action, "get" | "head") => {
+            StoreError::NotFound { key }
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::Denied { action, key, why }
+        }
+        _ => StoreError::Failed { action, key, why },
+    }
+}

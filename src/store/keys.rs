@@ -1,0 +1,646 @@
+//! The names of objects: the only place that knows them, in both directions.
+//!
+//! ```text
+//! <target>/target.json                               what the target is: written once
+//!         /runs/<time>-<verb>-<exit>.json            what every run did
+//!         /<backup id>/dump.sql.zst                  the archive, rolled over into dump.sql.zst.001, …
+//!                     /accounts.sql.zst              CREATE USER and GRANT
+//!                     /index.jsonl.zst               frames, ledger, inventory
+//!                     /SHA256SUMS, RESTORE.txt       for somebody without drctl
+//!                     /manifest.json                 the commit record, written last
+//!                     /running.json                  the heartbeat of a backup in the making
+//!                     /accepted, pin                 markers: a person trusts it; a person keeps it
+//!                     /drills/<time>-<level>-<pass|fail|missed>.json
+//! ```
+//!
+//! Times are UTC to the second, `20261121T020000Z`, so names sort by time. A rolled-over segment
+//! carries its number *behind* the suffix, so that a shell's `dump.sql.zst*` is the order to
+//! concatenate them in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::Key;
+use crate::{Error, Result};
+
+/// The most bytes of a key: S3's limit.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// What the names of unfinished files in a directory begin with; no object may be called so.
+pub const TEMPORARY: &str = ".drctl-tmp-";
+
+/// The highest number of a rolled-over segment; a thousand in all.
+pub const MAX_SEGMENT: u16 = 999;
+
+const TIME: &str = "%Y%m%dT%H%M%SZ";
+const TIME_BYTES: usize = "20261121T020000Z".len();
+
+/// Says why a key is none: names that a directory or a URL would read as something else.
+pub fn check_key(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err("an object's name has 1 to 1024 bytes");
+    }
+    if key.chars().any(char::is_control) {
+        return Err("an object's name has no control characters");
+    }
+    for part in key.split('/') {
+        match part {
+            "" => return Err("an object's name neither begins nor ends with / nor doubles it"),
+            "." | ".." => return Err("an object's name has no . or .. between its slashes"),
+            _ if part.starts_with(TEMPORARY) => {
+                return Err("names that begin with .drctl-tmp- are of unfinished files");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The short name of a protected server: lower-case letters, digits and inner hyphens, 1 to 63.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct TargetName(String);
+
+impl TargetName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What everything of this target begins with: `shop/`.
+    pub fn prefix(&self) -> Key {
+        format!("{self}/")
+    }
+
+    /// What the target is, written at its first backup: `shop/target.json`.
+    pub fn identity(&self) -> Key {
+        format!("{self}/target.json")
+    }
+
+    /// What the records of all runs begin with: `shop/runs/`.
+    pub fn runs(&self) -> Key {
+        format!("{self}/runs/")
+    }
+
+    /// The record of one run: `shop/runs/20261121T020000Z-backup-0.json`.
+    pub fn run(&self, run: &RunName) -> Key {
+        format!("{self}/runs/{run}")
+    }
+
+    /// What everything of one backup begins with: `shop/20261121T020000Z-3f9a1c/`.
+    pub fn backup(&self, id: BackupId) -> Key {
+        format!("{self}/{id}/")
+    }
+
+    /// One object of a backup.
+    pub fn object(&self, id: BackupId, object: &BackupObject) -> Key {
+        format!("{self}/{id}/{object}")
+    }
+
+    /// Which object of which backup a key names; `None` for what is neither ours nor a backup's.
+    pub fn parse_object(&self, key: &str) -> Option<(BackupId, BackupObject)> {
+        let (id, name) = self.below(key)?.split_once('/')?;
+        Some((id.parse().ok()?, BackupObject::parse(name)?))
+    }
+
+    /// Which backup a directory as listed (`shop/20261121T020000Z-3f9a1c/`) is of.
+    pub fn parse_backup(&self, dir: &str) -> Option<BackupId> {
+        self.below(dir)?.strip_suffix('/')?.parse().ok()
+    }
+
+    /// Which run a key is the record of.
+    pub fn parse_run(&self, key: &str) -> Option<RunName> {
+        RunName::parse(self.below(key)?.strip_prefix("runs/")?)
+    }
+
+    fn below<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.0)?.strip_prefix('/')
+    }
+}
+
+impl FromStr for TargetName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let good = (1..=63).contains(&name.len())
+            && name.chars().all(inner)
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        if good {
+            Ok(TargetName(name.to_owned()))
+        } else {
+            Err(Error::usage(format!("{name:?} is not a target name"))
+                .hint("use lower-case letters, digits and inner hyphens, 63 at most, like shop-eu"))
+        }
+    }
+}
+
+impl TryFrom<String> for TargetName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+impl From<TargetName> for String {
+    fn from(name: TargetName) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for TargetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A backup's name: the time of its snapshot and a random part, `20261121T020000Z-3f9a1c`.
+///
+/// Ordered by snapshot time, so the greatest is the newest.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct BackupId {
+    /// When the snapshot was taken, in whole seconds.
+    snapshot_at: Timestamp,
+    /// 24 random bits, so that two runs in one second differ.
+    random: u32,
+}
+
+impl BackupId {
+    /// A new id for a snapshot taken then; fractions of the second are cut off, never rounded up.
+    pub fn generate(snapshot_at: Timestamp) -> Self {
+        Self::new(snapshot_at, rand::random())
+    }
+
+    /// The id of a snapshot time and the low 24 bits of `random`.
+    pub fn new(snapshot_at: Timestamp, random: u32) -> Self {
+        BackupId {
+            snapshot_at: whole_second(snapshot_at),
+            random: random & 0xff_ffff,
+        }
+    }
+
+    /// When the snapshot was taken, to the second.
+    pub fn snapshot_at(&self) -> Timestamp {
+        self.snapshot_at
+    }
+}
+
+impl FromStr for BackupId {
+    type Err = Error;
+
+    fn from_str(id: &str) -> Result<Self> {
+        parse_id(id).ok_or_else(|| {
+            Error::usage(format!("{id:?} is not the id of a backup"))
+                .hint("ids look like 20261121T020000Z-3f9a1c; `drctl list` shows them")
+        })
+    }
+}
+
+fn parse_id(id: &str) -> Option<BackupId> {
+    let (time, random) = id.split_once('-')?;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if random.len() != 6 || !random.bytes().all(hex) {
+        return None;
+    }
+    Some(BackupId {
+        snapshot_at: parse_time(time)?,
+        random: u32::from_str_radix(random, 16).ok()?,
+    })
+}
+
+impl TryFrom<String> for BackupId {
+    type Error = Error;
+
+    fn try_from(id: String) -> Result<Self> {
+        id.parse()
+    }
+}
+
+impl From<BackupId> for String {
+    fn from(id: BackupId) -> String {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:06x}", self.snapshot_at.strftime(TIME), self.random)
+    }
+}
+
+/// How SQL objects are compressed, as their names say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Suffix {
+    /// `.sql.zst`
+    Zstd,
+    /// `.sql.gz`
+    Gzip,
+    /// `.sql`
+    Plain,
+}
+
+impl Suffix {
+    const ALL: [Suffix; 3] = [Suffix::Zstd, Suffix::Gzip, Suffix::Plain];
+
+    /// What the name ends in.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Suffix::Zstd => ".sql.zst",
+            Suffix::Gzip => ".sql.gz",
+            Suffix::Plain => ".sql",
+        }
+    }
+}
+
+/// An object of a backup; `Display` is its name below the backup's prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupObject {
+    /// Frames, concatenated.
+    Segment {
+        /// 0 for the first, which is nearly always the only one; at most [`MAX_SEGMENT`].
+        number: u16,
+        /// How its frames are compressed.
+        suffix: Suffix,
+    },
+    /// CREATE USER and GRANT.
+    Accounts(Suffix),
+    /// Frames, ledger and inventory, one record a line.
+    Index,
+    /// The SHA-256 of each object, as `sha256sum -c` wants it.
+    Sums,
+    /// How to restore it without drctl.
+    Readme,
+    /// The commit record.
+    Manifest,
+    /// The heartbeat of a backup in the making: the one object that is rewritten.
+    Running,
+    /// A person trusts a suspect backup.
+    Accepted,
+    /// A person keeps it for ever.
+    Pin,
+    /// The evidence of one restore verification.
+    Drill(DrillName),
+}
+
+impl BackupObject {
+    /// Reads a name below a backup's prefix; `None` for names that are not ours.
+    pub fn parse(name: &str) -> Option<Self> {
+        let object = match name {
+            "index.jsonl.zst" => Self::Index,
+            "SHA256SUMS" => Self::Sums,
+            "RESTORE.txt" => Self::Readme,
+            "manifest.json" => Self::Manifest,
+            "running.json" => Self::Running,
+            "accepted" => Self::Accepted,
+            "pin" => Self::Pin,
+            _ => return Self::parse_sql(name).or_else(|| Self::parse_drill(name)),
+        };
+        Some(object)
+    }
+
+    fn parse_sql(name: &str) -> Option<Self> {
+        let of_suffix = |suffix: Suffix| {
+            if name.strip_prefix("accounts") == Some(suffix.as_str()) {
+                return Some(Self::Accounts(suffix));
+            }
+            let number = name.strip_prefix("dump")?.strip_prefix(suffix.as_str())?;
+            let number = match number.strip_prefix('.') {
+                None if number.is_empty() => 0,
+                Some(digits) if digits.len() == 3 => digits.parse().ok()?,
+                _ => return None,
+            };
+            Some(Self::Segment { number, suffix })
+        };
+        let object = Suffix::ALL.into_iter().find_map(of_suffix)?;
+        // `dump.sql.000` and `dump.sql.+01` are no names of ours.
+        (object.to_string() == name).then_some(object)
+    }
+
+    fn parse_drill(name: &str) -> Option<Self> {
+        DrillName::parse(name.strip_prefix("drills/")?).map(Self::Drill)
+    }
+}
+
+impl fmt::Display for BackupObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment { number: 0, suffix } => write!(f, "dump{}", suffix.as_str()),
+            Self::Segment { number, suffix } => write!(f, "dump{}.{number:03}", suffix.as_str()),
+            Self::Accounts(suffix) => write!(f, "accounts{}", suffix.as_str()),
+            Self::Index => f.write_str("index.jsonl.zst"),
+            Self::Sums => f.write_str("SHA256SUMS"),
+            Self::Readme => f.write_str("RESTORE.txt"),
+            Self::Manifest => f.write_str("manifest.json"),
+            Self::Running => f.write_str("running.json"),
+            Self::Accepted => f.write_str("accepted"),
+            Self::Pin => f.write_str("pin"),
+            Self::Drill(drill) => write!(f, "drills/{drill}"),
+        }
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant),* }
+
+        impl $name {
+            /// The word in names and on the command line.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// How much of a backup a drill proves.
+    DrillLevel {
+        /// The archive alone: digests, decoding, ledger; no server.
+        Archive = "archive",
+        /// The whole: restored into a scratch server and compared.
+        Restore = "restore",
+    }
+}
+
+words! {
+    /// How a drill ended.
+    DrillVerdict {
+        /// Proven, within its objective.
+        Pass = "pass",
+        /// Not proven.
+        Fail = "fail",
+        /// Proven, but an objective was missed.
+        Missed = "missed",
+    }
+}
+
+/// The name of a drill's report, `20261121T020000Z-restore-pass.json`: a LIST alone answers when
+/// a backup was proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrillName {
+    /// When the drill ended, to the second.
+    pub time: Timestamp,
+    /// How much it proves.
+    pub level: DrillLevel,
+    /// How it ended.
+    pub verdict: DrillVerdict,
+}
+
+impl DrillName {
+    fn parse(name: &str) -> Option<Self> {
+        let mut words = name.strip_suffix(".json")?.split('-');
+        let drill = DrillName {
+            time: parse_time(words.next()?)?,
+            level: DrillLevel::parse(words.next()?)?,
+            verdict: DrillVerdict::parse(words.next()?)?,
+        };
+        words.next().is_none().then_some(drill)
+    }
+}
+
+impl fmt::Display for DrillName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, level) = (self.time.strftime(TIME), self.level.as_str());
+        write!(f, "{time}-{level}-{}.json", self.verdict.as_str())
+    }
+}
+
+/// The name of a run's record, `20261121T020000Z-backup-0.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunName {
+    /// When the run ended, to the second.
+    pub time: Timestamp,
+    /// The command: lower-case words with hyphens.
+    pub verb: String,
+    /// Its exit code.
+    pub exit: u8,
+}
+
+impl RunName {
+    fn parse(name: &str) -> Option<Self> {
+        let (time, rest) = name.strip_suffix(".json")?.split_once('-')?;
+        let (verb, exit) = rest.rsplit_once('-')?;
+        Some(RunName {
+            time: parse_time(time)?,
+            verb: verb.to_owned(),
+            exit: exit.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, verb) = (self.time.strftime(TIME), &self.verb);
+        write!(f, "{time}-{verb}-{}.json", self.exit)
+    }
+}
+
+/// Reads a time as names write it, and nothing that merely resembles one.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let digits =
+        |range: std::ops::Range<usize>| text.as_bytes()[range].iter().all(u8::is_ascii_digit);
+    if text.len() != TIME_BYTES || !digits(0..8) || !digits(9..15) {
+        return None;
+    }
+    let civil = jiff::civil::DateTime::strptime(TIME, text).ok()?;
+    let time = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    // A leap second would be read as the second before it.
+    (time.strftime(TIME).to_string() == text).then_some(time)
+}
+
+/// Cuts off the fraction, towards the past.
+fn whole_second(time: Timestamp) -> Timestamp {
+    let second = time.as_nanosecond().div_euclid(1_000_000_000) as i64;
+    Timestamp::from_second(second).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn id() -> BackupId {
+        BackupId::new(time("2026-11-21T02:00:00.9Z"), 0xaa3f_9a1c)
+    }
+
+    #[test]
+    fn an_id_shows_the_second_of_its_snapshot_never_a_later_one() {
+        assert_eq!(id().to_string(), "20261121T020000Z-3f9a1c");
+        assert_eq!(id().snapshot_at(), time("2026-11-21T02:00:00Z"));
+        assert_eq!(id().to_string().parse::<BackupId>().unwrap(), id());
+        let before_the_epoch = BackupId::new(time("1969-12-31T23:59:58.5Z"), 0);
+        assert_eq!(before_the_epoch.to_string(), "19691231T235958Z-000000");
+    }
+
+    #[test]
+    fn ids_are_ordered_by_time_and_so_are_their_names() {
+        let older = BackupId::new(time("2026-11-21T01:59:59Z"), 0xff_ffff);
+        assert!(older < id());
+        assert!(older.to_string() < id().to_string());
+    }
+
+    #[test]
+    fn what_merely_resembles_an_id_is_none() {
+        for text in [
+            "",
+            "20261121T020000Z",
+            "20261121T020000Z-3F9A1C",
+            "20261121T020000Z-3f9a1",
+            "20261121T020000Z-3f9a1c0",
+            "20261121T020000Z-+f9a1c",
+            "20261121T020000Z-3f9a1c/",
+            "20261321T020000Z-3f9a1c",
+            "20261121T020060Z-3f9a1c",
+            "20261121 020000Z-3f9a1c",
+            "2026-121T020000Z-3f9a1c",
+            "２0261121T020000Z-3f9a1c",
+            " 0261121T020000Z-3f9a1c",
+        ] {
+            assert!(text.parse::<BackupId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_name_is_a_dns_label() {
+        for good in ["a", "shop", "shop-eu-1", "0", &"x".repeat(63)] {
+            assert!(good.parse::<TargetName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "Shop",
+            "a_b",
+            "a/b",
+            "..",
+            "ä",
+            &"x".repeat(64),
+        ] {
+            assert!(bad.parse::<TargetName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_object_is_read_back_from_its_own_name() {
+        let target: TargetName = "shop".parse().unwrap();
+        let drill = DrillName {
+            time: time("2026-11-21T03:00:00Z"),
+            level: DrillLevel::Restore,
+            verdict: DrillVerdict::Missed,
+        };
+        let cases = [
+            (segment(0, Suffix::Zstd), "dump.sql.zst"),
+            (segment(1, Suffix::Zstd), "dump.sql.zst.001"),
+            (segment(999, Suffix::Gzip), "dump.sql.gz.999"),
+            (segment(12, Suffix::Plain), "dump.sql.012"),
+            (BackupObject::Accounts(Suffix::Gzip), "accounts.sql.gz"),
+            (BackupObject::Index, "index.jsonl.zst"),
+            (BackupObject::Sums, "SHA256SUMS"),
+            (BackupObject::Readme, "RESTORE.txt"),
+            (BackupObject::Manifest, "manifest.json"),
+            (BackupObject::Running, "running.json"),
+            (BackupObject::Accepted, "accepted"),
+            (BackupObject::Pin, "pin"),
+            (
+                BackupObject::Drill(drill),
+                "drills/20261121T030000Z-restore-missed.json",
+            ),
+        ];
+        for (object, name) in cases {
+            let key = target.object(id(), &object);
+            assert_eq!(key, format!("shop/20261121T020000Z-3f9a1c/{name}"));
+            assert_eq!(check_key(&key), Ok(()));
+            assert_eq!(target.parse_object(&key), Some((id(), object)));
+        }
+    }
+
+    #[test]
+    fn names_of_others_are_not_ours() {
+        let target: TargetName = "shop".parse().unwrap();
+        for name in [
+            "dump.sql.000",
+            "dump.sql.+01",
+            "dump.sql.1",
+            "dump.sql.zst.0001",
+            "pin.txt",
+        ] {
+            assert_eq!(BackupObject::parse(name), None, "{name}");
+        }
+        for name in [
+            "drills/20261121T030000Z-restore-pass-x.json",
+            "drills/x-restore-pass.json",
+        ] {
+            assert_eq!(BackupObject::parse(name), None, "{name}");
+        }
+        assert_eq!(
+            target.parse_object("shop2/20261121T020000Z-3f9a1c/pin"),
+            None
+        );
+        assert_eq!(target.parse_backup("shop/runs/"), None);
+    }
+
+    #[test]
+    fn a_run_and_a_backup_are_read_back_from_their_names() {
+        let target: TargetName = "shop".parse().unwrap();
+        let run = RunName {
+            time: time("2026-11-21T02:00:00Z"),
+            verb: "alert-test".into(),
+            exit: 143,
+        };
+        let key = target.run(&run);
+        assert_eq!(key, "shop/runs/20261121T020000Z-alert-test-143.json");
+        assert_eq!(target.parse_run(&key), Some(run));
+        assert_eq!(target.parse_backup(&target.backup(id())), Some(id()));
+    }
+
+    #[test]
+    fn rolled_over_segments_sort_in_the_order_they_are_concatenated() {
+        let names: Vec<String> = (0..=MAX_SEGMENT)
+            .map(|number| segment(number, Suffix::Zstd).to_string())
+            .collect();
+        assert!(names.is_sorted());
+    }
+
+    #[test]
+    fn names_that_a_directory_reads_otherwise_are_refused() {
+        for bad in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            "a/../b",
+            "./a",
+            "a\nb",
+            "a/.drctl-tmp-x",
+        ] {
+            assert!(check_key(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_key(&"x".repeat(1025)).is_err());
+        for good in ["a", "a/b.c", "…/ü x+%41", ".hidden", "a..b"] {
+            assert_eq!(check_key(good), Ok(()));
+        }
+    }
+
+    fn segment(number: u16, suffix: Suffix) -> BackupObject {
+        BackupObject::Segment { number, suffix }
+    }
+}
