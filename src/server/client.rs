@@ -285,6 +285,12 @@ fn known_options(help: &str) -> BTreeSet<String> {
         let name = if in_table {
             line.split_whitespace().next()
         } else {
+            // Further in stands prose, which may begin a line with an option's name.
+            const DEEPEST_INDENT: usize = 6;
+            let indent = line.len() - line.trim_start().len();
+            if indent > DEEPEST_INDENT {
+                continue;
+            }
             let line = line.trim_start();
             let line = match line.as_bytes() {
                 [b'-', short, b',', b' ', ..] if *short != b'-' => &line[4..],
@@ -403,5 +409,152 @@ impl OptionFile {
             std::process::id(),
             self.0.as_raw_fd()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+    use crate::server::Secret;
+
+    fn config(url: &str, password: &str) -> ServerConfig {
+        ServerConfig {
+            url: url.parse().unwrap(),
+            password: Some(Secret::new(password)),
+            client_dir: None,
+            role: Role::Source,
+        }
+    }
+
+    #[test]
+    fn a_program_is_what_it_says_and_not_what_it_is_called() {
+        for (line, flavour, version) in [
+            (
+                "mysqldump  Ver 10.19 Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)",
+                Flavour::MariaDb,
+                "10.11.19",
+            ),
+            (
+                "/usr/bin/mariadb-dump from 11.4.2-MariaDB, client 10.19 for debian-linux-gnu (x86_64)",
+                Flavour::MariaDb,
+                "11.4.2",
+            ),
+            (
+                "mysqldump  Ver 9.7.4-2 for Linux on x86_64 ((Debian))",
+                Flavour::MySql,
+                "9.7.4",
+            ),
+            (
+                "/opt/my client/mysqldump  Ver 8.0.36-28 for Linux on x86_64 (Percona Server (GPL), Release 28)",
+                Flavour::MySql,
+                "8.0.36",
+            ),
+            (
+                "mysqldump  Ver 10.13 Distrib 5.7.44, for Linux (x86_64)",
+                Flavour::MySql,
+                "5.7.44",
+            ),
+        ] {
+            let banner = Banner::parse(line).unwrap();
+            assert_eq!(banner.flavour, flavour, "{line}");
+            assert_eq!(banner.version, version.parse().unwrap(), "{line}");
+            assert!(
+                !banner.text.contains('/') || !banner.text.starts_with('/'),
+                "{line}"
+            );
+        }
+        assert_eq!(Banner::parse("pg_dump (PostgreSQL) 15.6"), None);
+        assert_eq!(Banner::parse(""), None);
+    }
+
+    #[test]
+    fn a_client_of_the_other_flavour_or_of_an_older_line_does_not_fit() {
+        let server = |version| ServerVersion::parse(version, "").unwrap();
+        let client = |line| Banner::parse(line).unwrap();
+        let oracle_84 = client("mysqldump  Ver 8.4.3 for Linux on x86_64");
+        assert!(fits(&oracle_84, &server("8.4.9")));
+        assert!(fits(&oracle_84, &server("8.0.36")));
+        assert!(!fits(&oracle_84, &server("9.7.4")));
+        assert!(!fits(&oracle_84, &server("10.11.19-MariaDB")));
+        let mariadb = client("mysqldump  Ver 10.19 Distrib 10.11.19-MariaDB, for x");
+        assert!(fits(&mariadb, &server("10.11.4-MariaDB")));
+        assert!(!fits(&mariadb, &server("11.4.2-MariaDB")));
+        assert!(!fits(&mariadb, &server("8.0.36")));
+    }
+
+    #[test]
+    fn options_are_read_from_the_lines_that_define_them_and_from_the_table() {
+        let help = "Usage: x [OPTIONS]\n  -A, --all-databases Dump\n  --dump-slave[=#] This\n                      --prose-only text\n--no-defaults  x\n---- ---\nsource-data  0\nmax_allowed_packet 1\n";
+        let options = known_options(help);
+        for known in [
+            "all-databases",
+            "dump-slave",
+            "no-defaults",
+            "source-data",
+            "max-allowed-packet",
+        ] {
+            assert!(options.contains(known), "{known}");
+        }
+        assert!(!options.contains("prose-only"));
+    }
+
+    #[test]
+    fn a_login_cannot_break_out_of_its_line() {
+        assert_eq!(
+            option_line("password", "a\"b'c\\d#e\nf\tg;h ").unwrap(),
+            "password=\"a\\\"b'c\\\\d#e\\nf\\tg;h \"\n"
+        );
+        for bad in ["a\0b".to_owned(), "x".repeat(5000)] {
+            let error = option_line("password", &bad).unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Usage);
+            assert!(!error.to_string().contains(&bad));
+        }
+    }
+
+    #[test]
+    fn a_login_says_socket_or_tcp_and_as_much_tls_as_our_own_connection_found() {
+        let socket = login_options(
+            &config("mysql://u@localhost/?socket=/s", "p"),
+            Flavour::MariaDb,
+            false,
+        )
+        .unwrap();
+        assert!(
+            socket.contains("protocol=\"socket\"\nsocket=\"/s\"\nssl=\"0\""),
+            "{socket}"
+        );
+        let tcp = login_options(&config("mysql://u@localhost", "p"), Flavour::MySql, true).unwrap();
+        assert!(
+            tcp.contains(
+                "protocol=\"tcp\"\nhost=\"localhost\"\nport=\"3306\"\nssl-mode=\"REQUIRED\"\n"
+            ),
+            "{tcp}"
+        );
+        let verified = login_options(
+            &config("mysql://u@h/?ca=/ca.pem", "p"),
+            Flavour::MySql,
+            true,
+        )
+        .unwrap();
+        assert!(
+            verified.contains("VERIFY_IDENTITY\"\nssl-ca=\"/ca.pem\""),
+            "{verified}"
+        );
+    }
+
+    #[test]
+    fn the_option_file_is_private_and_reads_from_its_start_each_time() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = OptionFile::new("[client]\n").unwrap();
+        let argument = file.argument();
+        let path = argument.strip_prefix("--defaults-file=").unwrap();
+        for _ in 0..2 {
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "[client]\n");
+        }
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

@@ -323,3 +323,72 @@ fn start_of(sql: &str) -> String {
         None => line,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+    use crate::server::Secret;
+
+    fn config(url: &str) -> ServerConfig {
+        ServerConfig {
+            url: url.parse().unwrap(),
+            password: Some(Secret::new("hunter2")),
+            client_dir: None,
+            role: Role::Into,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_one_line_with_a_hint() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        for (url, says) in [
+            (
+                format!("mysql://u@127.0.0.1:{port}"),
+                "is the server running there?",
+            ),
+            (
+                "mysql://u@localhost/?socket=/nonexistent/s".into(),
+                "no such socket",
+            ),
+            (
+                "mysql://u@no-such-host.invalid".into(),
+                "check the host in DRCTL_INTO_URL",
+            ),
+        ] {
+            let error = connect(&config(&url)).await.unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Server);
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_names_the_keys_to_check() {
+        let denied = mysql_async::Error::Server(mysql_async::ServerError {
+            code: 1045,
+            message: "Access denied for user 'u'@'h' (using password: YES)".into(),
+            state: "28000".into(),
+        });
+        let error = connect_error(&config("mysql://u@h"), denied);
+        assert_eq!(server_code(&error), Some(1045));
+        assert_eq!(
+            error.to_string(),
+            "h:3306: Access denied for user 'u'@'h' (using password: YES); \
+             check the user in DRCTL_INTO_URL and DRCTL_INTO_PASSWORD[_FILE]"
+        );
+    }
+
+    #[test]
+    fn a_literal_cannot_be_left() {
+        assert_eq!(literal(r"a'b\c"), r"'a''b\\c'");
+    }
+
+    #[test]
+    fn long_statements_are_cut_in_messages() {
+        let cut = start_of(&"é ".repeat(100));
+        assert_eq!(cut.chars().count(), 61);
+    }
+}

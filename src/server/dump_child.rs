@@ -247,3 +247,99 @@ fn hint_for(complaints: &[String]) -> Option<&'static str> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    fn sh(script: &str) -> DumpChild {
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command.args(["-c", script]).kill_on_drop(true);
+        DumpChild::start(command, "mysqldump".into(), Role::Source).unwrap()
+    }
+
+    async fn whole(child: &mut DumpChild) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        while child.read(&mut all).await? > 0 {}
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn no_end_is_reached_behind_a_failure_a_signal_or_a_complaint() {
+        for (script, says) in [
+            ("exit 2", "exited with 2 and said nothing"),
+            ("echo '-- Dump completed'; exit 3", "exited with 3"),
+            ("echo x; kill -KILL $$", "killed by signal 9"),
+            (
+                "echo '-- Dump completed'; echo 'odd thing' >&2",
+                "exited with 0 but complained: odd thing",
+            ),
+            (
+                "echo 'mysqldump: Error 2013: Lost' >&2; exit 3",
+                "Error 2013: Lost; the server dropped",
+            ),
+            (
+                "i=0; while [ $i -lt 3000 ]; do echo 'Deprecated program name. It will be removed in a future release, use' >&2; i=$((i+1)); done",
+                "…",
+            ),
+        ] {
+            let mut child = sh(script);
+            let error = whole(&mut child).await.unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Source, "{script}");
+            assert!(error.to_string().contains(says), "{script}: {error}");
+            let again = child.read(&mut Vec::with_capacity(16)).await;
+            assert!(
+                again.is_err(),
+                "{script}: a failed dump ended well the second time"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn harmless_lines_do_not_fail_a_dump() {
+        let mut child = sh(
+            "echo \"mysqldump: Deprecated program name. It will be removed in a future release, use '/usr/bin/mariadb-dump' instead\" >&2; echo dump",
+        );
+        assert_eq!(whole(&mut child).await.unwrap(), b"dump\n");
+        assert_eq!(child.read(&mut Vec::with_capacity(16)).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_flood_on_stderr_does_not_stop_the_dump() {
+        let mut child = sh("head -c 1000000 /dev/zero >&2; head -c 100000 /dev/zero");
+        let mut read = Vec::new();
+        let error = loop {
+            match child.read(&mut read).await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(read.len(), 100_000);
+        assert!(error.to_string().contains("complained"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stopped_or_dropped_dump_is_gone() {
+        for drop_it in [false, true] {
+            let mut child = sh("echo $$; exec sleep 600");
+            let mut line = Vec::with_capacity(64);
+            child.read(&mut line).await.unwrap();
+            let pid = String::from_utf8(line).unwrap().trim().to_owned();
+            if drop_it {
+                drop(child);
+            } else {
+                child.stop().await;
+            }
+            let gone = async {
+                // A zombie has no command line any more.
+                while std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| !c.is_empty()) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), gone)
+                .await
+                .unwrap();
+        }
+    }
+}
