@@ -46,10 +46,8 @@ pub struct Connection {
 ///
 /// Fails within [`CONNECT_TIMEOUT`], with the outcome of the server's role.
 pub async fn connect(config: &ServerConfig) -> Result<Connection> {
-    let encrypt = match (&config.url.endpoint, config.url.tls) {
-        (Endpoint::Socket(_), _) | (_, Tls::Disabled) => false,
-        _ => true,
-    };
+    let encrypt =
+        matches!(config.url.endpoint, Endpoint::Tcp { .. }) && config.url.tls != Tls::Disabled;
     let attempt = async {
         match open(config, encrypt).await {
             // Without TLS on offer, `preferred` means to go on in the clear, as the clients do.
