@@ -1,1 +1,39 @@
-fn main() {}
+//! Parse, log, run, report, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use drctl::cli::Cli;
+use drctl::{Outcome, commands, logging};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own exit code for what it refuses is 2, as ours; help and version are 0.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Outcome::Usage.code() } else { 0 });
+        }
+    };
+    logging::init(cli.global.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("drctl: cannot start: {error}");
+            return ExitCode::from(Outcome::Unexpected.code());
+        }
+    };
+    let ended = runtime.block_on(commands::run(cli));
+    // A blocked read of a store or a server must not hold up an exit that was asked for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let (outcome, line) = match ended {
+        Ok(()) => (Outcome::Done, "done".to_owned()),
+        Err(error) => {
+            logging::causes(&error);
+            eprintln!("drctl: {error}");
+            (error.outcome(), error.to_string())
+        }
+    };
+    logging::terminated(&line);
+    ExitCode::from(outcome.code())
+}

@@ -178,6 +178,11 @@ impl Manifest {
         serde_json::from_slice(bytes).map_err(damaged)
     }
 
+    /// Whether a signature vouches for it; never in format 1.
+    pub fn is_authenticated(&self) -> bool {
+        self.signature != "none"
+    }
+
     /// How many tables it holds.
     pub fn tables(&self) -> u64 {
         self.totals.objects.get("table").copied().unwrap_or(0)

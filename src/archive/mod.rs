@@ -14,6 +14,7 @@ pub mod codec;
 pub mod index;
 pub mod manifest;
 pub mod read;
+pub mod restore_txt;
 pub mod write;
 
 use crate::store::Key;

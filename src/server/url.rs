@@ -26,6 +26,15 @@ pub struct ServerUrl {
     pub ca: Option<PathBuf>,
 }
 
+impl ServerUrl {
+    /// The same address for another account.
+    #[must_use]
+    pub fn with_user(mut self, user: &str) -> ServerUrl {
+        user.clone_into(&mut self.user);
+        self
+    }
+}
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {

@@ -1,0 +1,62 @@
+//! `RESTORE.txt`: for somebody with the objects of a backup and no drctl.
+
+use crate::archive::manifest::Manifest;
+
+/// The text: how to check, and how to restore, with which commands.
+pub fn restore_txt(manifest: &Manifest) -> String {
+    let decode = manifest.codec.decoder_command();
+    let names = |files: &[crate::archive::manifest::FileFacts]| {
+        files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let dump = names(&manifest.segments);
+    let client = match manifest.server.flavour.as_str() {
+        "mariadb" => "mariadb",
+        _ => "mysql",
+    };
+    let packet = packet_mib(manifest.totals.largest_statement_bytes);
+    let mut text = format!(
+        "Backup {id} of {target}, a {flavour} {version} server, as of {snapshot}.\n\
+         It is the output of {dumper}; no special tool is needed to restore it.\n\
+         \n\
+         1. Get all objects beside this file, keeping their names.\n\
+         2. Check them:\n\
+         \n\
+         \x20   sha256sum -c SHA256SUMS\n\
+         \n\
+         3. Restore into a server that has none of its schemas. Its longest statement has\n\
+         \x20  {longest} bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
+         \x20  --binary-mode keeps the client from interpreting what is in the rows.\n\
+         \n",
+        id = manifest.id,
+        target = manifest.target,
+        flavour = manifest.server.flavour,
+        version = manifest.server.version,
+        snapshot = manifest.snapshot_at,
+        dumper = manifest.client.version,
+        longest = manifest.totals.largest_statement_bytes,
+    );
+    text.push_str(&format!(
+        "    {decode} {dump} | {client} --binary-mode --max-allowed-packet=1G -u root -p\n"
+    ));
+    if let Some(accounts) = &manifest.accounts {
+        text.push_str(&format!(
+            "\n4. The accounts are apart, for a server that has none of them:\n\
+             \n\
+             \x20   {decode} {} | {client} --binary-mode -u root -p\n\
+             \n\
+             \x20  Views, triggers, routines and events name accounts as their definers: without them\n\
+             \x20  they restore but fail when used.\n",
+            accounts.name
+        ));
+    }
+    text.push_str(
+        "\nThe pipe hides a failure of its first command: look at both exit codes (set -o pipefail).\n\
+         With drctl the same is `drctl restore`, which also proves what it restored.\n",
+    );
+    text
+}
+
+/// The packet that a server must take, in MiB: a power of two, and MySQL's most at the most.
+fn packet_mib(longest: u64) -> u64 {
+    (longest + 4096).div_ceil(1 << 20).next_power_of_two().clamp(64, 1024)
+}

@@ -1,0 +1,223 @@
+//! What backups exist: list, latest, proven.
+//!
+//! One LIST of a target tells which backups are committed, pinned, accepted and proven, because
+//! the names of objects say so; what else a list shows stands in the manifests, read side by side.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+
+use crate::archive::BackupPlace;
+use crate::archive::manifest::Manifest;
+use crate::archive::read;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillVerdict, TargetName};
+
+/// How many manifests are read side by side.
+const READS_AT_ONCE: usize = 32;
+
+/// What the names of a backup's objects tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Whether there is a manifest: without one it is no backup.
+    pub committed: bool,
+    /// When a restore of it was last verified.
+    pub proven_at: Option<Timestamp>,
+    /// Whether it is kept for ever.
+    pub pinned: bool,
+    /// Whether a person trusts it although it was committed as suspect.
+    pub accepted: bool,
+    /// When its heartbeat was last written, if there is one.
+    pub heartbeat_at: Option<Timestamp>,
+    /// The newest of its objects.
+    pub modified_at: Option<Timestamp>,
+}
+
+/// One committed backup.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Which one.
+    pub id: BackupId,
+    /// Its commit record.
+    pub manifest: Manifest,
+    /// What the names of its objects tell.
+    pub marks: Marks,
+}
+
+impl Entry {
+    /// Why it must not be trusted by itself; empty once accepted.
+    pub fn suspect(&self) -> &[String] {
+        match self.marks.accepted {
+            true => &[],
+            false => &self.manifest.suspect,
+        }
+    }
+
+    /// Whether it may be chosen without being named.
+    pub fn is_trusted(&self) -> bool {
+        self.suspect().is_empty()
+    }
+}
+
+/// The backups of one target.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    store: Arc<dyn Store>,
+    target: TargetName,
+    marks: BTreeMap<BackupId, Marks>,
+}
+
+/// Which backup is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    Id(BackupId),
+    /// The newest that is not suspect.
+    Latest,
+    /// The newest that a restore has verified.
+    LatestVerified,
+    /// The newest whose snapshot is not later than this.
+    At(Timestamp),
+}
+
+impl Catalog {
+    /// Lists a target once.
+    pub async fn read(store: Arc<dyn Store>, target: TargetName) -> Result<Catalog> {
+        let mut marks: BTreeMap<BackupId, Marks> = BTreeMap::new();
+        for object in store.list(&target.prefix()).await? {
+            let Some((id, name)) = target.parse_object(&object.key) else { continue };
+            let marks = marks.entry(id).or_default();
+            marks.modified_at = marks.modified_at.max(Some(object.modified));
+            match name {
+                BackupObject::Manifest => marks.committed = true,
+                BackupObject::Pin => marks.pinned = true,
+                BackupObject::Accepted => marks.accepted = true,
+                BackupObject::Running => marks.heartbeat_at = Some(object.modified),
+                BackupObject::Drill(drill)
+                    if drill.level == DrillLevel::Restore && drill.verdict == DrillVerdict::Pass =>
+                {
+                    marks.proven_at = marks.proven_at.max(Some(drill.time));
+                }
+                _ => {}
+            }
+        }
+        Ok(Catalog { store, target, marks })
+    }
+
+    /// The committed ones, newest first.
+    pub fn committed(&self) -> impl Iterator<Item = (BackupId, &Marks)> {
+        self.marks.iter().rev().filter(|(_, marks)| marks.committed).map(|(id, marks)| (*id, marks))
+    }
+
+    /// What was begun and not committed, oldest first.
+    pub fn uncommitted(&self) -> impl Iterator<Item = (BackupId, &Marks)> {
+        self.marks.iter().filter(|(_, marks)| !marks.committed).map(|(id, marks)| (*id, marks))
+    }
+
+    /// Where a backup is.
+    pub fn place(&self, id: BackupId) -> BackupPlace {
+        BackupPlace { target: self.target.clone(), id }
+    }
+
+    /// Every committed backup with its manifest, newest first: one small read each.
+    pub async fn entries(&self) -> Result<Vec<Entry>> {
+        let ids: Vec<BackupId> = self.committed().map(|(id, _)| id).collect();
+        futures_util::stream::iter(ids.into_iter().map(|id| self.entry(id)))
+            .buffered(READS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    /// One committed backup.
+    pub async fn entry(&self, id: BackupId) -> Result<Entry> {
+        let marks = match self.marks.get(&id) {
+            Some(marks) if marks.committed => marks.clone(),
+            _ => return Err(self.none(format!("there is no backup {id} of {}", self.target))),
+        };
+        let manifest = read::manifest(&self.store, &self.place(id)).await?;
+        Ok(Entry { id, manifest, marks })
+    }
+
+    /// The backup that is meant; exit 3 where there is none.
+    pub async fn find(&self, which: Which) -> Result<Entry> {
+        if let Which::Id(id) = which {
+            return self.entry(id).await;
+        }
+        for (id, marks) in self.committed() {
+            let fits = match which {
+                Which::Id(_) | Which::Latest => true,
+                Which::LatestVerified => marks.proven_at.is_some(),
+                Which::At(time) => id.snapshot_at() <= time,
+            };
+            if fits {
+                let entry = self.entry(id).await?;
+                if entry.is_trusted() {
+                    return Ok(entry);
+                }
+            }
+        }
+        let committed = self.committed().count();
+        Err(self.none(match (committed, which) {
+            (0, _) => format!("{} has no backup", self.target),
+            (_, Which::LatestVerified) => format!("no backup of {} has been verified", self.target),
+            (_, Which::At(time)) => format!("no backup of {} is as old as {time}", self.target),
+            (_, _) => format!("every backup of {} is suspect", self.target),
+        }))
+    }
+
+    fn none(&self, what: String) -> Error {
+        Error::nothing(format!("{what} in {}", self.store.location())).hint("see drctl list")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::keys::DrillName;
+    use crate::store::memory::MemoryStore;
+    use bytes::Bytes;
+
+    async fn catalog(objects: &[(&str, BackupObject)]) -> Catalog {
+        let target: TargetName = "shop".parse().unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        for (id, object) in objects {
+            let key = target.object(id.parse().unwrap(), object);
+            store.put_new(&key, Bytes::from_static(b"{}")).await.unwrap();
+        }
+        Catalog::read(store, target).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_a_manifest_it_is_no_backup() {
+        let one = "20261121T020000Z-3f9a1c";
+        let catalog = catalog(&[(one, BackupObject::Index), (one, BackupObject::Running)]).await;
+        assert_eq!(catalog.committed().count(), 0);
+        assert_eq!(catalog.uncommitted().count(), 1);
+        let error = catalog.find(Which::Latest).await.unwrap_err();
+        assert_eq!(error.outcome(), crate::Outcome::NothingToDo);
+    }
+
+    #[tokio::test]
+    async fn only_a_passed_restore_drill_proves_a_backup() {
+        let drill = |level, verdict| {
+            let time = "2026-11-21T05:00:00Z".parse().unwrap();
+            BackupObject::Drill(DrillName { time, level, verdict })
+        };
+        for (level, verdict, proven) in [
+            (DrillLevel::Restore, DrillVerdict::Pass, true),
+            (DrillLevel::Restore, DrillVerdict::Fail, false),
+            (DrillLevel::Archive, DrillVerdict::Pass, false),
+        ] {
+            let one = "20261121T020000Z-3f9a1c";
+            let catalog =
+                catalog(&[(one, BackupObject::Manifest), (one, drill(level, verdict))]).await;
+            let (_, marks) = catalog.committed().next().unwrap();
+            assert_eq!(marks.proven_at.is_some(), proven);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What can be typed: the command line, and nothing of what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::catalog::Which;
+use crate::error::{Error, Outcome, Result};
+use crate::store::keys::BackupId;
+
+/// Backs up MySQL and MariaDB to object storage, and proves that the backups restore.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, after_help = exit_codes())]
+#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What applies to every command.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// Configuration file; else DRCTL_CONFIG, ./drctl.yaml, /etc/drctl/drctl.yaml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The target's name; else DRCTL_TARGET
+    #[arg(long, global = true, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Where archives live: s3://bucket/prefix or file:///dir; else DRCTL_STORE
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// For people, or for programs
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// More in the log; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The commands, in the order of their use.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check everything a backup needs, and say how to mend it
+    Doctor,
+    /// Stream one consistent dump into the store and commit it
+    Backup(BackupArgs),
+    /// Show what backups exist, newest first
+    List,
+    /// Show everything about one backup
+    Show(ChooseArgs),
+    /// Write a backup's SQL to standard output, for the ordinary tools
+    Cat(CatArgs),
+    /// Restore a backup into a server, and prove it
+    Restore(RestoreArgs),
+    /// Trust a suspect backup
+    Accept(IdArgs),
+    /// Keep a backup for ever
+    Pin(PinArgs),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// A label of this backup, name=value; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+}
+
+/// Which backup.
+#[derive(Debug, Clone, Args)]
+#[group(multiple = false)]
+pub struct ChooseArgs {
+    /// A backup's id, as `drctl list` shows it
+    #[arg(value_name = "ID")]
+    pub id: Option<BackupId>,
+    /// The newest that is not suspect
+    #[arg(long)]
+    pub latest: bool,
+    /// The newest that a restore has verified
+    #[arg(long)]
+    pub latest_verified: bool,
+    /// The newest whose snapshot is not later than this, like 2026-11-21T02:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+}
+
+impl ChooseArgs {
+    /// What was chosen; a usage error where nothing was.
+    pub fn which(&self) -> Result<Which> {
+        match (self.id, self.latest, self.latest_verified, self.at) {
+            (Some(id), ..) => Ok(Which::Id(id)),
+            (_, true, ..) => Ok(Which::Latest),
+            (_, _, true, _) => Ok(Which::LatestVerified),
+            (.., Some(time)) => Ok(Which::At(time)),
+            _ => Err(Error::usage("no backup is named")
+                .hint("give an ID, --latest, --latest-verified or --at TIME")),
+        }
+    }
+}
+
+/// Arguments of `cat`.
+#[derive(Debug, Clone, Args)]
+pub struct CatArgs {
+    /// Which backup
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// The accounts instead of the dump
+    #[arg(long)]
+    pub accounts: bool,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// Which backup
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// The server to restore into, mysql://user@host:3306; else DRCTL_INTO_URL
+    #[arg(long, value_name = "URL")]
+    pub into: Option<String>,
+    /// Only these tables, schema.table, or schema.* for all of a schema; may be repeated
+    #[arg(long, value_name = "SCHEMA.TABLE", value_delimiter = ',')]
+    pub tables: Vec<String>,
+    /// Restore a schema under another name; may be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = label)]
+    pub rename: Vec<(String, String)>,
+    /// Show what would be done, and what speaks against it; touch nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Verify the whole archive before anything is executed
+    #[arg(long)]
+    pub check_first: bool,
+    /// Drop what is in the way; needs --confirm
+    #[arg(long, requires = "confirm")]
+    pub overwrite: bool,
+    /// The target's name, once more
+    #[arg(long, value_name = "TARGET")]
+    pub confirm: Option<String>,
+    /// Create the accounts of the backup that the server lacks
+    #[arg(long)]
+    pub accounts: bool,
+    /// Restore although other clients are connected
+    #[arg(long)]
+    pub allow_connections: bool,
+    /// Restore although the server is a replica or a cluster member
+    #[arg(long)]
+    pub allow_replica: bool,
+    /// Drop what an interrupted restore of another backup left, instead of resuming it
+    #[arg(long)]
+    pub discard: bool,
+    /// Put back the settings that a killed restore changed, and do nothing else
+    #[arg(long)]
+    pub undo_settings: bool,
+    /// Relax the server's durability while restoring: a crash then costs the restore, not more
+    #[arg(long)]
+    pub fast_unsafe: bool,
+    /// Write nothing to the server's binary log: its replicas will not follow
+    #[arg(long)]
+    pub no_binlog: bool,
+    /// Skip the proof that the restored data equal the dump
+    #[arg(long)]
+    pub no_prove: bool,
+    /// Connections that load rows
+    #[arg(long, value_name = "N")]
+    pub lanes: Option<usize>,
+}
+
+/// Arguments of commands that take an id.
+#[derive(Debug, Clone, Args)]
+pub struct IdArgs {
+    /// A backup's id, as `drctl list` shows it
+    #[arg(value_name = "ID")]
+    pub id: BackupId,
+}
+
+/// Arguments of `pin`.
+#[derive(Debug, Clone, Args)]
+pub struct PinArgs {
+    /// A backup's id, as `drctl list` shows it
+    #[arg(value_name = "ID")]
+    pub id: BackupId,
+    /// Take the pin off
+    #[arg(long)]
+    pub remove: bool,
+}
+
+fn label(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for (_, code, meaning) in Outcome::TABLE {
+        text.push_str(&format!("  {code:>3}  {meaning}\n"));
+    }
+    text
+}

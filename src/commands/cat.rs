@@ -1,0 +1,51 @@
+//! `drctl cat`: a backup's SQL on standard output, for the ordinary tools.
+//!
+//! Every frame is checked before its first byte is written, and what follows a damaged one is not.
+
+use std::io::Write;
+
+use crate::archive::read::Archive;
+use crate::cli::CatArgs;
+use crate::commands::Run;
+use crate::error::{Error, Result};
+
+/// Writes it.
+pub async fn run(run: &Run, args: CatArgs) -> Result<()> {
+    let which = args.choose.which()?;
+    let catalog = run.catalog().await?;
+    run.cancel
+        .unless(async {
+            let entry = catalog.find(which).await?;
+            let archive = Archive::open(run.store.clone(), catalog.place(entry.id)).await?;
+            match args.accounts {
+                true => accounts(&archive).await,
+                false => dump(&archive).await,
+            }
+        })
+        .await
+}
+
+async fn accounts(archive: &Archive) -> Result<()> {
+    match archive.accounts().await? {
+        Some(sql) => write(&sql),
+        None => Err(Error::nothing("the backup holds no accounts")
+            .hint("set backup.accounts to require, and see drctl doctor")),
+    }
+}
+
+async fn dump(archive: &Archive) -> Result<()> {
+    let mut frames = archive.frames();
+    while let Some(frame) = frames.next().await? {
+        write(&archive.fetch(&frame).await?)?;
+    }
+    Ok(())
+}
+
+/// A reader that went away before the end has not read the backup: that is a failure, unlike in
+/// other commands.
+fn write(sql: &[u8]) -> Result<()> {
+    std::io::stdout()
+        .lock()
+        .write_all(sql)
+        .map_err(|e| Error::unexpected("cannot write the SQL to standard output").because(e))
+}

@@ -1,0 +1,242 @@
+//! Configuration: what was written, checked once, so that the rest of the code never asks again.
+//!
+//! - [`keys`]: every key, its variable, what it means.
+//! - [`load`]: file, environment and flags to one tree.
+//!
+//! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
+
+pub mod keys;
+pub mod load;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::archive::codec::Codec;
+use crate::archive::write::WriteOptions;
+use crate::archive::write::commit::ReadBack;
+use crate::cli::GlobalArgs;
+use crate::error::{Error, Result};
+use crate::server::{Role, Secret, ServerConfig, ServerUrl};
+use crate::store::StoreConfig;
+use crate::store::keys::TargetName;
+
+/// Everything that was configured, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The target's name.
+    pub target: TargetName,
+    /// Where archives live.
+    pub store: StoreConfig,
+    /// How backups are made.
+    pub backup: BackupConfig,
+    /// How restores run.
+    pub restore: RestoreConfig,
+    source: RawServer,
+    into: RawServer,
+}
+
+/// How backups are made.
+#[derive(Debug, Clone)]
+pub struct BackupConfig {
+    /// How the archive is written.
+    pub write: WriteOptions,
+    /// How much is read again before the commit.
+    pub read_back: ReadBack,
+    /// A backup that lost more than this share of rows or bytes is suspect; 0 to 1.
+    pub shrink_limit: f64,
+    /// How often a dump is begun when the server's objects move under it.
+    pub attempts: u32,
+    /// When the run is ended.
+    pub deadline: Option<Duration>,
+    /// Labels of every backup.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How restores run.
+#[derive(Debug, Clone)]
+pub struct RestoreConfig {
+    /// Connections that load rows.
+    pub lanes: Option<usize>,
+    /// When the run is ended.
+    pub deadline: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Raw {
+    target: Option<TargetName>,
+    store: Option<StoreConfig>,
+    #[serde(default)]
+    source: RawServer,
+    #[serde(default)]
+    into: RawServer,
+    #[serde(default)]
+    backup: RawBackup,
+    #[serde(default)]
+    restore: RawRestore,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct RawServer {
+    url: Option<String>,
+    user: Option<String>,
+    password: Option<Secret>,
+    password_file: Option<PathBuf>,
+    client_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawBackup {
+    codec: Option<Codec>,
+    level: Option<i32>,
+    read_back: Option<ReadBack>,
+    shrink_limit: Option<f64>,
+    attempts: Option<u32>,
+    deadline_seconds: Option<u64>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawRestore {
+    lanes: Option<usize>,
+    deadline_seconds: Option<u64>,
+}
+
+impl Config {
+    /// Reads file, environment and flags, and checks all of it.
+    pub fn load(global: &GlobalArgs) -> Result<Config> {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (mut tree, file) = load::load(global.config.as_deref(), &env)?;
+        for (path, flag) in [("target", &global.target), ("store.url", &global.store)] {
+            if let Some(text) = flag {
+                load::set(&mut tree, path, Value::String(text.clone()));
+            }
+        }
+        tracing::debug!(file = ?file, "configured");
+        Config::check(typed(tree)?)
+    }
+
+    fn check(raw: Raw) -> Result<Config> {
+        let store = raw.store.ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
+        store.check()?;
+        Ok(Config {
+            target: raw.target.ok_or_else(|| missing("target", "a short name, like shop"))?,
+            store,
+            backup: raw.backup.check()?,
+            restore: raw.restore.check()?,
+            source: raw.source,
+            into: raw.into,
+        })
+    }
+
+    /// The server to dump.
+    pub fn source(&self) -> Result<ServerConfig> {
+        let url = self.source.url.as_deref();
+        let url = url.ok_or_else(|| missing("source.url", "mysql://user@host:3306"))?;
+        self.source.server(url.parse()?, Role::Source)
+    }
+
+    /// The server to restore into: `flag`, else `into.url`, else the source's address with
+    /// `into.user`.
+    pub fn into(&self, flag: Option<&str>) -> Result<ServerConfig> {
+        let named = flag.or(self.into.url.as_deref());
+        let url: ServerUrl = match (named, &self.into.user, &self.source.url) {
+            (Some(url), ..) => url.parse()?,
+            (None, Some(user), Some(source)) => source.parse::<ServerUrl>()?.with_user(user),
+            _ => {
+                return Err(Error::usage("no server to restore into is configured").hint(
+                    "give --into URL or set DRCTL_INTO_URL; or DRCTL_INTO_USER for the source's \
+                     address (the backup account only reads)",
+                ));
+            }
+        };
+        let mut server = self.into.server(url, Role::Into)?;
+        server.client_dir = server.client_dir.or_else(|| self.source.client_dir.clone());
+        Ok(server)
+    }
+}
+
+impl RawServer {
+    fn server(&self, url: ServerUrl, role: Role) -> Result<ServerConfig> {
+        let password = match (&self.password, &self.password_file) {
+            (Some(_), Some(_)) => {
+                return Err(Error::usage(format!("both {0}_PASSWORD and {0}_PASSWORD_FILE are set", role.key()))
+                    .hint("keep the file"));
+            }
+            (Some(password), None) => Some(password.clone()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    Error::usage(format!("cannot read {}_PASSWORD_FILE {}", role.key(), path.display()))
+                        .because(e)
+                })?;
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                Some(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
+            }
+            (None, None) => None,
+        };
+        Ok(ServerConfig { url, password, client_dir: self.client_dir.clone(), role })
+    }
+}
+
+impl RawBackup {
+    fn check(self) -> Result<BackupConfig> {
+        let codec = self.codec.unwrap_or(Codec::Zstd);
+        let mut write = WriteOptions::new(codec);
+        if let Some(level) = self.level {
+            let levels = codec.levels();
+            if !levels.contains(&level) {
+                return Err(Error::usage(format!("backup.level {level} is not a level of {codec:?}"))
+                    .hint(format!("it has {} to {}", levels.start(), levels.end())));
+            }
+            write.level = level;
+        }
+        let shrink_limit = self.shrink_limit.unwrap_or(0.5);
+        if !(0.0..=1.0).contains(&shrink_limit) {
+            return Err(Error::usage("backup.shrink_limit is not between 0 and 1"));
+        }
+        let attempts = self.attempts.unwrap_or(3);
+        if !(1..=10).contains(&attempts) {
+            return Err(Error::usage("backup.attempts is not between 1 and 10"));
+        }
+        Ok(BackupConfig {
+            write,
+            read_back: self.read_back.unwrap_or_default(),
+            shrink_limit,
+            attempts,
+            deadline: self.deadline_seconds.map(Duration::from_secs),
+            labels: self.labels,
+        })
+    }
+}
+
+impl RawRestore {
+    fn check(self) -> Result<RestoreConfig> {
+        if self.lanes.is_some_and(|lanes| !(1..=64).contains(&lanes)) {
+            return Err(Error::usage("restore.lanes is not between 1 and 64"));
+        }
+        Ok(RestoreConfig {
+            lanes: self.lanes,
+            deadline: self.deadline_seconds.map(Duration::from_secs),
+        })
+    }
+}
+
+/// Types a tree; the message names the value that does not fit, and never a password.
+fn typed<T: DeserializeOwned>(tree: Value) -> Result<T> {
+    serde_json::from_value(tree)
+        .map_err(|e| Error::usage(format!("the configuration does not fit: {e}")))
+}
+
+fn missing(path: &str, example: &str) -> Error {
+    let name = match path {
+        "store" => "DRCTL_STORE".to_owned(),
+        path => keys::variable(path),
+    };
+    Error::usage(format!("{path} is not configured"))
+        .hint(format!("set {name}, or {path}: in the file, to {example}"))
+}
