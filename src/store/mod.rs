@@ -8,6 +8,7 @@ pub mod config;
 pub mod file;
 pub mod keys;
 pub mod memory;
+pub mod s3;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -160,7 +161,10 @@ pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
     config.check()?;
     match &config.url {
         StoreUrl::File(directory) => Ok(Arc::new(file::FileStore::new(directory))),
-        StoreUrl::S3 { .. } => Err(Error::usage("s3 is not there yet")),
+        StoreUrl::S3 { .. } => {
+            let aws = aws_config::defaults(aws_config::BehaviorVersion::latest());
+            Ok(Arc::new(s3::S3Store::connect(config, aws).await?))
+        }
     }
 }
 

@@ -1,0 +1,360 @@
+//! Streamed objects: parts in memory, a few of them on their way at once, one complete.
+//!
+//! The first part waits for the second: an object of one part is one conditional PUT. The
+//! CRC-64/NVME of the whole is computed here and sent with the completion, so the server compares
+//! what it assembled with what was read, and HEAD says afterwards what it holds.
+
+use async_trait::async_trait;
+use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
+use aws_sdk_s3::types::{
+    ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass,
+};
+use aws_smithy_types::base64;
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use super::{Attempts, S3Store, object_options, once, timestamp};
+use crate::store::{Key, MAX_PARTS, MIN_PART_BYTES, ObjectMeta, Store, StoreError, Upload};
+
+/// An object in the making.
+pub(super) struct S3Upload {
+    /// Where it goes.
+    store: S3Store,
+    /// Its name to be.
+    key: Key,
+    /// The first part, until there is a second.
+    first: Option<Bytes>,
+    /// The size of the first part: of all but the last.
+    part_bytes: usize,
+    /// Whether a part was of another size, and so must have been the last.
+    ended: bool,
+    /// The server's id of the multipart upload, once there is one.
+    id: Option<String>,
+    /// How many parts were sent.
+    sent: usize,
+    /// Parts on their way.
+    tasks: JoinSet<Result<CompletedPart, StoreError>>,
+    /// Parts that arrived.
+    arrived: Vec<CompletedPart>,
+    /// Of everything appended.
+    digest: Digest,
+    /// Bytes appended.
+    size: u64,
+}
+
+impl S3Upload {
+    pub(super) fn new(store: S3Store, key: &str) -> Self {
+        S3Upload {
+            store,
+            key: key.into(),
+            first: None,
+            part_bytes: 0,
+            ended: false,
+            id: None,
+            sent: 0,
+            tasks: JoinSet::new(),
+            arrived: Vec::new(),
+            digest: Digest::new(CrcAlgorithm::Crc64Nvme),
+            size: 0,
+        }
+    }
+
+    fn failed(&self, action: &'static str, why: impl Into<String>) -> StoreError {
+        StoreError::Failed {
+            action,
+            key: self.key.clone(),
+            why: why.into(),
+        }
+    }
+
+    /// The whole object's checksum as S3 writes it.
+    fn checksum(&self) -> String {
+        base64::encode(self.digest.finalize().to_be_bytes())
+    }
+
+    /// Refuses what some server would refuse only at the end.
+    fn check_part(&self, body: &Bytes) -> Result<(), StoreError> {
+        let why = if self.ended {
+            "a part after a shorter or longer one, which only the last may be"
+        } else if self.part_bytes > 0 && self.part_bytes < MIN_PART_BYTES {
+            "parts but the last have 5 MiB at least"
+        } else if self.sent >= MAX_PARTS {
+            "an object has 10,000 parts at most"
+        } else if body.len() > self.part_bytes && self.part_bytes > 0 {
+            "a part is longer than the first"
+        } else {
+            return Ok(());
+        };
+        Err(self.failed("write", why))
+    }
+
+    /// Begins the multipart upload, with the first part.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        let (store, checksum) = (&self.store, self.store.algorithm());
+        let request = store
+            .client
+            .create_multipart_upload()
+            .bucket(&store.bucket)
+            .key(store.name(&self.key))
+            .set_storage_class(
+                store
+                    .settings
+                    .storage_class
+                    .as_deref()
+                    .map(StorageClass::from),
+            )
+            .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
+            .set_checksum_algorithm(checksum);
+        let sent = object_options!(request, store.settings).send().await;
+        let begun = sent.map_err(|error| store.failure(&error).into_error("upload", &self.key))?;
+        match begun.upload_id() {
+            Some(id) => self.id = Some(id.to_owned()),
+            None => return Err(self.failed("upload", "the server gave the upload no id")),
+        }
+        match self.first.take() {
+            Some(first) => self.send(first).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a part on its way, when there is room for it.
+    async fn send(&mut self, body: Bytes) -> Result<(), StoreError> {
+        while self.tasks.len() >= self.store.parts_in_flight {
+            self.arrive().await?;
+        }
+        self.sent += 1;
+        let request = self
+            .store
+            .client
+            .upload_part()
+            .bucket(&self.store.bucket)
+            .key(self.store.name(&self.key))
+            .set_upload_id(self.id.clone())
+            .part_number(self.sent as i32)
+            .set_checksum_algorithm(self.store.algorithm())
+            .body(body.into());
+        let (store, key, number) = (self.store.clone(), self.key.clone(), self.sent);
+        self.tasks.spawn(async move {
+            let answer = match request.send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    return Err(part_error(
+                        store.failure(&error).into_error("upload", &key),
+                        number,
+                    ));
+                }
+            };
+            Ok(CompletedPart::builder()
+                .part_number(number as i32)
+                .set_e_tag(answer.e_tag)
+                .set_checksum_crc64_nvme(answer.checksum_crc64_nvme)
+                .build())
+        });
+        Ok(())
+    }
+
+    /// Waits for one part on its way.
+    async fn arrive(&mut self) -> Result<(), StoreError> {
+        match self.tasks.join_next().await {
+            None => Ok(()),
+            Some(Ok(part)) => {
+                self.arrived.push(part?);
+                Ok(())
+            }
+            Some(Err(panic)) => Err(self.failed("upload", panic.to_string())),
+        }
+    }
+
+    /// Makes one object of the parts. A repetition that finds its work done looks whose it is.
+    async fn assemble(&mut self) -> Result<(), StoreError> {
+        while !self.tasks.is_empty() {
+            self.arrive().await?;
+        }
+        self.arrived.sort_by_key(CompletedPart::part_number);
+        let parts =
+            CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.arrived)));
+        let request = self
+            .store
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.store.bucket)
+            .key(self.store.name(&self.key))
+            .set_upload_id(self.id.clone())
+            .if_none_match("*")
+            .mpu_object_size(self.size as i64)
+            .multipart_upload(parts.build());
+        let request = match self.store.algorithm() {
+            Some(_) => request
+                .checksum_type(ChecksumType::FullObject)
+                .checksum_crc64_nvme(self.checksum()),
+            None => request,
+        };
+        let mut attempts = Attempts::new(&self.store.settings);
+        loop {
+            let sent = request
+                .clone()
+                .customize()
+                .config_override(once())
+                .send()
+                .await;
+            let failure = match sent {
+                Ok(_) => return Ok(()),
+                Err(error) => self.store.failure(&error),
+            };
+            if failure.is_transient() && attempts.again().await {
+                continue;
+            }
+            if attempts.made > 1 && (failure.is_exists() || failure.is_no_upload()) {
+                return self.settle().await;
+            }
+            return Err(failure.into_error("complete", &self.key));
+        }
+    }
+
+    /// An earlier completion may have been carried out although its answer was lost.
+    async fn settle(&self) -> Result<(), StoreError> {
+        let found = self.store.head(&self.key).await?;
+        match found.crc64nvme {
+            Some(checksum) if found.size == self.size && checksum == self.checksum() => Ok(()),
+            Some(_) => Err(StoreError::AlreadyExists {
+                key: self.key.clone(),
+            }),
+            None => Err(self.failed(
+                "complete",
+                "an object exists, and whose it is cannot be told",
+            )),
+        }
+    }
+
+    /// Removes what the server has of it.
+    async fn discard(&mut self) -> Result<(), StoreError> {
+        self.tasks.shutdown().await;
+        let Some(id) = self.id.take() else {
+            return Ok(());
+        };
+        abort(&self.store, &self.key, &id).await
+    }
+}
+
+#[async_trait]
+impl Upload for S3Upload {
+    async fn part(&mut self, body: Bytes) -> Result<(), StoreError> {
+        self.check_part(&body)?;
+        self.digest.update(&body);
+        self.size += body.len() as u64;
+        if self.part_bytes == 0 {
+            self.part_bytes = body.len();
+            self.first = Some(body);
+            return Ok(());
+        }
+        self.ended = body.len() != self.part_bytes;
+        if self.id.is_none() {
+            self.begin().await?;
+        }
+        self.send(body).await
+    }
+
+    async fn complete(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
+        if self.id.is_none() && self.sent == 0 {
+            let body = self.first.take().unwrap_or_default();
+            let class = self.store.settings.storage_class.as_deref();
+            self.store.create(&self.key, body, class).await?;
+        } else if let Err(error) = self.assemble().await {
+            if let Err(abort) = self.discard().await {
+                tracing::warn!(%abort, "the failed upload could not be removed");
+            }
+            return Err(error);
+        }
+        let found = self.store.head(&self.key).await?;
+        let checksum = found.crc64nvme.as_deref();
+        if found.size != self.size || checksum.is_some_and(|found| found != self.checksum()) {
+            let why = format!(
+                "{} bytes were sent, and the store holds other {}",
+                self.size, found.size
+            );
+            return Err(self.failed("complete", why));
+        }
+        Ok(found)
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.discard().await
+    }
+}
+
+/// Says which part failed; what the parts are called is nothing that a person put there.
+fn part_error(error: StoreError, number: usize) -> StoreError {
+    match error {
+        StoreError::Failed { action, key, why } => StoreError::Failed {
+            action,
+            key,
+            why: format!("part {number}: {why}"),
+        },
+        other => other,
+    }
+}
+
+async fn abort(store: &S3Store, key: &str, id: &str) -> Result<(), StoreError> {
+    let request = store
+        .client
+        .abort_multipart_upload()
+        .bucket(&store.bucket)
+        .key(store.name(key))
+        .upload_id(id);
+    match request.send().await.map_err(|error| store.failure(&error)) {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_no_upload() => Ok(()),
+        Err(failure) => Err(failure.into_error("abort", key)),
+    }
+}
+
+/// Removes uploads that were begun before `older_than` and never completed. Some servers list
+/// uploads of one exact key only, and show none here: a lifecycle rule is the second net.
+pub(super) async fn abort_stale(
+    store: &S3Store,
+    prefix: &str,
+    older_than: Timestamp,
+) -> Result<usize, StoreError> {
+    let mut stale = Vec::new();
+    let mut marker = (None, None);
+    loop {
+        let page = list_uploads(store, prefix, marker).await?;
+        for upload in page.uploads() {
+            // An upload whose begin is unknown may be a running one.
+            let Some(begun) = upload.initiated() else {
+                continue;
+            };
+            if let (Some(key), Some(id)) = (store.key(upload.key()), upload.upload_id())
+                && timestamp(Some(begun)) < older_than
+            {
+                stale.push((key.to_owned(), id.to_owned()));
+            }
+        }
+        if page.is_truncated() != Some(true) || page.next_key_marker().is_none() {
+            break;
+        }
+        marker = (page.next_key_marker, page.next_upload_id_marker);
+    }
+    for (key, id) in &stale {
+        abort(store, key, id).await?;
+    }
+    Ok(stale.len())
+}
+
+async fn list_uploads(
+    store: &S3Store,
+    prefix: &str,
+    (key, id): (Option<String>, Option<String>),
+) -> Result<ListMultipartUploadsOutput, StoreError> {
+    let request = store
+        .client
+        .list_multipart_uploads()
+        .bucket(&store.bucket)
+        .prefix(store.name(prefix))
+        .set_key_marker(key)
+        .set_upload_id_marker(id);
+    let sent = request.send().await;
+    sent.map_err(|error| store.failure(&error).into_error("list uploads", prefix))
+}
