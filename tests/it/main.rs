@@ -4,4 +4,5 @@
 //! `tests/lab/setup.sh`.
 
 mod harness;
+mod store;
 mod support;

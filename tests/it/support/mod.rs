@@ -20,9 +20,11 @@
 )]
 
 pub mod drctl;
+pub mod fault_proxy;
 pub mod lab;
 pub mod server;
 pub mod session;
+pub mod versitygw;
 
 pub use drctl::Drctl;
 pub use server::{Flavour, Server};

@@ -1,0 +1,5 @@
+//! Stores: one contract over every backend, and what each backend has of its own.
+
+mod contract;
+mod file;
+mod s3;

@@ -1,0 +1,194 @@
+//! A real S3 server on loopback: versitygw over a directory, with versions and Object Lock.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Credentials;
+use drctl::store::StoreConfig;
+use drctl::store::s3::S3Store;
+
+use super::lab::{self, ScratchDir};
+
+/// The account that may do everything.
+const ACCESS_KEY: &str = "drctl-test";
+/// Its password; a text that must never appear in an error.
+pub const SECRET_KEY: &str = "a-secret-for-the-tests-alone";
+
+/// A running server; it ends when dropped, and at the latest with this process.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its process.
+    child: Child,
+    /// Where it listens.
+    address: SocketAddr,
+    /// What it stores: `data`, `versions`, its log.
+    directory: ScratchDir,
+}
+
+impl Gateway {
+    /// The one that tests share, each with a bucket of its own.
+    pub fn shared() -> &'static Gateway {
+        static SHARED: LazyLock<Gateway> = LazyLock::new(Gateway::start);
+        &SHARED
+    }
+
+    /// A private one, for a test that ends it.
+    pub fn start() -> Gateway {
+        let directory = ScratchDir::new();
+        let (data, versions) = (
+            directory.path().join("data"),
+            directory.path().join("versions"),
+        );
+        fs::create_dir(&data).expect("a directory for objects");
+        fs::create_dir(&versions).expect("a directory for versions");
+        let log = directory.path().join("log");
+        // Another process may take the port between our letting go of it and the server's start.
+        for _ in 0..5 {
+            let address = free_address();
+            let out = fs::File::create(&log).expect("a log");
+            let mut command = lab::tied(lab::root().join("bin/versitygw"));
+            command
+                .env("ROOT_ACCESS_KEY", ACCESS_KEY)
+                .env("ROOT_SECRET_KEY", SECRET_KEY)
+                .args([
+                    "--quiet",
+                    "--keep-alive",
+                    "--port",
+                    &address.to_string(),
+                    "posix",
+                ])
+                .arg("--versioning-dir")
+                .args([&versions, &data])
+                .stdin(Stdio::null())
+                .stderr(out.try_clone().expect("a log"))
+                .stdout(out);
+            let mut child = lab::spawn(command).expect("versitygw starts");
+            if answers(address, &mut child) {
+                return Gateway {
+                    child,
+                    address,
+                    directory,
+                };
+            }
+            // It ended, or is deaf: either way the next one has a port of its own.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let log = fs::read_to_string(log).unwrap_or_default();
+        panic!("versitygw does not start: {log}");
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:…`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What the real binary needs in its environment to use this server.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("AWS_ENDPOINT_URL", self.url()),
+            ("AWS_REGION", "us-east-1".into()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
+        ]
+    }
+
+    /// A new, empty bucket.
+    pub fn bucket(&self) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("bucket-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        // To this server a bucket is a directory.
+        fs::create_dir(self.directory.path().join("data").join(&name)).expect("a bucket");
+        name
+    }
+
+    /// A new bucket with Object Lock enabled, and so with versions.
+    pub async fn locked_bucket(&self) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("locked-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let request = self.client().await.create_bucket().bucket(&name);
+        let made = request.object_lock_enabled_for_bucket(true).send().await;
+        made.expect("a bucket with Object Lock");
+        name
+    }
+
+    /// A client beside the product's own, to look behind its back.
+    pub async fn client(&self) -> Client {
+        let shared = aws().load().await;
+        let config = aws_sdk_s3::config::Builder::from(&shared)
+            .endpoint_url(self.url())
+            .region(Region::from_static("us-east-1"))
+            .force_path_style(true);
+        Client::from_conf(config.build())
+    }
+
+    /// The configuration of a store in a bucket of this server: `bucket` or `bucket/prefix`.
+    pub fn config(&self, place: &str) -> StoreConfig {
+        config_at(&self.url(), place)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The configuration of a store at any endpoint.
+pub fn config_at(endpoint: &str, place: &str) -> StoreConfig {
+    let url = format!("s3://{place}").parse().expect("a store URL");
+    let mut config = StoreConfig::new(url);
+    config.s3.endpoint_url = Some(endpoint.into());
+    config.s3.region = Some("us-east-1".into());
+    config
+}
+
+/// Opens a store with the test account.
+pub async fn open(config: &StoreConfig) -> S3Store {
+    S3Store::connect(config, aws())
+        .await
+        .expect("settings of a store")
+}
+
+/// The SDK's settings with the test account instead of the environment's.
+pub fn aws() -> ConfigLoader {
+    aws_as(ACCESS_KEY, SECRET_KEY)
+}
+
+/// The SDK's settings with some account.
+pub fn aws_as(access_key: &str, secret_key: &str) -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new(access_key, secret_key, None, None, "test"))
+}
+
+/// An address nobody listens on at the moment.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    listener.local_addr().expect("an address")
+}
+
+fn answers(address: SocketAddr, child: &mut Child) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if child.try_wait().expect("a child").is_some() {
+            return false;
+        }
+        if TcpStream::connect(address).is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
