@@ -88,7 +88,9 @@ impl Catalog {
     pub async fn read(store: Arc<dyn Store>, target: TargetName) -> Result<Catalog> {
         let mut marks: BTreeMap<BackupId, Marks> = BTreeMap::new();
         for object in store.list(&target.prefix()).await? {
-            let Some((id, name)) = target.parse_object(&object.key) else { continue };
+            let Some((id, name)) = target.parse_object(&object.key) else {
+                continue;
+            };
             let marks = marks.entry(id).or_default();
             marks.modified_at = marks.modified_at.max(Some(object.modified));
             match name {
@@ -97,29 +99,44 @@ impl Catalog {
                 BackupObject::Accepted => marks.accepted = true,
                 BackupObject::Running => marks.heartbeat_at = Some(object.modified),
                 BackupObject::Drill(drill)
-                    if drill.level == DrillLevel::Restore && drill.verdict == DrillVerdict::Pass =>
+                    if drill.level == DrillLevel::Restore
+                        && drill.verdict == DrillVerdict::Pass =>
                 {
                     marks.proven_at = marks.proven_at.max(Some(drill.time));
                 }
                 _ => {}
             }
         }
-        Ok(Catalog { store, target, marks })
+        Ok(Catalog {
+            store,
+            target,
+            marks,
+        })
     }
 
     /// The committed ones, newest first.
     pub fn committed(&self) -> impl Iterator<Item = (BackupId, &Marks)> {
-        self.marks.iter().rev().filter(|(_, marks)| marks.committed).map(|(id, marks)| (*id, marks))
+        self.marks
+            .iter()
+            .rev()
+            .filter(|(_, marks)| marks.committed)
+            .map(|(id, marks)| (*id, marks))
     }
 
     /// What was begun and not committed, oldest first.
     pub fn uncommitted(&self) -> impl Iterator<Item = (BackupId, &Marks)> {
-        self.marks.iter().filter(|(_, marks)| !marks.committed).map(|(id, marks)| (*id, marks))
+        self.marks
+            .iter()
+            .filter(|(_, marks)| !marks.committed)
+            .map(|(id, marks)| (*id, marks))
     }
 
     /// Where a backup is.
     pub fn place(&self, id: BackupId) -> BackupPlace {
-        BackupPlace { target: self.target.clone(), id }
+        BackupPlace {
+            target: self.target.clone(),
+            id,
+        }
     }
 
     /// Every committed backup with its manifest, newest first: one small read each.
@@ -140,7 +157,11 @@ impl Catalog {
             _ => return Err(self.none(format!("there is no backup {id} of {}", self.target))),
         };
         let manifest = read::manifest(&self.store, &self.place(id)).await?;
-        Ok(Entry { id, manifest, marks })
+        Ok(Entry {
+            id,
+            manifest,
+            marks,
+        })
     }
 
     /// The backup that is meant; exit 3 where there is none.
@@ -187,7 +208,10 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         for (id, object) in objects {
             let key = target.object(id.parse().unwrap(), object);
-            store.put_new(&key, Bytes::from_static(b"{}")).await.unwrap();
+            store
+                .put_new(&key, Bytes::from_static(b"{}"))
+                .await
+                .unwrap();
         }
         Catalog::read(store, target).await.unwrap()
     }
@@ -206,7 +230,11 @@ mod tests {
     async fn only_a_passed_restore_drill_proves_a_backup() {
         let drill = |level, verdict| {
             let time = "2026-11-21T05:00:00Z".parse().unwrap();
-            BackupObject::Drill(DrillName { time, level, verdict })
+            BackupObject::Drill(DrillName {
+                time,
+                level,
+                verdict,
+            })
         };
         for (level, verdict, proven) in [
             (DrillLevel::Restore, DrillVerdict::Pass, true),

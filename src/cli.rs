@@ -12,7 +12,11 @@ use crate::store::keys::BackupId;
 /// Backs up MySQL and MariaDB to object storage, and proves that the backups restore.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true, after_help = exit_codes())]
-#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What applies to every command.
     #[command(flatten)]

@@ -13,10 +13,20 @@
 //! Arrows between modules go one way: commands → {source, apply, proof, catalog} →
 //! {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 
+pub mod archive;
+pub mod cancel;
+pub mod catalog;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod error;
+pub mod logging;
+pub mod runs;
 pub mod server;
 pub mod source;
 pub mod sql;
 pub mod store;
+pub mod suspect;
+pub mod target;
 
 pub use error::{Error, Outcome, Result};

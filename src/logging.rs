@@ -26,7 +26,9 @@ pub fn init(verbose: u8) {
         _ => std::io::stderr().is_terminal(),
     };
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false);
     // A second call, by a test, changes nothing.
     let _ = match human {
         true => registry.with(layer.compact().without_time()).try_init(),
@@ -45,7 +47,8 @@ pub fn causes(error: &Error) {
 
 /// Leaves the verdict where `kubectl describe` shows it.
 pub fn terminated(line: &str) {
-    if Path::new(TERMINATION_LOG).exists() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+    if Path::new(TERMINATION_LOG).exists() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+    {
         // Outside of a pod that was given the file there is nobody to read it.
         let _ = std::fs::write(TERMINATION_LOG, line);
     }

@@ -12,11 +12,18 @@ fn main() -> ExitCode {
         Err(error) => {
             // clap's own exit code for what it refuses is 2, as ours; help and version are 0.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Outcome::Usage.code() } else { 0 });
+            return ExitCode::from(if error.use_stderr() {
+                Outcome::Usage.code()
+            } else {
+                0
+            });
         }
     };
     logging::init(cli.global.verbose);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("drctl: cannot start: {error}");

@@ -34,8 +34,11 @@ pub struct RunRecord {
 
 /// Puts the record into the store; a failure is logged and changes nothing.
 pub async fn record(store: &Arc<dyn Store>, target: &TargetName, record: &RunRecord) {
-    let name =
-        RunName { time: record.ended_at, verb: record.verb.clone(), exit: record.exit };
+    let name = RunName {
+        time: record.ended_at,
+        verb: record.verb.clone(),
+        exit: record.exit,
+    };
     let body = match serde_json::to_vec_pretty(record) {
         Ok(body) => Bytes::from(body),
         Err(error) => {

@@ -32,7 +32,10 @@ pub fn reasons(new: &Facts, bound: &str, before: Option<&Facts>, shrink_limit: f
     // Accepting a backup of a new server is how a person says that the target moved there.
     let known = before.map_or(bound, |before| before.identity.as_str());
     if new.identity != known {
-        reasons.push(format!("the server is {}, not {known} as before", new.identity));
+        reasons.push(format!(
+            "the server is {}, not {known} as before",
+            new.identity
+        ));
     }
     let Some(before) = before else { return reasons };
     let schemas = before.schemas.difference(&new.schemas);
@@ -43,9 +46,10 @@ pub fn reasons(new: &Facts, bound: &str, before: Option<&Facts>, shrink_limit: f
         "table",
         tables.map(|(schema, table)| format!("{}.{}", quote(schema), quote(table))),
     ));
-    for (what, then, now) in
-        [("rows", before.rows, new.rows), ("bytes of SQL", before.raw_bytes, new.raw_bytes)]
-    {
+    for (what, then, now) in [
+        ("rows", before.rows, new.rows),
+        ("bytes of SQL", before.raw_bytes, new.raw_bytes),
+    ] {
         let least = then as f64 * (1.0 - shrink_limit);
         if (now as f64) < least {
             reasons.push(format!("{now} {what}, {then} before"));
@@ -63,7 +67,11 @@ fn vanished(what: &str, names: impl Iterator<Item = String>) -> Option<String> {
         [one] => Some(format!("{what} {one} vanished")),
         many => {
             let shown = many[..many.len() - more].join(", ");
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             Some(format!("{} {what}s vanished: {shown}{more}", many.len()))
         }
     }
@@ -77,8 +85,11 @@ mod tests {
         Facts {
             identity: "a".into(),
             schemas: ["shop".to_owned(), "log".to_owned()].into(),
-            tables: [("shop".to_owned(), "orders".to_owned()), ("log".to_owned(), "l".to_owned())]
-                .into(),
+            tables: [
+                ("shop".to_owned(), "orders".to_owned()),
+                ("log".to_owned(), "l".to_owned()),
+            ]
+            .into(),
             rows: 1000,
             raw_bytes: 100_000,
         }
@@ -86,20 +97,32 @@ mod tests {
 
     #[test]
     fn a_backup_like_the_one_before_is_not_suspect() {
-        assert_eq!(reasons(&facts(), "a", Some(&facts()), 0.5), Vec::<String>::new());
+        assert_eq!(
+            reasons(&facts(), "a", Some(&facts()), 0.5),
+            Vec::<String>::new()
+        );
         assert_eq!(reasons(&facts(), "a", None, 0.5), Vec::<String>::new());
     }
 
     #[test]
     fn another_server_is_suspect_even_at_the_second_backup() {
-        assert_eq!(reasons(&facts(), "b", None, 0.5), ["the server is a, not b as before"]);
-        let before = Facts { identity: "b".into(), ..facts() };
+        assert_eq!(
+            reasons(&facts(), "b", None, 0.5),
+            ["the server is a, not b as before"]
+        );
+        let before = Facts {
+            identity: "b".into(),
+            ..facts()
+        };
         assert_eq!(reasons(&facts(), "b", Some(&before), 0.5).len(), 1);
     }
 
     #[test]
     fn an_accepted_backup_of_a_new_server_settles_who_the_target_is() {
-        assert_eq!(reasons(&facts(), "the first server", Some(&facts()), 0.5), Vec::<String>::new());
+        assert_eq!(
+            reasons(&facts(), "the first server", Some(&facts()), 0.5),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -107,19 +130,44 @@ mod tests {
         let mut new = facts();
         new.schemas.remove("log");
         new.tables.remove(&("log".to_owned(), "l".to_owned()));
-        assert_eq!(reasons(&new, "a", Some(&facts()), 0.5), ["schema `log` vanished"]);
+        assert_eq!(
+            reasons(&new, "a", Some(&facts()), 0.5),
+            ["schema `log` vanished"]
+        );
         let mut new = facts();
         new.tables.remove(&("shop".to_owned(), "orders".to_owned()));
-        assert_eq!(reasons(&new, "a", Some(&facts()), 0.5), ["table `shop`.`orders` vanished"]);
+        assert_eq!(
+            reasons(&new, "a", Some(&facts()), 0.5),
+            ["table `shop`.`orders` vanished"]
+        );
     }
 
     #[test]
     fn more_than_the_limit_gone_is_suspect_and_less_is_not() {
-        let new = Facts { rows: 499, ..facts() };
-        assert_eq!(reasons(&new, "a", Some(&facts()), 0.5), ["499 rows, 1000 before"]);
-        let new = Facts { rows: 500, raw_bytes: 50_000, ..facts() };
-        assert_eq!(reasons(&new, "a", Some(&facts()), 0.5), Vec::<String>::new());
-        let new = Facts { raw_bytes: 10, ..facts() };
-        assert_eq!(reasons(&new, "a", Some(&facts()), 0.5), ["10 bytes of SQL, 100000 before"]);
+        let new = Facts {
+            rows: 499,
+            ..facts()
+        };
+        assert_eq!(
+            reasons(&new, "a", Some(&facts()), 0.5),
+            ["499 rows, 1000 before"]
+        );
+        let new = Facts {
+            rows: 500,
+            raw_bytes: 50_000,
+            ..facts()
+        };
+        assert_eq!(
+            reasons(&new, "a", Some(&facts()), 0.5),
+            Vec::<String>::new()
+        );
+        let new = Facts {
+            raw_bytes: 10,
+            ..facts()
+        };
+        assert_eq!(
+            reasons(&new, "a", Some(&facts()), 0.5),
+            ["10 bytes of SQL, 100000 before"]
+        );
     }
 }

@@ -32,8 +32,11 @@ pub async fn bind(
     now: Timestamp,
 ) -> Result<TargetFile> {
     let key = target.identity();
-    let file =
-        TargetFile { target: target.clone(), identity: identity.to_owned(), created_at: now };
+    let file = TargetFile {
+        target: target.clone(),
+        identity: identity.to_owned(),
+        created_at: now,
+    };
     let body = serde_json::to_vec_pretty(&file)
         .map_err(|e| Error::unexpected("cannot write target.json").because(e))?;
     let refusal = match store.put_new(&key, Bytes::from(body)).await {

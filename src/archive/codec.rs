@@ -35,11 +35,14 @@ impl Codec {
     /// The name of a segment, counted from 0.
     pub fn segment(self, number: usize) -> Result<BackupObject> {
         match u16::try_from(number) {
-            Ok(number) if number <= MAX_SEGMENT => {
-                Ok(BackupObject::Segment { number, suffix: self.suffix() })
-            }
-            _ => Err(Error::source(format!("the dump needs more than {MAX_SEGMENT} segments"))
-                .hint("split the target into several, by schemas")),
+            Ok(number) if number <= MAX_SEGMENT => Ok(BackupObject::Segment {
+                number,
+                suffix: self.suffix(),
+            }),
+            _ => Err(
+                Error::source(format!("the dump needs more than {MAX_SEGMENT} segments"))
+                    .hint("split the target into several, by schemas"),
+            ),
         }
     }
 
@@ -128,7 +131,9 @@ pub fn decode(codec: Codec, stored: &[u8], raw_len: usize) -> std::io::Result<Ve
     if raw.len() == raw_len {
         Ok(raw)
     } else {
-        Err(wrong("the frame holds another number of bytes than the index says"))
+        Err(wrong(
+            "the frame holds another number of bytes than the index says",
+        ))
     }
 }
 
@@ -155,7 +160,10 @@ mod tests {
     const SQL: &[u8] = b"INSERT INTO `t` VALUES (1,'one'),(2,'two');\n";
 
     fn encode(codec: Codec) -> Vec<u8> {
-        Encoder::new(codec, codec.default_level()).unwrap().encode(SQL).unwrap()
+        Encoder::new(codec, codec.default_level())
+            .unwrap()
+            .encode(SQL)
+            .unwrap()
     }
 
     #[test]
@@ -177,7 +185,10 @@ mod tests {
     fn a_cut_frame_is_refused() {
         for codec in [Codec::Zstd, Codec::Gzip, Codec::None] {
             let whole = encode(codec);
-            assert!(decode(codec, &whole[..whole.len() - 1], SQL.len()).is_err(), "{codec:?}");
+            assert!(
+                decode(codec, &whole[..whole.len() - 1], SQL.len()).is_err(),
+                "{codec:?}"
+            );
         }
     }
 

@@ -194,7 +194,10 @@ fn abbreviate(list: &mut Vec<String>) {
     const MAX_CHARS: usize = 200;
     let more = list.len().saturating_sub(MAX_LISTED);
     list.truncate(MAX_LISTED);
-    for entry in list.iter_mut().filter(|entry| entry.chars().count() > MAX_CHARS) {
+    for entry in list
+        .iter_mut()
+        .filter(|entry| entry.chars().count() > MAX_CHARS)
+    {
         *entry = entry.chars().take(MAX_CHARS).chain("…".chars()).collect();
     }
     if more > 0 {

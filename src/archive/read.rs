@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
-use crate::archive::index::{FrameRecord, InventoryRecord, ObjectRecord, Record, RowsRecord, TableRecord};
+use crate::archive::index::{
+    FrameRecord, InventoryRecord, ObjectRecord, Record, RowsRecord, TableRecord,
+};
 use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest};
 use crate::archive::write::encode::hex128;
 use crate::error::{Error, Result};
@@ -53,15 +55,18 @@ pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Man
     let meta = match store.head(&key).await {
         Ok(meta) => meta,
         Err(StoreError::NotFound { .. }) => {
-            return Err(Error::nothing(format!("there is no {place}"))
-                .hint("see drctl list"));
+            return Err(Error::nothing(format!("there is no {place}")).hint("see drctl list"));
         }
         Err(error) => return Err(error.into()),
     };
     if meta.size > MAX_BYTES as u64 {
-        return Err(Error::archive(format!("{key} has {} bytes, too many", meta.size)));
+        return Err(Error::archive(format!(
+            "{key} has {} bytes, too many",
+            meta.size
+        )));
     }
-    let manifest = Manifest::from_bytes(&store.get(&key, None).await?).map_err(|e| e.context(&key))?;
+    let manifest =
+        Manifest::from_bytes(&store.get(&key, None).await?).map_err(|e| e.context(&key))?;
     if (&manifest.id, &manifest.target) != (&place.id, &place.target) {
         return Err(Error::archive(format!(
             "{key} is the manifest of {} of {}: the archive was moved or edited",
@@ -75,8 +80,12 @@ impl Archive {
     /// Opens a backup: manifest, index and their agreement.
     pub async fn open(store: Arc<dyn Store>, place: BackupPlace) -> Result<Archive> {
         let manifest = Arc::new(manifest(&store, &place).await?);
-        let mut archive =
-            Archive { store, place, manifest, contents: Arc::new(Contents::default()) };
+        let mut archive = Archive {
+            store,
+            place,
+            manifest,
+            contents: Arc::new(Contents::default()),
+        };
         archive.contents = Arc::new(archive.read_contents().await?);
         Ok(archive)
     }
@@ -93,7 +102,9 @@ impl Archive {
 
     /// The frames, in order, from a new reading of the index.
     pub fn frames(&self) -> Frames {
-        Frames { records: self.records() }
+        Frames {
+            records: self.records(),
+        }
     }
 
     fn records(&self) -> Records {
@@ -115,12 +126,17 @@ impl Archive {
                 Record::Table(table) if table.n as usize == contents.tables.len() => {
                     contents.tables.push(table);
                 }
-                Record::Session(_) | Record::Table(_) => return Err(wrong("numbers are not in order")),
+                Record::Session(_) | Record::Table(_) => {
+                    return Err(wrong("numbers are not in order"));
+                }
                 Record::Frame(frame) => {
                     let place = filled.get_mut(frame.segment as usize);
                     let place = place.ok_or_else(|| wrong("a frame lies in no segment"))?;
                     let declared = (frame.session as usize) < contents.sessions.len()
-                        && frame.tables.iter().all(|n| (*n as usize) < contents.tables.len());
+                        && frame
+                            .tables
+                            .iter()
+                            .all(|n| (*n as usize) < contents.tables.len());
                     if frame.n != frames || frame.offset != *place || !declared {
                         return Err(wrong("frames are not in order"));
                     }
@@ -137,7 +153,8 @@ impl Archive {
         let sizes = self.manifest.segments.iter().map(|segment| segment.bytes);
         let totals = &self.manifest.totals;
         let rows: u64 = contents.rows.iter().map(|rows| rows.rows).sum();
-        if !filled.into_iter().eq(sizes) || (frames, raw, rows) != (totals.frames, totals.raw_bytes, totals.rows)
+        if !filled.into_iter().eq(sizes)
+            || (frames, raw, rows) != (totals.frames, totals.raw_bytes, totals.rows)
         {
             return Err(wrong("it does not agree with the manifest"));
         }
@@ -162,30 +179,39 @@ impl Archive {
                 Err(Error::archive("a segment of the backup is missing").because(error))
             }
             Err(error) => match self.store.head(&key).await {
-                Ok(meta) if meta.size < frame.offset + frame.stored => Err(Error::archive(format!(
-                    "{key} is truncated: it has {} bytes, frame {} ends at {}",
-                    meta.size,
-                    frame.n,
-                    frame.offset + frame.stored
-                ))),
+                Ok(meta) if meta.size < frame.offset + frame.stored => {
+                    Err(Error::archive(format!(
+                        "{key} is truncated: it has {} bytes, frame {} ends at {}",
+                        meta.size,
+                        frame.n,
+                        frame.offset + frame.stored
+                    )))
+                }
                 _ => Err(error.into()),
             },
         }
     }
 
     fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
-        Ok(self.place.key(&self.manifest.codec.segment(frame.segment as usize)?))
+        Ok(self
+            .place
+            .key(&self.manifest.codec.segment(frame.segment as usize)?))
     }
 
     /// accounts.sql, checked and decoded; `None` where none were taken.
     pub async fn accounts(&self) -> Result<Option<Vec<u8>>> {
         const MOST_BYTES: u64 = 256 << 20;
-        let Some(facts) = &self.manifest.accounts else { return Ok(None) };
+        let Some(facts) = &self.manifest.accounts else {
+            return Ok(None);
+        };
         let codec = self.manifest.codec;
         let key = self.place.key(&BackupObject::Accounts(codec.suffix()));
         let stored = self.store.get(&key, None).await?;
         if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
-            return Err(damaged(&self.place, "the accounts do not match their SHA-256"));
+            return Err(damaged(
+                &self.place,
+                "the accounts do not match their SHA-256",
+            ));
         }
         let sql = decode_all(codec, &stored, MOST_BYTES)
             .map_err(|e| damaged(&self.place, "the accounts cannot be decoded").because(e))?;
@@ -247,7 +273,15 @@ impl Records {
 
     fn new(store: Arc<dyn Store>, place: &BackupPlace, facts: FileFacts) -> Self {
         let key = place.key(&BackupObject::Index);
-        Records { store, key, facts, at: 0, sha256: Sha256::new(), zstd: None, ready: VecDeque::new() }
+        Records {
+            store,
+            key,
+            facts,
+            at: 0,
+            sha256: Sha256::new(),
+            zstd: None,
+            ready: VecDeque::new(),
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Record>> {
@@ -287,7 +321,10 @@ impl Records {
         let whole = memchr::memrchr(b'\n', text).map_or(0, |last| last + 1);
         let rest = text.split_off(whole);
         let lines = std::mem::replace(text, rest);
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let record =
                 Record::parse(line).map_err(|e| wrong("a record cannot be read").because(e))?;
             self.ready.extend(record);

@@ -6,7 +6,11 @@ use crate::archive::manifest::Manifest;
 pub fn restore_txt(manifest: &Manifest) -> String {
     let decode = manifest.codec.decoder_command();
     let names = |files: &[crate::archive::manifest::FileFacts]| {
-        files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join(" ")
+        files
+            .iter()
+            .map(|file| file.name.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let dump = names(&manifest.segments);
     let client = match manifest.server.flavour.as_str() {
@@ -58,5 +62,8 @@ pub fn restore_txt(manifest: &Manifest) -> String {
 
 /// The packet that a server must take, in MiB: a power of two, and MySQL's most at the most.
 fn packet_mib(longest: u64) -> u64 {
-    (longest + 4096).div_ceil(1 << 20).next_power_of_two().clamp(64, 1024)
+    (longest + 4096)
+        .div_ceil(1 << 20)
+        .next_power_of_two()
+        .clamp(64, 1024)
 }

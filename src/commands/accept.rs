@@ -13,10 +13,20 @@ pub async fn run(run: &Run, args: IdArgs) -> Result<()> {
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.entry(args.id)).await?;
     if entry.is_trusted() {
-        return say(run, &format!("{} is not suspect, nothing to accept", args.id));
+        return say(
+            run,
+            &format!("{} is not suspect, nothing to accept", args.id),
+        );
     }
     mark(run, &catalog.place(args.id).key(&BackupObject::Accepted)).await?;
-    say(run, &format!("{} is accepted: {}", args.id, entry.manifest.suspect.join("; ")))
+    say(
+        run,
+        &format!(
+            "{} is accepted: {}",
+            args.id,
+            entry.manifest.suspect.join("; ")
+        ),
+    )
 }
 
 /// Creates a mark; one that is there already is as good.

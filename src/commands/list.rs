@@ -75,7 +75,9 @@ pub async fn run(run: &Run) -> Result<()> {
 }
 
 fn table(rows: &[Row], now: Timestamp) -> String {
-    let headings = ["ID", ">AGE", ">SQL", ">STORED", ">TABLES", ">ROWS", "PROVEN", "NOTES"];
+    let headings = [
+        "ID", ">AGE", ">SQL", ">STORED", ">TABLES", ">ROWS", "PROVEN", "NOTES",
+    ];
     let cells = |row: &Row| {
         vec![
             row.id.to_string(),
@@ -84,7 +86,8 @@ fn table(rows: &[Row], now: Timestamp) -> String {
             text::bytes(row.stored_bytes),
             text::count(row.tables),
             text::count(row.rows),
-            row.proven_at.map_or("never".to_owned(), |at| text::ago(at, now)),
+            row.proven_at
+                .map_or("never".to_owned(), |at| text::ago(at, now)),
             notes(row),
         ]
     };
@@ -99,6 +102,10 @@ fn notes(row: &Row) -> String {
     if row.pinned {
         notes.push("pinned".to_owned());
     }
-    notes.extend(row.labels.iter().map(|(name, value)| format!("{name}={value}")));
+    notes.extend(
+        row.labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
     notes.join(" ")
 }

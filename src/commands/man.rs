@@ -11,7 +11,10 @@ pub fn run() -> Result<()> {
     let mut root = Cli::command();
     root.build();
     render(&root, &mut text)?;
-    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in root
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
         render(command, &mut text)?;
     }
     super::text::print(&String::from_utf8_lossy(&text))

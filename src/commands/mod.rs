@@ -40,13 +40,20 @@ impl Run {
         cancel.on_signals()?;
         let config = Config::load(global)?;
         let store = cancel.unless(store::open(&config.store)).await?;
-        Ok(Run { config, store, output: global.output, cancel })
+        Ok(Run {
+            config,
+            store,
+            output: global.output,
+            cancel,
+        })
     }
 
     /// The target's backups as the store lists them now.
     pub async fn catalog(&self) -> Result<Catalog> {
         let target = self.config.target.clone();
-        self.cancel.unless(Catalog::read(self.store.clone(), target)).await
+        self.cancel
+            .unless(Catalog::read(self.store.clone(), target))
+            .await
     }
 }
 

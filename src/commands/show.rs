@@ -37,20 +37,60 @@ pub async fn run(run: &Run, args: ChooseArgs) -> Result<()> {
 }
 
 fn page(run: &Run, entry: &Entry, now: Timestamp) -> String {
-    let Manifest { totals, server, client, .. } = &entry.manifest;
+    let Manifest {
+        totals,
+        server,
+        client,
+        ..
+    } = &entry.manifest;
     let mut lines: Vec<(&str, String)> = vec![
-        ("backup", format!("{} of {}", entry.id, entry.manifest.target)),
-        ("in", format!("{}/{}/{}/", run.store.location(), entry.manifest.target, entry.id)),
-        ("snapshot", format!("{} ({})", entry.manifest.snapshot_at, text::ago(entry.manifest.snapshot_at, now))),
-        ("taken in", text::span(entry.manifest.finished_at.duration_since(entry.manifest.started_at))),
-        ("server", format!("{} {}, {}", server.flavour, server.version, server.identity)),
+        (
+            "backup",
+            format!("{} of {}", entry.id, entry.manifest.target),
+        ),
+        (
+            "in",
+            format!(
+                "{}/{}/{}/",
+                run.store.location(),
+                entry.manifest.target,
+                entry.id
+            ),
+        ),
+        (
+            "snapshot",
+            format!(
+                "{} ({})",
+                entry.manifest.snapshot_at,
+                text::ago(entry.manifest.snapshot_at, now)
+            ),
+        ),
+        (
+            "taken in",
+            text::span(
+                entry
+                    .manifest
+                    .finished_at
+                    .duration_since(entry.manifest.started_at),
+            ),
+        ),
+        (
+            "server",
+            format!("{} {}, {}", server.flavour, server.version, server.identity),
+        ),
         ("client", format!("{} {}", client.name, client.version)),
     ];
     if let Some(at) = &entry.manifest.coordinates {
-        let gtid = at.gtid.as_deref().map_or(String::new(), |gtid| format!(", GTID {gtid}"));
+        let gtid = at
+            .gtid
+            .as_deref()
+            .map_or(String::new(), |gtid| format!(", GTID {gtid}"));
         lines.push(("coordinates", format!("{}:{}{gtid}", at.file, at.position)));
     }
-    let objects = totals.objects.iter().map(|(kind, n)| format!("{} {kind}", text::count(*n)));
+    let objects = totals
+        .objects
+        .iter()
+        .map(|(kind, n)| format!("{} {kind}", text::count(*n)));
     lines.extend([
         ("holds", objects.collect::<Vec<_>>().join(", ")),
         ("rows", text::count(totals.rows)),
@@ -65,21 +105,73 @@ fn page(run: &Run, entry: &Entry, now: Timestamp) -> String {
                 entry.manifest.segments.len()
             ),
         ),
-        ("longest statement", text::bytes(totals.largest_statement_bytes)),
-        ("accounts", if entry.manifest.accounts.is_some() { "included" } else { "not included" }.into()),
+        (
+            "longest statement",
+            text::bytes(totals.largest_statement_bytes),
+        ),
+        (
+            "accounts",
+            if entry.manifest.accounts.is_some() {
+                "included"
+            } else {
+                "not included"
+            }
+            .into(),
+        ),
         (
             "proven",
-            entry.marks.proven_at.map_or("never".into(), |at| format!("{at} ({})", text::ago(at, now))),
+            entry.marks.proven_at.map_or("never".into(), |at| {
+                format!("{at} ({})", text::ago(at, now))
+            }),
         ),
-        ("authenticated", if entry.manifest.is_authenticated() { "yes" } else { "no: not signed" }.into()),
+        (
+            "authenticated",
+            if entry.manifest.is_authenticated() {
+                "yes"
+            } else {
+                "no: not signed"
+            }
+            .into(),
+        ),
     ]);
     if entry.marks.pinned {
         lines.push(("pinned", "kept for ever".into()));
     }
-    lines.extend(entry.manifest.labels.iter().map(|(name, value)| ("label", format!("{name}={value}"))));
-    let verdict = if entry.marks.accepted { "suspect, accepted" } else { "SUSPECT" };
-    lines.extend(entry.manifest.suspect.iter().map(|reason| (verdict, reason.clone())));
-    lines.extend(entry.manifest.lossy.iter().map(|column| ("lossy", column.clone())));
-    lines.extend(entry.manifest.warnings.iter().map(|warning| ("warning", warning.clone())));
-    lines.iter().map(|(name, value)| format!("{name:>17}  {value}\n")).collect()
+    lines.extend(
+        entry
+            .manifest
+            .labels
+            .iter()
+            .map(|(name, value)| ("label", format!("{name}={value}"))),
+    );
+    let verdict = if entry.marks.accepted {
+        "suspect, accepted"
+    } else {
+        "SUSPECT"
+    };
+    lines.extend(
+        entry
+            .manifest
+            .suspect
+            .iter()
+            .map(|reason| (verdict, reason.clone())),
+    );
+    lines.extend(
+        entry
+            .manifest
+            .lossy
+            .iter()
+            .map(|column| ("lossy", column.clone())),
+    );
+    lines.extend(
+        entry
+            .manifest
+            .warnings
+            .iter()
+            .map(|warning| ("warning", warning.clone())),
+    );
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:>17}  {value}\n"))
+        .collect()
 }

@@ -73,12 +73,20 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         for (column, cell) in cells.enumerate() {
             let pad = " ".repeat(widths[column] - cell.chars().count());
             let right = headings[column].starts_with('>');
-            let (before, after) = if right { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            let (before, after) = if right {
+                (pad.as_str(), "")
+            } else {
+                ("", pad.as_str())
+            };
             text.push_str(&format!("{before}{cell}{after}  "));
         }
         format!("{}\n", text.trim_end())
     };
-    let mut text = line(&mut headings.iter().map(|heading| heading.trim_start_matches('>')));
+    let mut text = line(
+        &mut headings
+            .iter()
+            .map(|heading| heading.trim_start_matches('>')),
+    );
     for row in rows {
         text.push_str(&line(&mut row.iter().map(String::as_str)));
     }
@@ -101,7 +109,13 @@ mod tests {
 
     #[test]
     fn a_table_keeps_its_columns_apart() {
-        let rows = [vec!["a".into(), "12".into()], vec!["long".into(), "3".into()]];
-        assert_eq!(table(&["ID", ">N"], &rows), "ID     N\na     12\nlong   3\n");
+        let rows = [
+            vec!["a".into(), "12".into()],
+            vec!["long".into(), "3".into()],
+        ];
+        assert_eq!(
+            table(&["ID", ">N"], &rows),
+            "ID     N\na     12\nlong   3\n"
+        );
     }
 }

@@ -34,50 +34,222 @@ const fn key(path: &'static str, form: Form, doc: &'static str) -> ConfigKey {
 
 /// All of them, in the order of the documentation.
 pub const KEYS: &[ConfigKey] = &[
-    key("target", Form::Text, "Short name of the protected server; the prefix of everything it owns in the store."),
-    key("store.url", Form::Text, "Where archives live: `s3://bucket/prefix` or `file:///dir`. `store: URL` and `DRCTL_STORE` are short for it."),
-    key("store.part_bytes", Form::Scalar, "Bytes of each part of an upload. Default 8388608."),
-    key("store.parts_in_flight", Form::Scalar, "Parts uploaded at once. Default 3."),
-    key("store.s3.endpoint_url", Form::Text, "URL of an S3 server that is not AWS; else `AWS_ENDPOINT_URL`."),
-    key("store.s3.region", Form::Text, "The bucket's region; else `AWS_REGION`."),
-    key("store.s3.path_style", Form::Text, "`auto` (default), `on` or `off`: whether the bucket stands in the path of requests."),
-    key("store.s3.checksum", Form::Text, "`crc64nvme` (default) or `off`: what the server checks each object against."),
-    key("store.s3.kms_key_id", Form::Text, "KMS key for server-side encryption."),
-    key("store.s3.storage_class", Form::Text, "Storage class of archive segments."),
+    key(
+        "target",
+        Form::Text,
+        "Short name of the protected server; the prefix of everything it owns in the store.",
+    ),
+    key(
+        "store.url",
+        Form::Text,
+        "Where archives live: `s3://bucket/prefix` or `file:///dir`. `store: URL` and `DRCTL_STORE` are short for it.",
+    ),
+    key(
+        "store.part_bytes",
+        Form::Scalar,
+        "Bytes of each part of an upload. Default 8388608.",
+    ),
+    key(
+        "store.parts_in_flight",
+        Form::Scalar,
+        "Parts uploaded at once. Default 3.",
+    ),
+    key(
+        "store.s3.endpoint_url",
+        Form::Text,
+        "URL of an S3 server that is not AWS; else `AWS_ENDPOINT_URL`.",
+    ),
+    key(
+        "store.s3.region",
+        Form::Text,
+        "The bucket's region; else `AWS_REGION`.",
+    ),
+    key(
+        "store.s3.path_style",
+        Form::Text,
+        "`auto` (default), `on` or `off`: whether the bucket stands in the path of requests.",
+    ),
+    key(
+        "store.s3.checksum",
+        Form::Text,
+        "`crc64nvme` (default) or `off`: what the server checks each object against.",
+    ),
+    key(
+        "store.s3.kms_key_id",
+        Form::Text,
+        "KMS key for server-side encryption.",
+    ),
+    key(
+        "store.s3.storage_class",
+        Form::Text,
+        "Storage class of archive segments.",
+    ),
     key("store.s3.tags", Form::Pairs, "Tags of every object."),
-    key("store.s3.object_lock.mode", Form::Text, "`governance` or `compliance`: retention put on every object."),
-    key("store.s3.object_lock.days", Form::Scalar, "Days of that retention."),
-    key("store.s3.connect_timeout_seconds", Form::Scalar, "Default 10."),
-    key("store.s3.attempt_timeout_seconds", Form::Scalar, "Default 60."),
-    key("store.s3.operation_timeout_seconds", Form::Scalar, "Default 300."),
-    key("store.s3.stall_seconds", Form::Scalar, "Seconds without a byte after which a transfer counts as stalled. Default 30."),
-    key("store.s3.max_attempts", Form::Scalar, "How often a request is sent before it counts as failed. Default 5."),
-    key("source.url", Form::Text, "The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`. No password in it."),
-    key("source.password", Form::Text, "Its password. Prefer `source.password_file`."),
-    key("source.password_file", Form::Text, "A file whose content, less one final newline, is the password."),
-    key("source.client_dir", Form::Text, "Directory of mysqldump and mysql; default: searched in PATH."),
-    key("into.url", Form::Text, "The server to restore into. Default: the source's address with `into.user`."),
-    key("into.user", Form::Text, "Account to restore with, at the source's address."),
-    key("into.password", Form::Text, "Its password. Prefer `into.password_file`."),
-    key("into.password_file", Form::Text, "A file whose content, less one final newline, is the password."),
-    key("into.client_dir", Form::Text, "Directory of the clients for that server; default: `source.client_dir`."),
-    key("backup.schemas", Form::List, "Only these schemas. Default: all but the server's own."),
-    key("backup.exclude_schemas", Form::List, "All schemas but these."),
-    key("backup.codec", Form::Text, "`zstd` (default), `gzip` or `none`."),
-    key("backup.level", Form::Scalar, "The codec's level. Default: 1 for zstd, 3 for gzip."),
-    key("backup.coordinates", Form::Text, "`auto` (default), `require` or `off`: the snapshot's place in the binary log."),
-    key("backup.accounts", Form::Text, "`auto` (default), `require` or `off`: CREATE USER and GRANT of all accounts."),
-    key("backup.ddl", Form::Text, "`detect` (default) notices DDL under the dump and tries again, `block` holds DDL back."),
-    key("backup.churn", Form::List, "Tables that come and go, as `schema.pattern` with `%`; their DDL does not fail a backup."),
-    key("backup.non_transactional", Form::Text, "`refuse` (default) or `allow`: tables whose rows a snapshot cannot hold still."),
-    key("backup.read_back", Form::Text, "`sample` (default) or `full`: how much is read again before the commit."),
-    key("backup.shrink_limit", Form::Scalar, "A backup that lost more than this share of rows or bytes is suspect. Default 0.5."),
-    key("backup.attempts", Form::Scalar, "How often a dump is begun when the server's objects move under it. Default 3."),
-    key("backup.max_lag_seconds", Form::Scalar, "A replica that lags more is refused. Default 300."),
-    key("backup.deadline_seconds", Form::Scalar, "The run is ended after this. Default: never."),
-    key("backup.labels", Form::Pairs, "Labels of every backup; `--label` adds to them."),
-    key("restore.lanes", Form::Scalar, "Connections that load rows. Default: the number of cores, 2 to 8."),
-    key("restore.deadline_seconds", Form::Scalar, "The run is ended after this. Default: never."),
+    key(
+        "store.s3.object_lock.mode",
+        Form::Text,
+        "`governance` or `compliance`: retention put on every object.",
+    ),
+    key(
+        "store.s3.object_lock.days",
+        Form::Scalar,
+        "Days of that retention.",
+    ),
+    key(
+        "store.s3.connect_timeout_seconds",
+        Form::Scalar,
+        "Default 10.",
+    ),
+    key(
+        "store.s3.attempt_timeout_seconds",
+        Form::Scalar,
+        "Default 60.",
+    ),
+    key(
+        "store.s3.operation_timeout_seconds",
+        Form::Scalar,
+        "Default 300.",
+    ),
+    key(
+        "store.s3.stall_seconds",
+        Form::Scalar,
+        "Seconds without a byte after which a transfer counts as stalled. Default 30.",
+    ),
+    key(
+        "store.s3.max_attempts",
+        Form::Scalar,
+        "How often a request is sent before it counts as failed. Default 5.",
+    ),
+    key(
+        "source.url",
+        Form::Text,
+        "The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`. No password in it.",
+    ),
+    key(
+        "source.password",
+        Form::Text,
+        "Its password. Prefer `source.password_file`.",
+    ),
+    key(
+        "source.password_file",
+        Form::Text,
+        "A file whose content, less one final newline, is the password.",
+    ),
+    key(
+        "source.client_dir",
+        Form::Text,
+        "Directory of mysqldump and mysql; default: searched in PATH.",
+    ),
+    key(
+        "into.url",
+        Form::Text,
+        "The server to restore into. Default: the source's address with `into.user`.",
+    ),
+    key(
+        "into.user",
+        Form::Text,
+        "Account to restore with, at the source's address.",
+    ),
+    key(
+        "into.password",
+        Form::Text,
+        "Its password. Prefer `into.password_file`.",
+    ),
+    key(
+        "into.password_file",
+        Form::Text,
+        "A file whose content, less one final newline, is the password.",
+    ),
+    key(
+        "into.client_dir",
+        Form::Text,
+        "Directory of the clients for that server; default: `source.client_dir`.",
+    ),
+    key(
+        "backup.schemas",
+        Form::List,
+        "Only these schemas. Default: all but the server's own.",
+    ),
+    key(
+        "backup.exclude_schemas",
+        Form::List,
+        "All schemas but these.",
+    ),
+    key(
+        "backup.codec",
+        Form::Text,
+        "`zstd` (default), `gzip` or `none`.",
+    ),
+    key(
+        "backup.level",
+        Form::Scalar,
+        "The codec's level. Default: 1 for zstd, 3 for gzip.",
+    ),
+    key(
+        "backup.coordinates",
+        Form::Text,
+        "`auto` (default), `require` or `off`: the snapshot's place in the binary log.",
+    ),
+    key(
+        "backup.accounts",
+        Form::Text,
+        "`auto` (default), `require` or `off`: CREATE USER and GRANT of all accounts.",
+    ),
+    key(
+        "backup.ddl",
+        Form::Text,
+        "`detect` (default) notices DDL under the dump and tries again, `block` holds DDL back.",
+    ),
+    key(
+        "backup.churn",
+        Form::List,
+        "Tables that come and go, as `schema.pattern` with `%`; their DDL does not fail a backup.",
+    ),
+    key(
+        "backup.non_transactional",
+        Form::Text,
+        "`refuse` (default) or `allow`: tables whose rows a snapshot cannot hold still.",
+    ),
+    key(
+        "backup.read_back",
+        Form::Text,
+        "`sample` (default) or `full`: how much is read again before the commit.",
+    ),
+    key(
+        "backup.shrink_limit",
+        Form::Scalar,
+        "A backup that lost more than this share of rows or bytes is suspect. Default 0.5.",
+    ),
+    key(
+        "backup.attempts",
+        Form::Scalar,
+        "How often a dump is begun when the server's objects move under it. Default 3.",
+    ),
+    key(
+        "backup.max_lag_seconds",
+        Form::Scalar,
+        "A replica that lags more is refused. Default 300.",
+    ),
+    key(
+        "backup.deadline_seconds",
+        Form::Scalar,
+        "The run is ended after this. Default: never.",
+    ),
+    key(
+        "backup.labels",
+        Form::Pairs,
+        "Labels of every backup; `--label` adds to them.",
+    ),
+    key(
+        "restore.lanes",
+        Form::Scalar,
+        "Connections that load rows. Default: the number of cores, 2 to 8.",
+    ),
+    key(
+        "restore.deadline_seconds",
+        Form::Scalar,
+        "The run is ended after this. Default: never.",
+    ),
 ];
 
 /// The variable of a key.
@@ -88,7 +260,9 @@ pub fn variable(path: &str) -> String {
 /// The known key that a person most likely meant.
 pub fn nearest(path: &str) -> &'static str {
     let distance = |key: &&ConfigKey| strsim::damerau_levenshtein(path, key.path);
-    KEYS.iter().min_by_key(distance).map_or("target", |key| key.path)
+    KEYS.iter()
+        .min_by_key(distance)
+        .map_or("target", |key| key.path)
 }
 
 #[cfg(test)]
@@ -98,7 +272,11 @@ mod tests {
     #[test]
     fn no_key_is_one_that_kubernetes_sets_for_a_service() {
         for key in KEYS {
-            assert!(key.path != "port" && !key.path.starts_with("service"), "{}", key.path);
+            assert!(
+                key.path != "port" && !key.path.starts_with("service"),
+                "{}",
+                key.path
+            );
         }
     }
 

@@ -19,10 +19,15 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The tree of all that was configured, and the file it came from.
 pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<(Value, Option<PathBuf>)> {
-    let named = file.map(Path::to_owned).or_else(|| env("DRCTL_CONFIG").map(PathBuf::from));
+    let named = file
+        .map(Path::to_owned)
+        .or_else(|| env("DRCTL_CONFIG").map(PathBuf::from));
     let path = match named {
         Some(path) => Some(path),
-        None => DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()),
+        None => DEFAULT_FILES
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists()),
     };
     let mut tree = match &path {
         Some(path) => read(path)?,
@@ -46,7 +51,10 @@ fn read(path: &Path) -> Result<Value> {
     };
     if let Some(Value::String(url)) = map.get("store") {
         let url = Value::String(url.clone());
-        map.insert("store".into(), Value::Object(Map::from_iter([("url".into(), url)])));
+        map.insert(
+            "store".into(),
+            Value::Object(Map::from_iter([("url".into(), url)])),
+        );
     }
     let tree = Value::Object(map);
     check_keys(&tree, "", path)?;
@@ -55,13 +63,24 @@ fn read(path: &Path) -> Result<Value> {
 
 /// A parser's message shows the lines around the fault, and one of them may hold a password.
 fn first_line(error: &impl std::fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
-    let Value::Object(map) = tree else { return Ok(()) };
+    let Value::Object(map) = tree else {
+        return Ok(());
+    };
     for (name, value) in map {
-        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        let path = if above.is_empty() {
+            name.clone()
+        } else {
+            format!("{above}.{name}")
+        };
         if KEYS.iter().any(|key| key.path == path) {
             continue;
         }
@@ -70,8 +89,10 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
             continue;
         }
         if !value.is_object() || !KEYS.iter().any(|key| key.path.starts_with(&inner)) {
-            return Err(Error::usage(format!("{}: unknown key {path}", file.display()))
-                .hint(format!("did you mean {}?", nearest(&path))));
+            return Err(
+                Error::usage(format!("{}: unknown key {path}", file.display()))
+                    .hint(format!("did you mean {}?", nearest(&path))),
+            );
         }
         check_keys(value, &path, file)?;
     }
@@ -81,7 +102,9 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
 fn overlay(tree: &mut Value, env: Environment<'_>) -> Result<()> {
     for key in KEYS {
         let name = variable(key.path);
-        let short = (key.path == "store.url").then(|| env("DRCTL_STORE")).flatten();
+        let short = (key.path == "store.url")
+            .then(|| env("DRCTL_STORE"))
+            .flatten();
         if let Some(text) = env(&name).or(short) {
             set(tree, key.path, value_of(&name, key.form, &text)?);
         }
@@ -90,7 +113,11 @@ fn overlay(tree: &mut Value, env: Environment<'_>) -> Result<()> {
 }
 
 fn value_of(name: &str, form: Form, text: &str) -> Result<Value> {
-    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = || {
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+    };
     match form {
         Form::Text => Ok(Value::String(text.to_owned())),
         Form::Scalar => serde_saphyr::from_str(text)
@@ -154,7 +181,10 @@ mod tests {
         let file = file("target: shop\nbackup: {shrink_limt: 0.5}\n");
         let error = load(Some(file.path()), &|_| None).unwrap_err().to_string();
         assert!(error.contains("unknown key backup.shrink_limt"), "{error}");
-        assert!(error.contains("did you mean backup.shrink_limit?"), "{error}");
+        assert!(
+            error.contains("did you mean backup.shrink_limit?"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -167,12 +197,18 @@ mod tests {
     fn a_broken_file_is_refused_without_showing_its_lines() {
         let file = file("source: {password: hunter2\n");
         let error = load(Some(file.path()), &|_| None).unwrap_err().to_string();
-        assert!(error.contains("is not YAML") && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.contains("is not YAML") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_empty_file_configures_nothing() {
         let file = file("# nothing yet\n");
-        assert_eq!(load(Some(file.path()), &|_| None).unwrap().0, serde_json::json!({}));
+        assert_eq!(
+            load(Some(file.path()), &|_| None).unwrap().0,
+            serde_json::json!({})
+        );
     }
 }

@@ -122,10 +122,14 @@ impl Config {
     }
 
     fn check(raw: Raw) -> Result<Config> {
-        let store = raw.store.ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
+        let store = raw
+            .store
+            .ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
         store.check()?;
         Ok(Config {
-            target: raw.target.ok_or_else(|| missing("target", "a short name, like shop"))?,
+            target: raw
+                .target
+                .ok_or_else(|| missing("target", "a short name, like shop"))?,
             store,
             backup: raw.backup.check()?,
             restore: raw.restore.check()?,
@@ -165,21 +169,33 @@ impl RawServer {
     fn server(&self, url: ServerUrl, role: Role) -> Result<ServerConfig> {
         let password = match (&self.password, &self.password_file) {
             (Some(_), Some(_)) => {
-                return Err(Error::usage(format!("both {0}_PASSWORD and {0}_PASSWORD_FILE are set", role.key()))
-                    .hint("keep the file"));
+                return Err(Error::usage(format!(
+                    "both {0}_PASSWORD and {0}_PASSWORD_FILE are set",
+                    role.key()
+                ))
+                .hint("keep the file"));
             }
             (Some(password), None) => Some(password.clone()),
             (None, Some(path)) => {
                 let text = std::fs::read_to_string(path).map_err(|e| {
-                    Error::usage(format!("cannot read {}_PASSWORD_FILE {}", role.key(), path.display()))
-                        .because(e)
+                    Error::usage(format!(
+                        "cannot read {}_PASSWORD_FILE {}",
+                        role.key(),
+                        path.display()
+                    ))
+                    .because(e)
                 })?;
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 Some(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
             }
             (None, None) => None,
         };
-        Ok(ServerConfig { url, password, client_dir: self.client_dir.clone(), role })
+        Ok(ServerConfig {
+            url,
+            password,
+            client_dir: self.client_dir.clone(),
+            role,
+        })
     }
 }
 
@@ -190,8 +206,10 @@ impl RawBackup {
         if let Some(level) = self.level {
             let levels = codec.levels();
             if !levels.contains(&level) {
-                return Err(Error::usage(format!("backup.level {level} is not a level of {codec:?}"))
-                    .hint(format!("it has {} to {}", levels.start(), levels.end())));
+                return Err(Error::usage(format!(
+                    "backup.level {level} is not a level of {codec:?}"
+                ))
+                .hint(format!("it has {} to {}", levels.start(), levels.end())));
             }
             write.level = level;
         }

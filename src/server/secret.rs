@@ -23,7 +23,9 @@ impl<'de> serde::Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Secret(text)),
-            _ => Err(serde::de::Error::custom("a password must be a text: put it in quotes")),
+            _ => Err(serde::de::Error::custom(
+                "a password must be a text: put it in quotes",
+            )),
         }
     }
 }

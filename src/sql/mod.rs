@@ -10,9 +10,13 @@
 //! - [`ledger`]: the digests that restored data are held against.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
 
+mod assignment;
 pub mod create_table;
+mod kind;
 pub mod ledger;
+mod lex;
 pub mod rows;
 pub mod scan;
 pub mod session;
 pub mod statement;
+mod tokens;

@@ -1,1 +1,258 @@
-//! One INSERT as its row tuples.
+//! One INSERT as its row tuples, byte for byte.
+//!
+//! A tuple is what stands between its parentheses, both excluded: `1,'a',NULL` of `(1,'a',NULL)`.
+//! White space, commas and newlines between tuples belong to none. This definition is permanent:
+//! the digests of [`super::ledger`] are over these bytes.
+//!
+//! Strict: a value is a number, a quoted string (perhaps behind a character set, `_binary '…'`),
+//! a hexadecimal or bit literal, or NULL; anything else, such as a function call, is an error.
+
+use super::tokens::{Token, Tokens, is_space, quoted_end};
+
+/// Why an INSERT cannot be taken apart. Shows no byte of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an INSERT that no dump contains: {what} at byte {at} of the statement")]
+pub struct RowsError {
+    /// The offset in the statement.
+    pub at: usize,
+    /// What was met there.
+    pub what: &'static str,
+}
+
+/// The row tuples of one INSERT.
+#[derive(Debug, Clone)]
+pub struct Rows<'a> {
+    /// The statement.
+    sql: &'a [u8],
+    /// Where the next tuple is looked for.
+    at: usize,
+    /// How many tuples were given.
+    given: u64,
+    /// The statement ended, well or in an error.
+    done: bool,
+}
+
+/// The rows of an INSERT (as [`super::statement::Statement::sql`], without its delimiter).
+pub fn of_insert(sql: &[u8]) -> Result<Rows<'_>, RowsError> {
+    let mut tokens = Tokens::new(sql);
+    let head = RowsError {
+        at: 0,
+        what: "its head",
+    };
+    if !tokens.eat("INSERT") {
+        return Err(head);
+    }
+    tokens.eat("IGNORE");
+    let named =
+        tokens.eat("INTO") && name(&mut tokens) && { !tokens.eat_mark(b'.') || name(&mut tokens) };
+    if !named {
+        return Err(head);
+    }
+    if tokens.eat_mark(b'(') {
+        loop {
+            if !name(&mut tokens) {
+                return Err(head);
+            }
+            if tokens.eat_mark(b')') {
+                break;
+            }
+            if !tokens.eat_mark(b',') {
+                return Err(head);
+            }
+        }
+    }
+    if !tokens.eat("VALUES") {
+        return Err(head);
+    }
+    Ok(Rows {
+        sql,
+        at: sql.len() - tokens.rest().len(),
+        given: 0,
+        done: false,
+    })
+}
+
+fn name(tokens: &mut Tokens<'_>) -> bool {
+    matches!(tokens.next(), Some(Token::Name(_) | Token::Word(_)))
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Result<&'a [u8], RowsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        match self.tuple() {
+            Ok(Some(tuple)) => Some(Ok(tuple)),
+            Ok(None) => {
+                self.done = true;
+                None
+            }
+            Err(what) => {
+                self.done = true;
+                Some(Err(RowsError { at: self.at, what }))
+            }
+        }
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// Counts the rows that are left, and checks them: compare it with the affected rows.
+    pub fn count_rows(self) -> Result<u64, RowsError> {
+        let mut rows = 0;
+        for row in self {
+            row?;
+            rows += 1;
+        }
+        Ok(rows)
+    }
+
+    fn blank(&mut self) {
+        while self.sql.get(self.at).is_some_and(|byte| is_space(*byte)) {
+            self.at += 1;
+        }
+    }
+
+    fn tuple(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
+        self.blank();
+        if self.given > 0 {
+            match self.sql.get(self.at) {
+                None => return Ok(None),
+                Some(b',') => self.at += 1,
+                Some(_) => return Err("something other than a comma between rows"),
+            }
+            self.blank();
+        }
+        if self.sql.get(self.at) != Some(&b'(') {
+            return Err("something other than a row");
+        }
+        self.at += 1;
+        let from = self.at;
+        // `VALUES ()` is a row of no columns.
+        if self.sql.get(self.at) == Some(&b')') {
+            self.at += 1;
+            self.given += 1;
+            return Ok(Some(&self.sql[from..from]));
+        }
+        loop {
+            self.at +=
+                value_length(&self.sql[self.at..]).ok_or("something other than a literal")?;
+            match self.sql.get(self.at) {
+                Some(b',') => self.at += 1,
+                Some(b')') => {
+                    self.at += 1;
+                    self.given += 1;
+                    return Ok(Some(&self.sql[from..self.at - 1]));
+                }
+                _ => return Err("something other than a comma between values"),
+            }
+        }
+    }
+}
+
+/// The values of one tuple, each as it stands there.
+pub fn values(tuple: &[u8]) -> Values<'_> {
+    Values {
+        tuple,
+        at: 0,
+        done: tuple.is_empty(),
+    }
+}
+
+/// Iterates over the values of one tuple.
+#[derive(Debug, Clone)]
+pub struct Values<'a> {
+    /// The tuple, without parentheses.
+    tuple: &'a [u8],
+    /// Where the next value begins.
+    at: usize,
+    /// The last value was given, or an error.
+    done: bool,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Result<&'a [u8], RowsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let rest = &self.tuple[self.at..];
+        let length = value_length(rest);
+        self.done = true;
+        match length.map(|length| (length, rest.get(length))) {
+            Some((length, None)) => Some(Ok(&rest[..length])),
+            Some((length, Some(b','))) => {
+                self.done = false;
+                self.at += length + 1;
+                Some(Ok(&rest[..length]))
+            }
+            _ => Some(Err(RowsError {
+                at: self.at,
+                what: "something other than a literal",
+            })),
+        }
+    }
+}
+
+/// Bytes of numbers, and of hexadecimal literals' digits.
+static NUMERIC: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    let numeric = b"0123456789+-.eE";
+    while i < numeric.len() {
+        table[numeric[i] as usize] |= NUMBER;
+        i += 1;
+    }
+    let digits = b"0123456789abcdefABCDEF";
+    i = 0;
+    while i < digits.len() {
+        table[digits[i] as usize] |= HEX;
+        i += 1;
+    }
+    table
+};
+const NUMBER: u8 = 1;
+const HEX: u8 = 2;
+
+fn run_of(class: u8, bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .position(|byte| NUMERIC[*byte as usize] & class == 0)
+        .unwrap_or(bytes.len())
+}
+
+/// The length of the literal that `bytes` begins with.
+fn value_length(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'\'', ..] => quoted_end(bytes),
+        [b'0', b'x' | b'X', digits @ ..] => Some(run_of(HEX, digits) + 2),
+        [b'0'..=b'9' | b'+' | b'-' | b'.', rest @ ..] => Some(run_of(NUMBER, rest) + 1),
+        [b'N', b'U', b'L', b'L', ..] => Some(4),
+        [b'b' | b'x' | b'B' | b'X', rest @ ..] if rest.first() == Some(&b'\'') => {
+            let digits = run_of(HEX, &rest[1..]);
+            (rest.get(digits + 1) == Some(&b'\'')).then_some(digits + 3)
+        }
+        [b'_', rest @ ..] => {
+            let name = rest
+                .iter()
+                .take_while(|byte| byte.is_ascii_alphanumeric())
+                .count();
+            let blanks = rest[name..]
+                .iter()
+                .take_while(|byte| **byte == b' ')
+                .count();
+            let at = 1 + name + blanks;
+            let literal = &bytes[at..];
+            let quoted = matches!(
+                literal,
+                [b'\'', ..] | [b'0', b'x', ..] | [b'x' | b'b', b'\'', ..]
+            );
+            (name > 0 && quoted)
+                .then(|| value_length(literal))?
+                .map(|length| at + length)
+        }
+        _ => None,
+    }
+}

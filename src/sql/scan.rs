@@ -1,1 +1,443 @@
-//! Bytes of a dump to statements of known kinds.
+//! Bytes of a dump to statements of known kinds, whatever the chunks they arrive in.
+//!
+//! Every byte of the input belongs to exactly one statement; the texts, concatenated, are the
+//! input. Where a statement ends is [`super::lex`]'s matter, what it is [`super::kind`]'s; this
+//! file holds the bytes, and the client's two line-based rules: DELIMITER and `-- ` lines.
+//!
+//! Memory: the longest statement plus the last chunk. A statement that spans many chunks is
+//! looked at once, and its bytes move only when at least as many before them were consumed.
+
+use std::collections::BTreeSet;
+
+use super::kind::{self, Context, Language, Unknown};
+use super::lex::{Lexer, Stop};
+use super::session::Session;
+use super::statement::{Kind, ObjectId, ObjectKind, Statement};
+use super::tokens::is_space;
+
+/// The longest statement that any server takes: `max_allowed_packet` ends at 1 GiB.
+pub const LONGEST_STATEMENT: usize = 1 << 30;
+
+/// The first line of a MariaDB dump, in the spelling of today and of early 2024.
+const SANDBOX: [&[u8]; 2] = [
+    b"/*M!999999\\- enable the sandbox mode */",
+    b"/*!999999\\- enable the sandbox mode */",
+];
+
+/// What follows the dump's last statement. The rest of the line is the time.
+const TRAILER: &[u8] = b"-- Dump completed";
+
+/// Bytes kept allocated for the next statement.
+const KEEP_BYTES: usize = 8 << 20;
+
+/// Why a dump cannot be taken apart. Never shows a value of a row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {offset} of the dump: {problem}")]
+pub struct ScanError {
+    /// Where the statement begins, in bytes from the dump's first.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What can be wrong with a statement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No statement that the dump programs write.
+    #[error("a statement that no dump contains: {0}")]
+    Unknown(String),
+    /// A name that is not UTF-8.
+    #[error("a name that is not UTF-8, in: {0}")]
+    Name(String),
+    /// It goes on after the limit.
+    #[error("a statement of more than {0} bytes")]
+    TooLong(usize),
+    /// The input ended within it.
+    #[error("the dump ends in the middle of a statement: {0}")]
+    Unterminated(String),
+    /// The plain client would take it for one of its commands.
+    #[error("a backslash outside of quotes, which the mysql client takes for a command, in: {0}")]
+    Backslash(String),
+    /// A delimiter other than semicolons.
+    #[error("a DELIMITER that no dump sets")]
+    Delimiter,
+}
+
+/// Takes chunks of a dump, gives statements.
+#[derive(Debug)]
+pub struct Scanner {
+    /// Consumed bytes, then the statement being read, then what follows.
+    buffer: Vec<u8>,
+    /// Where in `buffer` the unconsumed bytes begin.
+    start: usize,
+    /// How many bytes were consumed in all.
+    offset: u64,
+    /// The state in the midst of the statement at `start`.
+    progress: Progress,
+    /// The delimiter in force: one or more semicolons.
+    delimiter: Vec<u8>,
+    /// Whether the next statement starts a line, as far as the client is concerned.
+    at_line_start: bool,
+    /// The longest statement, in bytes, that is taken.
+    limit: usize,
+    /// What is known: a dump or accounts.sql.
+    language: Language,
+    /// The schema and the sql_mode in force.
+    session: Session,
+    /// Views whose place-holder was seen and whose final definition was not.
+    placeholders: BTreeSet<ObjectId>,
+    /// No more chunks will come.
+    ended: bool,
+    /// The last thing that is not blank was the trailer.
+    trailer: bool,
+}
+
+/// How far the statement at the buffer's start has been looked at.
+#[derive(Debug, Clone)]
+enum Progress {
+    /// White space only, this many bytes.
+    Blank(usize),
+    /// A statement that begins after this many bytes of white space, and the lexer in it.
+    Statement(usize, Lexer),
+    /// A line for the client, whose white space ends at the first number and which has been
+    /// searched for its end up to the second.
+    Line(usize, usize),
+}
+
+/// Where a statement lies in the buffer, relative to its start.
+struct Extent {
+    /// Where its SQL begins.
+    from: usize,
+    /// Where its SQL ends.
+    to: usize,
+    /// Where its text ends.
+    end: usize,
+    /// What it is.
+    kind: Kind,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Scanner::new()
+    }
+}
+
+impl Scanner {
+    /// A scanner at the first byte of a dump.
+    pub fn new() -> Self {
+        Scanner::resuming(Session::default())
+    }
+
+    /// A scanner in the midst of a dump, at a place where `session` was in force and
+    /// [`Session::at_rest`]. It cannot know of place-holders before that place.
+    pub fn resuming(session: Session) -> Self {
+        Scanner {
+            buffer: Vec::new(),
+            start: 0,
+            offset: 0,
+            progress: Progress::Blank(0),
+            delimiter: b";".to_vec(),
+            at_line_start: true,
+            limit: LONGEST_STATEMENT,
+            language: Language::Dump,
+            session,
+            placeholders: BTreeSet::new(),
+            ended: false,
+            trailer: false,
+        }
+    }
+
+    /// A scanner of accounts.sql, which knows accounts and grants and nothing else.
+    pub fn accounts() -> Self {
+        Scanner {
+            language: Language::Accounts,
+            ..Scanner::new()
+        }
+    }
+
+    /// Sets the longest statement, in bytes and without its delimiter, that is taken.
+    #[must_use]
+    pub fn longest(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Takes the next bytes of the dump, of any number. Ask [`Scanner::next`] for what they
+    /// complete before pushing more.
+    pub fn push(&mut self, chunk: &[u8]) {
+        let pending = self.buffer.len() - self.start;
+        if self.start >= pending {
+            self.buffer.copy_within(self.start.., 0);
+            self.buffer.truncate(pending);
+            self.start = 0;
+            if self.buffer.capacity() > KEEP_BYTES && pending + chunk.len() <= KEEP_BYTES {
+                self.buffer.shrink_to(KEEP_BYTES);
+            }
+        }
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// Says that all bytes were pushed; the statements that are left come from
+    /// [`Scanner::next`], which then fails if the dump ends in the middle of one.
+    pub fn finish(&mut self) {
+        self.ended = true;
+    }
+
+    /// The next whole statement, or `None` when more bytes are needed (after
+    /// [`Scanner::finish`]: at the end).
+    ///
+    /// After an error the scanner must not be used further.
+    #[expect(clippy::should_implement_trait, reason = "it lends from the buffer")]
+    pub fn next(&mut self) -> Result<Option<Statement<'_>>, ScanError> {
+        let offset = self.offset;
+        let extent = self
+            .advance()
+            .map_err(|problem| ScanError { offset, problem })?;
+        let Some(Extent {
+            from,
+            to,
+            end,
+            kind,
+        }) = extent
+        else {
+            return Ok(None);
+        };
+        let text_at = self.start;
+        self.start += end;
+        self.offset += end as u64;
+        self.progress = Progress::Blank(0);
+        let text = &self.buffer[text_at..text_at + end];
+        self.at_line_start = text.ends_with(b"\n");
+        let statement = Statement {
+            text,
+            sql: &text[from..to],
+            kind,
+        };
+        if text.iter().any(|byte| !is_space(*byte)) {
+            self.trailer = is_trailer(&statement);
+        }
+        if !matches!(statement.kind, Kind::Insert { .. } | Kind::Comment) {
+            self.session.apply(&statement);
+        }
+        note_placeholder(&mut self.placeholders, &statement.kind);
+        Ok(Some(statement))
+    }
+
+    /// Whether the dump so far ends in its trailer: the last text that is not blank is a comment
+    /// line of its own, outside of any statement, that begins with `-- Dump completed`.
+    pub fn saw_trailer(&self) -> bool {
+        self.trailer && self.buffer[self.start..].iter().all(|byte| is_space(*byte))
+    }
+
+    /// What is in force after the last statement.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// How many bytes the statements given so far have.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The views whose place-holder was seen, but not yet their final definition. A whole dump
+    /// leaves none.
+    pub fn pending_views(&self) -> impl Iterator<Item = &ObjectId> {
+        self.placeholders.iter()
+    }
+
+    fn advance(&mut self) -> Result<Option<Extent>, Problem> {
+        loop {
+            let bytes = &self.buffer[self.start..];
+            match &mut self.progress {
+                Progress::Blank(seen) => {
+                    let blank = bytes[*seen..]
+                        .iter()
+                        .take_while(|byte| is_space(**byte))
+                        .count();
+                    *seen += blank;
+                    let from = *seen;
+                    let rest = &bytes[from..];
+                    if rest.is_empty() {
+                        return Ok((self.ended && from > 0).then_some(Extent {
+                            from,
+                            to: from,
+                            end: from,
+                            kind: Kind::Comment,
+                        }));
+                    }
+                    let line_start = match memchr::memrchr(b'\n', &bytes[..from]) {
+                        Some(_) => true,
+                        None => self.at_line_start,
+                    };
+                    match Opening::of(rest, line_start, self.ended) {
+                        None => return Ok(None),
+                        Some(Opening::Line) => self.progress = Progress::Line(from, from),
+                        Some(Opening::Statement) => {
+                            self.progress = Progress::Statement(from, Lexer::default());
+                        }
+                    }
+                }
+                Progress::Line(from, seen) => {
+                    let end = match memchr::memchr(b'\n', &bytes[*seen..]) {
+                        Some(newline) => *seen + newline + 1,
+                        None if self.ended => bytes.len(),
+                        None => {
+                            *seen = bytes.len();
+                            return check_length(bytes.len() - *from, self.limit);
+                        }
+                    };
+                    let from = *from;
+                    let line = &bytes[from..end];
+                    let kind = if is_delimiter(line) {
+                        self.delimiter = delimiter_of(line)?;
+                        Kind::Delimiter
+                    } else {
+                        Kind::Comment
+                    };
+                    return Ok(Some(Extent {
+                        from,
+                        to: from,
+                        end,
+                        kind,
+                    }));
+                }
+                Progress::Statement(from, lexer) => {
+                    let from = *from;
+                    let sql = &bytes[from..];
+                    let escapes = !self.session.no_backslash_escapes();
+                    match lexer.run(sql, &self.delimiter, escapes, self.ended) {
+                        Stop::Backslash(_) => return Err(Problem::Backslash(kind::head(sql))),
+                        Stop::More if self.ended => {
+                            return Err(Problem::Unterminated(kind::head(sql)));
+                        }
+                        Stop::More => return check_length(sql.len(), self.limit),
+                        Stop::Delimiter(to) => {
+                            check_length(to, self.limit)?;
+                            let after = to + self.delimiter.len();
+                            let Some(tail) = line_tail(&sql[after..], self.ended) else {
+                                return Ok(None);
+                            };
+                            let sql = trim_end(&sql[..to]);
+                            let context = Context {
+                                language: self.language,
+                                delimited: self.delimiter != b";",
+                                session: &self.session,
+                                placeholders: &self.placeholders,
+                            };
+                            let kind =
+                                kind::of(sql, &context).map_err(|unknown| match unknown {
+                                    Unknown::Kind => Problem::Unknown(kind::head(sql)),
+                                    Unknown::Name => Problem::Name(kind::head(sql)),
+                                })?;
+                            return Ok(Some(Extent {
+                                from,
+                                to: from + sql.len(),
+                                end: from + after + tail,
+                                kind,
+                            }));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a statement opens.
+enum Opening {
+    /// A comment line or DELIMITER: it ends with the line.
+    Line,
+    /// SQL: it ends with the delimiter.
+    Statement,
+}
+
+impl Opening {
+    /// Looks at the first bytes that are not blank; `None` when they are too few to tell.
+    fn of(rest: &[u8], line_start: bool, ended: bool) -> Option<Opening> {
+        const LONGEST_MARK: usize = 48;
+        let enough = ended || rest.len() >= LONGEST_MARK || memchr::memchr(b'\n', rest).is_some();
+        if !enough && matches!(rest[0], b'-' | b'/' | b'd' | b'D') {
+            return None;
+        }
+        let comment = match rest {
+            [b'#', ..] | [b'-', b'-'] => true,
+            [b'-', b'-', third, ..] => is_space(*third),
+            _ => false,
+        };
+        let line = comment
+            || line_start && (is_delimiter(rest) || SANDBOX.iter().any(|it| rest.starts_with(it)));
+        Some(if line {
+            Opening::Line
+        } else {
+            Opening::Statement
+        })
+    }
+}
+
+fn check_length(bytes: usize, limit: usize) -> Result<Option<Extent>, Problem> {
+    if bytes > limit {
+        return Err(Problem::TooLong(limit));
+    }
+    Ok(None)
+}
+
+/// Whether a line is the client's DELIMITER command.
+fn is_delimiter(line: &[u8]) -> bool {
+    const WORD: &[u8] = b"delimiter";
+    line.len() > WORD.len()
+        && line[..WORD.len()].eq_ignore_ascii_case(WORD)
+        && is_space(line[WORD.len()])
+}
+
+/// The delimiter that a DELIMITER line sets. The dump programs set nothing but semicolons.
+fn delimiter_of(line: &[u8]) -> Result<Vec<u8>, Problem> {
+    /// The client cuts a longer one.
+    const LONGEST: usize = 15;
+    let argument = line["delimiter".len()..].trim_ascii();
+    let valid = !argument.is_empty()
+        && argument.len() <= LONGEST
+        && argument.iter().all(|byte| *byte == b';');
+    valid.then(|| argument.to_vec()).ok_or(Problem::Delimiter)
+}
+
+/// How many bytes after the delimiter belong to the statement: blanks and the newline, or none
+/// when something else follows on the line. `None` when the line goes on in the next chunk.
+fn line_tail(after: &[u8], ended: bool) -> Option<usize> {
+    let blanks = after
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+        .count();
+    match after.get(blanks) {
+        Some(b'\n') => Some(blanks + 1),
+        Some(_) => Some(0),
+        None => ended.then_some(blanks),
+    }
+}
+
+fn trim_end(sql: &[u8]) -> &[u8] {
+    let blanks = sql.iter().rev().take_while(|byte| is_space(**byte)).count();
+    &sql[..sql.len() - blanks]
+}
+
+fn is_trailer(statement: &Statement<'_>) -> bool {
+    let line = statement.text.trim_ascii_start();
+    statement.kind == Kind::Comment
+        && line.starts_with(TRAILER)
+        && matches!(line.get(TRAILER.len()), None | Some(b' ' | b'\n' | b'\r'))
+}
+
+/// Keeps the set of views that stand as place-holders.
+fn note_placeholder(placeholders: &mut BTreeSet<ObjectId>, kind: &Kind) {
+    if let Kind::Create {
+        object,
+        placeholder,
+    } = kind
+        && object.kind == ObjectKind::View
+    {
+        if *placeholder {
+            placeholders.insert(object.clone());
+        } else {
+            placeholders.remove(object);
+        }
+    }
+}

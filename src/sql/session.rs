@@ -1,1 +1,221 @@
-//! The USE and SETs in force at a place in a dump.
+//! The `USE` and `SET`s in force at a place in a dump, by value.
+//!
+//! A dump saves what it changes in user variables (`SET @saved_cs_client = @@character_set_client`)
+//! and puts it back later. Those are resolved here and never reach a server: a [`Session`] says
+//! what a connection must be told so that the next statement means what the dump meant, on a
+//! fresh connection, after a reconnect, or coming from another frame.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+use super::assignment::{Assignment, Setting, Source, is_known, parse_set};
+use super::statement::{Kind, Statement, quote};
+
+/// Two names of one thing: setting either sets both.
+const CONNECTION: [&str; 2] = ["character_set_connection", "collation_connection"];
+
+/// What is in force: the schema, and each session variable that differs from what the server had.
+///
+/// Equality and the serialized form cover what a connection can be told, not what was saved on
+/// the way: at a place where [`Session::at_rest`] holds, nothing else is needed to go on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(try_from = "Form", into = "Form")]
+pub struct Session {
+    /// The schema of the last `USE`.
+    schema: Option<String>,
+    /// The variables that were set, by lower-case name. What the server had first is absent.
+    variables: BTreeMap<String, Setting>,
+    /// What user variables hold and has not been put back; `None` is what the server had first.
+    saved: BTreeMap<String, Option<(String, Setting)>>,
+    /// A DELIMITER other than `;` is in force.
+    delimiter_changed: bool,
+}
+
+/// The serialized form: permanent, part of the archive's index.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    /// The schema of the last `USE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<String>,
+    /// Name → literal, behind the opening of its conditional comment and a space, if it has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    set: BTreeMap<String, Setting>,
+}
+
+impl TryFrom<Form> for Session {
+    type Error = String;
+
+    fn try_from(form: Form) -> Result<Self, String> {
+        match form.set.keys().find(|name| !is_known(name)) {
+            Some(name) => Err(format!("{name} is not a session variable that dumps set")),
+            None => Ok(Session {
+                schema: form.schema,
+                variables: form.set,
+                ..Session::default()
+            }),
+        }
+    }
+}
+
+impl From<Session> for Form {
+    fn from(session: Session) -> Form {
+        Form {
+            schema: session.schema,
+            set: session.variables,
+        }
+    }
+}
+
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.schema, &self.variables) == (&other.schema, &other.variables)
+    }
+}
+
+impl Eq for Session {}
+
+impl Hash for Session {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.schema, &self.variables).hash(state);
+    }
+}
+
+impl Session {
+    /// Takes note of a statement of the dump. Kinds that leave the session alone are welcome.
+    pub fn apply(&mut self, statement: &Statement<'_>) {
+        match &statement.kind {
+            Kind::Use { schema } => self.schema = Some(schema.clone()),
+            Kind::Delimiter => {
+                self.delimiter_changed = statement
+                    .text
+                    .trim_ascii()
+                    .get("DELIMITER".len()..)
+                    .is_none_or(|argument| argument.trim_ascii() != b";");
+            }
+            Kind::Set => {
+                for assignment in parse_set(statement.sql).unwrap_or_default() {
+                    self.assign(assignment);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The schema in force.
+    pub fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// The literal that a variable was set to, as the dump spells it.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(Setting::literal)
+    }
+
+    /// Sets a variable by a literal of our own, such as `unique_checks` to `0`. False if the
+    /// variable is not one that dumps set, or the literal is none.
+    #[must_use]
+    pub fn set(&mut self, name: &str, literal: &str) -> bool {
+        let setting = Setting::new(literal, None);
+        match setting {
+            Some(setting) if is_known(name) => {
+                self.put(name, Some((name.to_owned(), setting)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a backslash in quotes is a character like any other.
+    pub fn no_backslash_escapes(&self) -> bool {
+        self.variable("sql_mode")
+            .is_some_and(|mode| mode.to_ascii_uppercase().contains("NO_BACKSLASH_ESCAPES"))
+    }
+
+    /// Whether nothing waits to be put back to a value that only this session knows: a frame may
+    /// be cut here.
+    ///
+    /// What waits to be put back to the server's first value does no harm: whoever goes on from
+    /// the serialized form puts back the same.
+    pub fn at_rest(&self) -> bool {
+        !self.delimiter_changed && self.saved.values().all(Option::is_none)
+    }
+
+    /// The statements that bring a connection to this session: a fresh one, or one in `current`.
+    ///
+    /// A variable that is set there and not here gets the server's global value (DEFAULT).
+    pub fn statements_from(&self, current: Option<&Session>) -> Vec<String> {
+        let fresh = Session::default();
+        let current = current.unwrap_or(&fresh);
+        let mut statements = Vec::new();
+        if let Some(schema) = &self.schema
+            && current.schema.as_ref() != Some(schema)
+        {
+            statements.push(format!("USE {}", quote(schema)));
+        }
+        let mut by_guard: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
+        for (name, setting) in &current.variables {
+            let replaced = siblings(name).any(|name| self.variables.contains_key(name));
+            if !replaced {
+                let group = by_guard.entry(setting.guard()).or_default();
+                group.push(format!("{name}=DEFAULT"));
+            }
+        }
+        for (name, setting) in &self.variables {
+            if current.variables.get(name) != Some(setting) {
+                let group = by_guard.entry(setting.guard()).or_default();
+                group.push(format!("{name}={}", setting.literal()));
+            }
+        }
+        for (guard, assignments) in by_guard {
+            let assignments = assignments.join(",");
+            statements.push(match guard {
+                Some(guard) => format!("{guard} SET {assignments} */"),
+                None => format!("SET {assignments}"),
+            });
+        }
+        statements
+    }
+
+    fn assign(&mut self, assignment: Assignment) {
+        match assignment {
+            Assignment::Save { user, variable } => {
+                let held = siblings(&variable)
+                    .find_map(|name| self.variables.get_key_value(name))
+                    .map(|(name, setting)| (name.clone(), setting.clone()));
+                self.saved.insert(user, held);
+            }
+            Assignment::Set { variable, source } => match source {
+                Source::Literal(setting) => {
+                    self.put(&variable, Some((variable.clone(), setting)));
+                }
+                Source::Default => self.put(&variable, None),
+                Source::User(user) => {
+                    let held = self.saved.remove(&user).flatten();
+                    self.put(&variable, held);
+                }
+            },
+        }
+    }
+
+    fn put(&mut self, variable: &str, held: Option<(String, Setting)>) {
+        for name in siblings(variable) {
+            self.variables.remove(name);
+        }
+        if let Some((name, setting)) = held {
+            self.variables.insert(name, setting);
+        }
+    }
+}
+
+/// The names that hold the same as this one, itself included.
+fn siblings(name: &str) -> impl Iterator<Item = &str> {
+    let pair: &[&'static str] = if CONNECTION.contains(&name) {
+        &CONNECTION
+    } else {
+        &[]
+    };
+    let alone = pair.is_empty().then_some(name);
+    pair.iter().copied().chain(alone)
+}

@@ -59,6 +59,8 @@ pub enum Kind {
     Drop {
         /// What is dropped.
         object: ObjectId,
+        /// Clears the way for a view's place-holder, not for its final definition.
+        placeholder: bool,
     },
     /// Any `CREATE` other than of a schema.
     Create {
@@ -108,8 +110,11 @@ impl Kind {
             Kind::Insert { .. } => Some(Section::Data),
             Kind::Create {
                 placeholder: true, ..
+            }
+            | Kind::Drop {
+                placeholder: true, ..
             } => Some(Section::PreData),
-            Kind::Create { object, .. } | Kind::Drop { object } => Some(object.kind.section()),
+            Kind::Create { object, .. } | Kind::Drop { object, .. } => Some(object.kind.section()),
         }
     }
 }

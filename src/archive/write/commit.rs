@@ -64,7 +64,12 @@ async fn read_frame(
     let key = place.key(&codec.segment(frame.segment as usize)?);
     let range = frame.offset..frame.offset + frame.stored;
     let stored = store.get(&key, Some(range)).await?;
-    let differs = || Error::store(format!("frame {} of {key} reads back as other bytes", frame.n));
+    let differs = || {
+        Error::store(format!(
+            "frame {} of {key} reads back as other bytes",
+            frame.n
+        ))
+    };
     if hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&stored)) != frame.sha256 {
         return Err(differs());
     }
@@ -155,5 +160,8 @@ pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
 
 /// `SHA256SUMS`, as `sha256sum -c` reads it.
 pub fn sha256sums<'a>(files: impl IntoIterator<Item = &'a FileFacts>) -> String {
-    files.into_iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect()
+    files
+        .into_iter()
+        .map(|file| format!("{}  {}\n", file.sha256, file.name))
+        .collect()
 }

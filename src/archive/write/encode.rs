@@ -10,7 +10,6 @@ use crate::archive::codec::{Codec, Encoder};
 use crate::archive::write::framer::RawFrame;
 use crate::error::{Error, Result};
 use crate::sql::ledger::TableRows;
-use crate::sql::rows;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
 
@@ -54,7 +53,11 @@ pub struct Encoders {
 impl Encoders {
     /// No contexts yet, for one codec at one level.
     pub fn new(codec: Codec, level: i32) -> Self {
-        Encoders { codec, level, idle: Arc::default() }
+        Encoders {
+            codec,
+            level,
+            idle: Arc::default(),
+        }
     }
 
     /// The codec.
@@ -103,9 +106,11 @@ fn digest_rows(frame: &RawFrame) -> Result<RowDigests> {
     let mut digests = RowDigests::default();
     for (range, table) in &frame.inserts {
         let insert = &frame.sql[range.clone()];
-        let rows = rows::digest(insert).map_err(|e| {
-            Error::source(format!("mysqldump wrote rows of {table} that drctl cannot read"))
-                .because(e)
+        let rows = TableRows::of_insert(insert).map_err(|e| {
+            Error::source(format!(
+                "mysqldump wrote rows of {table} that drctl cannot read"
+            ))
+            .because(e)
         })?;
         digests.0.entry(table.clone()).or_default().add(rows);
         *digests.1.entry(table.clone()).or_default() += insert.len() as u64;

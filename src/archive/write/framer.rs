@@ -58,8 +58,6 @@ pub struct Framer {
     stream: u32,
     /// What is in force after the last statement.
     session: Session,
-    /// Whether the client's delimiter is `;`.
-    plain_delimiter: bool,
     /// The definitions so far.
     objects: Ledger,
     /// The SQL of `blocks` and, behind it, of `pending`.
@@ -106,7 +104,6 @@ impl Framer {
             stream,
             before: session.clone(),
             session,
-            plain_delimiter: true,
             objects: Ledger::default(),
             sql: frame_buffer(),
             blocks: Vec::new(),
@@ -116,26 +113,23 @@ impl Framer {
 
     /// Takes the next statement; gives the frame that was complete before it, if one was.
     pub fn push(&mut self, statement: &Statement<'_>) -> Result<Option<RawFrame>> {
-        let done = if self.at_rest() && !self.pending.sections.is_empty() {
+        let done = if self.session.at_rest() && !self.pending.sections.is_empty() {
             self.close_block()
         } else {
             None
         };
         self.note_definition(statement)?;
-        self.session
-            .apply(statement)
-            .map_err(|e| Error::source("the dump sets what drctl does not know").because(e))?;
-        if statement.kind == Kind::Delimiter {
-            self.plain_delimiter = statement.text.trim_ascii().ends_with(b" ;");
-        }
+        self.session.apply(statement);
         self.append(statement);
         Ok(done)
     }
 
     /// The end of the stream: its last frames (two at most), and what it amounts to.
     pub fn finish(mut self) -> Result<(Vec<RawFrame>, StreamEnd)> {
-        if !self.at_rest() {
-            return Err(Error::source("the dump ends within a definition, its settings not undone"));
+        if !self.session.at_rest() {
+            return Err(Error::source(
+                "the dump ends within a definition, its settings not undone",
+            ));
         }
         let mut frames = Vec::new();
         if !self.pending.sections.is_empty() {
@@ -152,17 +146,22 @@ impl Framer {
             inserts: Vec::new(),
             longest: self.pending.longest,
         };
-        Ok((frames, StreamEnd { objects: self.objects, trailer }))
-    }
-
-    fn at_rest(&self) -> bool {
-        self.plain_delimiter && self.session.at_rest()
+        Ok((
+            frames,
+            StreamEnd {
+                objects: self.objects,
+                trailer,
+            },
+        ))
     }
 
     fn note_definition(&mut self, statement: &Statement<'_>) -> Result<()> {
         match &statement.kind {
             Kind::Account => Err(Error::source("the dump holds a statement about accounts")),
-            Kind::Create { object, placeholder } => self
+            Kind::Create {
+                object,
+                placeholder,
+            } => self
                 .objects
                 .define(object, *placeholder, statement.sql, &self.session)
                 .map_err(|e| Error::source("the dump contradicts itself").because(e)),
@@ -200,7 +199,10 @@ impl Framer {
                 block.inserts.push((sql, table.clone()));
                 note(&mut block.tables, table);
             }
-            Kind::Create { object, placeholder: false } if object.kind.section() == Section::PreData => {
+            Kind::Create {
+                object,
+                placeholder: false,
+            } if object.kind.section() == Section::PreData => {
                 note(&mut block.tables, object);
             }
             _ => {}
@@ -217,13 +219,20 @@ impl Framer {
 
         let last = self.blocks.len() - 1;
         let rows = self.blocks[last].only_rows();
-        let first_of_run = self.blocks.iter().rposition(|block| block.only_rows() != rows);
+        let first_of_run = self
+            .blocks
+            .iter()
+            .rposition(|block| block.only_rows() != rows);
         let run = first_of_run.map_or(0, |before| before + 1);
         let run_bytes = end - self.blocks[run].text.start;
         let before_run_bytes = self.blocks[run].text.start;
         if run > 0 && rows && run_bytes > LONG_RUN_BYTES {
             self.cut(run)
-        } else if run == last && !rows && self.only_rows_before(run) && before_run_bytes > LONG_RUN_BYTES {
+        } else if run == last
+            && !rows
+            && self.only_rows_before(run)
+            && before_run_bytes > LONG_RUN_BYTES
+        {
             self.cut(run)
         } else if end > FRAME_BYTES {
             self.cut(last)
@@ -260,8 +269,14 @@ impl Framer {
             longest: 0,
         };
         for block in blocks {
-            block.sections.iter().for_each(|section| note(&mut frame.sections, section));
-            block.tables.iter().for_each(|table| note(&mut frame.tables, table));
+            block
+                .sections
+                .iter()
+                .for_each(|section| note(&mut frame.sections, section));
+            block
+                .tables
+                .iter()
+                .for_each(|table| note(&mut frame.tables, table));
             frame.inserts.extend(block.inserts);
             frame.longest = frame.longest.max(block.longest);
         }

@@ -51,7 +51,11 @@ pub struct WriteOptions {
 impl WriteOptions {
     /// A codec at its usual level.
     pub fn new(codec: Codec) -> Self {
-        WriteOptions { codec, level: codec.default_level(), segment_bytes: SEGMENT_BYTES }
+        WriteOptions {
+            codec,
+            level: codec.default_level(),
+            segment_bytes: SEGMENT_BYTES,
+        }
     }
 }
 
@@ -72,9 +76,13 @@ impl ArchiveWriter {
     ) -> Result<Self> {
         let encoders = Encoders::new(options.codec, options.level);
         let (sink, mut frames) = FrameSink::new(encoders.clone());
-        let mut sequencer =
-            Sequencer::begin(store.clone(), place.clone(), encoders, options.segment_bytes)
-                .await?;
+        let mut sequencer = Sequencer::begin(
+            store.clone(),
+            place.clone(),
+            encoders,
+            options.segment_bytes,
+        )
+        .await?;
         let sequencing = tokio::spawn(async move {
             while let Some(in_flight) = frames.recv().await {
                 let pushed = match in_flight.encoding.await {
@@ -90,7 +98,12 @@ impl ArchiveWriter {
             }
             Ok(sequencer)
         });
-        Ok(ArchiveWriter { store, place, sink, sequencing })
+        Ok(ArchiveWriter {
+            store,
+            place,
+            sink,
+            sequencing,
+        })
     }
 
     /// Begins a stream, counted from 0.

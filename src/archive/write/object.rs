@@ -123,7 +123,9 @@ impl ObjectWriter {
 impl WrittenObject {
     /// Holds the object against what the store says of it now.
     pub async fn check(&self, store: &Arc<dyn Store>) -> Result<()> {
-        let ObjectMeta { size, crc64nvme, .. } = store.head(&self.key).await?;
+        let ObjectMeta {
+            size, crc64nvme, ..
+        } = store.head(&self.key).await?;
         if size != self.facts.bytes {
             return Err(Error::store(format!(
                 "{} has {size} bytes in the store, {} were written",
@@ -131,9 +133,10 @@ impl WrittenObject {
             )));
         }
         match crc64nvme {
-            Some(theirs) if theirs != self.crc64nvme => {
-                Err(Error::store(format!("{} differs in the store from what was written", self.key)))
-            }
+            Some(theirs) if theirs != self.crc64nvme => Err(Error::store(format!(
+                "{} differs in the store from what was written",
+                self.key
+            ))),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::archive::BackupPlace;
-use crate::archive::index::{FrameRecord, ObjectRecord, Record, RowsRecord, SessionRecord, TableRecord};
+use crate::archive::index::{
+    FrameRecord, ObjectRecord, Record, RowsRecord, SessionRecord, TableRecord,
+};
 use crate::archive::write::encode::{EncodedFrame, Encoders, hex128};
 use crate::archive::write::framer::RawFrame;
 use crate::archive::write::object::{ObjectWriter, PART_BYTES, WrittenObject};
@@ -139,7 +141,9 @@ impl Sequencer {
                 let n = self.sessions.len() as u32;
                 self.sessions.insert(frame.before.clone(), n);
                 let session = frame.before.clone();
-                self.index.write(&Record::Session(SessionRecord { n, session })).await?;
+                self.index
+                    .write(&Record::Session(SessionRecord { n, session }))
+                    .await?;
                 n
             }
         };
@@ -171,21 +175,31 @@ impl Sequencer {
         }
         let n = self.tables.len() as u32;
         self.tables.insert(table.clone(), n);
-        let record = TableRecord { n, schema: table.schema.clone(), name: table.name.clone() };
+        let record = TableRecord {
+            n,
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+        };
         self.index.write(&Record::Table(record)).await?;
         Ok(n)
     }
 
     /// The open segment; a full one is completed and the next begun.
     async fn segment(&mut self) -> Result<&mut ObjectWriter> {
-        if self.segment.as_ref().is_some_and(|open| open.bytes() >= self.segment_bytes) {
+        if self
+            .segment
+            .as_ref()
+            .is_some_and(|open| open.bytes() >= self.segment_bytes)
+        {
             self.complete_segment().await?;
         }
         if self.segment.is_none() {
             let object = self.encoders.codec().segment(self.segments.len())?;
             self.segment = Some(ObjectWriter::begin(&self.store, &self.place, &object).await?);
         }
-        self.segment.as_mut().ok_or_else(|| Error::unexpected("no segment is open"))
+        self.segment
+            .as_mut()
+            .ok_or_else(|| Error::unexpected("no segment is open"))
     }
 
     async fn complete_segment(&mut self) -> Result<()> {
@@ -215,7 +229,11 @@ impl Sequencer {
     pub async fn finish(mut self, objects: Ledger, more: Vec<Record>) -> Result<Written> {
         match self.finish_all(objects, more).await {
             Ok(index) => Ok(Written {
-                stored_bytes: self.segments.iter().map(|segment| segment.facts.bytes).sum(),
+                stored_bytes: self
+                    .segments
+                    .iter()
+                    .map(|segment| segment.facts.bytes)
+                    .sum(),
                 segments: self.segments,
                 index,
                 sample: self.sample,
@@ -237,11 +255,17 @@ impl Sequencer {
             .merge(objects)
             .map_err(|e| Error::source("the dump contradicts itself").because(e))?;
         for (object, ddl) in self.ledger.objects() {
-            let record = ObjectRecord { object: object.clone(), ddl: ddl.to_owned() };
+            let record = ObjectRecord {
+                object: object.clone(),
+                ddl: ddl.to_owned(),
+            };
             self.index.write(&Record::Object(record)).await?;
         }
-        let tables: Vec<(ObjectId, crate::sql::ledger::TableRows)> =
-            self.ledger.tables().map(|(table, rows)| (table.clone(), rows)).collect();
+        let tables: Vec<(ObjectId, crate::sql::ledger::TableRows)> = self
+            .ledger
+            .tables()
+            .map(|(table, rows)| (table.clone(), rows))
+            .collect();
         for (table, rows) in tables {
             let record = RowsRecord {
                 table: self.table(&table).await?,
@@ -301,7 +325,10 @@ impl IndexWriter {
         let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).map_err(failed)?;
         zstd.include_checksum(true).map_err(failed)?;
         let object = ObjectWriter::begin(store, place, &BackupObject::Index).await?;
-        Ok(IndexWriter { object: Some(object), zstd })
+        Ok(IndexWriter {
+            object: Some(object),
+            zstd,
+        })
     }
 
     async fn write(&mut self, record: &Record) -> Result<()> {
@@ -316,7 +343,9 @@ impl IndexWriter {
     }
 
     fn open(&mut self) -> Result<&mut ObjectWriter> {
-        self.object.as_mut().ok_or_else(|| Error::unexpected("the index is complete already"))
+        self.object
+            .as_mut()
+            .ok_or_else(|| Error::unexpected("the index is complete already"))
     }
 
     async fn complete(&mut self, store: &Arc<dyn Store>) -> Result<WrittenObject> {

@@ -39,7 +39,15 @@ impl FrameSink {
         let (frames, receiver) = mpsc::channel(64);
         let budget = Arc::new(Semaphore::new(RAW_BUDGET));
         let handle = tokio::runtime::Handle::current();
-        (FrameSink { frames, budget, encoders, handle }, receiver)
+        (
+            FrameSink {
+                frames,
+                budget,
+                encoders,
+                handle,
+            },
+            receiver,
+        )
     }
 
     /// Hands a frame on, when there is room; blocks, so never call it from async code.
@@ -51,7 +59,9 @@ impl FrameSink {
             .map_err(|_| Closed)?;
         let encoders = self.encoders.clone();
         let encoding = self.handle.spawn_blocking(move || encoders.encode(frame));
-        self.frames.blocking_send(FrameInFlight { encoding, permit }).map_err(|_| Closed)
+        self.frames
+            .blocking_send(FrameInFlight { encoding, permit })
+            .map_err(|_| Closed)
     }
 }
 
@@ -80,7 +90,10 @@ impl StreamWriter {
     /// Takes the next chunk of the dump. An error means that the stream has stopped:
     /// [`StreamWriter::finish`] says why.
     pub async fn write(&self, chunk: Bytes) -> Result<(), Stopped> {
-        self.input.send(Input::Chunk(chunk)).await.map_err(|_| Stopped)
+        self.input
+            .send(Input::Chunk(chunk))
+            .await
+            .map_err(|_| Stopped)
     }
 
     /// The end of a dump whose process ended well. `None`: the sequencer stopped, its error says why.
@@ -108,35 +121,33 @@ fn scan(
     let broken = |e: crate::sql::scan::ScanError| {
         Error::source("mysqldump wrote what drctl cannot vouch for").because(e)
     };
-    loop {
+    let mut ended = false;
+    while !ended {
         // Without its End a stream was given up, and what was read of it is worth nothing.
-        let ended = match chunks.blocking_recv() {
-            Some(Input::Chunk(chunk)) => {
-                scanner.push(&chunk);
-                false
+        match chunks.blocking_recv() {
+            Some(Input::Chunk(chunk)) => scanner.push(&chunk),
+            Some(Input::End) => {
+                scanner.finish();
+                ended = true;
             }
-            Some(Input::End) => true,
             None => return Ok(None),
-        };
-        while let Some(statement) = match ended {
-            false => scanner.next(),
-            true => scanner.finish(),
         }
-        .map_err(broken)?
-        {
+        while let Some(statement) = scanner.next().map_err(broken)? {
             if let Some(frame) = framer.push(&statement)?
                 && sink.send(frame).is_err()
             {
                 return Ok(None);
             }
         }
-        if ended {
-            break;
-        }
     }
     if !scanner.saw_trailer() {
         return Err(Error::source("the dump has no trailer: it is not whole")
             .hint("look at the server's error log and run the backup again"));
+    }
+    if let Some(view) = scanner.pending_views().next() {
+        return Err(Error::source(format!(
+            "the dump ends before {view} is defined"
+        )));
     }
     let (frames, end) = framer.finish()?;
     for frame in frames {

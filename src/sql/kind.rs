@@ -1,0 +1,507 @@
+//! What one statement is: strictly one of the forms that the dump programs write, else unknown.
+//!
+//! Heads are read word by word; bodies of routines and views are nobody's business here, with one
+//! exception: what hides a second statement behind the first is refused.
+
+use std::collections::BTreeSet;
+
+use super::assignment::parse_set;
+use super::session::Session;
+use super::statement::{Kind, ObjectId, ObjectKind};
+use super::tokens::{Token, Tokens};
+
+/// Which statements are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// A dump.
+    Dump,
+    /// accounts.sql: accounts and grants.
+    Accounts,
+}
+
+/// Why a statement has no kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is nothing that the dump programs write.
+    Kind,
+    /// It names something in bytes that are not UTF-8.
+    Name,
+}
+
+/// What surrounds a statement, as far as its kind depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Which statements are known.
+    pub language: Language,
+    /// Whether a DELIMITER other than `;` is in force: what it ends may contain semicolons.
+    pub delimited: bool,
+    /// The schema in force.
+    pub session: &'a Session,
+    /// Views whose place-holder was seen and whose final definition was not.
+    pub placeholders: &'a BTreeSet<ObjectId>,
+}
+
+/// The kind of a statement, without its delimiter.
+pub fn of(sql: &[u8], context: &Context<'_>) -> Result<Kind, Unknown> {
+    let mut head = Head {
+        tokens: Tokens::new(sql),
+        context,
+    };
+    let kind = match context.language {
+        Language::Dump => head.dump(sql)?,
+        Language::Accounts => head.accounts()?,
+    };
+    let may_hold_semicolons = match &kind {
+        Kind::Insert { .. } | Kind::CreateSchema { .. } | Kind::Account => false,
+        Kind::Create { object, .. } => !matches!(
+            object.kind,
+            ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence
+        ),
+        _ => true,
+    };
+    if context.delimited && !may_hold_semicolons {
+        return Err(Unknown::Kind);
+    }
+    Ok(kind)
+}
+
+/// The head of a statement, being read.
+struct Head<'a> {
+    /// What is left of it.
+    tokens: Tokens<'a>,
+    /// What surrounds it.
+    context: &'a Context<'a>,
+}
+
+impl Head<'_> {
+    fn dump(&mut self, sql: &[u8]) -> Result<Kind, Unknown> {
+        let Some(Token::Word(verb)) = self.tokens.next() else {
+            return Err(Unknown::Kind);
+        };
+        match verb.to_ascii_uppercase().as_slice() {
+            b"INSERT" => self.insert(),
+            b"SET" => parse_set(sql).map(|_| Kind::Set).ok_or(Unknown::Kind),
+            b"CREATE" => self.create(),
+            b"DROP" => self.drop(),
+            b"USE" => {
+                let schema = self.one_name()?;
+                self.end(Kind::Use { schema })
+            }
+            b"ALTER" => self.alter(),
+            b"LOCK" => {
+                self.expect(&["TABLES"])?;
+                self.object_name()?;
+                self.expect(&["WRITE"])?;
+                self.end(Kind::LockTables)
+            }
+            b"UNLOCK" => {
+                self.expect(&["TABLES"])?;
+                self.end(Kind::UnlockTables)
+            }
+            b"COMMIT" => self.end(Kind::Transaction),
+            b"START" => {
+                self.expect(&["TRANSACTION"])?;
+                self.end(Kind::Transaction)
+            }
+            b"DO" | b"SELECT" => self.set_sequence(),
+            _ => Err(Unknown::Kind),
+        }
+    }
+
+    fn accounts(&mut self) -> Result<Kind, Unknown> {
+        let known: [&[&str]; 8] = [
+            &["CREATE", "USER"],
+            &["CREATE", "ROLE"],
+            &["CREATE", "OR", "REPLACE", "USER"],
+            &["ALTER", "USER"],
+            &["GRANT"],
+            &["REVOKE"],
+            &["SET", "DEFAULT", "ROLE"],
+            &["DROP", "ROLE", "IF", "EXISTS"],
+        ];
+        if known.iter().any(|words| self.tokens.clone().eat_all(words)) {
+            return Ok(Kind::Account);
+        }
+        Err(Unknown::Kind)
+    }
+
+    fn insert(&mut self) -> Result<Kind, Unknown> {
+        self.tokens.eat("IGNORE");
+        self.expect(&["INTO"])?;
+        let (schema, name) = self.object_name()?;
+        let mut ahead = self.tokens.clone();
+        if !(ahead.eat("VALUES") || ahead.eat_mark(b'(')) {
+            return Err(Unknown::Kind);
+        }
+        Ok(Kind::Insert {
+            table: ObjectId::table(schema, name),
+        })
+    }
+
+    fn create(&mut self) -> Result<Kind, Unknown> {
+        let guard = self.tokens.guard();
+        self.tokens.eat_all(&["OR", "REPLACE"]);
+        let mut decorated = false;
+        loop {
+            if self.tokens.eat("ALGORITHM") {
+                self.mark(b'=')?;
+                self.tokens.next();
+            } else if self.tokens.eat("DEFINER") {
+                self.mark(b'=')?;
+                self.account()?;
+            } else if self.tokens.eat_all(&["SQL", "SECURITY"]) {
+                self.tokens.next();
+            } else {
+                break;
+            }
+            decorated = true;
+        }
+        let aggregate = self.tokens.eat("AGGREGATE");
+        let kind = self.object_kind()?;
+        if aggregate && kind != ObjectKind::Function {
+            return Err(Unknown::Kind);
+        }
+        self.tokens.eat_all(&["IF", "NOT", "EXISTS"]);
+        if kind == ObjectKind::Schema {
+            let schema = self.one_name()?;
+            return Ok(Kind::CreateSchema { schema });
+        }
+        let (schema, name) = self.object_name()?;
+        let mut object = ObjectId::new(kind, schema, name);
+        let mut placeholder = false;
+        match kind {
+            ObjectKind::Table => {
+                self.only_definitions()?;
+                placeholder = guard == Some(b"/*!50001");
+                if placeholder {
+                    object.kind = ObjectKind::View;
+                }
+            }
+            ObjectKind::View => placeholder = !decorated,
+            ObjectKind::Function | ObjectKind::Procedure | ObjectKind::Library => {
+                self.no_shared_library()?;
+                self.whole_dollar_text()?;
+            }
+            _ => {}
+        }
+        Ok(Kind::Create {
+            object,
+            placeholder,
+        })
+    }
+
+    /// A table's definition: parentheses, then options, and no query that fills it.
+    fn only_definitions(&self) -> Result<(), Unknown> {
+        let mut tokens = self.tokens.clone();
+        if !tokens.eat_mark(b'(') {
+            return Err(Unknown::Kind);
+        }
+        let mut depth = 1;
+        while let Some(token) = tokens.next() {
+            match token {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth -= 1,
+                Token::Mark(b';') => return Err(Unknown::Kind),
+                Token::Word(_) if depth == 0 => {
+                    let fills = [
+                        "SELECT", "AS", "LIKE", "TABLE", "VALUES", "IGNORE", "REPLACE",
+                    ];
+                    if fills.iter().any(|word| token.is(word)) {
+                        return Err(Unknown::Kind);
+                    }
+                }
+                _ => {}
+            }
+        }
+        (depth == 0 && tokens.is_sound())
+            .then_some(())
+            .ok_or(Unknown::Kind)
+    }
+
+    /// `CREATE FUNCTION f RETURNS STRING SONAME 'x.so'` loads code into the server.
+    fn no_shared_library(&self) -> Result<(), Unknown> {
+        let mut tokens = self.tokens.clone();
+        if tokens.eat("RETURNS") {
+            tokens.next();
+            if tokens.eat("SONAME") {
+                return Err(Unknown::Kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// A JavaScript body stands in `$$ … $$`, which the server knows and the client does not:
+    /// they agree on its end only if the statement ends right there.
+    fn whole_dollar_text(&self) -> Result<(), Unknown> {
+        let mut tokens = self.tokens.clone();
+        let mut depth = 0;
+        while let Some(token) = tokens.next() {
+            match token {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth -= 1,
+                Token::Word(_) if depth == 0 && token.is("AS") => {
+                    return dollar_text_is_whole(tokens.rest().trim_ascii());
+                }
+                Token::Word(_) if token.is("BEGIN") || token.is("RETURN") => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn drop(&mut self) -> Result<Kind, Unknown> {
+        let guard = self.tokens.guard();
+        let kind = self.object_kind()?;
+        self.expect(&["IF", "EXISTS"])?;
+        if kind == ObjectKind::Schema {
+            let object = ObjectId::schema(self.one_name()?);
+            return self.end(Kind::Drop {
+                object,
+                placeholder: false,
+            });
+        }
+        let (schema, name) = self.object_name()?;
+        let view = ObjectId::new(ObjectKind::View, &schema, &name);
+        let stands = self.context.placeholders.contains(&view);
+        let (object, placeholder) = match kind {
+            ObjectKind::View => (view, !stands),
+            ObjectKind::Table if guard.is_some() && stands => (view, false),
+            _ => (ObjectId::new(kind, schema, name), false),
+        };
+        self.end(Kind::Drop {
+            object,
+            placeholder,
+        })
+    }
+
+    fn alter(&mut self) -> Result<Kind, Unknown> {
+        if self.tokens.eat("TABLE") {
+            self.object_name()?;
+            if !self.tokens.eat("DISABLE") {
+                self.expect(&["ENABLE"])?;
+            }
+            self.expect(&["KEYS"])?;
+            return self.end(Kind::ToggleKeys);
+        }
+        self.expect(&["DATABASE"])?;
+        let schema = self.one_name()?;
+        self.expect(&["CHARACTER", "SET"])?;
+        self.one_name()?;
+        self.expect(&["COLLATE"])?;
+        self.one_name()?;
+        self.end(Kind::AlterSchema { schema })
+    }
+
+    fn set_sequence(&mut self) -> Result<Kind, Unknown> {
+        self.expect(&["SETVAL"])?;
+        self.mark(b'(')?;
+        let (schema, name) = self.object_name()?;
+        for _ in 0..2 {
+            self.mark(b',')?;
+            self.tokens.eat_mark(b'-');
+            let Some(Token::Word(number)) = self.tokens.next() else {
+                return Err(Unknown::Kind);
+            };
+            if !number.iter().all(u8::is_ascii_digit) {
+                return Err(Unknown::Kind);
+            }
+        }
+        self.mark(b')')?;
+        self.end(Kind::SetSequence {
+            object: ObjectId::new(ObjectKind::Sequence, schema, name),
+        })
+    }
+
+    fn object_kind(&mut self) -> Result<ObjectKind, Unknown> {
+        let kinds = [
+            ("TABLE", ObjectKind::Table),
+            ("VIEW", ObjectKind::View),
+            ("TRIGGER", ObjectKind::Trigger),
+            ("PROCEDURE", ObjectKind::Procedure),
+            ("FUNCTION", ObjectKind::Function),
+            ("EVENT", ObjectKind::Event),
+            ("SEQUENCE", ObjectKind::Sequence),
+            ("LIBRARY", ObjectKind::Library),
+            ("DATABASE", ObjectKind::Schema),
+            ("SCHEMA", ObjectKind::Schema),
+        ];
+        if self.tokens.eat("PACKAGE") {
+            return Ok(if self.tokens.eat("BODY") {
+                ObjectKind::PackageBody
+            } else {
+                ObjectKind::Package
+            });
+        }
+        kinds
+            .into_iter()
+            .find(|(word, _)| self.tokens.eat(word))
+            .map(|(_, kind)| kind)
+            .ok_or(Unknown::Kind)
+    }
+
+    /// `user@host`, a role, or CURRENT_USER.
+    fn account(&mut self) -> Result<(), Unknown> {
+        self.account_part()?;
+        if self.tokens.eat_mark(b'@') {
+            self.account_part()?;
+        } else if self.tokens.eat_mark(b'(') {
+            self.mark(b')')?;
+        }
+        Ok(())
+    }
+
+    fn account_part(&mut self) -> Result<(), Unknown> {
+        match self.tokens.next() {
+            Some(Token::Word(_) | Token::Name(_) | Token::Text(_)) => Ok(()),
+            _ => Err(Unknown::Kind),
+        }
+    }
+
+    /// A name of an object, with its schema: the one written, or the one in force.
+    fn object_name(&mut self) -> Result<(String, String), Unknown> {
+        let name = self.one_name()?;
+        if self.tokens.eat_mark(b'.') {
+            return Ok((name, self.one_name()?));
+        }
+        let schema = self.context.session.schema().unwrap_or_default();
+        Ok((schema.to_owned(), name))
+    }
+
+    fn one_name(&mut self) -> Result<String, Unknown> {
+        let token = self.tokens.next().ok_or(Unknown::Kind)?;
+        token.name().ok_or(Unknown::Kind)?.ok_or(Unknown::Name)
+    }
+
+    fn expect(&mut self, words: &[&str]) -> Result<(), Unknown> {
+        self.tokens
+            .eat_all(words)
+            .then_some(())
+            .ok_or(Unknown::Kind)
+    }
+
+    fn mark(&mut self, mark: u8) -> Result<(), Unknown> {
+        self.tokens
+            .eat_mark(mark)
+            .then_some(())
+            .ok_or(Unknown::Kind)
+    }
+
+    fn end(&self, kind: Kind) -> Result<Kind, Unknown> {
+        self.tokens.is_done().then_some(kind).ok_or(Unknown::Kind)
+    }
+}
+
+fn dollar_text_is_whole(text: &[u8]) -> Result<(), Unknown> {
+    if text.first() != Some(&b'$') {
+        return Ok(());
+    }
+    let tag = memchr::memchr(b'$', &text[1..]).map(|end| &text[..end + 2]);
+    let whole = tag.is_some_and(|tag| {
+        memchr::memmem::find(&text[tag.len()..], tag)
+            .is_some_and(|end| tag.len() + end + tag.len() == text.len())
+    });
+    whole.then_some(()).ok_or(Unknown::Kind)
+}
+
+/// The leading keywords of a statement, for messages: never a name, never a value.
+pub fn head(sql: &[u8]) -> String {
+    const LONGEST: usize = 80;
+    const KEYWORDS: &[&str] = &[
+        "ALGORITHM",
+        "ALL",
+        "ALTER",
+        "ANALYZE",
+        "BEGIN",
+        "BINLOG",
+        "BODY",
+        "CALL",
+        "CHANGE",
+        "COMMIT",
+        "CREATE",
+        "DATABASE",
+        "DEFAULT",
+        "DEFINER",
+        "DELETE",
+        "DO",
+        "DROP",
+        "EVENT",
+        "EXECUTE",
+        "EXISTS",
+        "FLUSH",
+        "FUNCTION",
+        "GLOBAL",
+        "GRANT",
+        "HANDLER",
+        "IF",
+        "IGNORE",
+        "IMMEDIATE",
+        "IMPORT",
+        "INSERT",
+        "INSTALL",
+        "INTO",
+        "KILL",
+        "LIBRARY",
+        "LOAD",
+        "LOCAL",
+        "LOCK",
+        "MASTER",
+        "NAMES",
+        "NOT",
+        "OPTIMIZE",
+        "OR",
+        "PACKAGE",
+        "PASSWORD",
+        "PERSIST",
+        "PERSIST_ONLY",
+        "PLUGIN",
+        "PREPARE",
+        "PROCEDURE",
+        "PURGE",
+        "RENAME",
+        "REPLACE",
+        "REPLICA",
+        "RESET",
+        "REVOKE",
+        "ROLE",
+        "SCHEMA",
+        "SELECT",
+        "SEQUENCE",
+        "SERVER",
+        "SESSION",
+        "SET",
+        "SHOW",
+        "SHUTDOWN",
+        "SLAVE",
+        "SONAME",
+        "START",
+        "STOP",
+        "TABLE",
+        "TABLES",
+        "TABLESPACE",
+        "TEMPORARY",
+        "TRANSACTION",
+        "TRIGGER",
+        "TRUNCATE",
+        "UNINSTALL",
+        "UNLOCK",
+        "UPDATE",
+        "USE",
+        "USER",
+        "VIEW",
+        "WITH",
+    ];
+    let mut words: Vec<&str> = Vec::new();
+    for token in Tokens::new(sql) {
+        match KEYWORDS.iter().find(|word| token.is(word)) {
+            Some(word) if words.iter().map(|it| it.len() + 1).sum::<usize>() < LONGEST => {
+                words.push(word);
+            }
+            _ => break,
+        }
+    }
+    if words.is_empty() {
+        "(it begins with no keyword)".to_owned()
+    } else {
+        format!("{} …", words.join(" "))
+    }
+}
