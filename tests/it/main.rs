@@ -4,5 +4,7 @@
 //! `tests/lab/setup.sh`.
 
 mod harness;
+mod hygiene;
+mod layers;
 mod store;
 mod support;

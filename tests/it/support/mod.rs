@@ -26,5 +26,6 @@ pub mod server;
 pub mod session;
 pub mod versitygw;
 
+#[allow(unused_imports, reason = "as above")]
 pub use drctl::Drctl;
 pub use server::{Flavour, Server};

@@ -1,0 +1,55 @@
+# The verbs of this project; CI runs the same ones. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+LAB := $(or $(DRCTL_LAB),$(HOME)/.cache/drctl)
+export CARGO_TARGET_DIR ?= $(LAB)/target
+export CARGO_TERM_COLOR ?= auto
+SCRIPTS := $(shell git ls-files --cached --others --exclude-standard '*.sh') .ci/run
+DENY := $(LAB)/bin/cargo-deny
+
+.PHONY: help test check lint lab demo bench audit dist clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+test: ## everything: lints, licences, unit tests, tests on real servers; says what it skipped
+	@tests/lab/setup.sh
+	@$(MAKE) --no-print-directory lint
+	@tests/lab/run-tests.sh
+
+check: ## the quick loop: types, lints and unit tests, no servers
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- -D warnings
+	cargo test --quiet --lib
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets --quiet -- -D warnings
+	if [ -x $(DENY) ]; then $(DENY) --log-level error check bans licenses sources; else echo 'SKIPPED cargo-deny: not in the lab'; fi
+	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'SKIPPED shellcheck: not installed'; fi
+
+lab: ## get what the tests and the demo need (idempotent)
+	@tests/lab/setup.sh
+
+demo: ## back up, damage, restore and prove a real server, in under a minute once built
+	@tests/lab/setup.sh packages mysql templates
+	cargo build --locked --release --quiet
+	@tests/demo/demo.sh
+
+bench: ## the figures of docs/performance.md; BENCH="--rows 100000 backup" narrows it
+	@tests/lab/setup.sh bench
+	cargo build --locked --release --quiet
+	@tests/bench/bench.sh $(BENCH)
+
+audit: ## known vulnerabilities of the dependencies (needs the advisory database from outside)
+	@tests/lab/setup.sh deny
+	$(DENY) check advisories
+
+dist: ## the binary that is shipped: slower to build, smaller
+	cargo build --locked --profile dist
+	@ls -l $(CARGO_TARGET_DIR)/dist/drctl
+
+clean: ## remove what cargo built; the lab stays
+	cargo clean
