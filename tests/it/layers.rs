@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 /// From those who command to those who know nothing of the others. A module may use what stands in
 /// a lower layer; the modules of the first one, also each other.
 const LAYERS: &[&[&str]] = &[
-    &["cli", "commands", "config", "agent", "serve", "watch"],
+    &[
+        "cli", "commands", "config", "logging", "agent", "serve", "watch",
+    ],
     &["drill"],
     &["report", "notify"],
-    &["source", "apply", "proof", "catalog"],
+    &[
+        "source", "apply", "proof", "catalog", "runs", "suspect", "target",
+    ],
     &["server", "archive"],
     &["sql", "store", "objectives", "retention"],
+    &["cancel"],
     &["error"],
 ];
 
