@@ -21,7 +21,7 @@ MYSQL_PACKAGES=mysql-server-core,mysql-client-core
 
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
 PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz jq
-    shellcheck tzdata iso-codes util-linux)
+    shellcheck tzdata iso-codes unicode-data util-linux)
 BENCH_PACKAGES=(sysbench time)
 
 say() { printf 'lab: %s\n' "$*"; }
