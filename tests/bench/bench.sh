@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# Races drctl against the ordinary tools, on data of its own: medians of interleaved runs.
+#
+#   bench.sh [--rows N] [--runs N] [--flavour mysql|mariadb] [--baselines] [PART...]
+#
+#   parts: backup gzip restore relaxed proof memory list      default: all of them
+#   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
+#   --runs N        runs of each contestant, default 3
+#   --baselines     only the ordinary tools, to see that the scripts work
+#
+# Prints a Markdown table, and keeps it in $DRCTL_LAB/bench/. Needs 10 GB of disk at the default size.
+# Ratios hold on other machines, seconds do not.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+rows=1000000 runs=3 flavour=mysql baselines=no
+parts=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --rows) rows=$2 && shift ;;
+    --runs) runs=$2 && shift ;;
+    --flavour) flavour=$2 && shift ;;
+    --baselines) baselines=yes ;;
+    backup | gzip | restore | relaxed | proof | memory | list) parts+=("$1") ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    esac
+    shift
+done
+[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed proof memory list)
+
+here=$(mktemp -d /tmp/drctl-bench.XXXX)
+trap 'servers_end; rm -rf "$here"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir "$here/times" "$here/dumps" "$here/store"
+: >"$here/rows"
+PATH="${CARGO_TARGET_DIR:-$LAB/target}/release:$(server_clients "$flavour"):$PATH"
+
+ours() { [ "$baselines" = no ]; }
+each_run() { seq "$runs"; }
+
+# drctl with the store and schema of a part: `as file|s3 SCHEMA CODEC`.
+as() {
+    export DRCTL_TARGET="$2-$3" DRCTL_BACKUP_SCHEMAS=$2 DRCTL_BACKUP_CODEC=$3
+    export DRCTL_SOURCE_URL="mysql://root@localhost/?socket=$source_dir/sock"
+    export DRCTL_INTO_URL="mysql://root@localhost/?socket=$here/target/sock"
+    export DRCTL_RESTORE_LANES=2
+    case $1 in
+    file) export DRCTL_STORE="file://$here/store" ;;
+    s3) export DRCTL_STORE=s3://bench/store ;;
+    esac
+}
+
+# Nothing of an earlier run may stand in the way or fill the disk.
+forget_backups() { rm -rf "$here/store" "$here/s3/bench/store" && mkdir "$here/store"; }
+
+dump_to_nothing() { dump "$1" >/dev/null; }
+dump_zstd() { dump "$1" | zstd -q -1 -f -o "$here/dumps/$1.zst"; }
+dump_pigz() { dump "$1" | pigz -p2 >"$here/dumps/$1.pigz"; }
+dump_gzip() { dump "$1" | gzip >"$here/dumps/$1.gz"; }
+dump_gzip_s3() { dump "$1" | gzip | aws s3 cp --only-show-errors - "s3://bench/$1.sql.gz"; }
+plain_restore() { zcat "$here/dumps/$1.gz" | server_sql "$here/target"; }
+
+part_backup() {
+    start_gateway
+    local _
+    dump_to_nothing one
+    for _ in $(each_run); do
+        timed mysqldump-nothing dump_to_nothing one
+        timed mysqldump-zstd1 dump_zstd one
+        if ours; then
+            forget_backups
+            as file one zstd
+            timed drctl-directory drctl backup
+            as s3 one zstd
+            timed drctl-s3 drctl backup
+        fi
+        timed mysqldump-gzip-aws dump_gzip_s3 one
+    done
+    ours || return 0
+    row 'backup to S3' drctl-s3 'mysqldump \| gzip \| aws s3 cp -' mysqldump-gzip-aws '≥ 7 × as fast'
+    row 'backup to a directory' drctl-directory 'mysqldump \| zstd -1 > file' mysqldump-zstd1 '≤ 1.15 × its time'
+}
+
+part_gzip() {
+    local _ raw stored
+    for _ in $(each_run); do
+        timed mysqldump-pigz dump_pigz one
+        if ours; then
+            forget_backups
+            as file one gzip
+            timed drctl-gzip drctl backup
+        fi
+    done
+    ours || return 0
+    row 'backup, gzip' drctl-gzip 'mysqldump \| pigz -p2' mysqldump-pigz 'faster'
+    read -r raw stored < <(drctl list --output json | jq -r '.[0] | "\(.raw_bytes) \(.stored_bytes)"')
+    fact 'its ratio' "$(awk -v r="$raw" -v s="$stored" 'BEGIN { printf "%.2f", r / s }')" '≥ 2'
+}
+
+# Into servers with the durability they have by default.
+part_restore() {
+    local schema _
+    for schema in one three; do
+        [ -f "$here/dumps/$schema.gz" ] || dump_gzip "$schema"
+        fresh_backup "$schema"
+        for _ in $(each_run); do
+            start_target
+            timed "zcat-mysql-$schema" plain_restore "$schema"
+            ours || continue
+            start_target
+            timed "drctl-restore-$schema" drctl restore --latest --no-prove
+        done
+    done
+    ours || return 0
+    row 'restore, one secondary index' drctl-restore-one 'zcat \| mysql' zcat-mysql-one '≥ 2.2 × as fast'
+    row 'restore, three secondary indexes' drctl-restore-three 'zcat \| mysql' zcat-mysql-three '≥ 2.6 × as fast'
+}
+
+# A scratch server that may lose everything, against the ordinary client and an ordinary server.
+part_relaxed() {
+    local relaxed=(--skip-log-bin --innodb-doublewrite=OFF --innodb-flush-log-at-trx-commit=0) _
+    [ "$flavour" != mysql ] || relaxed+=(--innodb-ddl-buffer-size=128M)
+    [ -f "$here/dumps/three.gz" ] || dump_gzip three
+    fresh_backup three
+    for _ in $(each_run); do
+        start_target
+        timed zcat-mysql-default plain_restore three
+        ours || continue
+        start_target "${relaxed[@]}"
+        [ "$flavour" != mysql ] || server_sql "$here/target" -e 'ALTER INSTANCE DISABLE INNODB REDO_LOG'
+        timed drctl-restore-relaxed drctl restore --latest --no-prove
+    done
+    ours || return 0
+    row 'restore into a relaxed server, three' drctl-restore-relaxed 'zcat \| mysql into a default one' zcat-mysql-default '≥ 3.5 × as fast'
+}
+
+# What the proof adds to a restore: the same restore with and without it, one after the other.
+part_proof() {
+    local _ with without
+    fresh_backup one
+    for _ in $(each_run); do
+        timed mysqldump-nothing-proof dump_to_nothing one
+        ours || continue
+        start_target
+        timed restore-unproved drctl restore --latest --no-prove
+        start_target
+        timed restore-proved drctl restore --latest
+        with=$(tail -n 1 "$here/times/restore-proved")
+        without=$(tail -n 1 "$here/times/restore-unproved")
+        echo $((with - without)) >>"$here/times/proof"
+    done
+    ours || return 0
+    row 'proof' proof 'mysqldump > /dev/null' mysqldump-nothing-proof '≤ 1.3 × its time'
+}
+
+part_memory() {
+    ours || return 0
+    local schema=one
+    forget_backups
+    as file "$schema" zstd
+    fact "peak memory of backup, 4 × $rows rows" "$(peak_mib drctl backup) MiB" '≤ 128 MiB'
+    start_target
+    fact "peak memory of restore and proof, 4 × $rows rows" "$(peak_mib drctl restore --latest) MiB" '≤ 128 MiB'
+}
+
+# A thousand committed backups: one of an empty schema, copied under a thousand ids and times.
+part_list() {
+    ours || return 0
+    [ -n "${AWS_ENDPOINT_URL:-}" ] || start_gateway
+    local home id stamp hour requests
+    server_sql "$source_dir" -e 'CREATE DATABASE IF NOT EXISTS nothing'
+    as s3 nothing zstd
+    drctl backup >/dev/null 2>&1
+    home="$here/s3/bench/store/$DRCTL_TARGET"
+    id=$(drctl list --output json | jq -r '.[0].id')
+    for hour in $(seq 999); do
+        stamp=$(date -u -d "2020-01-01 + $hour hours" +%Y%m%dT%H%M%SZ)
+        cp -r "$home/$id" "$home/$stamp-${id##*-}"
+        sed -i "s/$id/$stamp-${id##*-}/g" "$home/$stamp-${id##*-}/manifest.json"
+    done
+    : >"$here/s3.log"
+    timed drctl-list drctl list
+    requests=$(wc -l <"$here/s3.log")
+    for _ in $(each_run); do timed drctl-list drctl list; done
+    [ "$(wc -l <"$here/out")" -ge 1000 ] || { echo 'the list is not whole' >&2; return 1; }
+    fact 'list with 1,000 backups in S3' "$(in_seconds "$(median drctl-list)") s, $requests requests" '< 1 s'
+}
+
+# The store holds one backup of the schema.
+fresh_backup() {
+    ours || return 0
+    forget_backups
+    as file "$1" zstd
+    drctl backup >/dev/null 2>"$here/err" || { tail -n 5 "$here/err" >&2; return 1; }
+}
+
+start_source
+for part in "${parts[@]}"; do
+    echo "$part:" >&2
+    "part_$part"
+done
+
+raw=$(dump one | wc -c)
+results="$LAB/bench/results-$flavour-$rows.md"
+{
+    printf '%s; %s cores, %s; 4 × %s rows, %s MB of SQL with one secondary index; medians of %s interleaved runs; %s.\n\n' \
+        "$(server_sql "$source_dir" -N -e 'SELECT VERSION()')" "$(nproc)" \
+        "$(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)" "$rows" "$((raw / 1000000))" "$runs" "$(date -u +%F)"
+    if ours; then
+        printf '| work | drctl | against | | ratio | reach |\n|---|---|---|---|---|---|\n'
+        cat "$here/rows"
+    else
+        printf '| ordinary tools | median |\n|---|---|\n'
+        for name in "$here"/times/*; do
+            printf '| %s | %s s |\n' "$(basename "$name")" "$(in_seconds "$(median "$(basename "$name")")")"
+        done
+    fi
+} | tee "$results"
