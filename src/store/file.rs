@@ -49,7 +49,7 @@ impl FileStore {
         let (store, owned) = (self.clone(), key.to_owned());
         let done = tokio::task::spawn_blocking(move || work(&store, &owned)).await;
         done.unwrap_or_else(|panic| Err(io::Error::other(panic)))
-            .map_err(|error| explain(action, key, error))
+            .map_err(|error| explain(action, &self.path(key), error))
     }
 
     /// A temporary file in the directory where `key` will be, which is made if need be.
@@ -289,7 +289,7 @@ impl FileUpload {
     fn take(&mut self, action: &'static str) -> Result<NamedTempFile, StoreError> {
         self.file.take().ok_or_else(|| StoreError::Failed {
             action,
-            key: self.key.clone(),
+            key: self.store.path(&self.key).display().to_string(),
             why: "a part of it failed before".into(),
         })
     }
@@ -408,8 +408,8 @@ fn is_absent(kind: io::ErrorKind) -> bool {
 }
 
 /// Says which of the outcomes an I/O error is.
-fn explain(action: &'static str, key: &str, error: io::Error) -> StoreError {
-    let (key, why) = (key.to_owned(), error.to_string());
+fn explain(action: &'static str, path: &Path, error: io::Error) -> StoreError {
+    let (key, why) = (path.display().to_string(), error.to_string());
     match error.kind() {
         io::ErrorKind::AlreadyExists => StoreError::AlreadyExists { key },
         io::ErrorKind::NotFound => StoreError::NotFound { key },

@@ -38,27 +38,29 @@ pub struct ObjectMeta {
 }
 
 /// How a store operation failed: the outcomes that a caller could branch on, and the rest.
+///
+/// Each says where: the URL or the path of the object, for people.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No such object.
     #[error("{key}: no such object")]
     NotFound {
-        /// Its name.
-        key: Key,
+        /// Where it was looked for.
+        key: String,
     },
     /// A put-if-absent met an existing object.
     #[error("{key}: exists already")]
     AlreadyExists {
-        /// Its name.
-        key: Key,
+        /// Where it is.
+        key: String,
     },
     /// The store is there and says no: credentials, policy, a missing bucket.
     #[error("{action} {key}: denied: {why}")]
     Denied {
         /// What was attempted, as a verb.
         action: &'static str,
-        /// The object.
-        key: Key,
+        /// Where.
+        key: String,
         /// The store's own words, without secrets.
         why: String,
     },
@@ -68,8 +70,8 @@ pub enum StoreError {
     Failed {
         /// What was attempted, as a verb.
         action: &'static str,
-        /// The object.
-        key: Key,
+        /// Where.
+        key: String,
         /// What went wrong, without secrets.
         why: String,
     },
@@ -174,13 +176,13 @@ impl From<StoreError> for Error {
             StoreError::NotFound { .. } => "see what the store holds with `drctl list`",
             StoreError::AlreadyExists { .. } => "see whether another run writes to this store",
             StoreError::Denied { .. } => {
-                "check the credentials and what they may do to this bucket or directory"
+                "check the credentials, what they may do, and the name of the bucket or directory"
             }
             StoreError::Failed { .. } => {
                 "check that the store is reachable and has space, then run it again"
             }
         };
-        Error::store("store").because(error).hint(hint)
+        Error::store(error.to_string()).hint(hint)
     }
 }
 

@@ -85,12 +85,20 @@ impl Failure {
         let no_credentials = text.contains("credential") || text.contains("identity");
         let transient = match error {
             SdkError::TimeoutError(_) => true,
-            SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+            // `other` with a kind: a connection that closed in the middle.
+            SdkError::DispatchFailure(failure) => {
+                failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
+            }
             _ => false,
         };
-        let why = match no_credentials {
-            true => format!("no usable credentials: {text}"),
-            false => format!("{endpoint}: {text}"),
+        // "operation attempt timeout (single attempt) occurred after 60s"
+        let why = match (no_credentials, text.split_once(" occurred after ")) {
+            (true, _) => format!("no usable credentials: {text}"),
+            (false, Some((_, time))) => {
+                let time = time.split(':').next().unwrap_or(time);
+                format!("{endpoint}: no answer within {time}")
+            }
+            (false, None) => format!("{endpoint}: {text}"),
         };
         Failure {
             status: None,
@@ -139,9 +147,8 @@ impl Failure {
             )
     }
 
-    /// The store's outcome.
-    pub(super) fn into_error(self, action: &'static str, key: &str) -> StoreError {
-        let key = key.to_owned();
+    /// The store's outcome, at a place.
+    pub(super) fn into_error(self, action: &'static str, key: String) -> StoreError {
         if self.is_exists() {
             StoreError::AlreadyExists { key }
         } else if self.is_absent() {
@@ -156,24 +163,30 @@ impl Failure {
     }
 }
 
-/// The causes of an error from the first that says something, in one line, without repetition.
+/// The causes of an error in one line: from the first that says something, without repetition.
 pub(super) fn chain(error: &dyn StdError) -> String {
-    const SAYS_NOTHING: [&str; 5] = [
+    /// How the texts of layers begin that only say that there is a layer below.
+    const SAYS_NOTHING: [&str; 8] = [
+        "client error",
         "dispatch failure",
+        "error reading a body",
         "io error",
         "other",
         "request has timed out",
-        "timeout",
+        "streaming error",
+        "tcp connect error",
     ];
     let mut line = String::new();
     let mut cause = Some(error);
     while let Some(error) = cause {
         let text = error.to_string();
-        if !SAYS_NOTHING.contains(&text.as_str()) && !line.contains(&text) {
-            let separator = if line.is_empty() { "" } else { ": " };
-            line = format!("{line}{separator}{text}");
-        }
         cause = error.source();
+        let says_nothing = SAYS_NOTHING.iter().any(|begin| text.starts_with(begin));
+        if line.contains(&text) || (says_nothing && cause.is_some()) {
+            continue;
+        }
+        let separator = if line.is_empty() { "" } else { ": " };
+        line = format!("{line}{separator}{text}");
     }
     line
 }

@@ -83,6 +83,11 @@ impl S3Store {
         format!("{}{key}", self.prefix)
     }
 
+    /// Where an object is, for people.
+    fn place(&self, key: &str) -> String {
+        format!("s3://{}/{}", self.bucket, self.name(key))
+    }
+
     /// The key of a name that was listed.
     fn key<'a>(&self, name: Option<&'a str>) -> Option<&'a str> {
         name?.strip_prefix(&self.prefix)
@@ -102,8 +107,21 @@ impl S3Store {
         }
     }
 
+    /// Of archive segments.
+    fn storage_class(&self) -> Option<StorageClass> {
+        self.settings
+            .storage_class
+            .as_deref()
+            .map(StorageClass::from)
+    }
+
     /// Writes an object where none is. A repetition that meets one looks whose it is.
-    async fn create(&self, key: &str, body: Bytes, class: Option<&str>) -> Result<(), StoreError> {
+    async fn create(
+        &self,
+        key: &str,
+        body: Bytes,
+        class: Option<StorageClass>,
+    ) -> Result<(), StoreError> {
         let mut attempts = Attempts::new(&self.settings);
         loop {
             let request = self
@@ -112,7 +130,7 @@ impl S3Store {
                 .bucket(&self.bucket)
                 .key(self.name(key))
                 .if_none_match("*")
-                .set_storage_class(class.map(StorageClass::from))
+                .set_storage_class(class.clone())
                 .set_checksum_algorithm(self.algorithm())
                 .body(body.clone().into());
             let request = object_options!(request, self.settings);
@@ -127,7 +145,7 @@ impl S3Store {
             if repeated && failure.is_exists() && self.get(key, None).await? == body {
                 return Ok(());
             }
-            return Err(failure.into_error("put", key));
+            return Err(failure.into_error("put", self.place(key)));
         }
     }
 
@@ -147,13 +165,14 @@ impl S3Store {
             .set_continuation_token(token)
             .send()
             .await;
-        let page = sent.map_err(|error| self.failure(&error).into_error("list", prefix))?;
+        let page =
+            sent.map_err(|error| self.failure(&error).into_error("list", self.place(prefix)))?;
         // A list that ends early would make backups vanish.
         let next = match (page.is_truncated(), page.next_continuation_token()) {
             (Some(true), None | Some("")) => {
                 return Err(StoreError::Failed {
                     action: "list",
-                    key: prefix.into(),
+                    key: self.place(prefix),
                     why: format!("{}: the list is cut off without a next page", self.endpoint),
                 });
             }
@@ -193,10 +212,15 @@ impl S3Store {
             .send()
             .await;
         // The SDK has repeated the request already; it does not repeat the reading of the body.
-        let answer = sent.map_err(|error| (self.failure(&error).into_error("get", key), false))?;
+        let answer = sent.map_err(|error| {
+            (
+                self.failure(&error).into_error("get", self.place(key)),
+                false,
+            )
+        })?;
         let failed = |why: String| StoreError::Failed {
             action: "get",
-            key: key.into(),
+            key: self.place(key),
             why: format!("{}: {why}", self.endpoint),
         };
         let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
@@ -347,7 +371,7 @@ impl Store for S3Store {
             .send()
             .await;
         sent.map(drop)
-            .map_err(|error| self.failure(&error).into_error("put", key))
+            .map_err(|error| self.failure(&error).into_error("put", self.place(key)))
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
@@ -376,7 +400,8 @@ impl Store for S3Store {
             .key(self.name(key));
         let mode = self.algorithm().map(|_| ChecksumMode::Enabled);
         let sent = request.set_checksum_mode(mode).send().await;
-        let answer = sent.map_err(|error| self.failure(&error).into_error("head", key))?;
+        let answer =
+            sent.map_err(|error| self.failure(&error).into_error("head", self.place(key)))?;
         let size = answer
             .content_length()
             .and_then(|size| u64::try_from(size).ok());
@@ -384,7 +409,7 @@ impl Store for S3Store {
             key: key.into(),
             size: size.ok_or_else(|| StoreError::Failed {
                 action: "head",
-                key: key.into(),
+                key: self.place(key),
                 why: format!("{}: an answer without a size", self.endpoint),
             })?,
             modified: timestamp(answer.last_modified()),
@@ -436,7 +461,7 @@ impl Store for S3Store {
         match request
             .send()
             .await
-            .map_err(|error| self.failure(&error).into_error("delete", key))
+            .map_err(|error| self.failure(&error).into_error("delete", self.place(key)))
         {
             Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 use aws_sdk_s3::types::{
-    ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass,
+    ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
 };
 use aws_smithy_types::base64;
 use bytes::Bytes;
@@ -17,6 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{Attempts, S3Store, object_options, once, timestamp};
 use crate::store::{Key, MAX_PARTS, MIN_PART_BYTES, ObjectMeta, Store, StoreError, Upload};
+
+/// Why an upload of which something is lost goes no further.
+const GAP: &str = "a part of it failed before";
 
 /// An object in the making.
 pub(super) struct S3Upload {
@@ -30,6 +33,8 @@ pub(super) struct S3Upload {
     part_bytes: usize,
     /// Whether a part was of another size, and so must have been the last.
     ended: bool,
+    /// Whether anything failed: an upload with a gap must never be completed.
+    broken: bool,
     /// The server's id of the multipart upload, once there is one.
     id: Option<String>,
     /// How many parts were sent.
@@ -52,6 +57,7 @@ impl S3Upload {
             first: None,
             part_bytes: 0,
             ended: false,
+            broken: false,
             id: None,
             sent: 0,
             tasks: JoinSet::new(),
@@ -61,10 +67,14 @@ impl S3Upload {
         }
     }
 
+    fn place(&self) -> String {
+        self.store.place(&self.key)
+    }
+
     fn failed(&self, action: &'static str, why: impl Into<String>) -> StoreError {
         StoreError::Failed {
             action,
-            key: self.key.clone(),
+            key: self.place(),
             why: why.into(),
         }
     }
@@ -90,6 +100,22 @@ impl S3Upload {
         Err(self.failed("write", why))
     }
 
+    async fn append(&mut self, body: Bytes) -> Result<(), StoreError> {
+        self.check_part(&body)?;
+        self.digest.update(&body);
+        self.size += body.len() as u64;
+        if self.part_bytes == 0 {
+            self.part_bytes = body.len();
+            self.first = Some(body);
+            return Ok(());
+        }
+        self.ended = body.len() != self.part_bytes;
+        if self.id.is_none() {
+            self.begin().await?;
+        }
+        self.send(body).await
+    }
+
     /// Begins the multipart upload, with the first part.
     async fn begin(&mut self) -> Result<(), StoreError> {
         let (store, checksum) = (&self.store, self.store.algorithm());
@@ -98,17 +124,12 @@ impl S3Upload {
             .create_multipart_upload()
             .bucket(&store.bucket)
             .key(store.name(&self.key))
-            .set_storage_class(
-                store
-                    .settings
-                    .storage_class
-                    .as_deref()
-                    .map(StorageClass::from),
-            )
+            .set_storage_class(store.storage_class())
             .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
             .set_checksum_algorithm(checksum);
         let sent = object_options!(request, store.settings).send().await;
-        let begun = sent.map_err(|error| store.failure(&error).into_error("upload", &self.key))?;
+        let begun =
+            sent.map_err(|error| store.failure(&error).into_error("upload", self.place()))?;
         match begun.upload_id() {
             Some(id) => self.id = Some(id.to_owned()),
             None => return Err(self.failed("upload", "the server gave the upload no id")),
@@ -141,7 +162,9 @@ impl S3Upload {
                 Ok(answer) => answer,
                 Err(error) => {
                     return Err(part_error(
-                        store.failure(&error).into_error("upload", &key),
+                        store
+                            .failure(&error)
+                            .into_error("upload", store.place(&key)),
                         number,
                     ));
                 }
@@ -169,6 +192,9 @@ impl S3Upload {
 
     /// Makes one object of the parts. A repetition that finds its work done looks whose it is.
     async fn assemble(&mut self) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(self.failed("complete", GAP));
+        }
         while !self.tasks.is_empty() {
             self.arrive().await?;
         }
@@ -209,7 +235,7 @@ impl S3Upload {
             if attempts.made > 1 && (failure.is_exists() || failure.is_no_upload()) {
                 return self.settle().await;
             }
-            return Err(failure.into_error("complete", &self.key));
+            return Err(failure.into_error("complete", self.place()));
         }
     }
 
@@ -218,9 +244,7 @@ impl S3Upload {
         let found = self.store.head(&self.key).await?;
         match found.crc64nvme {
             Some(checksum) if found.size == self.size && checksum == self.checksum() => Ok(()),
-            Some(_) => Err(StoreError::AlreadyExists {
-                key: self.key.clone(),
-            }),
+            Some(_) => Err(StoreError::AlreadyExists { key: self.place() }),
             None => Err(self.failed(
                 "complete",
                 "an object exists, and whose it is cannot be told",
@@ -241,25 +265,19 @@ impl S3Upload {
 #[async_trait]
 impl Upload for S3Upload {
     async fn part(&mut self, body: Bytes) -> Result<(), StoreError> {
-        self.check_part(&body)?;
-        self.digest.update(&body);
-        self.size += body.len() as u64;
-        if self.part_bytes == 0 {
-            self.part_bytes = body.len();
-            self.first = Some(body);
-            return Ok(());
+        // Until it is done: a caller that stops waiting has lost the part, too.
+        if std::mem::replace(&mut self.broken, true) {
+            return Err(self.failed("write", GAP));
         }
-        self.ended = body.len() != self.part_bytes;
-        if self.id.is_none() {
-            self.begin().await?;
-        }
-        self.send(body).await
+        self.append(body).await?;
+        self.broken = false;
+        Ok(())
     }
 
     async fn complete(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
-        if self.id.is_none() && self.sent == 0 {
+        if self.id.is_none() && !self.broken {
             let body = self.first.take().unwrap_or_default();
-            let class = self.store.settings.storage_class.as_deref();
+            let class = self.store.storage_class();
             self.store.create(&self.key, body, class).await?;
         } else if let Err(error) = self.assemble().await {
             if let Err(abort) = self.discard().await {
@@ -306,7 +324,7 @@ async fn abort(store: &S3Store, key: &str, id: &str) -> Result<(), StoreError> {
     match request.send().await.map_err(|error| store.failure(&error)) {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_no_upload() => Ok(()),
-        Err(failure) => Err(failure.into_error("abort", key)),
+        Err(failure) => Err(failure.into_error("abort", store.place(key))),
     }
 }
 
@@ -356,5 +374,9 @@ async fn list_uploads(
         .set_key_marker(key)
         .set_upload_id_marker(id);
     let sent = request.send().await;
-    sent.map_err(|error| store.failure(&error).into_error("list uploads", prefix))
+    sent.map_err(|error| {
+        store
+            .failure(&error)
+            .into_error("list uploads", store.place(prefix))
+    })
 }

@@ -1,1 +1,634 @@
+//! S3 where it fails: a real server behind a proxy that answers wrongly, late or never.
 
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::types::ObjectLockMode;
+use bytes::Bytes;
+use drctl::store::config::{Checksum, LockMode, ObjectLock};
+use drctl::store::s3::S3Store;
+use drctl::store::{MIN_PART_BYTES, Store, StoreConfig, StoreError};
+use drctl::{Error, Outcome};
+use jiff::{SignedDuration, Timestamp};
+
+use super::contract::{assert_failed, keys, noise, upload_of};
+use crate::need;
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
+use crate::support::versitygw::{Gateway, SECRET_KEY, aws, aws_as, config_at, free_address, open};
+
+/// A proxy before the shared server, and a store behind it in a bucket of its own.
+struct Behind {
+    proxy: FaultProxy,
+    store: S3Store,
+}
+
+impl Behind {
+    async fn a_proxy() -> Behind {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut StoreConfig)) -> Behind {
+        let proxy = FaultProxy::start(Gateway::shared().address());
+        let mut config = config_at(&proxy.url(), &Gateway::shared().bucket());
+        change(&mut config);
+        let store = open(&config).await;
+        Behind { proxy, store }
+    }
+
+    async fn nothing_is_left(&self) {
+        assert_eq!(keys(&self.store, "").await, [""; 0]);
+        let later = Timestamp::now() + SignedDuration::from_hours(1);
+        assert_eq!(self.store.abort_stale_uploads("", later).await.unwrap(), 0);
+    }
+}
+
+fn three_parts() -> [Bytes; 3] {
+    [noise(MIN_PART_BYTES), noise(MIN_PART_BYTES), noise(77)]
+}
+
+/// The one line that a person sees.
+fn line<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+    let line = Error::from(result.unwrap_err()).to_string();
+    println!("{line}");
+    assert!(!line.contains('\n') && !line.contains(SECRET_KEY), "{line}");
+    line
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    for method in ["PUT", "GET", "HEAD", "DELETE"] {
+        proxy.fault(
+            When::is(method, "").first(2),
+            Fault::Answer(503, "SlowDown"),
+        );
+    }
+    store.put_new("a", "x".into()).await.unwrap();
+    assert_eq!(store.get("a", None).await.unwrap(), "x");
+    assert_eq!(store.head("a").await.unwrap().size, 1);
+    store.delete("a").await.unwrap();
+    assert_eq!(proxy.count("DELETE", "/a"), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_stays_busy_fails_after_the_bounded_attempts() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::with(|config| config.s3.max_attempts = 2).await;
+    proxy.fault(When::put("/a"), Fault::Answer(503, "SlowDown"));
+    let text = line(store.put_new("a", "x".into()).await);
+    assert!(text.contains("SlowDown: injected (HTTP 503)"), "{text}");
+    assert_eq!(proxy.count("PUT", "/a"), 2);
+}
+
+#[tokio::test]
+async fn a_put_whose_answer_is_lost_is_known_to_be_ours() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    proxy.fault(When::put("lost").first(1), Fault::DropAnswer);
+    proxy.fault(
+        When::put("broken").first(1),
+        Fault::ReplaceAnswer(500, "InternalError"),
+    );
+    for key in ["lost", "broken"] {
+        store.put_new(key, "ours".into()).await.unwrap();
+        assert_eq!(
+            proxy.count("PUT", key),
+            2,
+            "the second met the first's work"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_put_does_not_take_anothers_object_for_ours() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    store.put_new("a", "theirs".into()).await.unwrap();
+    proxy.fault(When::put("/a").nth(1), Fault::Answer(500, "InternalError"));
+    let result = store.put_new("a", "ours".into()).await;
+    assert!(
+        matches!(result, Err(StoreError::AlreadyExists { .. })),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn every_part_of_an_upload_may_be_lost_once() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    let parts = three_parts();
+    for (n, fault) in [
+        Fault::CutRequest(1000),
+        Fault::DropAnswer,
+        Fault::Answer(503, "SlowDown"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let query = format!("partNumber={}&", n + 1);
+        proxy.fault(When::put("dump").query(&query).first(1), fault);
+    }
+    let upload = upload_of(&store, "dump", parts.clone()).await;
+    upload.complete().await.unwrap();
+    assert_eq!(store.get("dump", None).await.unwrap(), parts.concat());
+}
+
+#[tokio::test]
+async fn a_part_that_stays_lost_fails_the_upload_and_leaves_nothing() {
+    need!(Gateway);
+    let behind = Behind::with(|config| config.s3.max_attempts = 2).await;
+    let Behind { proxy, store } = &behind;
+    proxy.fault(
+        When::put("dump").query("partNumber=2&"),
+        Fault::Answer(500, "InternalError"),
+    );
+    let text = line(
+        upload_of(store, "dump", three_parts())
+            .await
+            .complete()
+            .await,
+    );
+    assert!(
+        text.contains("/dump: part 2: InternalError: injected (HTTP 500)"),
+        "{text}"
+    );
+    behind.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_part_that_failed_shows_at_a_later_part() {
+    need!(Gateway);
+    let behind = Behind::with(|config| {
+        config.s3.max_attempts = 1;
+        config.parts_in_flight = 1;
+    })
+    .await;
+    behind.proxy.fault(
+        When::put("dump").query("partNumber=1&"),
+        Fault::Answer(403, "AccessDenied"),
+    );
+    let mut upload = upload_of(&behind.store, "dump", [noise(MIN_PART_BYTES)]).await;
+    let second = upload.part(noise(MIN_PART_BYTES)).await;
+    assert!(
+        matches!(second, Err(StoreError::Denied { .. })),
+        "{second:?}"
+    );
+    upload.abort().await.unwrap();
+    behind.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_is_lost_is_known_to_be_ours() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    proxy.fault(When::complete("lost").first(1), Fault::DropAnswer);
+    proxy.fault(
+        When::complete("broken").first(1),
+        Fault::ReplaceAnswer(500, "InternalError"),
+    );
+    for key in ["lost", "broken"] {
+        let parts = three_parts();
+        let meta = upload_of(&store, key, parts.clone())
+            .await
+            .complete()
+            .await
+            .unwrap();
+        assert_eq!(meta.size as usize, parts.concat().len());
+        assert_eq!(proxy.count("POST", key), 3, "begun, completed, asked again");
+    }
+}
+
+#[tokio::test]
+async fn a_completion_that_fails_leaves_nothing() {
+    need!(Gateway);
+    for (status, code) in [
+        (500, "InternalError"),
+        (403, "AccessDenied"),
+        (409, "ConditionalRequestConflict"),
+    ] {
+        let behind = Behind::with(|config| config.s3.max_attempts = 2).await;
+        behind
+            .proxy
+            .fault(When::complete("dump"), Fault::Answer(status, code));
+        let text = line(
+            upload_of(&behind.store, "dump", three_parts())
+                .await
+                .complete()
+                .await,
+        );
+        assert!(text.contains(code), "{text}");
+        behind.nothing_is_left().await;
+    }
+}
+
+#[tokio::test]
+async fn a_completion_with_an_error_inside_of_a_200_is_no_success() {
+    need!(Gateway);
+    let behind = Behind::with(|config| config.s3.max_attempts = 1).await;
+    behind
+        .proxy
+        .fault(When::complete("dump"), Fault::Answer(200, "InternalError"));
+    let text = line(
+        upload_of(&behind.store, "dump", three_parts())
+            .await
+            .complete()
+            .await,
+    );
+    assert!(text.contains("InternalError"), "{text}");
+    behind.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_what_was_sent_fails_its_completion() {
+    need!(Gateway);
+    let Behind { store, .. } = Behind::a_proxy().await;
+    // Somebody replaces it between its completion and the look at it.
+    let proxy = FaultProxy::start(Gateway::shared().address());
+    let place = store.location().replace("s3://", "");
+    let slow = open(&config_at(&proxy.url(), &place)).await;
+    proxy.fault(
+        When::is("HEAD", "dump"),
+        Fault::Delay(Duration::from_secs(1)),
+    );
+    let upload = upload_of(&slow, "dump", ["short"]).await;
+    let complete = tokio::spawn(upload.complete());
+    while store.head("dump").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    store.put("dump", "other".into()).await.unwrap();
+    let why = assert_failed(complete.await.unwrap());
+    assert!(why.contains("5 bytes were sent"), "{why}");
+}
+
+#[tokio::test]
+async fn parts_of_unequal_size_are_refused_before_they_are_sent() {
+    need!(Gateway);
+    let behind = Behind::a_proxy().await;
+    let mut upload = upload_of(&behind.store, "dump", three_parts()).await;
+    let why = assert_failed(upload.part(noise(77)).await);
+    assert!(why.contains("only the last"), "{why}");
+    upload.abort().await.unwrap();
+    let mut upload = upload_of(&behind.store, "dump", [noise(10)]).await;
+    let why = assert_failed(upload.part(noise(10)).await);
+    assert!(why.contains("5 MiB"), "{why}");
+    upload.abort().await.unwrap();
+    behind.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_read_again() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    let body = noise(300_000);
+    store.put_new("a", body.clone()).await.unwrap();
+    proxy.fault(When::is("GET", "/a").first(2), Fault::CutAnswer(100_000));
+    assert_eq!(store.get("a", None).await.unwrap(), body);
+    proxy.fault(When::is("GET", "/a").first(1), Fault::CutAnswer(10));
+    assert_eq!(
+        store.get("a", Some(1_000..2_000)).await.unwrap(),
+        body.slice(1_000..2_000)
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_stays_cut_off_is_an_error() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::with(|config| config.s3.max_attempts = 2).await;
+    store.put_new("a", noise(300_000)).await.unwrap();
+    proxy.fault(When::is("GET", "/a"), Fault::CutAnswer(100_000));
+    line(store.get("a", None).await);
+    assert_eq!(proxy.count("GET", "/a"), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_in_time() {
+    need!(Gateway);
+    let behind = Behind::with(|config| {
+        config.s3.attempt_timeout_seconds = 1;
+        config.s3.operation_timeout_seconds = 2;
+    })
+    .await;
+    let Behind { proxy, store } = &behind;
+    store.put_new("there", "x".into()).await.unwrap();
+    for method in ["PUT", "GET", "HEAD", "DELETE"] {
+        proxy.fault(When::is(method, ""), Fault::Hang);
+    }
+    let begun = Instant::now();
+    let (put, get, head, delete, list) = tokio::join!(
+        store.put_new("a", "x".into()),
+        store.get("there", None),
+        store.head("there"),
+        store.delete("there"),
+        store.list(""),
+    );
+    let texts = [line(put), line(get), line(head), line(delete), line(list)];
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    for text in texts {
+        assert!(text.contains("no answer within"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_to_a_server_that_hangs_is_given_up_in_time() {
+    need!(Gateway);
+    let behind = Behind::with(|config| {
+        config.s3.attempt_timeout_seconds = 1;
+        config.s3.operation_timeout_seconds = 2;
+        config.s3.max_attempts = 1;
+    })
+    .await;
+    behind
+        .proxy
+        .fault(When::put("dump").query("partNumber=2&"), Fault::Hang);
+    let begun = Instant::now();
+    let text = line(
+        upload_of(&behind.store, "dump", three_parts())
+            .await
+            .complete()
+            .await,
+    );
+    assert!(
+        text.contains("part 2: ") && text.contains("no answer within 1s"),
+        "{text}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    behind.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_denied_without_being_shown() {
+    need!(Gateway);
+    let gateway = Gateway::shared();
+    let config = gateway.config(&gateway.bucket());
+    let forged = aws_as("drctl-test", "not-the-secret");
+    let wrong = S3Store::connect(&config, forged).await.unwrap();
+    let text = line(wrong.put_new("a", "x".into()).await);
+    assert!(
+        text.contains("denied: SignatureDoesNotMatch") && text.contains("check the credentials"),
+        "{text}"
+    );
+    assert!(!text.contains("not-the-secret"), "{text}");
+    line(wrong.head("a").await);
+}
+
+#[tokio::test]
+async fn what_the_server_denies_is_told_in_its_own_words() {
+    need!(Gateway);
+    for (status, code) in [
+        (403, "InvalidAccessKeyId"),
+        (403, "AccessDenied"),
+        (400, "ExpiredToken"),
+        (301, "PermanentRedirect"),
+        (400, "AuthorizationHeaderMalformed"),
+        (400, "KMS.DisabledException"),
+    ] {
+        let Behind { proxy, store } = Behind::a_proxy().await;
+        proxy.fault(When::put("/a"), Fault::Answer(status, code));
+        let text = line(store.put_new("a", "x".into()).await);
+        let words = format!("denied: {code}: injected (HTTP {status})");
+        assert!(text.contains(&words), "{text}");
+        assert_eq!(proxy.count("PUT", "/a"), 1, "asking again does not help");
+    }
+}
+
+#[tokio::test]
+async fn no_credentials_at_all_are_denied() {
+    need!(Gateway);
+    let config = Gateway::shared().config("bucket");
+    let anonymous = aws().credentials_provider(
+        aws_config::environment::EnvironmentVariableCredentialsProvider::new(),
+    );
+    let store = S3Store::connect(&config, anonymous).await.unwrap();
+    let text = line(store.list("").await);
+    assert!(text.contains("denied: no usable credentials"), "{text}");
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_named_as_such() {
+    need!(Gateway);
+    let store = open(&Gateway::shared().config("no-such-bucket/x")).await;
+    for result in [
+        store.list("").await.map(drop),
+        store.put_new("a", "x".into()).await,
+        store.get("a", None).await.map(drop),
+        store.delete("a").await,
+        upload_of(&store, "a", three_parts()[..1].to_vec())
+            .await
+            .complete()
+            .await
+            .map(drop),
+    ] {
+        let text = line(result);
+        assert!(text.contains("denied: NoSuchBucket"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named_with_its_port() {
+    let address = free_address();
+    let mut config = config_at(&format!("http://{address}"), "bucket");
+    config.s3.max_attempts = 2;
+    let store = open(&config).await;
+    let error = Error::from(store.list("").await.unwrap_err());
+    assert_eq!(error.outcome(), Outcome::Store);
+    let text = error.to_string();
+    println!("{text}");
+    assert!(
+        text.contains(&address.to_string()) && text.contains("Connection refused"),
+        "{text}"
+    );
+    config.s3.endpoint_url = Some("http://no-such-host.invalid:9000".into());
+    let text = line(open(&config).await.list("").await);
+    assert!(text.contains("no-such-host.invalid:9000"), "{text}");
+}
+
+#[tokio::test]
+async fn plain_http_where_tls_is_spoken_is_an_error_that_says_so() {
+    need!(Gateway);
+    let address = Gateway::shared().address();
+    let mut config = config_at(&format!("https://{address}"), "bucket");
+    config.s3.max_attempts = 1;
+    let text = line(open(&config).await.list("").await);
+    assert!(text.contains(&address.to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_no_url_is_a_usage_error() {
+    for endpoint in ["localhost:9000", "minio", "ftp://x", ""] {
+        let config = config_at(endpoint, "bucket");
+        let error = S3Store::connect(&config, aws()).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Usage, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn objects_carry_what_was_configured() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::with(|config| {
+        config.s3.kms_key_id = Some("key-1".into());
+        config.s3.storage_class = Some("STANDARD_IA".into());
+        config.s3.tags = [("team".into(), "a b&c".into()), ("x".into(), "y".into())].into();
+    })
+    .await;
+    // What the server makes of it is its own affair; this is about what is asked.
+    let _ = store.put_new("small", "x".into()).await;
+    let _ = store.put("heartbeat", "x".into()).await;
+    let mut upload = store.upload("dump").await.unwrap();
+    for part in three_parts() {
+        let _ = upload.part(part).await;
+    }
+    let _ = upload.abort().await;
+    let mut seen = 0;
+    for request in proxy.requests() {
+        let begins = request.method == "POST" && request.query.contains("uploads");
+        let object = request.method == "PUT" && !request.query.contains("partNumber");
+        if !begins && !object {
+            continue;
+        }
+        seen += 1;
+        let header = |name| request.header(name);
+        assert_eq!(
+            header("x-amz-server-side-encryption"),
+            Some("aws:kms"),
+            "{request:?}"
+        );
+        assert_eq!(
+            header("x-amz-server-side-encryption-aws-kms-key-id"),
+            Some("key-1")
+        );
+        if request.path.contains("heartbeat") {
+            continue;
+        }
+        assert_eq!(header("x-amz-tagging"), Some("team=a+b%26c&x=y"));
+        assert_eq!(
+            header("x-amz-storage-class").is_some(),
+            begins,
+            "segments alone"
+        );
+    }
+    assert_eq!(seen, 3);
+}
+
+#[tokio::test]
+async fn checksums_travel_as_headers_and_the_server_keeps_them() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    store.put_new("small", "x".into()).await.unwrap();
+    let meta = upload_of(&store, "dump", three_parts())
+        .await
+        .complete()
+        .await
+        .unwrap();
+    assert!(meta.crc64nvme.is_some());
+    assert!(store.head("small").await.unwrap().crc64nvme.is_some());
+    for request in proxy
+        .requests()
+        .iter()
+        .filter(|request| request.method == "PUT")
+    {
+        assert!(
+            request.header("x-amz-checksum-crc64nvme").is_some(),
+            "{request:?}"
+        );
+        assert_eq!(request.header("x-amz-trailer"), None);
+    }
+}
+
+#[tokio::test]
+async fn checksums_can_be_left_out() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::with(|config| config.s3.checksum = Checksum::Off).await;
+    store.put_new("small", "x".into()).await.unwrap();
+    let parts = three_parts();
+    upload_of(&store, "dump", parts.clone())
+        .await
+        .complete()
+        .await
+        .unwrap();
+    assert_eq!(store.get("dump", None).await.unwrap(), parts.concat());
+    for request in proxy.requests() {
+        let sent = request
+            .headers
+            .iter()
+            .find(|(name, _)| name.contains("x-amz-checksum"));
+        assert_eq!(sent, None, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_changes_on_the_way_is_refused_by_the_server() {
+    need!(Gateway);
+    let behind = Behind::with(|config| config.s3.max_attempts = 1).await;
+    behind
+        .proxy
+        .fault(When::put("dump").query("partNumber=2&"), Fault::FlipBit);
+    assert!(
+        upload_of(&behind.store, "dump", three_parts())
+            .await
+            .complete()
+            .await
+            .is_err()
+    );
+    behind.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn locked_objects_cannot_be_deleted_for_good() {
+    need!(Gateway);
+    let gateway = Gateway::shared();
+    let bucket = gateway.locked_bucket().await;
+    let mut config = gateway.config(&bucket);
+    config.s3.object_lock = Some(ObjectLock {
+        mode: LockMode::Governance,
+        days: 3,
+    });
+    let store = open(&config).await;
+    store.put_new("small", "x".into()).await.unwrap();
+    store.put("running.json", "x".into()).await.unwrap();
+    upload_of(&store, "dump", three_parts())
+        .await
+        .complete()
+        .await
+        .unwrap();
+    let client = gateway.client().await;
+    for key in ["small", "dump"] {
+        let head = client.head_object().bucket(&bucket).key(key).send();
+        let head = head.await.unwrap();
+        assert_eq!(head.object_lock_mode(), Some(&ObjectLockMode::Governance));
+        let until = head.object_lock_retain_until_date().unwrap().secs();
+        let left = until - Timestamp::now().as_second();
+        assert!((left - 3 * 86_400).abs() < 600, "{left} s");
+    }
+    let heartbeat = client.head_object().bucket(&bucket).key("running.json");
+    assert_eq!(heartbeat.send().await.unwrap().object_lock_mode(), None);
+    // A delete hides it; its version stays, and cannot be deleted.
+    store.delete("small").await.unwrap();
+    assert!(matches!(
+        store.head("small").await,
+        Err(StoreError::NotFound { .. })
+    ));
+    let versions = client
+        .list_object_versions()
+        .bucket(&bucket)
+        .prefix("small")
+        .send()
+        .await
+        .unwrap();
+    let version = versions.versions()[0].version_id().unwrap();
+    let gone = client
+        .delete_object()
+        .bucket(&bucket)
+        .key("small")
+        .version_id(version)
+        .send()
+        .await;
+    assert!(gone.is_err(), "{gone:?}");
+}

@@ -28,6 +28,8 @@ pub enum Fault {
     DropAnswer,
     /// The server does it, and this status and S3 error code is the answer.
     ReplaceAnswer(u16, &'static str),
+    /// One bit of its body changes on the way to the server.
+    FlipBit,
     /// It waits before it goes on to the server.
     Delay(Duration),
     /// Neither goes on nor is ever answered.
@@ -241,6 +243,14 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
             Some(Fault::ReplaceAnswer(status, code)) => {
                 forward(state.upstream, &message)?;
                 refusal(status, code)
+            }
+            Some(Fault::FlipBit) => {
+                let mut body = message.body.clone();
+                if let Some(byte) = body.get_mut(body_bytes / 2) {
+                    *byte ^= 1;
+                }
+                let head = message.head;
+                forward(state.upstream, &Message { head, body })?
             }
             Some(Fault::Delay(pause)) => {
                 thread::sleep(pause);
