@@ -5,6 +5,7 @@
 //! Objects are written once: the only thing ever rewritten is a heartbeat, by [`Store::put`].
 
 pub mod config;
+pub mod fault;
 pub mod file;
 pub mod keys;
 pub mod memory;

@@ -82,7 +82,7 @@ impl Failure {
         E: StdError + 'static,
     {
         let text = chain(error);
-        let no_credentials = text.contains("credential") || text.contains("identity");
+        let no_credentials = text.contains("credential") || text.contains("identity resolver");
         let transient = match error {
             SdkError::TimeoutError(_) => true,
             // `other` with a kind: a connection that closed in the middle.

@@ -178,6 +178,26 @@ async fn a_part_that_failed_shows_at_a_later_part() {
 }
 
 #[tokio::test]
+async fn as_many_parts_are_held_in_memory_as_configured() {
+    need!(Gateway);
+    for (in_flight, waits) in [(1, true), (2, false)] {
+        let behind = Behind::with(|config| config.parts_in_flight = in_flight).await;
+        behind
+            .proxy
+            .fault(When::put("dump").query("partNumber=1&"), Fault::Hang);
+        let mut upload = upload_of(&behind.store, "dump", [noise(MIN_PART_BYTES)]).await;
+        let second = upload.part(noise(MIN_PART_BYTES));
+        let second = tokio::time::timeout(Duration::from_secs(1), second).await;
+        assert_eq!(second.is_err(), waits, "{in_flight} in flight");
+        // A part that nobody waited for is a gap: the upload is over.
+        let third = tokio::time::timeout(Duration::from_secs(1), upload.part(noise(7))).await;
+        assert_eq!(matches!(third, Ok(Err(_))), waits, "{third:?}");
+        upload.abort().await.unwrap();
+        behind.nothing_is_left().await;
+    }
+}
+
+#[tokio::test]
 async fn a_completion_whose_answer_is_lost_is_known_to_be_ours() {
     need!(Gateway);
     let Behind { proxy, store } = Behind::a_proxy().await;
