@@ -1,185 +1,279 @@
 //! What a dump holds, as digests that restored data are held against.
 //!
-//! Per table the number of rows and the sum modulo 2^128 of XXH3-128 over each row tuple as
-//! mysqldump wrote it: independent of the order of rows, additive over statements and workers.
-//! Per object the SHA-256 of its definition. docs/proof.md says what that proves.
+//! Of a table's rows: their number, and the sum modulo 2^128 of xxh3-128 over each tuple's bytes
+//! as [`super::rows`] gives them: the order of rows does not matter, their multiplicity does. Of
+//! each definition: the SHA-256 of its statement, and of what of the session the server stores
+//! with it. Rows are summed by statement, on any worker, and added up; nothing holds a table.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::xxh3_128;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use sha2::{Digest as _, Sha256};
 
-use super::rows::{self, RowsError};
+use super::rows::{RowsError, of_insert};
 use super::session::Session;
-use super::statement::{ObjectId, ObjectKind, Section};
+use super::statement::{Kind, ObjectId, ObjectKind, Statement};
+use super::tokens::Tokens;
 
-/// The multiset of a table's rows, or of some of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableRows {
-    /// How many.
-    pub rows: u64,
-    /// The sum modulo 2^128 of their digests.
-    #[serde(with = "hex_digits")]
-    pub digest: u128,
+/// A wrapping sum of xxh3-128 over row tuples; 32 hexadecimal digits when serialized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct RowDigest(pub u128);
+
+impl Serialize for RowDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", self.0))
+    }
 }
 
-impl TableRows {
-    /// The rows of one INSERT, as a server is sent it.
-    pub fn of_insert(sql: &[u8]) -> Result<TableRows, RowsError> {
-        let mut all = TableRows::default();
-        for row in rows::of_insert(sql)? {
-            all.rows += 1;
-            all.digest = all.digest.wrapping_add(xxh3_128(row?));
+impl<'de> Deserialize<'de> for RowDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let value = u128::from_str_radix(&text, 16).ok().filter(|_| digits);
+        value
+            .map(RowDigest)
+            .ok_or_else(|| D::Error::custom("a row digest is not 32 hexadecimal digits"))
+    }
+}
+
+/// The multiset of some rows: how many, and the sum of their digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub struct RowSum {
+    /// How many rows.
+    pub rows: u64,
+    /// The sum of their digests.
+    pub digest: RowDigest,
+}
+
+impl RowSum {
+    /// The rows of one INSERT (its [`Statement::sql`]).
+    pub fn of_insert(sql: &[u8]) -> Result<RowSum, RowsError> {
+        let mut sum = RowSum::default();
+        for tuple in of_insert(sql)? {
+            sum.add_tuple(tuple?);
         }
-        Ok(all)
+        Ok(sum)
     }
 
-    /// Adds other rows of the same table.
-    pub fn add(&mut self, other: TableRows) {
-        self.rows += other.rows;
-        self.digest = self.digest.wrapping_add(other.digest);
+    /// Adds one row, given as the bytes between its parentheses.
+    pub fn add_tuple(&mut self, tuple: &[u8]) {
+        let digest = xxhash_rust::xxh3::xxh3_128(tuple);
+        self.rows += 1;
+        self.digest.0 = self.digest.0.wrapping_add(digest);
     }
+}
+
+impl AddAssign for RowSum {
+    fn add_assign(&mut self, other: RowSum) {
+        self.rows += other.rows;
+        self.digest.0 = self.digest.0.wrapping_add(other.digest.0);
+    }
+}
+
+/// What the ledger holds of one object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Entry {
+    /// SHA-256 of its definition, 64 hexadecimal digits. Absent while only its rows were met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddl: Option<String>,
+    /// A table's rows; absent for everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none", flatten)]
+    pub rows: Option<RowSum>,
+    /// A trigger's place among its table's, from 1: they fire in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u32>,
+}
+
+/// One object's entry, as a record of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectId,
+    /// What is held of it.
+    #[serde(flatten)]
+    pub entry: Entry,
 }
 
 /// One object was defined twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is defined twice")]
-pub struct DefinedTwice(pub ObjectId);
+#[error("the dump defines {0} twice")]
+pub struct Duplicate(pub ObjectId);
 
-/// The variables that a server keeps with a trigger, routine, event or view.
-const REMEMBERED: [&str; 4] = [
-    "sql_mode",
-    "character_set_client",
-    "collation_connection",
-    "time_zone",
-];
-
-/// Everything that a dump holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a dump, or a part of one, holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
-    tables: BTreeMap<ObjectId, TableRows>,
-    objects: BTreeMap<ObjectId, String>,
-    /// How many triggers stand one behind the other so far: their order is part of them.
-    triggers: u32,
+    /// By object.
+    entries: BTreeMap<ObjectId, Entry>,
+    /// How many triggers each table has so far.
+    triggers: BTreeMap<ObjectId, u32>,
 }
 
 impl Ledger {
-    /// Notes the definition of an object under the session in force; a place-holder defines
-    /// nothing. Triggers of one table must come in the order in which they fire.
-    pub fn define(
+    /// Notes what a statement defines; `session` is what was in force before it. Rows are not
+    /// counted here: see [`Ledger::add_rows`].
+    pub fn observe(
         &mut self,
-        object: &ObjectId,
-        placeholder: bool,
-        sql: &[u8],
+        statement: &Statement<'_>,
         session: &Session,
-    ) -> Result<(), DefinedTwice> {
-        if placeholder {
-            return Ok(());
-        }
-        if object.kind == ObjectKind::Table {
-            self.tables.entry(object.clone()).or_default();
-        }
-        self.triggers = match object.kind {
-            ObjectKind::Trigger => self.triggers + 1,
-            _ => 0,
-        };
-        let mut ddl = Sha256::new_with_prefix(sql);
-        if object.kind.section() == Section::PostData {
-            // A body means something else under another sql_mode or character set.
-            for name in REMEMBERED {
-                ddl.update([0]);
-                ddl.update(session.variable(name).unwrap_or_default());
+    ) -> Result<(), Duplicate> {
+        match &statement.kind {
+            Kind::CreateSchema { schema } => {
+                let digest = hex::encode(Sha256::digest(statement.sql));
+                self.define(ObjectId::schema(schema), digest, None)
             }
-            ddl.update(self.triggers.to_be_bytes());
-        }
-        let ddl = hex::encode(ddl.finalize());
-        match self.objects.insert(object.clone(), ddl) {
-            None => Ok(()),
-            Some(_) => Err(DefinedTwice(object.clone())),
+            Kind::Create {
+                object,
+                placeholder: false,
+            } => {
+                let order = (object.kind == ObjectKind::Trigger)
+                    .then(|| self.trigger_order(statement.sql, object));
+                self.define(
+                    object.clone(),
+                    definition_digest(statement.sql, object.kind, session),
+                    order,
+                )
+            }
+            Kind::SetSequence { object } => {
+                let entry = self.entries.entry(object.clone()).or_default();
+                let before = entry.ddl.take().unwrap_or_default();
+                let digest = Sha256::new()
+                    .chain_update(before)
+                    .chain_update(statement.sql);
+                entry.ddl = Some(hex::encode(digest.finalize()));
+                Ok(())
+            }
+            Kind::Insert { table } => {
+                self.add_rows(table, RowSum::default());
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Adds rows of a table.
-    pub fn add_rows(&mut self, table: &ObjectId, rows: TableRows) {
-        self.tables.entry(table.clone()).or_default().add(rows);
+    /// Adds rows to a table.
+    pub fn add_rows(&mut self, table: &ObjectId, sum: RowSum) {
+        if let Some(entry) = self.entries.get_mut(table) {
+            *entry.rows.get_or_insert_default() += sum;
+        } else {
+            let entry = self.entries.entry(table.clone()).or_default();
+            entry.rows = Some(sum);
+        }
     }
 
-    /// Adds what another stream of the same dump holds.
-    pub fn merge(&mut self, other: Ledger) -> Result<(), DefinedTwice> {
-        for (table, rows) in other.tables {
-            self.tables.entry(table).or_default().add(rows);
-        }
-        for (object, ddl) in other.objects {
-            if self.objects.insert(object.clone(), ddl).is_some() {
-                return Err(DefinedTwice(object));
+    /// Adds what another part of the same dump holds.
+    pub fn merge(&mut self, other: Ledger) -> Result<(), Duplicate> {
+        other.into_records().try_for_each(|record| self.add(record))
+    }
+
+    /// Adds one record.
+    pub fn add(&mut self, record: Record) -> Result<(), Duplicate> {
+        let Record { object, entry } = record;
+        let mine = self.entries.entry(object.clone()).or_default();
+        if entry.ddl.is_some() {
+            if mine.ddl.is_some() {
+                return Err(Duplicate(object));
             }
+            mine.ddl = entry.ddl;
+            mine.order = entry.order;
+        }
+        if let Some(sum) = entry.rows {
+            *mine.rows.get_or_insert_default() += sum;
         }
         Ok(())
     }
 
-    /// The tables and their rows; a table without rows is there too.
-    pub fn tables(&self) -> impl Iterator<Item = (&ObjectId, TableRows)> {
-        self.tables.iter().map(|(table, rows)| (table, *rows))
+    /// What is held of one object.
+    pub fn get(&self, object: &ObjectId) -> Option<&Entry> {
+        self.entries.get(object)
     }
 
-    /// The defined objects and the SHA-256 of their definitions, hex.
-    pub fn objects(&self) -> impl Iterator<Item = (&ObjectId, &str)> {
-        self.objects
+    /// All entries, in the order of their objects.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// All entries as records, in the order of their objects.
+    pub fn into_records(self) -> impl Iterator<Item = Record> {
+        self.entries
+            .into_iter()
+            .map(|(object, entry)| Record { object, entry })
+    }
+
+    /// Objects whose rows or position were met and whose definition was not: none, in a whole
+    /// dump.
+    pub fn undefined(&self) -> impl Iterator<Item = &ObjectId> {
+        self.entries
             .iter()
-            .map(|(object, ddl)| (object, ddl.as_str()))
+            .filter(|(_, entry)| entry.ddl.is_none())
+            .map(|(object, _)| object)
     }
 
-    /// Whether nothing is defined and no row was seen.
-    pub fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.objects.is_empty()
+    /// All rows of all tables.
+    pub fn total_rows(&self) -> u64 {
+        let sums = self.entries.values().filter_map(|entry| entry.rows);
+        sums.map(|sum| sum.rows).sum()
     }
 
-    /// Rows in all tables.
-    pub fn rows(&self) -> u64 {
-        self.tables.values().map(|table| table.rows).sum()
+    fn define(
+        &mut self,
+        object: ObjectId,
+        digest: String,
+        order: Option<u32>,
+    ) -> Result<(), Duplicate> {
+        let entry = self.entries.entry(object.clone()).or_default();
+        if entry.ddl.is_some() {
+            return Err(Duplicate(object));
+        }
+        if object.kind == ObjectKind::Table {
+            entry.rows.get_or_insert_default();
+        }
+        entry.ddl = Some(digest);
+        entry.order = order;
+        Ok(())
+    }
+
+    fn trigger_order(&mut self, sql: &[u8], trigger: &ObjectId) -> u32 {
+        let table = trigger_table(sql).unwrap_or_default();
+        let table = ObjectId::table(&trigger.schema, table);
+        let order = self.triggers.entry(table).or_default();
+        *order += 1;
+        *order
     }
 }
 
-mod hex_digits {
-    //! 128 bits as 32 hex digits: JSON numbers end at 2^53.
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(n: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{n:032x}"))
+/// The table of `CREATE … TRIGGER name BEFORE INSERT ON table …`.
+fn trigger_table(sql: &[u8]) -> Option<String> {
+    let mut tokens = Tokens::new(sql);
+    tokens.find(|token| token.is("TRIGGER"))?;
+    tokens.find(|token| token.is("ON"))?;
+    let name = tokens.next()?.name()??;
+    if tokens.eat_mark(b'.') {
+        return tokens.next()?.name()?;
     }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
-    }
+    Some(name)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows(values: &str) -> TableRows {
-        TableRows::of_insert(format!("INSERT INTO `t` VALUES {values}").as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn the_order_of_rows_and_statements_does_not_matter() {
-        let mut apart = rows("(2,'b')");
-        apart.add(rows("(1,'a'),(3,'c')"));
-        assert_eq!(apart, rows("(1,'a'),(2,'b'),(3,'c')"));
-    }
-
-    #[test]
-    fn a_row_changed_lost_doubled_or_exchanged_for_another_shows() {
-        let good = rows("(1,'a'),(2,'b'),(2,'b')");
-        for bad in [
-            "(1,'a'),(2,'b'),(2,'B')",
-            "(1,'a'),(2,'b')",
-            "(1,'a'),(1,'a'),(2,'b')",
-        ] {
-            assert_ne!(rows(bad), good, "{bad}");
+/// SHA-256 over a definition and over what of the session the server stores with it: a routine
+/// restored under another sql_mode has the same text and another meaning.
+fn definition_digest(sql: &[u8], kind: ObjectKind, session: &Session) -> String {
+    const CHARSETS: [&str; 3] = [
+        "character_set_client",
+        "character_set_connection",
+        "collation_connection",
+    ];
+    let more: &[&str] = match kind {
+        ObjectKind::Event => &["sql_mode", "time_zone"],
+        ObjectKind::View => &[],
+        kind if kind.is_stored_program() => &["sql_mode"],
+        _ => return hex::encode(Sha256::digest(sql)),
+    };
+    let mut digest = Sha256::new_with_prefix(sql);
+    for name in CHARSETS.iter().chain(more) {
+        if let Some(literal) = session.variable(name) {
+            digest.update(format!("\0{name}={literal}"));
         }
     }
+    hex::encode(digest.finalize())
 }

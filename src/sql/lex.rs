@@ -76,11 +76,6 @@ impl Default for Lexer {
 }
 
 impl Lexer {
-    /// Whether a quote or an ordinary comment is open.
-    pub fn is_inside(&self) -> bool {
-        self.quote != 0 || self.comment
-    }
-
     /// Goes on from where it stopped. `statement` holds the statement from its first byte to as
     /// far as it is known; `last` says that nothing will follow.
     pub fn run(
@@ -170,7 +165,7 @@ impl Lexer {
             [b'*', b'/', ..] => self.special = Special::No,
             [b'/', b'*', b'!', ..] => self.special = Special::Conditional,
             [b'/', b'*', b'+', ..] => self.special = Special::Hint,
-            [b'/', b'*', _, ..] => self.at += 1,
+            [b'/', b'*', _, ..] if self.special != Special::Hint => self.at += 1,
             [b'*'] | [b'/'] | [b'/', b'*'] if !last => return Some(Stop::More),
             _ => {}
         }

@@ -156,6 +156,20 @@ impl ObjectKind {
         }
     }
 
+    /// Whether it has a body that the server stores together with the session's sql_mode.
+    pub fn is_stored_program(self) -> bool {
+        matches!(
+            self,
+            ObjectKind::Trigger
+                | ObjectKind::Procedure
+                | ObjectKind::Function
+                | ObjectKind::Package
+                | ObjectKind::PackageBody
+                | ObjectKind::Event
+                | ObjectKind::Library
+        )
+    }
+
     /// Its name in messages.
     pub fn noun(self) -> &'static str {
         match self {
