@@ -1,0 +1,325 @@
+//! What speaks against a restore into a server: pure, so that `--plan` can show all of it at once.
+//!
+//! A refusal is something that would harm the server or end the restore half-way; a warning is
+//! something that its user should know. Each refusal says how to go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::apply::definition::Account;
+use crate::apply::facts::TargetFacts;
+use crate::apply::options::RestoreOptions;
+use crate::archive::manifest::Manifest;
+use crate::error::{Error, Outcome};
+use crate::server::{Flavour, ServerVersion};
+use crate::sql::statement::ObjectId;
+
+/// How many names a refusal lists.
+const LISTED: usize = 5;
+
+/// What a packet takes beside the longest statement, with room for both sides' counting.
+const PACKET_ROOM_BYTES: u64 = 1 << 10;
+
+/// Something that must be settled before the restore begins.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Refusal {
+    /// What speaks against it.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl Refusal {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Refusal { what: what.into(), hint: hint.into() }
+    }
+}
+
+/// All refusals as the error of a restore (exit 9); `None` where there is none.
+pub fn refused(refusals: &[Refusal]) -> Option<Error> {
+    let (first, more) = refusals.split_first()?;
+    let mut what = first.what.clone();
+    for refusal in more {
+        what = format!("{what}; also: {}", refusal.what);
+    }
+    let hints = refusals.iter().map(|refusal| refusal.hint.as_str());
+    let hints = hints.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("; ");
+    Some(Error::new(Outcome::Refused, what).hint(hints))
+}
+
+/// What the checks are about.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The server.
+    pub facts: &'a TargetFacts,
+    /// The backup.
+    pub manifest: &'a Manifest,
+    /// What was asked for.
+    pub options: &'a RestoreOptions,
+    /// What the restore would create, by its names on the server.
+    pub creates: &'a BTreeSet<ObjectId>,
+    /// What an earlier run of the same restore made already.
+    pub made: &'a BTreeSet<ObjectId>,
+    /// Definers, and an object of each.
+    pub definers: &'a BTreeMap<Account, ObjectId>,
+    /// Objects that name a schema which gets another name.
+    pub names_renamed: &'a [ObjectId],
+}
+
+impl Case<'_> {
+    /// Objects that are in the way: they exist, and no earlier run of this restore made them.
+    pub fn in_the_way(&self) -> Vec<ObjectId> {
+        let wanted: BTreeSet<(String, &str, String)> =
+            self.creates.iter().filter_map(|object| self.name_space(object)).collect();
+        let made: BTreeSet<ObjectId> =
+            self.made.iter().map(|object| self.facts.folded(object)).collect();
+        self.facts
+            .objects
+            .iter()
+            .filter(|object| !made.contains(&self.facts.folded(object)))
+            .filter(|object| self.name_space(object).is_some_and(|name| wanted.contains(&name)))
+            .filter(|object| !self.made_as_placeholder(object, &made))
+            .cloned()
+            .collect()
+    }
+
+    /// Tables, views and sequences share their names; an existing schema is reused.
+    fn name_space(&self, object: &ObjectId) -> Option<(String, &'static str, String)> {
+        use crate::sql::statement::ObjectKind as Kind;
+        let object = self.facts.folded(object);
+        let space = match object.kind {
+            Kind::Schema => return None,
+            Kind::Table | Kind::View | Kind::Sequence => "table",
+            kind => kind.noun(),
+        };
+        let name = match object.kind {
+            Kind::Table | Kind::View | Kind::Sequence => object.name,
+            _ => object.name.to_lowercase(),
+        };
+        Some((object.schema, space, name))
+    }
+
+    /// A view's place-holder is a table on some servers.
+    fn made_as_placeholder(&self, object: &ObjectId, made: &BTreeSet<ObjectId>) -> bool {
+        use crate::sql::statement::ObjectKind as Kind;
+        object.kind == Kind::Table
+            && made.contains(&self.facts.folded(&ObjectId { kind: Kind::View, ..object.clone() }))
+    }
+
+    /// Definers that the server does not have, with an object of each; those that `--accounts`
+    /// creates or that have a substitute are not missing.
+    pub fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
+        let Some(accounts) = &self.facts.accounts else { return Vec::new() };
+        if self.options.accounts || self.options.substitute_definer.is_some() {
+            return Vec::new();
+        }
+        self.definers.iter().filter(|(account, _)| !accounts.contains(*account)).collect()
+    }
+
+    /// Everything that speaks against the restore.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut all = Vec::new();
+        all.extend(self.existing_objects());
+        all.extend(self.other_masters());
+        all.extend(self.definers());
+        all.extend(self.limits());
+        all
+    }
+
+    fn existing_objects(&self) -> Option<Refusal> {
+        let in_the_way = self.in_the_way();
+        if in_the_way.is_empty() || self.options.overwrite {
+            return None;
+        }
+        Some(Refusal::new(
+            format!("the server has {}", some_of(in_the_way.iter())),
+            "restore into an empty server, or replace them with --overwrite --confirm <target>",
+        ))
+    }
+
+    fn other_masters(&self) -> Vec<Refusal> {
+        let (facts, options) = (self.facts, self.options);
+        let mut all = Vec::new();
+        if !facts.connections.is_empty() && !options.allow_connections {
+            all.push(Refusal::new(
+                format!("others are connected: {}", some_of(facts.connections.iter())),
+                "fence the server, or pass --allow-connections",
+            ));
+        }
+        if let Some(source) = &facts.replicates_from
+            && !options.allow_replica
+        {
+            all.push(Refusal::new(
+                format!("the server is a replica of {source}"),
+                "restore into the primary, or stop and reset replication, or pass --allow-replica",
+            ));
+        }
+        for variable in ["super_read_only", "read_only"] {
+            if facts.is_on(variable) && !options.allow_replica {
+                all.push(Refusal::new(
+                    format!("the server is read-only ({variable} is on)"),
+                    "make sure that it is the primary, and turn it off",
+                ));
+                break;
+            }
+        }
+        let cluster = match facts.group_member {
+            true => Some("Group Replication"),
+            false => facts.is_on("wsrep_on").then_some("Galera"),
+        };
+        if let Some(cluster) = cluster
+            && !options.allow_cluster
+        {
+            all.push(Refusal::new(
+                format!("the server is a member of a {cluster} cluster"),
+                "restore into a server outside of it, or pass --allow-cluster",
+            ));
+        }
+        all
+    }
+
+    fn definers(&self) -> Vec<Refusal> {
+        let mut all = Vec::new();
+        let missing = self.missing_definers();
+        if let Some((_, example)) = missing.first() {
+            let accounts = some_of(missing.iter().map(|(account, _)| account));
+            all.push(Refusal::new(
+                format!("the server lacks the definer {accounts}, of {example}"),
+                "create the accounts, or pass --accounts or --definer <account>",
+            ));
+        }
+        let foreign = self.definers.keys().any(|account| !self.is_own(account));
+        let right = match self.facts.version.flavour {
+            Flavour::MariaDb => "SET USER",
+            Flavour::MySql if self.facts.version.is_mysql_from(8, 2, 0) => "SET_ANY_DEFINER",
+            Flavour::MySql => "SET_USER_ID",
+        };
+        if foreign && !self.facts.may(&["SUPER", right]) {
+            all.push(Refusal::new(
+                format!("the account {} may not create objects of other definers", self.facts.own_account),
+                format!("grant it {right}"),
+            ));
+        }
+        let stored_code = self.creates.iter().any(|object| {
+            use crate::sql::statement::ObjectKind as Kind;
+            matches!(object.kind, Kind::Trigger | Kind::Function)
+        });
+        if stored_code
+            && self.facts.is_on("log_bin")
+            && !self.facts.is_on("log_bin_trust_function_creators")
+            && !self.facts.may(&["SUPER"])
+        {
+            all.push(Refusal::new(
+                "with the binary log on the account may not create triggers and functions",
+                "SET GLOBAL log_bin_trust_function_creators = ON for the restore, or grant it SUPER",
+            ));
+        }
+        all
+    }
+
+    fn is_own(&self, account: &Account) -> bool {
+        format!("{}@{}", account.user, account.host) == self.facts.own_account
+    }
+
+    fn limits(&self) -> Vec<Refusal> {
+        let mut all = Vec::new();
+        let need = self.manifest.totals.largest_statement_bytes + PACKET_ROOM_BYTES;
+        let packet = self.facts.number("max_allowed_packet").unwrap_or(u64::MAX);
+        if packet < need {
+            // A session cannot raise it for itself, and multiples of 1024 are what it can be.
+            let enough = need.div_ceil(1 << 20) << 20;
+            all.push(Refusal::new(
+                format!("max_allowed_packet is {packet}, the backup has a statement of {} bytes",
+                    self.manifest.totals.largest_statement_bytes),
+                format!("SET GLOBAL max_allowed_packet = {enough}"),
+            ));
+        }
+        let theirs = self.fingerprint("lower_case_table_names");
+        let ours = self.facts.variable("lower_case_table_names");
+        if let Some(theirs) = theirs
+            && theirs != ours
+            && self.creates.iter().any(|object| object.schema != object.schema.to_lowercase()
+                || object.name != object.name.to_lowercase())
+        {
+            all.push(Refusal::new(
+                format!("lower_case_table_names is {ours}, it was {theirs} where the backup was made, and names have capitals"),
+                "restore into a server with the same setting; it can only be chosen at its creation",
+            ));
+        }
+        if let (Some(theirs), Some(ours)) = (
+            self.fingerprint("innodb_page_size").and_then(|size| size.parse::<u64>().ok()),
+            self.facts.number("innodb_page_size"),
+        ) && ours < theirs
+        {
+            all.push(Refusal::new(
+                format!("innodb_page_size is {ours}, it was {theirs} where the backup was made: rows and keys may not fit"),
+                "restore into a server with the same page size; it can only be chosen at its creation",
+            ));
+        }
+        if !self.names_renamed.is_empty() {
+            all.push(Refusal::new(
+                format!("these name a schema that gets another name: {}", all_of(self.names_renamed)),
+                "restore without --rename, or only --tables that none of them is about",
+            ));
+        }
+        all
+    }
+
+    fn fingerprint(&self, variable: &str) -> Option<&str> {
+        self.manifest.server.fingerprint.get(variable).map(String::as_str)
+    }
+
+    /// What its user should know.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let theirs = ServerVersion::parse(&self.manifest.server.version, &self.manifest.server.flavour);
+        let ours = &self.facts.version;
+        match theirs {
+            Some(theirs) if theirs.flavour != ours.flavour => {
+                all.push(format!("the backup is of {theirs}, the server is {ours}: they differ in dialect and types"));
+            }
+            Some(theirs) if theirs.version.line() > ours.version.line() => {
+                all.push(format!("the backup is of {theirs}, the server is the older {ours}"));
+            }
+            _ => {}
+        }
+        for variable in ["collation_server", "default_collation_for_utf8mb4", "character_set_collations"] {
+            if let Some(theirs) = self.fingerprint(variable)
+                && theirs != self.facts.variable(variable)
+                && self.facts.variables.contains_key(variable)
+            {
+                all.push(format!(
+                    "{variable} is {}, it was {theirs} where the backup was made: definitions that name no collation change",
+                    self.facts.variable(variable)
+                ));
+            }
+        }
+        if self.facts.accounts.is_none() && !self.definers.is_empty() {
+            all.push("the account may not see mysql.user: whether all definers exist is unknown".to_owned());
+        }
+        if self.facts.is_on("event_scheduler") && self.has_events() {
+            all.push("the event scheduler is on: events are enabled at the end, and begin to run then".to_owned());
+        }
+        if !self.facts.may(&["PROCESS", "SUPER"]) {
+            all.push("without PROCESS other accounts' connections are out of sight".to_owned());
+        }
+        all
+    }
+
+    fn has_events(&self) -> bool {
+        self.creates.iter().any(|object| object.kind == crate::sql::statement::ObjectKind::Event)
+    }
+}
+
+/// The first of them, and how many more there are.
+fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> String {
+    let more = all.len().saturating_sub(LISTED);
+    let mut text = all.take(LISTED).map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+fn all_of(objects: &[ObjectId]) -> String {
+    objects.iter().map(ObjectId::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,215 @@
+//! The pass of rows: lanes that each take the next frame that is ready.
+//!
+//! A frame is one transaction, and its progress row is part of it: whatever happens, a frame is in or
+//! it is not, and the row says which. So a lost connection at COMMIT is settled by looking, a deadlock
+//! by repeating, and an interrupted restore by skipping what is in.
+//!
+//! After each INSERT the server must have no warning, and as many rows as the frame has: mysqldump's
+//! sql_mode is not strict, and a server clips a value that does not fit with a warning only.
+//!
+//! Tables whose engine has no transactions cannot be settled so. Their frames are written down before
+//! they begin, and one that broke off ends the restore.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use crate::apply::engine::Engine;
+use crate::apply::frame::{Frame, FrameStatement};
+use crate::apply::lane::{Failure, Lane, LaneConfig, Tries};
+use crate::apply::marker::{self, Pass};
+use crate::apply::options::Scope;
+use crate::apply::read_ahead::ReadAhead;
+use crate::apply::report::Progress;
+use crate::error::{Error, Result};
+use crate::server::connect::literal;
+use crate::sql::statement::{Kind, ObjectId, Section};
+
+/// What the lanes loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of SQL.
+    pub bytes: u64,
+}
+
+/// Loads all rows in scope that are not in yet.
+pub async fn run(engine: &mut Engine) -> Result<Loaded> {
+    let fragile = Arc::new(without_transactions(engine).await?);
+    let chosen: BTreeSet<u32> = engine.chosen_tables();
+    let (done, begun) = (engine.marker.frames.clone(), engine.marker.begun.clone());
+    let wanted = {
+        let (chosen, done) = (chosen.clone(), done.clone());
+        move |record: &crate::archive::index::FrameRecord| {
+            record.has(Section::Data)
+                && record.tables.iter().any(|table| chosen.contains(table))
+                && !done.contains(&record.n)
+        }
+    };
+    engine.progress.begin(Pass::Data, Some(engine.archive.manifest().totals.raw_bytes));
+    let shared = Arc::new(Shared {
+        frames: Mutex::new(engine.read_ahead(wanted)),
+        scope: engine.options.scope.clone(),
+        fragile,
+        begun,
+        progress: engine.progress.clone(),
+    });
+    let mut lanes = JoinSet::new();
+    for _ in 0..engine.options.lanes.max(1) {
+        let (shared, config) = (shared.clone(), engine.lane_config.clone());
+        lanes.spawn(async move { shared.work(config).await });
+    }
+    let mut loaded = Loaded::default();
+    while let Some(lane) = lanes.join_next().await {
+        // The first failure ends the others: dropping the set aborts them.
+        let lane = lane.map_err(|e| Error::unexpected("a lane broke off").because(e))??;
+        loaded.rows += lane.rows;
+        loaded.bytes += lane.bytes;
+    }
+    Ok(loaded)
+}
+
+/// Tables in scope whose engine on this server has no transactions.
+async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>> {
+    let schemas: Vec<String> = engine.placed_schemas().iter().map(|name| literal(name)).collect();
+    if schemas.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let sql = format!(
+        "SELECT table_schema, table_name FROM information_schema.tables
+         WHERE table_type NOT IN ('VIEW', 'SEQUENCE') AND engine NOT IN
+         (SELECT engine FROM information_schema.engines WHERE transactions = 'YES')
+         AND table_schema IN ({})",
+        schemas.join(", ")
+    );
+    let tables: Vec<(String, String)> =
+        engine.control.rows(&sql).await?;
+    Ok(tables.into_iter().map(|(schema, name)| ObjectId::table(schema, name)).collect())
+}
+
+/// What the lanes share.
+struct Shared {
+    frames: Mutex<ReadAhead>,
+    scope: Scope,
+    /// Tables without transactions, by their names on the server.
+    fragile: Arc<BTreeSet<ObjectId>>,
+    /// Frames of such tables that an earlier run began.
+    begun: BTreeSet<u64>,
+    progress: Arc<dyn Progress>,
+}
+
+impl Shared {
+    /// One lane: frame after frame until there is none.
+    async fn work(&self, config: LaneConfig) -> Result<Loaded> {
+        let mut lane = Lane::open(config).await?;
+        let mut loaded = Loaded::default();
+        loop {
+            let next = self.frames.lock().await.next().await?;
+            let Some(ready) = next else { break };
+            let rows = self.load(&mut lane, &ready.frame).await?;
+            loaded.rows += rows;
+            loaded.bytes += ready.frame.record.raw;
+            self.progress.advance(ready.frame.record.raw, rows);
+        }
+        lane.close().await;
+        Ok(loaded)
+    }
+
+    /// Loads one frame, repeating it where that can help.
+    async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
+        let n = frame.record.n;
+        let fragile = frame.of(Section::Data).any(|(statement, _)| self.is_fragile(&statement.kind));
+        if fragile && self.begun.contains(&n) {
+            return Err(broke_off(n));
+        }
+        let mut tries = Tries::default();
+        loop {
+            let failure = match self.try_load(lane, frame, fragile).await {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => failure,
+            };
+            if fragile {
+                return Err(failure.into_error().context(format!("frame {n}")));
+            }
+            let conflict = matches!(failure, Failure::Conflict(_));
+            tries
+                .again(lane, failure)
+                .await
+                .map_err(|error| error.context(format!("frame {n}")))?;
+            if conflict {
+                // A lock time-out leaves the transaction open.
+                if let Err(failure) = lane.run(b"ROLLBACK").await {
+                    tries.again(lane, failure).await?;
+                }
+            } else if marker::is_frame_done(lane, n).await? {
+                // It was lost after COMMIT took effect.
+                return Ok(self.in_scope(frame).iter().map(|(statement, _)| statement.rows).sum());
+            }
+        }
+    }
+
+    async fn try_load(&self, lane: &mut Lane, frame: &Frame, fragile: bool) -> Result<u64, Failure> {
+        let n = frame.record.n;
+        let statements = self.in_scope(frame);
+        if let Some((first, _)) = statements.first() {
+            lane.enter(&self.scope.session(&first.session)).await?;
+        }
+        if fragile {
+            lane.run(marker::frame_begun(n).as_bytes()).await?;
+        }
+        lane.run(b"START TRANSACTION").await?;
+        let mut rows = 0;
+        for (statement, sql) in statements {
+            lane.enter(&self.scope.session(&statement.session)).await?;
+            let done = lane.run(sql).await?;
+            if done.warnings > 0 || done.affected != statement.rows {
+                let warnings = lane.warnings().await?;
+                return Err(Failure::Fatal(not_as_dumped(&statement.kind, statement.rows, done.affected, &warnings)));
+            }
+            rows += done.affected;
+        }
+        lane.run(marker::frame_done(n).as_bytes()).await?;
+        lane.run(b"COMMIT").await?;
+        Ok(rows)
+    }
+
+    fn is_fragile(&self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Insert { table } => self.fragile.contains(&self.scope.placed(table)),
+            _ => false,
+        }
+    }
+
+    /// The INSERTs of a frame into tables in scope.
+    fn in_scope<'a>(&self, frame: &'a Frame) -> Vec<(&'a FrameStatement, &'a [u8])> {
+        let takes = |kind: &Kind| match kind {
+            Kind::Insert { table } => self.scope.takes_table(&table.schema, &table.name),
+            _ => false,
+        };
+        frame.of(Section::Data).filter(|(statement, _)| takes(&statement.kind)).collect()
+    }
+}
+
+fn broke_off(n: u64) -> Error {
+    Error::server(format!(
+        "frame {n} broke off half-way, and its table's engine has no transactions: which of its rows are in is unknown"
+    ))
+    .hint("begin anew with --discard")
+}
+
+/// Rows that the server took otherwise than they were dumped (exit 7).
+fn not_as_dumped(kind: &Kind, rows: u64, affected: u64, warnings: &[(u16, String)]) -> Error {
+    let table = match kind {
+        Kind::Insert { table } => table.to_string(),
+        _ => "rows".to_owned(),
+    };
+    let what = match warnings.first() {
+        Some((code, text)) => format!("{table}: the server did not take the rows as they are: {text} ({code})"),
+        None => format!("{table}: the server took {affected} of {rows} rows"),
+    };
+    Error::verification(what)
+        .hint("compare the server's version, sql_mode and character sets with those of the backup: drctl show")
+}

@@ -1,0 +1,195 @@
+//! The few clauses of a definition that a restore must know or change: who is the definer, which
+//! table a trigger is on, whether a schema is named.
+//!
+//! Statements are executed as they are but for these. All of them stand before the body, as the
+//! server itself wrote it; bodies are read by nobody.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::sql::statement::quote;
+use crate::sql::tokens::{Token, Tokens};
+
+/// An account, as a DEFINER clause names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Account {
+    /// The user, or MariaDB's role.
+    pub user: String,
+    /// The host; empty for a role.
+    pub host: String,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.is_empty() {
+            true => f.write_str(&quote(&self.user)),
+            false => write!(f, "{}@{}", quote(&self.user), quote(&self.host)),
+        }
+    }
+}
+
+/// The definer of a view, trigger, routine, package or event, and where the account stands.
+pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
+    const OBJECTS: [&str; 6] = ["VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"];
+    let mut tokens = Tokens::new(sql);
+    loop {
+        let token = tokens.next()?;
+        if OBJECTS.iter().any(|object| token.is(object)) {
+            return None;
+        }
+        if token.is("DEFINER") && tokens.eat_mark(b'=') {
+            break;
+        }
+    }
+    let user = tokens.next()?;
+    let start = place(sql, &tokens) - user.bytes()?.len();
+    let host = match tokens.eat_mark(b'@') {
+        true => spelled(tokens.next()?)?,
+        false => String::new(),
+    };
+    Some((Account { user: spelled(user)?, host }, start..place(sql, &tokens)))
+}
+
+/// A user or host: a name, or a text in either kind of quotes.
+pub fn spelled(token: Token<'_>) -> Option<String> {
+    if let Some(name) = token.name() {
+        return name;
+    }
+    let text = std::str::from_utf8(token.bytes()?).ok()?;
+    Some(text.trim_matches('\'').replace("''", "'"))
+}
+
+/// The table that a trigger is on.
+pub fn trigger_table(sql: &[u8]) -> Option<String> {
+    let mut tokens = Tokens::new(sql);
+    tokens.find(|token| token.is("TRIGGER"))?;
+    tokens.find(|token| token.is("BEFORE") || token.is("AFTER"))?;
+    tokens.find(|token| token.is("ON"))?;
+    let name = tokens.next()?.name()??;
+    match tokens.eat_mark(b'.') {
+        true => tokens.next()?.name()?,
+        false => Some(name),
+    }
+}
+
+fn replace_last(tokens: &Tokens<'_>, token: Token<'_>, sql: &[u8], with: &[u8]) -> Vec<u8> {
+    let end = place(sql, tokens);
+    replace(sql, end - token.bytes().map_or(1, <[u8]>::len)..end, with)
+}
+
+/// Where the last token ends.
+fn place(sql: &[u8], tokens: &Tokens<'_>) -> usize {
+    sql.len() - tokens.rest().len()
+}
+
+/// A text with one place of it replaced.
+pub fn replace(sql: &[u8], place: Range<usize>, with: &[u8]) -> Vec<u8> {
+    [&sql[..place.start], with, &sql[place.end..]].concat()
+}
+
+/// A statement about a schema (`CREATE DATABASE`, `ALTER DATABASE`) with another schema in its place.
+pub fn renamed_schema(sql: &[u8], schema: &str, new: &str) -> Option<Vec<u8>> {
+    let mut tokens = Tokens::new(sql);
+    tokens.find(|token| token.is("DATABASE") || token.is("SCHEMA"))?;
+    let name = tokens.find(|token| token.name() == Some(Some(schema.to_owned())))?;
+    Some(replace_last(&tokens, name, sql, quote(new).as_bytes()))
+}
+
+/// What follows the name in a `CREATE DATABASE`: its options.
+pub fn schema_options<'a>(sql: &'a [u8], schema: &str) -> Option<&'a [u8]> {
+    let mut tokens = Tokens::new(sql);
+    tokens.find(|token| token.is("DATABASE") || token.is("SCHEMA"))?;
+    tokens.find(|token| token.name() == Some(Some(schema.to_owned())))?;
+    let options = sql[place(sql, &tokens)..].trim_ascii();
+    (!options.is_empty()).then_some(options)
+}
+
+/// Whether a text could name the schema as a qualifier: `old.`, quoted or not, in code, in a
+/// string, in a comment. It errs on the side of yes.
+pub fn names_schema(sql: &[u8], schema: &str) -> bool {
+    let name = schema.as_bytes();
+    if name.is_empty() || name.len() > sql.len() {
+        return false;
+    }
+    sql.windows(name.len()).enumerate().any(|(at, window)| {
+        if !window.eq_ignore_ascii_case(name) {
+            return false;
+        }
+        let before = at.checked_sub(1).map(|at| sql[at]);
+        let mut after = &sql[at + name.len()..];
+        if let Some(quote) = before.filter(|b| matches!(b, b'`' | b'"'))
+            && after.first() == Some(&quote)
+        {
+            after = &after[1..];
+        } else if before.is_some_and(in_name) {
+            return false;
+        }
+        after.trim_ascii_start().first() == Some(&b'.')
+    })
+}
+
+fn in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definer_is_found_in_every_form_that_the_clients_write() {
+        for (sql, account) in [
+            ("/*!50003 CREATE*/ /*!50017 DEFINER=`a b`@`%`*/ /*!50003 TRIGGER `t` BEFORE", "`a b`@`%`"),
+            ("CREATE DEFINER=`ro``ot`@`localhost` PROCEDURE `p`()", "`ro``ot`@`localhost`"),
+            ("/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER='x'@'y' SQL SECURITY DEFINER */\n/*!50001 VIEW", "`x`@`y`"),
+            ("/*!50106 CREATE*/ /*!50117 DEFINER=`r`*/ /*!50106 EVENT `e`", "`r`"),
+        ] {
+            let (found, place) = definer(sql.as_bytes()).unwrap();
+            assert_eq!(found.to_string(), account);
+            assert!(sql[place.clone()].starts_with(['`', '\'']), "{sql}");
+            assert!(sql[place].ends_with(['`', '\'']), "{sql}");
+        }
+        assert_eq!(definer(b"CREATE FUNCTION f() RETURNS text RETURN ' DEFINER=`a`@`b`'"), None);
+    }
+
+    #[test]
+    fn the_table_of_a_trigger_is_the_one_after_on() {
+        let sql = b"/*!50003 CREATE*/ /*!50003 TRIGGER `on` BEFORE INSERT ON `or ders` FOR EACH ROW SET @x=1 */";
+        assert_eq!(trigger_table(sql).as_deref(), Some("or ders"));
+        let sql = b"CREATE TRIGGER `s`.`t` AFTER UPDATE ON `s`.`a.b` FOR EACH ROW FOLLOWS x BEGIN END";
+        assert_eq!(trigger_table(sql).as_deref(), Some("a.b"));
+    }
+
+    #[test]
+    fn a_schema_is_renamed_in_its_own_statements() {
+        let sql = b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `shop` /*!40100 DEFAULT CHARACTER SET latin1 */";
+        assert_eq!(
+            String::from_utf8_lossy(&renamed_schema(sql, "shop", "a`b").unwrap()),
+            "CREATE DATABASE /*!32312 IF NOT EXISTS*/ `a``b` /*!40100 DEFAULT CHARACTER SET latin1 */"
+        );
+        assert_eq!(renamed_schema(sql, "other", "x"), None);
+        assert_eq!(
+            schema_options(sql, "shop").unwrap(),
+            b"/*!40100 DEFAULT CHARACTER SET latin1 */"
+        );
+        assert_eq!(schema_options(b"CREATE DATABASE `shop`", "shop"), None);
+    }
+
+    #[test]
+    fn a_schema_is_named_however_it_is_quoted() {
+        for sql in ["`shop`.t", "SHOP . t", "'select 1 from shop.t'", "\"shop\".t", "(shop.`t`)"] {
+            assert!(names_schema(sql.as_bytes(), "shop"), "{sql}");
+        }
+        for sql in ["shopper.t", "workshop.t", "shop", "`shop` t", "t.shop", ""] {
+            assert!(!names_schema(sql.as_bytes(), "shop"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn damaged_statements_are_no_reason_to_panic() {
+        for sql in ["`", "'\\", "/*!", "/*", "CREATE DEFINER", "CREATE DEFINER=`a`@", "-- ", "\""] {
+            definer(sql.as_bytes());
+            trigger_table(sql.as_bytes());
+            }
+    }
+}

@@ -1,0 +1,285 @@
+//! What the server being restored says about itself, read once before anything is decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::apply::definition::Account;
+use crate::apply::marker;
+use crate::error::Result;
+use crate::server::connect::{NamedRow, literal, server_code};
+use crate::server::{Connection, ServerVersion};
+use crate::sql::statement::{ObjectId, ObjectKind};
+
+/// One look at the server.
+#[derive(Debug, Clone)]
+pub struct TargetFacts {
+    /// What it is.
+    pub version: ServerVersion,
+    /// Its global variables, names in lower case.
+    pub variables: BTreeMap<String, String>,
+    /// What exists in the schemas that a restore would touch; the schemas themselves too.
+    pub objects: BTreeSet<ObjectId>,
+    /// Its accounts and roles; `None` where the account of the restore may not see them.
+    pub accounts: Option<BTreeSet<Account>>,
+    /// Who else is connected, a line each.
+    pub connections: Vec<String>,
+    /// The server that it replicates from.
+    pub replicates_from: Option<String>,
+    /// Whether it is an online member of a Group Replication group.
+    pub group_member: bool,
+    /// The account of the restore, as the server knows it.
+    pub own_account: String,
+    /// The global privileges of that account, upper case; `None` where roles hide them.
+    pub privileges: Option<BTreeSet<String>>,
+}
+
+impl TargetFacts {
+    /// Asks the server. `schemas` are those that the restore would touch, by their names there.
+    pub async fn read(connection: &mut Connection, schemas: &BTreeSet<String>) -> Result<Self> {
+        let (version, comment): (String, String) =
+            connection.one("SELECT @@version, @@version_comment").await?;
+        let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
+            crate::Error::server(format!("the server's version {version:?} is not understood"))
+        })?;
+        let variables: Vec<(String, String)> =
+            connection.rows("SHOW GLOBAL VARIABLES").await?;
+        let variables: BTreeMap<_, _> =
+            variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        let own_account: String = connection.one("SELECT CURRENT_USER()").await?;
+        Ok(TargetFacts {
+            objects: objects(connection, &version, schemas).await?,
+            accounts: accounts(connection, &version).await?,
+            connections: connections(connection).await?,
+            replicates_from: replicates_from(connection, &version).await?,
+            group_member: group_member(connection, &variables).await?,
+            privileges: privileges(connection).await?,
+            own_account,
+            version,
+            variables,
+        })
+    }
+
+    /// A variable's value; empty where the server has none of that name.
+    pub fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+
+    /// A variable that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.variable(name).parse().ok()
+    }
+
+    /// Whether a variable is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        matches!(self.variable(name).to_ascii_uppercase().as_str(), "ON" | "1" | "YES")
+    }
+
+    /// Whether the account has any of these global privileges, as far as one can see.
+    pub fn may(&self, any_of: &[&str]) -> bool {
+        match &self.privileges {
+            None => true,
+            Some(held) => {
+                held.contains("ALL PRIVILEGES") || any_of.iter().any(|one| held.contains(*one))
+            }
+        }
+    }
+
+    /// An object's name as the server compares it.
+    pub fn folded(&self, object: &ObjectId) -> ObjectId {
+        if self.number("lower_case_table_names").unwrap_or(0) == 0 {
+            return object.clone();
+        }
+        let name = match object.kind {
+            ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => object.name.to_lowercase(),
+            _ => object.name.clone(),
+        };
+        ObjectId { schema: object.schema.to_lowercase(), kind: object.kind, name }
+    }
+}
+
+async fn objects(
+    connection: &mut Connection,
+    version: &ServerVersion,
+    schemas: &BTreeSet<String>,
+) -> Result<BTreeSet<ObjectId>> {
+    let mut found = BTreeSet::new();
+    if schemas.is_empty() {
+        return Ok(found);
+    }
+    let list = schemas.iter().map(|schema| literal(schema)).collect::<Vec<_>>().join(", ");
+    let names: Vec<String> = connection
+        .rows(&format!(
+            "SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ({list})"
+        ))
+        .await?;
+    found.extend(names.into_iter().map(ObjectId::schema));
+    let queries = [
+        ("table_schema, table_name, table_type", "tables", "table_schema"),
+        ("routine_schema, routine_name, routine_type", "routines", "routine_schema"),
+        ("trigger_schema, trigger_name, 'TRIGGER'", "triggers", "trigger_schema"),
+        ("event_schema, event_name, 'EVENT'", "events", "event_schema"),
+    ];
+    for (columns, table, schema) in queries {
+        let rows: Vec<(String, String, String)> = connection
+            .rows(&format!(
+                "SELECT {columns} FROM information_schema.{table} WHERE {schema} IN ({list})"
+            ))
+            .await?;
+        found.extend(rows.into_iter().map(|(schema, name, kind)| {
+            ObjectId::new(object_kind(&kind), schema, name)
+        }));
+    }
+    if version.is_mysql_from(9, 2, 0) {
+        let rows: Vec<(String, String)> = connection
+            .rows(&format!(
+                "SELECT library_schema, library_name FROM information_schema.libraries
+                 WHERE library_schema IN ({list})"
+            ))
+            .await?;
+        found.extend(
+            rows.into_iter().map(|(schema, name)| ObjectId::new(ObjectKind::Library, schema, name)),
+        );
+    }
+    Ok(found)
+}
+
+fn object_kind(word: &str) -> ObjectKind {
+    match word {
+        "VIEW" | "SYSTEM VIEW" => ObjectKind::View,
+        "SEQUENCE" => ObjectKind::Sequence,
+        "PROCEDURE" => ObjectKind::Procedure,
+        "FUNCTION" => ObjectKind::Function,
+        "PACKAGE" => ObjectKind::Package,
+        "PACKAGE BODY" => ObjectKind::PackageBody,
+        "TRIGGER" => ObjectKind::Trigger,
+        "EVENT" => ObjectKind::Event,
+        _ => ObjectKind::Table,
+    }
+}
+
+async fn accounts(
+    connection: &mut Connection,
+    version: &ServerVersion,
+) -> Result<Option<BTreeSet<Account>>> {
+    // MariaDB's roles have an empty host there, as they have in a DEFINER clause.
+    let rows = connection.rows::<(String, String)>("SELECT user, host FROM mysql.user").await;
+    let denied = |error: &crate::Error| matches!(server_code(error), Some(1142 | 1143 | 1044));
+    match rows {
+        Ok(rows) => {
+            let mut accounts: BTreeSet<Account> =
+                rows.into_iter().map(|(user, host)| Account { user, host }).collect();
+            if version.is_mariadb() {
+                // Created by the server, not listed in mysql.user in all versions.
+                accounts.insert(Account { user: "PUBLIC".into(), host: String::new() });
+            }
+            Ok(Some(accounts))
+        }
+        Err(error) if denied(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn connections(connection: &mut Connection) -> Result<Vec<String>> {
+    const OWN_BUSINESS: [&str; 4] = ["system user", "event_scheduler", "mysql.session", "mysql.infoschema"];
+    let own = connection.id().to_string();
+    let rows = connection.named_rows("SHOW PROCESSLIST").await?;
+    let text = |row: &NamedRow, column: &str| row.get(column).unwrap_or_default().to_owned();
+    Ok(rows
+        .iter()
+        .filter(|row| row.get("Id") != Some(own.as_str()))
+        .filter(|row| !OWN_BUSINESS.contains(&text(row, "User").as_str()))
+        .filter(|row| {
+            let command = text(row, "Command");
+            command != "Daemon" && command != "Slave" && !command.starts_with("Binlog Dump")
+        })
+        .map(|row| {
+            format!("{}@{} ({})", text(row, "User"), text(row, "Host"), text(row, "Id"))
+        })
+        .collect())
+}
+
+async fn replicates_from(
+    connection: &mut Connection,
+    version: &ServerVersion,
+) -> Result<Option<String>> {
+    let sql = match version.is_mysql_from(8, 0, 22) {
+        true => "SHOW REPLICA STATUS",
+        false => "SHOW SLAVE STATUS",
+    };
+    match connection.named_rows(sql).await {
+        Ok(rows) => Ok(rows
+            .first()
+            .map(|row| row.any(&["Source_Host", "Master_Host"]).unwrap_or("another server").to_owned())),
+        // Without the privilege to look, nothing is known.
+        Err(error) if server_code(&error) == Some(1227) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn group_member(
+    connection: &mut Connection,
+    variables: &BTreeMap<String, String>,
+) -> Result<bool> {
+    let group = variables.get("group_replication_group_name").map_or("", String::as_str);
+    if group.is_empty() {
+        return Ok(false);
+    }
+    let online: u64 = connection
+        .one(
+            "SELECT COUNT(*) FROM performance_schema.replication_group_members
+             WHERE member_id = @@server_uuid AND member_state <> 'OFFLINE'",
+        )
+        .await?;
+    Ok(online > 0)
+}
+
+/// What follows `GRANT` and precedes `ON *.*` in SHOW GRANTS.
+async fn privileges(connection: &mut Connection) -> Result<Option<BTreeSet<String>>> {
+    let grants: Vec<String> = connection.rows("SHOW GRANTS").await?;
+    Ok(global_privileges(&grants))
+}
+
+fn global_privileges(grants: &[String]) -> Option<BTreeSet<String>> {
+    let mut held = BTreeSet::new();
+    for line in grants {
+        let line = line.strip_prefix("GRANT ")?;
+        match line.split_once(" ON *.* TO ") {
+            Some((list, _)) => {
+                held.extend(list.split(',').map(|one| one.trim().to_ascii_uppercase()));
+            }
+            // A role is granted, whose privileges this list does not show.
+            None if !line.contains(" ON ") => return None,
+            None => {}
+        }
+    }
+    Some(held)
+}
+
+/// Whether a marker is among the schemas.
+pub async fn has_marker(connection: &mut Connection) -> Result<bool> {
+    let count: u64 = connection
+        .one(&format!(
+            "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '{}'",
+            marker::SCHEMA
+        ))
+        .await?;
+    Ok(count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn global_privileges_are_read_and_roles_make_them_unknown() {
+        let own = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let held = global_privileges(&own(&[
+            "GRANT SELECT, CREATE VIEW ON *.* TO `u`@`%`",
+            "GRANT SET_ANY_DEFINER,SYSTEM_VARIABLES_ADMIN ON *.* TO `u`@`%`",
+            "GRANT ALL PRIVILEGES ON `a`.* TO `u`@`%`",
+        ]))
+        .unwrap();
+        assert!(held.contains("CREATE VIEW") && held.contains("SET_ANY_DEFINER"));
+        assert!(!held.contains("ALL PRIVILEGES"));
+        assert_eq!(global_privileges(&own(&["GRANT `role`@`%` TO `u`@`%`"])), None);
+    }
+}

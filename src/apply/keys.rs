@@ -1,0 +1,113 @@
+//! The passes of keys and of foreign keys: what a table can do without while its rows come in.
+//!
+//! Sorting a key once costs a fraction of what keeping it in order costs with every row. One ALTER a
+//! table, several tables at once; FULLTEXT keys one by one, since a server builds no two in place.
+//! Foreign keys come after all keys of all tables: one that is added before its index invents one.
+//!
+//! Both passes look at what a table has before they add to it, so that they can be repeated.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use crate::apply::engine::Engine;
+use crate::apply::lane::{Failure, Lane, LaneConfig, Tries};
+use crate::apply::marker::Pass;
+use crate::apply::survey::WaitingKeys;
+use crate::error::{Error, Result};
+use crate::server::connect::literal;
+use crate::sql::statement::{ObjectId, quote};
+
+/// Builds the keys that waited, several tables at once.
+pub async fn run(engine: &Engine) -> Result<()> {
+    engine.progress.begin(Pass::Keys, None);
+    let tables = engine.survey.waiting.clone().into_iter();
+    let tables: Arc<Mutex<VecDeque<(ObjectId, WaitingKeys)>>> = Arc::new(Mutex::new(tables.collect()));
+    let mut lanes = JoinSet::new();
+    for _ in 0..engine.options.lanes.max(1) {
+        lanes.spawn(build(engine.lane_config.clone(), tables.clone()));
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane.map_err(|e| Error::unexpected("a lane broke off").because(e))??;
+    }
+    Ok(())
+}
+
+async fn build(
+    config: LaneConfig,
+    tables: Arc<Mutex<VecDeque<(ObjectId, WaitingKeys)>>>,
+) -> Result<()> {
+    let mut lane = Lane::open(config).await?;
+    loop {
+        let next = tables.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((table, waiting)) = next else { break };
+        let mut tries = Tries::default();
+        while let Err(failure) = add_keys(&mut lane, &table, &waiting).await {
+            let again = tries.again(&mut lane, failure).await;
+            again.map_err(|error| error.context(format!("keys of {table}")))?;
+        }
+    }
+    lane.close().await;
+    Ok(())
+}
+
+/// Adds the foreign keys, on one connection: each locks the definitions of two tables, and with the
+/// checks off none of them reads a row.
+pub async fn run_foreign(engine: &Engine) -> Result<()> {
+    engine.progress.begin(Pass::ForeignKeys, None);
+    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    for (table, waiting) in &engine.survey.waiting {
+        let mut tries = Tries::default();
+        while let Err(failure) = add_foreign_keys(&mut lane, table, waiting).await {
+            let again = tries.again(&mut lane, failure).await;
+            again.map_err(|error| error.context(format!("foreign keys of {table}")))?;
+        }
+    }
+    lane.close().await;
+    Ok(())
+}
+
+async fn add_keys(
+    lane: &mut Lane,
+    table: &ObjectId,
+    waiting: &WaitingKeys,
+) -> Result<(), Failure> {
+    lane.enter(&waiting.session).await?;
+    let there = names(lane, "statistics", "index_name", table).await?;
+    alter(lane, table, waiting.table.key_alters(&there)).await
+}
+
+async fn add_foreign_keys(
+    lane: &mut Lane,
+    table: &ObjectId,
+    waiting: &WaitingKeys,
+) -> Result<(), Failure> {
+    lane.enter(&waiting.session).await?;
+    let there = names(lane, "table_constraints", "constraint_name", table).await?;
+    alter(lane, table, waiting.table.foreign_key_alters(&there)).await
+}
+
+async fn alter(lane: &mut Lane, table: &ObjectId, changes: Vec<Vec<u8>>) -> Result<(), Failure> {
+    let name = format!("ALTER TABLE {}.{} ", quote(&table.schema), quote(&table.name));
+    for change in changes {
+        lane.run(&[name.as_bytes(), &change].concat()).await?;
+    }
+    Ok(())
+}
+
+/// The names of the keys or constraints that a table has.
+async fn names(
+    lane: &mut Lane,
+    what: &str,
+    column: &str,
+    table: &ObjectId,
+) -> Result<BTreeSet<String>, Failure> {
+    let sql = format!(
+        "SELECT DISTINCT {column} FROM information_schema.{what}
+         WHERE table_schema = {} AND table_name = {}",
+        literal(&table.schema),
+        literal(&table.name)
+    );
+    Ok(lane.rows(&sql).await?.into_iter().collect())
+}

@@ -1,0 +1,398 @@
+//! One connection that statements of a dump are executed on.
+//!
+//! A lane knows which session of the dump it is in, brings itself to the one that a statement was
+//! dumped under, and does so again after a reconnect: the archive's own SETs are never executed
+//! where they stand. What a restore needs differently (checks off, no binary log) follows as its
+//! own settings, so that no session of a dump can undo them.
+//!
+//! Its failures say what a restore can do about them: [`Failure`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+
+use crate::apply::marker;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::server::{Connection, ServerConfig, connect};
+use crate::sql::session::Session;
+use crate::sql::statement::{ObjectId, ObjectKind, Section};
+
+/// How long a server that has gone away may take to come back: a restart with crash recovery.
+pub const RECONNECT_WAIT: Duration = Duration::from_secs(120);
+
+/// The pause between two attempts to reach a server that has gone away.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The most characters of a statement that an error quotes.
+const QUOTED_CHARS: usize = 60;
+
+/// Why a statement did not do what it should, by what can be done about it.
+#[derive(Debug)]
+pub enum Failure {
+    /// A deadlock or a lock time-out: the transaction was rolled back, and can be repeated.
+    Conflict(Error),
+    /// The connection is gone; whether the last statement took effect is unknown.
+    Lost(Error),
+    /// Anything else ends the restore.
+    Fatal(Error),
+}
+
+impl Failure {
+    /// The error, for a caller that can do nothing about it.
+    pub fn into_error(self) -> Error {
+        match self {
+            Failure::Conflict(error) | Failure::Lost(error) | Failure::Fatal(error) => error,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.into_error()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Fatal(error)
+    }
+}
+
+/// How often something that can be done again has been tried.
+#[derive(Debug, Default)]
+pub struct Tries(u32);
+
+impl Tries {
+    /// How often one thing is tried, whatever stops it.
+    pub const MOST: u32 = 8;
+
+    /// The pause before something is repeated, for the first time; it doubles.
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    /// Prepares the lane for another try: gives a conflict time to pass, connects again where the
+    /// connection was lost. The failure itself where nothing can be done about it, or no more.
+    pub async fn again(&mut self, lane: &mut Lane, failure: Failure) -> Result<()> {
+        self.0 += 1;
+        if self.0 >= Self::MOST {
+            return Err(failure.into_error().context(format!("tried {} times", self.0)));
+        }
+        match failure {
+            Failure::Fatal(error) => Err(error),
+            Failure::Lost(error) => lane.reconnect(error).await,
+            Failure::Conflict(error) => {
+                tracing::warn!(%error, tries = self.0, "a conflict; trying again");
+                tokio::time::sleep(Self::PAUSE * 2u32.pow(self.0)).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What all lanes of a restore have in common.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// The server being restored.
+    pub server: Arc<ServerConfig>,
+    /// Settings of this restore, executed after those of every session of the dump.
+    pub settings: Arc<Vec<String>>,
+    /// Ends every wait.
+    pub cancel: Cancel,
+}
+
+/// What a statement did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Rows affected.
+    pub affected: u64,
+    /// Warnings that the server has about it.
+    pub warnings: u16,
+}
+
+/// One connection, and the session of the dump that it is in.
+#[derive(Debug)]
+pub struct Lane {
+    config: LaneConfig,
+    connection: Connection,
+    /// The session of the dump that it is in.
+    session: Option<Session>,
+}
+
+impl Lane {
+    /// Connects.
+    pub async fn open(config: LaneConfig) -> Result<Lane> {
+        let connection = connect(&config.server).await?;
+        let mut lane = Lane { config, connection, session: connected() };
+        lane.settle().await?;
+        Ok(lane)
+    }
+
+    /// Executes the settings of this restore.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        for sql in self.config.settings.clone().iter() {
+            self.run(sql.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// The server's number of this connection.
+    pub fn id(&self) -> u32 {
+        self.connection.id()
+    }
+
+    /// What it was opened with.
+    pub fn config(&self) -> &LaneConfig {
+        &self.config
+    }
+
+    /// From here on a cancelled run does not end its waits: for what must be cleaned up.
+    pub fn ignore_cancel(&mut self) {
+        self.config.cancel = Cancel::default();
+    }
+
+    /// Connects anew, as often as it takes until [`RECONNECT_WAIT`] has passed.
+    pub async fn reconnect(&mut self, lost: Error) -> Result<()> {
+        tracing::warn!(error = %lost, "the connection was lost; connecting again");
+        let began = Instant::now();
+        loop {
+            match connect(&self.config.server).await {
+                Ok(connection) => {
+                    self.connection = connection;
+                    self.session = connected();
+                    match self.settle().await {
+                        Err(Failure::Lost(_)) if began.elapsed() < RECONNECT_WAIT => {}
+                        settled => return settled.map_err(Failure::into_error),
+                    }
+                }
+                Err(error) if began.elapsed() > RECONNECT_WAIT => {
+                    return Err(error
+                        .context("the connection was lost and cannot be opened again")
+                        .hint("when the server is back, the same command resumes"));
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+                () = self.config.cancel.token().cancelled() => return Err(self.config.cancel.error()),
+            }
+        }
+    }
+
+    /// Brings the connection to a session of the dump.
+    pub async fn enter(&mut self, session: &Session) -> Result<(), Failure> {
+        if self.session.as_ref() == Some(session) {
+            return Ok(());
+        }
+        // A failure half-way is only followed by the end, or by a new connection.
+        for sql in session.statements_from(self.session.as_ref()) {
+            self.run(sql.as_bytes()).await?;
+        }
+        self.settle().await?;
+        self.session = Some(session.clone());
+        Ok(())
+    }
+
+    /// Executes a statement, however long it takes.
+    pub async fn run(&mut self, sql: &[u8]) -> Result<Done, Failure> {
+        let conn = self.connection.conn();
+        let answer = tokio::select! {
+            answer = conn.query_drop(sql) => answer,
+            () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
+        };
+        answer.map_err(|error| failure(sql, error))?;
+        let conn = self.connection.conn();
+        Ok(Done { affected: conn.affected_rows(), warnings: conn.get_warnings() })
+    }
+
+    /// Executes a statement of the dump under its session, again where that can help: for what comes
+    /// to the same when it is done twice.
+    pub async fn run_in(&mut self, session: &Session, sql: &[u8]) -> Result<()> {
+        let mut tries = Tries::default();
+        while let Err(failure) = self.try_in(session, sql).await {
+            tries.again(self, failure).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_in(&mut self, session: &Session, sql: &[u8]) -> Result<(), Failure> {
+        self.enter(session).await?;
+        self.run(sql).await.map(|_| ())
+    }
+
+    /// Creates an object of the dump; says what warnings the server has about it.
+    pub async fn define(
+        &mut self,
+        object: &ObjectId,
+        session: &Session,
+        sql: &[u8],
+        in_the_way: bool,
+    ) -> Result<Vec<(u16, String)>, Failure> {
+        self.enter(session).await?;
+        if in_the_way {
+            marker::drop_object(self, object).await?;
+        }
+        if object.kind.section() == Section::PostData && object.kind != ObjectKind::View {
+            self.demand_single(sql).await?;
+        }
+        match self.run(sql).await?.warnings {
+            0 => Ok(Vec::new()),
+            _ => self.warnings().await,
+        }
+    }
+
+    /// The rows of a query, converted.
+    pub async fn rows<T: mysql_async::prelude::FromRow + Send + 'static>(
+        &mut self,
+        sql: &str,
+    ) -> Result<Vec<T>, Failure> {
+        let conn = self.connection.conn();
+        let answer = tokio::select! {
+            answer = conn.query(sql) => answer,
+            () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
+        };
+        answer.map_err(|error| failure(sql.as_bytes(), error))
+    }
+
+    /// The warnings about the last statement: code and text.
+    pub async fn warnings(&mut self) -> Result<Vec<(u16, String)>, Failure> {
+        let rows: Vec<(String, u16, String)> = self.rows("SHOW WARNINGS").await?;
+        Ok(rows.into_iter().map(|(_, code, text)| (code, text)).collect())
+    }
+
+    /// Refuses what the server itself would take for more than one statement.
+    ///
+    /// The driver's connections allow several statements in one query, and the body of a routine may
+    /// hold `;` anywhere, so only the server's parser knows where a definition ends. It takes no
+    /// second statement when it prepares one: what it answers to that is a syntax error, or that this
+    /// kind cannot be prepared, which it says only after it has parsed the whole.
+    pub async fn demand_single(&mut self, sql: &[u8]) -> Result<(), Failure> {
+        const SYNTAX: u16 = 1064;
+        let conn = self.connection.conn();
+        let prepared = tokio::select! {
+            prepared = conn.prep(sql) => prepared,
+            () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
+        };
+        match prepared {
+            Ok(statement) => {
+                conn.close(statement).await.map_err(|error| failure(sql, error))
+            }
+            Err(mysql_async::Error::Server(server)) if server.code == SYNTAX => {
+                Err(Failure::Fatal(Error::archive(format!(
+                    "{}: the server does not take this for one statement: {}",
+                    start_of(sql),
+                    server.message
+                ))))
+            }
+            // What else is wrong with it, executing it will tell.
+            Err(mysql_async::Error::Server(_)) => Ok(()),
+            Err(error) => Err(failure(sql, error)),
+        }
+    }
+
+    /// Says good-bye.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+}
+
+/// What [`connect`] leaves a connection in, as far as sessions of dumps differ in it: what one of
+/// them does not set is to have the server's own value.
+fn connected() -> Option<Session> {
+    let mut session = Session::default();
+    let known = session.set("sql_mode", "''") && session.set("time_zone", "'+00:00'");
+    known.then_some(session)
+}
+
+/// Sorts a driver's error by what can be done about it.
+fn failure(sql: &[u8], error: mysql_async::Error) -> Failure {
+    /// ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
+    const CONFLICTS: [u16; 2] = [1205, 1213];
+    /// Server shutdown, forced close, broken network, killed, not available, idle too long.
+    const LOST: [u16; 9] = [1053, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 4031];
+    let what = start_of(sql);
+    match &error {
+        mysql_async::Error::Server(server) => {
+            let line = Error::server(format!("{what}: {} ({})", server.message, server.code));
+            let line = match hint(server.code) {
+                Some(hint) => line.hint(hint),
+                None => line,
+            };
+            let code = server.code;
+            let line = line.caused_by(error);
+            if CONFLICTS.contains(&code) {
+                Failure::Conflict(line)
+            } else if LOST.contains(&code) {
+                Failure::Lost(line)
+            } else {
+                Failure::Fatal(line)
+            }
+        }
+        mysql_async::Error::Url(_) => {
+            Failure::Fatal(Error::unexpected(what).because(error))
+        }
+        _ => Failure::Lost(Error::server(format!("{what}: {error}")).caused_by(error)),
+    }
+}
+
+/// What to do about failures that a person can do something about.
+fn hint(code: u16) -> Option<&'static str> {
+    Some(match code {
+        1021 | 1114 | 3 | 28 => "the server's disk is full: make room, and the same command resumes",
+        1044 | 1045 | 1142 | 1227 | 1370 | 1419 => "give the account of the restore the missing privilege",
+        1153 => "raise the server's max_allowed_packet",
+        1290 | 1836 => "the server is read-only",
+        _ => return None,
+    })
+}
+
+/// The first words of a statement, for messages; rows are data and stay out of them.
+fn start_of(sql: &[u8]) -> String {
+    let head = &sql[..sql.len().min(4 * QUOTED_CHARS)];
+    let text = String::from_utf8_lossy(head);
+    let text = match text.find("VALUES") {
+        Some(end) => &text[..end],
+        None => &text,
+    };
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(QUOTED_CHARS) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16) -> Failure {
+        let error = mysql_async::ServerError { code, message: "no".into(), state: "HY000".into() };
+        failure(b"INSERT INTO `t` VALUES (1,'secret')", mysql_async::Error::Server(error))
+    }
+
+    #[test]
+    fn only_conflicts_are_repeated_and_only_lost_connections_opened_again() {
+        assert!(matches!(server(1213), Failure::Conflict(_)));
+        assert!(matches!(server(1205), Failure::Conflict(_)));
+        assert!(matches!(server(1053), Failure::Lost(_)));
+        for code in [1062, 1064, 1114, 1142, 1290, 1366] {
+            assert!(matches!(server(code), Failure::Fatal(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_connecting_changed_is_put_back_for_a_session_that_does_not_set_it() {
+        let changes = Session::default().statements_from(connected().as_ref());
+        assert_eq!(changes, ["SET sql_mode=DEFAULT,time_zone=DEFAULT"]);
+    }
+
+    #[test]
+    fn an_error_names_the_statement_and_never_its_rows() {
+        let line = server(1114).into_error().to_string();
+        assert_eq!(
+            line,
+            "INSERT INTO `t`: no (1114); the server's disk is full: make room, and the same command resumes"
+        );
+    }
+}

@@ -1,0 +1,429 @@
+//! The schema `drctl_restore` on the server being restored: the mark "half-restored", and what the
+//! next run needs to go on.
+//!
+//! It is created before anything else and dropped at the end; `backup` and `verify` refuse a server
+//! that carries it. What it holds: which backup is being restored and how (`run`), what this restore
+//! made (`objects`, so that giving it up never drops what it met), which frames of rows are in
+//! (`frames`, each row committed with the rows themselves), which passes are over (`passes`), which
+//! events are still to be enabled (`events`), and the old values of settings it changed (`settings`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::apply::lane::{Failure, Lane};
+use crate::error::{Error, Result};
+use crate::server::connect::literal;
+use crate::sql::statement::{ObjectId, ObjectKind, quote};
+
+/// The schema's name.
+pub const SCHEMA: &str = "drctl_restore";
+
+/// The lock that keeps two restores from one server.
+const LOCK: &str = "drctl.restore";
+
+const TABLES: [&str; 7] = [
+    "run (one TINYINT PRIMARY KEY, run TEXT NOT NULL)",
+    "objects (kind VARCHAR(32), `schema` VARCHAR(64), name VARCHAR(64), \
+     PRIMARY KEY (kind, `schema`, name))",
+    "frames (n BIGINT UNSIGNED PRIMARY KEY, state VARCHAR(16) NOT NULL)",
+    "passes (pass VARCHAR(32) PRIMARY KEY)",
+    "events (`schema` VARCHAR(64), name VARCHAR(64), definer TEXT, PRIMARY KEY (`schema`, name))",
+    "expired (`schema` VARCHAR(64), name VARCHAR(64), PRIMARY KEY (`schema`, name))",
+    "settings (name VARCHAR(64) PRIMARY KEY, value TEXT NOT NULL)",
+];
+
+/// What is being restored, and everything that must be alike for a run to go on where another ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The backup's id.
+    pub backup: String,
+    /// The target that it is a backup of.
+    pub target: String,
+    /// The tables that were chosen; empty for all.
+    pub tables: BTreeSet<(String, String)>,
+    /// Old name to new name of renamed schemas.
+    pub rename: BTreeMap<String, String>,
+    /// Whether what was there is replaced.
+    pub overwrite: bool,
+    /// When it began, by the clock of the machine that restores.
+    pub started_at: jiff::Timestamp,
+}
+
+impl RunRecord {
+    /// Whether a run with the other record does the same work.
+    pub fn resumes(&self, other: &RunRecord) -> bool {
+        RunRecord { started_at: other.started_at, ..self.clone() } == *other
+    }
+}
+
+/// The stretches of a restore that end in a barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pass {
+    /// What is in the way was dropped.
+    Replace,
+    /// Schemas, tables, sequences.
+    PreData,
+    /// Rows.
+    Data,
+    /// Keys that could wait for the rows.
+    Keys,
+    /// Foreign keys.
+    ForeignKeys,
+    /// Triggers, routines, events, views.
+    PostData,
+    /// The comparison with the dump.
+    Prove,
+    /// Events are enabled.
+    Events,
+}
+
+impl Pass {
+    /// Its name, in the marker and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pass::Replace => "replace",
+            Pass::PreData => "pre-data",
+            Pass::Data => "data",
+            Pass::Keys => "keys",
+            Pass::ForeignKeys => "foreign-keys",
+            Pass::PostData => "post-data",
+            Pass::Prove => "prove",
+            Pass::Events => "events",
+        }
+    }
+}
+
+/// An event that is to be enabled when the restore is proven.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PendingEvent {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its definer, as an account in backticks; empty where the dump names none.
+    pub definer: String,
+}
+
+/// What the marker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// What is being restored.
+    pub run: RunRecord,
+    /// What this restore makes: nothing of it was there when it began, or it was to be replaced.
+    pub objects: BTreeSet<ObjectId>,
+    /// Passes that are over.
+    pub passes: BTreeSet<String>,
+    /// Frames that are in.
+    pub frames: BTreeSet<u64>,
+    /// Frames of tables without transactions that were begun: how far they came is unknown.
+    pub begun: BTreeSet<u64>,
+    /// Events to enable.
+    pub events: BTreeSet<PendingEvent>,
+    /// Events whose time has passed: the server did not keep them.
+    pub expired: BTreeSet<ObjectId>,
+}
+
+impl Marker {
+    /// A restore that has not made anything yet.
+    pub fn new(run: RunRecord) -> Self {
+        Marker {
+            run,
+            objects: BTreeSet::new(),
+            passes: BTreeSet::new(),
+            frames: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            events: BTreeSet::new(),
+            expired: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a pass is over.
+    pub fn passed(&self, pass: Pass) -> bool {
+        self.passes.contains(pass.name())
+    }
+}
+
+/// Keeps other restores away for as long as the lane's connection lives; `held` (exit 11) where there
+/// is another one.
+pub async fn lock(lane: &mut Lane) -> Result<(), Failure> {
+    let got: Vec<Option<u8>> = lane.rows(&format!("SELECT GET_LOCK('{LOCK}', 0)")).await?;
+    match got.first() {
+        Some(Some(1)) => Ok(()),
+        _ => Err(Failure::Fatal(
+            Error::held("another restore into this server is running").hint("wait for it to end"),
+        )),
+    }
+}
+
+/// Reads the marker; `None` where there is none.
+pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
+    let tables: BTreeSet<String> = lane
+        .rows(&format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}'"
+        ))
+        .await?
+        .into_iter()
+        .collect();
+    if !tables.contains("run") {
+        return Ok(None);
+    }
+    let run: Vec<String> = lane.rows(&format!("SELECT run FROM {SCHEMA}.run")).await?;
+    let Some(run) = run.first() else { return Ok(None) };
+    let run = serde_json::from_str(run).map_err(|e| {
+        Error::refused(format!("the schema {SCHEMA} is not one that this drctl wrote"))
+            .because(e)
+            .hint(format!("look at it, and drop it when nothing else needs it: DROP DATABASE {SCHEMA}"))
+    })?;
+    let mut marker = Marker::new(run);
+    let objects: Vec<(String, String, String)> =
+        lane.rows(&format!("SELECT kind, `schema`, name FROM {SCHEMA}.objects")).await?;
+    for (kind, schema, name) in objects {
+        let kind = serde_json::from_value(serde_json::Value::String(kind)).map_err(|e| {
+            Error::refused(format!("the schema {SCHEMA} is of another drctl"))
+                .because(e)
+                .hint("go on with the drctl that began this restore")
+        })?;
+        marker.objects.insert(ObjectId { schema, kind, name });
+    }
+    let frames: Vec<(u64, String)> =
+        lane.rows(&format!("SELECT n, state FROM {SCHEMA}.frames")).await?;
+    for (n, state) in frames {
+        if state == "done" { marker.frames.insert(n) } else { marker.begun.insert(n) };
+    }
+    let passes: Vec<String> = lane.rows(&format!("SELECT pass FROM {SCHEMA}.passes")).await?;
+    marker.passes = passes.into_iter().collect();
+    let events: Vec<(String, String, String)> =
+        lane.rows(&format!("SELECT `schema`, name, definer FROM {SCHEMA}.events")).await?;
+    marker.events = events
+        .into_iter()
+        .map(|(schema, name, definer)| PendingEvent { schema, name, definer })
+        .collect();
+    let expired: Vec<(String, String)> =
+        lane.rows(&format!("SELECT `schema`, name FROM {SCHEMA}.expired")).await?;
+    marker.expired = expired
+        .into_iter()
+        .map(|(schema, name)| ObjectId::new(ObjectKind::Event, schema, name))
+        .collect();
+    Ok(Some(marker))
+}
+
+/// Creates the marker: from here on the server is half-restored.
+pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
+    let sql = format!(
+        "CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    );
+    lane.run(sql.as_bytes()).await?;
+    for table in TABLES {
+        let sql = format!("CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ENGINE=InnoDB");
+        lane.run(sql.as_bytes()).await?;
+    }
+    let run = serde_json::to_string(run)
+        .map_err(|e| Error::unexpected("cannot write down the restore").because(e))?;
+    // Last: a marker without it is none.
+    let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
+    lane.run(sql.as_bytes()).await?;
+    Ok(())
+}
+
+/// Drops the marker: the restore is whole, or nothing is left of it.
+pub async fn drop_marker(lane: &mut Lane) -> Result<(), Failure> {
+    // The record first: what is left after a crash in between is no marker.
+    lane.run(format!("DELETE FROM {SCHEMA}.run").as_bytes()).await?;
+    lane.run(format!("DROP DATABASE IF EXISTS {SCHEMA}").as_bytes()).await?;
+    Ok(())
+}
+
+/// Notes what the restore makes, before it makes any of it.
+pub async fn note_objects<'a>(
+    lane: &mut Lane,
+    objects: impl Iterator<Item = &'a ObjectId>,
+) -> Result<(), Failure> {
+    /// Rows of one INSERT.
+    const AT_ONCE: usize = 500;
+    let rows: Vec<String> = objects
+        .map(|object| {
+            format!(
+                "({}, {}, {})",
+                literal(&kind_word(object.kind)),
+                literal(&object.schema),
+                literal(&object.name)
+            )
+        })
+        .collect();
+    for rows in rows.chunks(AT_ONCE) {
+        let sql = format!("REPLACE INTO {SCHEMA}.objects VALUES {}", rows.join(", "));
+        lane.run(sql.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Notes that a pass is over.
+pub async fn note_pass(lane: &mut Lane, pass: Pass) -> Result<(), Failure> {
+    let sql = format!("REPLACE INTO {SCHEMA}.passes VALUES ('{}')", pass.name());
+    lane.run(sql.as_bytes()).await?;
+    Ok(())
+}
+
+/// Notes an event that is to be enabled later.
+pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<(), Failure> {
+    let sql = format!(
+        "REPLACE INTO {SCHEMA}.events VALUES ({}, {}, {})",
+        literal(&event.schema),
+        literal(&event.name),
+        literal(&event.definer)
+    );
+    lane.run(sql.as_bytes()).await?;
+    Ok(())
+}
+
+/// Notes an event that the server did not keep.
+pub async fn note_expired(lane: &mut Lane, event: &ObjectId) -> Result<(), Failure> {
+    let (schema, name) = (literal(&event.schema), literal(&event.name));
+    let sql = format!("REPLACE INTO {SCHEMA}.expired VALUES ({schema}, {name})");
+    lane.run(sql.as_bytes()).await?;
+    let sql = format!("DELETE FROM {SCHEMA}.events WHERE `schema` = {schema} AND name = {name}");
+    lane.run(sql.as_bytes()).await?;
+    Ok(())
+}
+
+/// The statement that notes that a frame is in: part of the frame's own transaction.
+pub fn frame_done(n: u64) -> String {
+    format!("REPLACE INTO {SCHEMA}.frames VALUES ({n}, 'done')")
+}
+
+/// The statement that notes that a frame of a table without transactions is begun.
+pub fn frame_begun(n: u64) -> String {
+    format!("REPLACE INTO {SCHEMA}.frames VALUES ({n}, 'begun')")
+}
+
+/// Whether a frame is in: what settles a connection that was lost at COMMIT.
+pub async fn is_frame_done(lane: &mut Lane, n: u64) -> Result<bool, Failure> {
+    let sql = format!("SELECT COUNT(*) FROM {SCHEMA}.frames WHERE n = {n} AND state = 'done'");
+    let count: Vec<u64> = lane.rows(&sql).await?;
+    Ok(count.first().is_some_and(|count| *count > 0))
+}
+
+/// Drops what a restore made, and then its marker. What it met is never touched: an object is
+/// written down only after it was found not to exist, or was replaced as its user confirmed.
+pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>, Failure> {
+    lane.run(b"SET SESSION foreign_key_checks = 0").await?;
+    let mut objects: Vec<&ObjectId> = marker.objects.iter().collect();
+    objects.sort_by_key(|object| match object.kind {
+        ObjectKind::Schema => 2,
+        ObjectKind::Table | ObjectKind::Sequence => 1,
+        _ => 0,
+    });
+    let mut dropped = Vec::new();
+    for object in objects {
+        // Somebody else may have moved into a schema that this restore made.
+        if object.kind == ObjectKind::Schema && !is_empty_schema(lane, &object.schema).await? {
+            continue;
+        }
+        drop_object(lane, object).await?;
+        dropped.push(object.clone());
+    }
+    drop_marker(lane).await?;
+    Ok(dropped)
+}
+
+async fn is_empty_schema(lane: &mut Lane, schema: &str) -> Result<bool, Failure> {
+    let schema = literal(schema);
+    let sql = format!(
+        "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {schema})
+         + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = {schema})
+         + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = {schema})"
+    );
+    let count: Vec<u64> = lane.rows(&sql).await?;
+    Ok(count.first().is_some_and(|count| *count == 0))
+}
+
+/// Drops an object where it exists.
+pub async fn drop_object(lane: &mut Lane, object: &ObjectId) -> Result<(), Failure> {
+    let sql = match object.kind {
+        ObjectKind::View => return drop_view(lane, object).await,
+        _ => drop_statement(object),
+    };
+    match lane.run(sql.as_bytes()).await {
+        // Its schema is gone, and it with it.
+        Err(Failure::Fatal(error)) if crate::server::connect::server_code(&error) == Some(1049) => {
+            Ok(())
+        }
+        done => done.map(|_| ()),
+    }
+}
+
+/// A view's place-holder may be a table.
+async fn drop_view(lane: &mut Lane, view: &ObjectId) -> Result<(), Failure> {
+    let sql = format!(
+        "SELECT table_type FROM information_schema.tables WHERE table_schema = {} AND table_name = {}",
+        literal(&view.schema),
+        literal(&view.name)
+    );
+    let types: Vec<String> = lane.rows(&sql).await?;
+    let noun = match types.first().map(String::as_str) {
+        None => return Ok(()),
+        Some("VIEW") => "VIEW",
+        Some(_) => "TABLE",
+    };
+    let sql = format!("DROP {noun} IF EXISTS {}.{}", quote(&view.schema), quote(&view.name));
+    lane.run(sql.as_bytes()).await?;
+    Ok(())
+}
+
+fn drop_statement(object: &ObjectId) -> String {
+    if object.kind == ObjectKind::Schema {
+        return format!("DROP DATABASE IF EXISTS {}", quote(&object.schema));
+    }
+    let noun = object.kind.noun().to_ascii_uppercase();
+    format!("DROP {noun} IF EXISTS {}.{}", quote(&object.schema), quote(&object.name))
+}
+
+fn kind_word(kind: ObjectKind) -> String {
+    match serde_json::to_value(kind) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => kind.noun().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> RunRecord {
+        RunRecord {
+            backup: "20261121T020000Z-3f9a1c".into(),
+            target: "shop".into(),
+            tables: BTreeSet::new(),
+            rename: BTreeMap::new(),
+            overwrite: false,
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn only_the_same_work_resumes() {
+        let first = run();
+        let later = RunRecord { started_at: jiff::Timestamp::now(), ..run() };
+        assert!(later.resumes(&first));
+        for other in [
+            RunRecord { backup: "20261120T020000Z-3f9a1c".into(), ..run() },
+            RunRecord { tables: [("a".to_owned(), "b".to_owned())].into(), ..run() },
+            RunRecord { rename: [("a".to_owned(), "b".to_owned())].into(), ..run() },
+            RunRecord { overwrite: true, ..run() },
+        ] {
+            assert!(!other.resumes(&first), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn objects_are_dropped_by_their_full_quoted_name() {
+        let id = |kind, name: &str| ObjectId::new(kind, "sh`op", name);
+        assert_eq!(
+            drop_statement(&id(ObjectKind::PackageBody, "a.b")),
+            "DROP PACKAGE BODY IF EXISTS `sh``op`.`a.b`"
+        );
+        assert_eq!(drop_statement(&ObjectId::schema("x")), "DROP DATABASE IF EXISTS `x`");
+    }
+}

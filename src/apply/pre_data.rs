@@ -1,0 +1,108 @@
+//! The pass of schemas, tables, sequences and views' place-holders: in the order of the archive, on
+//! one connection.
+//!
+//! The archive's own DROPs are never executed. What was in the way has been replaced before; what an
+//! interrupted run created is dropped and created again, which costs nothing while it has no rows.
+
+use crate::apply::definition::{renamed_schema, schema_options};
+use crate::apply::engine::Engine;
+use crate::apply::frame::FrameStatement;
+use crate::apply::lane::{Lane, Tries};
+use crate::apply::marker::Pass;
+use crate::error::Result;
+use crate::sql::create_table::CreateTable;
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
+
+/// The server's word for an engine that it does not have: it would take another one.
+const OTHER_ENGINE: u16 = 1266;
+
+/// Creates what rows need.
+pub async fn run(engine: &mut Engine) -> Result<()> {
+    engine.progress.begin(Pass::PreData, None);
+    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut frames = engine.read_ahead(|record| record.has(Section::PreData));
+    while let Some(ready) = frames.next().await? {
+        for (statement, sql) in ready.frame.of(Section::PreData) {
+            match &statement.kind {
+                Kind::CreateSchema { schema } => {
+                    if engine.options.scope.takes(&ObjectId::schema(schema.clone()), None) {
+                        create_schema(engine, &mut lane, schema, sql).await?;
+                    }
+                }
+                Kind::Create { object, .. } if engine.options.scope.takes(object, None) => {
+                    let sql = without_waiting_keys(object, sql);
+                    create(engine, &mut lane, object, statement, &sql).await?;
+                }
+                Kind::SetSequence { object } if engine.options.scope.takes(object, None) => {
+                    let session = engine.options.scope.session(&statement.session);
+                    lane.run_in(&session, sql).await?;
+                }
+                _ => {}
+            }
+        }
+    }
+    lane.close().await;
+    Ok(())
+}
+
+/// Creates a schema; one that was there gets the options of the dumped one where all of it is
+/// restored, since they decide what later definitions mean.
+async fn create_schema(engine: &Engine, lane: &mut Lane, schema: &str, sql: &[u8]) -> Result<()> {
+    let scope = &engine.options.scope;
+    let placed = scope.schema(schema);
+    let statement = if !engine.met_schema(placed) {
+        match placed == schema {
+            true => Some(sql.to_vec()),
+            false => renamed_schema(sql, schema, placed),
+        }
+    } else {
+        schema_options(sql, schema)
+            .filter(|_| scope.is_everything())
+            .map(|options| [b"ALTER DATABASE ", quote(placed).as_bytes(), b" ", options].concat())
+    };
+    let Some(statement) = statement else { return Ok(()) };
+    let mut tries = Tries::default();
+    while let Err(failure) = lane.run(&statement).await {
+        tries.again(lane, failure).await?;
+    }
+    Ok(())
+}
+
+async fn create(
+    engine: &mut Engine,
+    lane: &mut Lane,
+    object: &ObjectId,
+    statement: &FrameStatement,
+    sql: &[u8],
+) -> Result<()> {
+    let scope = engine.options.scope.clone();
+    let placed = scope.placed(object);
+    let session = scope.session(&statement.session);
+    let mut in_the_way = engine.resuming;
+    let mut tries = Tries::default();
+    let warnings = loop {
+        match lane.define(&placed, &session, sql, in_the_way).await {
+            Ok(warnings) => break warnings,
+            Err(failure) => {
+                tries.again(lane, failure).await.map_err(|error| error.context(&placed))?;
+            }
+        }
+        // Whether the last try took effect is unknown.
+        in_the_way = true;
+    };
+    for (code, text) in warnings {
+        if code == OTHER_ENGINE {
+            return Err(crate::Error::server(format!("{placed}: {text}"))
+                .hint("restore into a server that has the engine"));
+        }
+        engine.report.warn(format!("{text} ({code})"));
+    }
+    Ok(())
+}
+
+fn without_waiting_keys(object: &ObjectId, sql: &[u8]) -> Vec<u8> {
+    match object.kind {
+        ObjectKind::Table => CreateTable::parse(sql).kept(),
+        _ => sql.to_vec(),
+    }
+}

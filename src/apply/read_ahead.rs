@@ -1,0 +1,168 @@
+//! Frames, fetched, checked and scanned ahead of those who execute them, within a budget of bytes.
+//!
+//! Memory: a frame holds its share of the budget from before it is fetched until it is executed. Its
+//! share is the most that it ever takes: its stored bytes and its SQL, then its SQL twice while it is
+//! scanned, then its SQL and twice its longest statement (the driver's copy, and the connection's). A frame that is larger than the budget waits until it is alone, and takes all of it.
+//! So the frames of a restore take at most
+//!
+//! ```text
+//! max(memory_bytes, longest frame + 2 × longest statement)
+//! ```
+//!
+//! where the longest frame is 9 MiB, or one statement that is longer.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::apply::frame::Frame;
+use crate::apply::guard::Guard;
+use crate::archive::index::FrameRecord;
+use crate::archive::read::Archive;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+
+/// What the budget is counted in.
+const UNIT_BYTES: u64 = 1 << 10;
+
+/// A frame that passed every check.
+pub struct ReadyFrame {
+    /// The frame.
+    pub frame: Frame,
+    /// Given back when it has been executed.
+    _share: OwnedSemaphorePermit,
+}
+
+/// Frames on their way, in the order of the archive.
+pub struct ReadAhead {
+    frames: mpsc::Receiver<JoinHandle<Result<ReadyFrame>>>,
+    walk: Option<JoinHandle<Result<()>>>,
+}
+
+impl ReadAhead {
+    /// Begins to fetch the frames that `wanted` picks.
+    pub fn begin(
+        archive: &Archive,
+        guard: &Arc<Guard>,
+        memory_bytes: usize,
+        cancel: &Cancel,
+        wanted: impl Fn(&FrameRecord) -> bool + Send + 'static,
+    ) -> Self {
+        // How many frames wait is bounded by their bytes; this only bounds the smallest ones.
+        let (sender, frames) = mpsc::channel(16);
+        let walk = Walk {
+            archive: archive.clone(),
+            guard: guard.clone(),
+            memory_bytes,
+            cancel: cancel.clone(),
+            sender,
+        };
+        ReadAhead { frames, walk: Some(tokio::spawn(walk.run(wanted))) }
+    }
+
+    /// The next frame; `None` after the last one of an index that is whole.
+    pub async fn next(&mut self) -> Result<Option<ReadyFrame>> {
+        let broken = |e| Error::unexpected("reading the archive broke off").because(e);
+        if let Some(frame) = self.frames.recv().await {
+            return frame.await.map_err(broken)?.map(Some);
+        }
+        match self.walk.take() {
+            Some(walk) => walk.await.map_err(broken)?.map(|()| None),
+            None => Ok(None),
+        }
+    }
+}
+
+struct Walk {
+    archive: Archive,
+    guard: Arc<Guard>,
+    memory_bytes: usize,
+    cancel: Cancel,
+    sender: mpsc::Sender<JoinHandle<Result<ReadyFrame>>>,
+}
+
+impl Walk {
+    async fn run(self, wanted: impl Fn(&FrameRecord) -> bool) -> Result<()> {
+        let units = u32::try_from(self.memory_bytes as u64 / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
+        let budget = Arc::new(Semaphore::new(units as usize));
+        let mut records = self.archive.frames();
+        while let Some(record) = records.next().await? {
+            if !wanted(&record) {
+                continue;
+            }
+            let share = share_bytes(&record).div_ceil(UNIT_BYTES);
+            let share = u32::try_from(share).unwrap_or(u32::MAX).min(units);
+            let share = tokio::select! {
+                share = budget.clone().acquire_many_owned(share) => share,
+                () = self.cancel.token().cancelled() => return Err(self.cancel.error()),
+            };
+            let share = share.map_err(|e| Error::unexpected("reading ahead broke off").because(e))?;
+            let (archive, guard) = (self.archive.clone(), self.guard.clone());
+            let frame = tokio::spawn(async move {
+                let raw = archive.fetch(&record).await?;
+                let frame = scan(archive, guard, record, raw).await?;
+                Ok(ReadyFrame { frame, _share: share })
+            });
+            if self.sender.send(frame).await.is_err() {
+                // Whoever wanted them has stopped, and says why.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn scan(
+    archive: Archive,
+    guard: Arc<Guard>,
+    record: FrameRecord,
+    raw: Vec<u8>,
+) -> Result<Frame> {
+    tokio::task::spawn_blocking(move || {
+        let sessions = &archive.contents().sessions;
+        let session = sessions.get(record.session as usize).ok_or_else(|| {
+            Error::archive(format!("frame {} names a session that the index lacks", record.n))
+        })?;
+        Frame::scan(&guard, record, raw, session)
+    })
+    .await
+    .map_err(|e| Error::unexpected("scanning a frame broke off").because(e))?
+}
+
+/// The most bytes of memory that a frame takes at any time.
+fn share_bytes(record: &FrameRecord) -> u64 {
+    let scanned = 2 * record.raw;
+    let executed = record.raw + 2 * record.longest;
+    (record.stored + record.raw).max(scanned).max(executed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stored: u64, raw: u64, longest: u64) -> FrameRecord {
+        FrameRecord {
+            n: 0,
+            stream: 0,
+            segment: 0,
+            offset: 0,
+            stored,
+            raw,
+            sha256: String::new(),
+            xxh3: String::new(),
+            sections: Vec::new(),
+            session: 0,
+            tables: Vec::new(),
+            rows: 0,
+            longest,
+        }
+    }
+
+    #[test]
+    fn a_frame_of_one_long_statement_counts_three_times() {
+        assert_eq!(share_bytes(&frame(10, 64 << 20, 64 << 20)), 192 << 20);
+        assert_eq!(share_bytes(&frame(4 << 20, 8 << 20, 1 << 20)), 16 << 20);
+        assert_eq!(share_bytes(&frame(9, 8, 0)), 17);
+    }
+}

@@ -1,0 +1,125 @@
+//! What the statements of an archive say beside its index: read before anything is decided, and
+//! before anything is executed.
+//!
+//! The frames of definitions are always read, so that a statement which must not be executed is
+//! found while nothing has been; with `check_first` all frames are.
+//!
+//! Memory: names, definers and the keys that wait, which grow with the number of tables and not with
+//! their rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::apply::definition::{Account, definer, names_schema, trigger_table};
+use crate::apply::frame::Frame;
+use crate::apply::guard::Guard;
+use crate::apply::options::{RestoreOptions, Scope};
+use crate::apply::read_ahead::ReadAhead;
+use crate::apply::report::Progress;
+use crate::archive::read::Archive;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::sql::create_table::CreateTable;
+use crate::sql::session::Session;
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
+
+/// What an archive would do to a server.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// What is in scope, by its names on the server.
+    pub creates: BTreeSet<ObjectId>,
+    /// Who defines it, and an object of each.
+    pub definers: BTreeMap<Account, ObjectId>,
+    /// Objects in scope that name a schema which gets another name.
+    pub names_renamed: Vec<ObjectId>,
+    /// The keys of each table that wait for its rows, by its name on the server.
+    pub waiting: BTreeMap<ObjectId, WaitingKeys>,
+    /// Bytes of SQL that were read.
+    pub read_bytes: u64,
+}
+
+/// The keys of one table that are built when its rows are in.
+#[derive(Debug, Clone)]
+pub struct WaitingKeys {
+    /// What was in force where the table is defined.
+    pub session: Arc<Session>,
+    /// Its definition, taken apart.
+    pub table: CreateTable,
+}
+
+/// Reads the frames of definitions, or all of them.
+pub async fn survey(
+    archive: &Archive,
+    guard: &Arc<Guard>,
+    options: &RestoreOptions,
+    progress: &Arc<dyn Progress>,
+    cancel: &Cancel,
+) -> Result<Survey> {
+    let everything = options.check_first;
+    let mut frames = ReadAhead::begin(archive, guard, options.memory_bytes, cancel, move |record| {
+        everything || record.has(Section::PreData) || record.has(Section::PostData)
+    });
+    let mut survey = Survey::default();
+    while let Some(ready) = frames.next().await? {
+        survey.note(&ready.frame, &options.scope)?;
+        survey.read_bytes += ready.frame.record.raw;
+        progress.advance(ready.frame.record.raw, 0);
+    }
+    Ok(survey)
+}
+
+impl Survey {
+    fn note(&mut self, frame: &Frame, scope: &Scope) -> Result<()> {
+        for (statement, sql) in frame.statements() {
+            let object = match &statement.kind {
+                Kind::CreateSchema { schema } => ObjectId::schema(schema.clone()),
+                Kind::Create { object, .. } | Kind::SetSequence { object } => object.clone(),
+                _ => continue,
+            };
+            let table = match object.kind {
+                ObjectKind::Trigger => Some(table_of(&object, sql)?),
+                _ => None,
+            };
+            if !scope.takes(&object, table.as_deref()) {
+                continue;
+            }
+            if names_renamed(&object, sql, scope) && !self.names_renamed.contains(&object) {
+                self.names_renamed.push(object.clone());
+            }
+            let placed = scope.placed(&object);
+            if let Some((account, _)) = definer(sql) {
+                self.definers.entry(account).or_insert_with(|| placed.clone());
+            }
+            if let Kind::Create { placeholder: false, .. } = statement.kind
+                && object.kind == ObjectKind::Table
+            {
+                let table = CreateTable::parse(sql);
+                if table.defers() {
+                    let session = scope.session(&statement.session);
+                    self.waiting.insert(placed.clone(), WaitingKeys { session, table });
+                }
+            }
+            self.creates.insert(placed);
+        }
+        Ok(())
+    }
+}
+
+/// The table of a trigger; not to know it is an archive failure.
+pub fn table_of(trigger: &ObjectId, sql: &[u8]) -> Result<String> {
+    trigger_table(sql)
+        .ok_or_else(|| Error::archive(format!("{trigger}: its table cannot be read")))
+}
+
+/// Whether a definition names a schema that gets another name. Tables name others in foreign keys.
+fn names_renamed(object: &ObjectId, sql: &[u8], scope: &Scope) -> bool {
+    let names = |text: &[u8]| scope.rename.keys().any(|schema| names_schema(text, schema));
+    match object.kind {
+        ObjectKind::Schema => false,
+        ObjectKind::Table => sql
+            .split(|byte| *byte == b'\n')
+            .filter(|line| memchr::memmem::find(line, b"REFERENCES").is_some())
+            .any(names),
+        _ => names(sql),
+    }
+}

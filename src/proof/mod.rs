@@ -1,0 +1,11 @@
+//! Whether a restored server holds what was dumped: the same dump again, and two ledgers compared.
+//!
+//! - [`redump`]: the restored server, dumped with the backup's own client options, to a ledger.
+//! - [`normalise`]: what of a definition the restore is not yet done with.
+//! - [`compare`]: two ledgers to their differences; pure.
+//!
+//! Used by restores and drills alike. What it does not prove is in docs/proof.md.
+
+pub mod compare;
+pub mod normalise;
+pub mod redump;

@@ -1,0 +1,394 @@
+//! The restored server, dumped once more, to a ledger: the same client, the same options, the same
+//! scanner and digests as the backup, and no bytes kept.
+//!
+//! ```text
+//! mysqldump ─chunks→ scan ─batches of INSERTs→ digest (on every core) ─→ ledger
+//! ```
+//!
+//! Memory: [`BUDGET_BYTES`] of batches, a few chunks, and the longest statement three times: read,
+//! scanned and batched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::archive::manifest::ClientFacts;
+use crate::archive::write::encode::hex128;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::proof::compare::{RowSum, Side};
+use crate::proof::normalise::enabled_event;
+use crate::server::{Client, DumpChild, ServerConfig, ServerVersion, connect};
+use crate::sql::ledger::{Ledger, TableRows};
+use crate::sql::rows;
+use crate::sql::scan::Scanner;
+use crate::sql::session::Session;
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
+
+/// Bytes of INSERTs that may be between the scanner and their digests.
+pub const BUDGET_BYTES: usize = 32 << 20;
+
+/// Bytes of INSERTs that are digested at once.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Bytes of the dump that are handed on at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What is dumped again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Whole schemas.
+    Schemas(BTreeSet<String>),
+    /// Tables and views by schema, with their triggers.
+    Tables(BTreeMap<String, BTreeSet<String>>),
+}
+
+/// Dumps a restored server to a ledger.
+///
+/// `disabled` are the events that the restore disabled until it is proven: their definitions are
+/// summed up as they will be.
+pub async fn redump(
+    server: &ServerConfig,
+    client: &ClientFacts,
+    what: &What,
+    disabled: &BTreeSet<ObjectId>,
+    cancel: &Cancel,
+) -> Result<Side> {
+    let mut connection = connect(server).await?;
+    let (version, comment): (String, String) =
+        connection.one("SELECT @@version, @@version_comment").await?;
+    let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
+        Error::server(format!("the server's version {version:?} is not understood"))
+    })?;
+    let program = Client::for_server(server, &connection, &version).await?;
+    connection.close().await;
+    let options = proof_options(&client.options, |option| program.knows(option));
+    let mut side = Side::default();
+    for run in runs(what, &options) {
+        let ledger = dump_one(&program, &run, disabled, cancel).await?;
+        for (table, rows) in ledger.tables() {
+            let sum = RowSum { rows: rows.rows, digest: hex128(rows.digest) };
+            side.rows.insert(table.clone(), sum);
+        }
+        for (object, ddl) in ledger.objects() {
+            side.definitions.insert(object.clone(), ddl.to_owned());
+        }
+    }
+    Ok(side)
+}
+
+/// One run of the dump program.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    arguments: Vec<String>,
+    /// The schema that its statements are about where it names none itself.
+    schema: Option<String>,
+}
+
+fn runs(what: &What, options: &[String]) -> Vec<Run> {
+    match what {
+        What::Schemas(schemas) if schemas.is_empty() => Vec::new(),
+        What::Schemas(schemas) => {
+            let mut arguments = options.to_vec();
+            arguments.push("--databases".to_owned());
+            arguments.push("--".to_owned());
+            arguments.extend(schemas.iter().cloned());
+            vec![Run { arguments, schema: None }]
+        }
+        What::Tables(tables) => tables
+            .iter()
+            .map(|(schema, names)| {
+                let whole_schemas = ["--routines", "--events"];
+                let mut arguments: Vec<String> = options
+                    .iter()
+                    .filter(|option| !whole_schemas.contains(&option.as_str()))
+                    .cloned()
+                    .collect();
+                arguments.push("--".to_owned());
+                arguments.push(schema.clone());
+                arguments.extend(names.iter().cloned());
+                Run { arguments, schema: Some(schema.clone()) }
+            })
+            .collect(),
+    }
+}
+
+/// The backup's options, without those about where its source stood, and those that the client of
+/// this server does not know.
+fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String> {
+    const OF_THE_SOURCE: [&str; 8] = [
+        "databases",
+        "all-databases",
+        "master-data",
+        "source-data",
+        "dump-slave",
+        "dump-replica",
+        "gtid",
+        "flush-logs",
+    ];
+    options
+        .iter()
+        .filter(|option| {
+            let name = option.trim_start_matches('-').split('=').next().unwrap_or_default();
+            let plain = name.strip_prefix("skip-").unwrap_or(name);
+            option.starts_with("--")
+                && !OF_THE_SOURCE.contains(&name)
+                && (knows(name) || knows(plain))
+        })
+        .cloned()
+        .collect()
+}
+
+async fn dump_one(
+    client: &Client,
+    run: &Run,
+    disabled: &BTreeSet<ObjectId>,
+    cancel: &Cancel,
+) -> Result<Ledger> {
+    let mut child = DumpChild::spawn(client, &run.arguments)?;
+    let (chunks, received) = mpsc::channel(8);
+    let digests = Digests::default();
+    let scan = Scan {
+        schema: run.schema.clone(),
+        disabled: disabled.clone(),
+        digests: digests.clone(),
+        handle: tokio::runtime::Handle::current(),
+    };
+    let scanning = tokio::task::spawn_blocking(move || scan.run(received));
+    let read = cancel.unless(read_all(&mut child, &chunks)).await;
+    if read.is_err() {
+        child.stop().await;
+    }
+    drop(chunks);
+    let scanned = scanning
+        .await
+        .map_err(|e| Error::unexpected("scanning the restored server's dump broke off").because(e))?;
+    // What the scanner could not read explains why the reader was stopped, and more.
+    let mut ledger = match (read, scanned) {
+        (_, Err(error)) | (Err(error), Ok(None)) => return Err(error),
+        (Ok(()), Ok(Some(ledger))) => ledger,
+        (Err(error), Ok(Some(_))) => return Err(error),
+        (Ok(()), Ok(None)) => return Err(Error::unexpected("the dump was not scanned to its end")),
+    };
+    for (table, rows) in digests.finish().await? {
+        ledger.add_rows(&table, rows);
+    }
+    Ok(ledger)
+}
+
+/// Passes the dump on; its last piece only when the program ended well.
+async fn read_all(child: &mut DumpChild, chunks: &mpsc::Sender<Input>) -> Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(CHUNK_BYTES - buffer.len().min(CHUNK_BYTES - 1));
+        let count = child.read(&mut buffer).await?;
+        if count == 0 || buffer.len() >= CHUNK_BYTES / 2 {
+            let chunk = Input::Chunk(buffer.split().freeze());
+            if chunks.send(chunk).await.is_err() {
+                // The scanner stopped, and says why.
+                return Ok(());
+            }
+        }
+        if count == 0 {
+            let _ = chunks.send(Input::End).await;
+            return Ok(());
+        }
+    }
+}
+
+enum Input {
+    Chunk(Bytes),
+    End,
+}
+
+/// The scanner's thread.
+struct Scan {
+    schema: Option<String>,
+    disabled: BTreeSet<ObjectId>,
+    digests: Digests,
+    handle: tokio::runtime::Handle,
+}
+
+impl Scan {
+    /// The definitions; `None` where the dump was given up before its end.
+    fn run(self, mut chunks: mpsc::Receiver<Input>) -> Result<Option<Ledger>> {
+        let unknown = |e| Error::server("the restored server's dump cannot be read").because(e);
+        let mut session = Session::default();
+        if let Some(schema) = &self.schema {
+            let kind = Kind::Use { schema: schema.clone() };
+            session.apply(&Statement { text: b"", sql: b"", kind });
+        }
+        let mut scanner = Scanner::resuming(session);
+        let mut ledger = Ledger::default();
+        let mut batch = Batch::default();
+        loop {
+            let ended = match chunks.blocking_recv() {
+                Some(Input::Chunk(chunk)) => {
+                    scanner.push(&chunk);
+                    false
+                }
+                Some(Input::End) => {
+                    scanner.finish();
+                    true
+                }
+                None => return Ok(None),
+            };
+            let mut session = scanner.session().clone();
+            while let Some(statement) = scanner.next().map_err(unknown)? {
+                match &statement.kind {
+                    Kind::Insert { table } => {
+                        batch.push(table, statement.sql);
+                        if batch.sql.len() >= BATCH_BYTES {
+                            self.digests.begin(std::mem::take(&mut batch), &self.handle);
+                        }
+                    }
+                    Kind::Create { object, placeholder } => {
+                        let enabled = match object.kind {
+                            ObjectKind::Event if self.disabled.contains(object) => {
+                                enabled_event(statement.sql)
+                            }
+                            _ => None,
+                        };
+                        let sql = enabled.as_deref().unwrap_or(statement.sql);
+                        ledger
+                            .define(object, *placeholder, sql, &session)
+                            .map_err(|e| Error::server("the dump contradicts itself").because(e))?;
+                    }
+                    _ => session.apply(&statement),
+                }
+            }
+            if ended {
+                break;
+            }
+        }
+        self.digests.begin(batch, &self.handle);
+        Ok(Some(ledger))
+    }
+}
+
+/// Some INSERTs, copied out of the scanner.
+#[derive(Default)]
+struct Batch {
+    sql: Vec<u8>,
+    inserts: Vec<(Range<usize>, ObjectId)>,
+}
+
+impl Batch {
+    fn push(&mut self, table: &ObjectId, sql: &[u8]) {
+        let start = self.sql.len();
+        self.sql.extend_from_slice(sql);
+        self.inserts.push((start..self.sql.len(), table.clone()));
+    }
+}
+
+/// Digests in the making.
+#[derive(Clone)]
+struct Digests {
+    budget: Arc<Semaphore>,
+    sums: Arc<Mutex<Sums>>,
+}
+
+#[derive(Default)]
+struct Sums {
+    rows: BTreeMap<ObjectId, TableRows>,
+    failure: Option<Error>,
+}
+
+impl Default for Digests {
+    fn default() -> Self {
+        Digests { budget: Arc::new(Semaphore::new(BUDGET_BYTES)), sums: Arc::default() }
+    }
+}
+
+impl Digests {
+    /// Digests a batch on another thread, when there is room; blocks, so never from async code.
+    fn begin(&self, batch: Batch, handle: &tokio::runtime::Handle) {
+        let share = batch.sql.len().clamp(1, BUDGET_BYTES) as u32;
+        // Nobody closes it.
+        let Ok(permit) = handle.block_on(self.budget.clone().acquire_many_owned(share)) else {
+            return;
+        };
+        let sums = self.sums.clone();
+        handle.spawn_blocking(move || {
+            let digested = digest(&batch);
+            let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+            match digested {
+                Ok(rows) => {
+                    for (table, rows) in rows {
+                        sums.rows.entry(table).or_default().add(rows);
+                    }
+                }
+                Err(error) => {
+                    sums.failure.get_or_insert(error);
+                }
+            }
+            drop(sums);
+            drop(permit);
+        });
+    }
+
+    /// Waits for all of them.
+    async fn finish(self) -> Result<BTreeMap<ObjectId, TableRows>> {
+        let all = self.budget.acquire_many(BUDGET_BYTES as u32).await;
+        all.map_err(|e| Error::unexpected("digesting rows broke off").because(e))?;
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        match sums.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut sums.rows)),
+        }
+    }
+}
+
+fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, TableRows>> {
+    let mut all: BTreeMap<ObjectId, TableRows> = BTreeMap::new();
+    for (place, table) in &batch.inserts {
+        let rows = rows::digest(&batch.sql[place.clone()]).map_err(|e| {
+            Error::server(format!("rows of {table} as they were dumped again cannot be read")).because(e)
+        })?;
+        all.entry(table.clone()).or_default().add(rows);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn where_the_source_stood_is_not_asked_of_the_restored_server() {
+        let options = own(&[
+            "--single-transaction",
+            "--source-data=2",
+            "--skip-lock-tables",
+            "--set-gtid-purged=OFF",
+            "--unknown-here",
+            "--databases",
+            "shop",
+        ]);
+        let known = ["single-transaction", "source-data", "lock-tables", "set-gtid-purged", "databases"];
+        assert_eq!(
+            proof_options(&options, |name| known.contains(&name)),
+            own(&["--single-transaction", "--skip-lock-tables", "--set-gtid-purged=OFF"])
+        );
+    }
+
+    #[test]
+    fn chosen_tables_are_dumped_without_the_rest_of_their_schema() {
+        let options = own(&["--single-transaction", "--routines", "--events", "--triggers"]);
+        let tables = [("a".to_owned(), ["-t".to_owned()].into())].into();
+        assert_eq!(
+            runs(&What::Tables(tables), &options),
+            [Run {
+                arguments: own(&["--single-transaction", "--triggers", "--", "a", "-t"]),
+                schema: Some("a".to_owned()),
+            }]
+        );
+    }
+}
