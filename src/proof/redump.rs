@@ -333,7 +333,7 @@ impl Digests {
     /// Waits for all of them.
     async fn finish(self) -> Result<BTreeMap<ObjectId, TableRows>> {
         let all = self.budget.acquire_many(BUDGET_BYTES as u32).await;
-        all.map_err(|e| Error::unexpected("digesting rows broke off").because(e))?;
+        let _all = all.map_err(|e| Error::unexpected("digesting rows broke off").because(e))?;
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         match sums.failure.take() {
             Some(error) => Err(error),

@@ -1,0 +1,152 @@
+//! Archives for tests of the restore, made of real dumps by the real writer, without a `drctl backup`.
+
+use std::sync::Arc;
+
+use drctl::apply::options::RestoreOptions;
+use drctl::apply::report::{Progress, RestoreReport, Silent};
+use drctl::archive::BackupPlace;
+use drctl::archive::codec::Codec;
+use drctl::archive::manifest::{
+    ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals,
+};
+use drctl::archive::read::Archive;
+use drctl::archive::write::commit::put_manifest;
+use drctl::archive::write::{ArchiveWriter, WriteOptions};
+use drctl::cancel::Cancel;
+use drctl::server::{Role, ServerConfig};
+use drctl::store::Store;
+use drctl::store::keys::BackupId;
+use drctl::store::memory::MemoryStore;
+
+use super::support::{Flavour, Server};
+
+/// What `mysqldump` is told, in this test and in the proof.
+pub fn options(flavour: Flavour) -> Vec<String> {
+    let mut all = vec![
+        "--single-transaction",
+        "--hex-blob",
+        "--routines",
+        "--triggers",
+        "--events",
+        "--tz-utc",
+        "--quick",
+        "--skip-add-locks",
+        "--skip-disable-keys",
+        "--default-character-set=utf8mb4",
+    ];
+    if flavour == Flavour::MySql {
+        all.extend(["--set-gtid-purged=OFF", "--no-tablespaces", "--skip-masking-policies"]);
+    }
+    all.into_iter().map(str::to_owned).collect()
+}
+
+/// The text of a dump of these schemas.
+pub fn dump(server: &Server, schemas: &[&str]) -> Vec<u8> {
+    let output = std::process::Command::new(server.flavour().dump_bin())
+        .args(["--no-defaults", "--user=root", "--socket"])
+        .arg(server.socket())
+        .args(options(server.flavour()))
+        .arg("--databases")
+        .args(schemas)
+        .output()
+        .expect("the dump program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// An archive in a store of its own.
+pub struct Made {
+    pub store: Arc<dyn Store>,
+    pub archive: Archive,
+}
+
+/// An archive of these schemas.
+pub async fn archive_of(server: &Server, schemas: &[&str]) -> Made {
+    archive_from(server, &dump(server, schemas)).await
+}
+
+/// An archive of the text of a dump.
+pub async fn archive_from(server: &Server, sql: &[u8]) -> Made {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let now = jiff::Timestamp::now();
+    let place = BackupPlace { target: "shop".parse().unwrap(), id: BackupId::generate(now) };
+    let codec = Codec::Zstd;
+    let writer =
+        ArchiveWriter::begin(store.clone(), place.clone(), WriteOptions::new(codec)).await.unwrap();
+    let stream = writer.stream(0);
+    for chunk in sql.chunks(1 << 20) {
+        if stream.write(bytes::Bytes::copy_from_slice(chunk)).await.is_err() {
+            break;
+        }
+    }
+    let end = stream.finish().await.unwrap().unwrap();
+    let written = writer.finish(vec![end], Vec::new()).await.unwrap();
+    let rows = written.ledger.tables().map(|(_, rows)| rows.rows).sum();
+    let manifest = Manifest {
+        format: FORMAT,
+        drctl: "test".into(),
+        id: place.id,
+        target: place.target.clone(),
+        snapshot_at: now,
+        started_at: now,
+        finished_at: now,
+        server: ServerFacts {
+            flavour: match server.flavour() {
+                Flavour::MariaDb => "mariadb".into(),
+                Flavour::MySql => "mysql".into(),
+            },
+            version: server.value("SELECT @@version"),
+            identity: "test".into(),
+            fingerprint: Default::default(),
+            bytes: 0,
+        },
+        coordinates: None,
+        client: ClientFacts {
+            name: "mysqldump".into(),
+            version: "test".into(),
+            options: options(server.flavour()),
+        },
+        codec,
+        encryption: "none".into(),
+        signature: "none".into(),
+        segments: written.segments.iter().map(|segment| segment.facts.clone()).collect(),
+        index: written.index.facts.clone(),
+        accounts: None::<FileFacts>,
+        totals: Totals {
+            raw_bytes: written.raw_bytes,
+            stored_bytes: written.stored_bytes,
+            frames: written.frames,
+            streams: 1,
+            rows,
+            largest_statement_bytes: written.longest,
+            objects: Default::default(),
+        },
+        lossy: Vec::new(),
+        warnings: Vec::new(),
+        labels: Default::default(),
+        suspect: Vec::new(),
+    };
+    put_manifest(&store, &place, &manifest).await.unwrap();
+    let archive = Archive::open(store.clone(), place).await.unwrap();
+    Made { store, archive }
+}
+
+/// How the restore reaches a server.
+pub fn into(server: &Server) -> Arc<ServerConfig> {
+    Arc::new(ServerConfig {
+        url: server.url().parse().unwrap(),
+        password: None,
+        client_dir: Some(server.flavour().client_dir()),
+        role: Role::Into,
+    })
+}
+
+/// Restores, quietly.
+pub async fn restore(
+    archive: &Archive,
+    server: &Server,
+    options: RestoreOptions,
+) -> drctl::Result<RestoreReport> {
+    let progress: Arc<dyn Progress> = Arc::new(Silent);
+    drctl::apply::restore(archive, &into(server), options, progress, &Cancel::default()).await
+}
