@@ -224,8 +224,8 @@ impl Look {
     ) -> Result<Look> {
         let (manifest, contents) = (archive.manifest(), archive.contents());
         let scope = &options.scope;
-        scope.check(contents.objects.iter().map(|record| &record.object))?;
-        let schemas = contents.objects.iter().map(|record| record.object.schema.clone());
+        scope.check(contents.ledger.iter().map(|(object, _)| object))?;
+        let schemas = contents.ledger.iter().map(|(object, _)| object.schema.clone());
         let guard = Arc::new(Guard::new(schemas)?);
         // The names that a restore gives are as forbidden as those that a dump has.
         Guard::new(scope.rename.values().cloned())

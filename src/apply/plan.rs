@@ -60,14 +60,16 @@ impl RestorePlan {
         discards: Option<String>,
     ) -> Self {
         let (manifest, contents) = (archive.manifest(), archive.contents());
-        let in_scope = |n: u32| {
-            contents
-                .tables
-                .get(n as usize)
-                .is_some_and(|table| options.scope.takes_table(&table.schema, &table.name))
-        };
-        let chosen = || contents.rows.iter().filter(|rows| in_scope(rows.table));
-        let raw_bytes: u64 = chosen().map(|rows| rows.raw).sum();
+        let rows: u64 = contents
+            .ledger
+            .iter()
+            .filter(|(object, _)| options.scope.takes_table(&object.schema, &object.name))
+            .filter_map(|(_, entry)| entry.rows)
+            .map(|sum| sum.rows)
+            .sum();
+        // Rows are taken to be of one size: frames tell bytes, and not by table.
+        let share = rows as f64 / manifest.totals.rows.max(1) as f64;
+        let raw_bytes = (manifest.totals.raw_bytes as f64 * share) as u64;
         let listed: u64 = contents
             .inventory
             .iter()
@@ -82,7 +84,7 @@ impl RestorePlan {
             resumes,
             discards,
             tables: case.creates.iter().filter(|object| object.kind == ObjectKind::Table).count() as u64,
-            rows: chosen().map(|rows| rows.rows).sum(),
+            rows,
             raw_bytes,
             disk_bytes: listed,
             binlog_bytes: if logged { raw_bytes } else { 0 },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::engine::Engine;
 use crate::apply::marker::Pass;
 use crate::error::{Error, Result};
-use crate::proof::compare::{RowSum, Side, compare};
+use crate::proof::compare::{Side, compare};
 use crate::proof::redump::{What, redump};
 use crate::sql::statement::{ObjectId, ObjectKind};
 
@@ -58,42 +58,34 @@ fn what(engine: &Engine) -> What {
 
 /// The archive's ledger, as far as it is in scope, by the names on the server.
 fn expected(engine: &Engine) -> Side {
-    let contents = engine.archive.contents();
     let scope = &engine.options.scope;
-    let mut side = Side::default();
-    for record in &contents.rows {
-        let Some(table) = contents.tables.get(record.table as usize) else { continue };
-        if scope.takes_table(&table.schema, &table.name) {
-            let placed = scope.placed(&ObjectId::table(table.schema.clone(), table.name.clone()));
-            let sum = RowSum { rows: record.rows, digest: record.digest.clone() };
-            side.rows.insert(placed, sum);
-        }
-    }
     let expired = &engine.marker.expired;
-    for record in &contents.objects {
-        let placed = scope.placed(&record.object);
-        // A schema that was there keeps its definition where only tables are restored, and a renamed
-        // one names itself in it.
-        let own = record.object.kind == ObjectKind::Schema
-            && (!scope.is_everything() || placed.schema != record.object.schema);
-        if engine.survey.creates.contains(&placed) && !own && !expired.contains(&placed) {
-            side.definitions.insert(placed, record.ddl.clone());
-        }
-    }
-    side
+    let entries = engine.archive.contents().ledger.iter().map(|(object, entry)| {
+        // A schema that was there keeps its definition where only tables are restored, and a
+        // renamed one names itself in it.
+        let placed = scope.placed(object);
+        let own = object.kind == ObjectKind::Schema
+            && (!scope.is_everything() || placed.schema != object.schema);
+        (placed, entry, own)
+    });
+    entries
+        .filter(|(placed, _, own)| {
+            engine.survey.creates.contains(placed) && !own && !expired.contains(placed)
+        })
+        .map(|(placed, entry, _)| (placed, entry.clone()))
+        .collect()
 }
 
 /// What the server holds, without what the restore met there and left alone.
 fn relevant(engine: &Engine, mut found: Side) -> Side {
     let scope = &engine.options.scope;
-    let met = |object: &ObjectId| {
-        !engine.survey.creates.contains(object) && engine.facts.objects.contains(object)
-    };
-    found.rows.retain(|table, _| !met(table));
-    found.definitions.retain(|object, _| {
+    let renamed = |schema: &String| scope.rename.values().any(|name| name == schema);
+    found.retain(|object, _| {
+        let met =
+            !engine.survey.creates.contains(object) && engine.facts.objects.contains(object);
         let own = object.kind == ObjectKind::Schema
-            && (!scope.is_everything() || scope.rename.values().any(|name| *name == object.schema));
-        !own && !met(object)
+            && (!scope.is_everything() || renamed(&object.schema));
+        !met && !own
     });
     found
 }

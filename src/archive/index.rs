@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sql::ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
 
@@ -18,10 +19,8 @@ pub enum Record {
     Table(TableRecord),
     /// Where a frame is and what it holds.
     Frame(FrameRecord),
-    /// A table's entry in the ledger.
-    Rows(RowsRecord),
-    /// Another object's entry in the ledger.
-    Object(ObjectRecord),
+    /// An object's entry in the ledger.
+    Ledger(ledger::Record),
     /// What the server said exists.
     Inventory(InventoryRecord),
     /// A warning of the run, in full; the manifest holds the first ones.
@@ -37,8 +36,7 @@ impl Record {
             session: Option<SessionRecord>,
             table: Option<TableRecord>,
             frame: Option<FrameRecord>,
-            rows: Option<RowsRecord>,
-            object: Option<ObjectRecord>,
+            ledger: Option<ledger::Record>,
             inventory: Option<InventoryRecord>,
             warning: Option<String>,
         }
@@ -46,8 +44,7 @@ impl Record {
         Ok((line.frame.map(Record::Frame))
             .or(line.session.map(Record::Session))
             .or(line.table.map(Record::Table))
-            .or(line.rows.map(Record::Rows))
-            .or(line.object.map(Record::Object))
+            .or(line.ledger.map(Record::Ledger))
             .or(line.inventory.map(Record::Inventory))
             .or(line.warning.map(Record::Warning)))
     }
@@ -111,28 +108,6 @@ impl FrameRecord {
     pub fn has(&self, section: Section) -> bool {
         self.sections.contains(&section)
     }
-}
-
-/// A table's rows as the ledger sums them up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowsRecord {
-    /// The table's number.
-    pub table: u32,
-    /// How many rows.
-    pub rows: u64,
-    /// Sum modulo 2^128 of the rows' XXH3-128, hex.
-    pub digest: String,
-    /// Bytes of its INSERT statements.
-    pub raw: u64,
-}
-
-/// The digest of an object's definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectRecord {
-    /// Which object; tables too.
-    pub object: ObjectId,
-    /// SHA-256 of its definition as the ledger normalises it, hex.
-    pub ddl: String,
 }
 
 /// One object of the server's inventory at the time of the snapshot.

@@ -13,12 +13,11 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
-use crate::archive::index::{
-    FrameRecord, InventoryRecord, ObjectRecord, Record, RowsRecord, TableRecord,
-};
+use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
 use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest};
 use crate::archive::write::encode::hex128;
 use crate::error::{Error, Result};
+use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::store::keys::BackupObject;
 use crate::store::{Key, Store, StoreError};
@@ -39,10 +38,8 @@ pub struct Contents {
     pub tables: Vec<TableRecord>,
     /// The sessions, by number.
     pub sessions: Vec<Session>,
-    /// The ledger of rows.
-    pub rows: Vec<RowsRecord>,
-    /// The ledger of definitions.
-    pub objects: Vec<ObjectRecord>,
+    /// The ledger.
+    pub ledger: Ledger,
     /// The server's inventory.
     pub inventory: Vec<InventoryRecord>,
     /// The run's warnings.
@@ -144,15 +141,17 @@ impl Archive {
                     raw += frame.raw;
                     frames += 1;
                 }
-                Record::Rows(rows) => contents.rows.push(rows),
-                Record::Object(object) => contents.objects.push(object),
+                Record::Ledger(entry) => contents
+                    .ledger
+                    .add(entry)
+                    .map_err(|e| wrong("its ledger contradicts itself").because(e))?,
                 Record::Inventory(object) => contents.inventory.push(object),
                 Record::Warning(warning) => contents.warnings.push(warning),
             }
         }
         let sizes = self.manifest.segments.iter().map(|segment| segment.bytes);
         let totals = &self.manifest.totals;
-        let rows: u64 = contents.rows.iter().map(|rows| rows.rows).sum();
+        let rows = contents.ledger.total_rows();
         if !filled.into_iter().eq(sizes)
             || (frames, raw, rows) != (totals.frames, totals.raw_bytes, totals.rows)
         {

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod list;
 pub mod man;
 pub mod pin;
+pub mod progress;
 pub mod restore;
 pub mod show;
 pub mod text;

@@ -8,25 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::sql::ledger::{Entry, RowSum};
 use crate::sql::statement::{ObjectId, ObjectKind};
 
-/// What a ledger says of a table's rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct RowSum {
-    /// How many.
-    pub rows: u64,
-    /// The digest of the multiset of them, hex.
-    pub digest: String,
-}
-
-/// One side of a comparison.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Side {
-    /// The rows of each table that has any.
-    pub rows: BTreeMap<ObjectId, RowSum>,
-    /// The digest of each object's definition, hex; tables too.
-    pub definitions: BTreeMap<ObjectId, String>,
-}
+/// One side of a comparison: a ledger's entries, under the names that both sides use.
+pub type Side = BTreeMap<ObjectId, Entry>;
 
 /// What kind of difference it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -110,42 +96,50 @@ impl Comparison {
 /// Compares what the backup says with what the server holds.
 pub fn compare(expected: &Side, found: &Side) -> Comparison {
     let mut comparison = Comparison::default();
-    let nothing = RowSum::default();
-    let with_rows: BTreeSet<&ObjectId> = expected.rows.keys().chain(found.rows.keys()).collect();
-    for table in with_rows {
-        let theirs = expected.rows.get(table).unwrap_or(&nothing);
-        let ours = found.rows.get(table).unwrap_or(&nothing);
-        comparison.rows_expected += theirs.rows;
-        comparison.rows_found += ours.rows;
-        // A table of no rows may have no entry at all.
-        if theirs == ours || theirs.rows + ours.rows == 0 {
-            continue;
-        }
-        let (expected, found) = match theirs.rows == ours.rows {
-            true => (short(&theirs.digest), short(&ours.digest)),
-            false => (format!("{} rows", theirs.rows), format!("{} rows", ours.rows)),
-        };
-        let object = table.clone();
-        comparison.differences.push(Difference { class: Class::Data, object, expected, found });
-    }
-    let defined: BTreeSet<&ObjectId> =
-        expected.definitions.keys().chain(found.definitions.keys()).collect();
-    for object in defined {
+    let objects: BTreeSet<&ObjectId> = expected.keys().chain(found.keys()).collect();
+    for object in objects {
+        let nothing = Entry::default();
+        let theirs = expected.get(object).unwrap_or(&nothing);
+        let ours = found.get(object).unwrap_or(&nothing);
         match object.kind {
             ObjectKind::Table => comparison.tables += 1,
             _ => comparison.objects += 1,
         }
-        let (class, expected, found) =
-            match (expected.definitions.get(object), found.definitions.get(object)) {
-                (Some(theirs), Some(ours)) if theirs == ours => continue,
-                (Some(theirs), Some(ours)) => (Class::DdlText, short(theirs), short(ours)),
-                (Some(_), None) => (Class::MissingObject, "there".to_owned(), "missing".to_owned()),
-                (None, _) => (Class::MissingObject, "missing".to_owned(), "there".to_owned()),
-            };
-        comparison.differences.push(Difference { class, object: object.clone(), expected, found });
+        let (before, after) = (theirs.rows.unwrap_or_default(), ours.rows.unwrap_or_default());
+        comparison.rows_expected += before.rows;
+        comparison.rows_found += after.rows;
+        let mut differs = |class, expected: String, found: String| {
+            let object = object.clone();
+            comparison.differences.push(Difference { class, object, expected, found });
+        };
+        if before.rows != after.rows {
+            differs(Class::Data, format!("{} rows", before.rows), format!("{} rows", after.rows));
+        } else if before != after {
+            differs(Class::Data, short_rows(before), short_rows(after));
+        }
+        match (&theirs.ddl, &ours.ddl) {
+            (Some(theirs), Some(ours)) if theirs != ours => {
+                differs(Class::DdlText, short(theirs), short(ours));
+            }
+            (Some(_), Some(_)) if theirs.order != ours.order => {
+                differs(Class::DdlText, place(theirs.order), place(ours.order));
+            }
+            (Some(_), None) => differs(Class::MissingObject, "there".into(), "missing".into()),
+            (None, Some(_)) => differs(Class::MissingObject, "missing".into(), "there".into()),
+            _ => {}
+        }
     }
     comparison.differences.sort();
     comparison
+}
+
+fn short_rows(sum: RowSum) -> String {
+    short(&format!("{:032x}", sum.digest.0))
+}
+
+/// A trigger's place among those of its table.
+fn place(order: Option<u32>) -> String {
+    order.map_or("no place".to_owned(), |order| format!("place {order}"))
 }
 
 /// Enough of a digest to tell two apart by eye.
@@ -156,82 +150,83 @@ fn short(digest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::ledger::RowDigest;
 
     fn table(name: &str) -> ObjectId {
         ObjectId::table("shop", name)
     }
 
+    fn trigger() -> ObjectId {
+        ObjectId::new(ObjectKind::Trigger, "shop", "t")
+    }
+
     fn side() -> Side {
-        let sum = |rows, digest: &str| RowSum { rows, digest: digest.into() };
-        let definition = |object, digest: &str| (object, digest.to_owned());
-        Side {
-            rows: [(table("a"), sum(2, "d1")), (table("b"), sum(1, "d2"))].into(),
-            definitions: [
-                definition(table("a"), "x"),
-                definition(table("b"), "y"),
-                definition(table("empty"), "z"),
-                definition(ObjectId::new(ObjectKind::Trigger, "shop", "t"), "w"),
-            ]
-            .into(),
-        }
+        let of_table = |rows, digest, ddl: &str| Entry {
+            ddl: Some(ddl.into()),
+            rows: Some(RowSum { rows, digest: RowDigest(digest) }),
+            order: None,
+        };
+        let fires = Entry { ddl: Some("w".into()), rows: None, order: Some(1) };
+        [
+            (table("a"), of_table(2, 11, "x")),
+            (table("b"), of_table(1, 22, "y")),
+            (table("empty"), of_table(0, 0, "z")),
+            (trigger(), fires),
+        ]
+        .into()
+    }
+
+    fn rows<'a>(side: &'a mut Side, name: &str) -> &'a mut RowSum {
+        side.get_mut(&table(name)).unwrap().rows.as_mut().unwrap()
     }
 
     #[test]
     fn every_single_difference_is_found_and_has_its_class() {
         type Damage = fn(&mut Side);
-        let cases: [(&str, Damage, Class); 7] = [
-            ("a row more", |side| side.rows.get_mut(&table("a")).unwrap().rows += 1, Class::Data),
-            (
-                "another row",
-                |side| side.rows.get_mut(&table("b")).unwrap().digest.push('x'),
-                Class::Data,
-            ),
-            ("all rows gone", |side| drop(side.rows.remove(&table("a"))), Class::Data),
-            (
-                "rows in the empty table",
-                |side| {
-                    side.rows.insert(table("empty"), RowSum { rows: 1, digest: String::new() });
-                },
-                Class::Data,
-            ),
+        let cases: [(&str, Damage, &[Class]); 8] = [
+            ("a row more", |side| rows(side, "a").rows += 1, &[Class::Data]),
+            ("another row", |side| rows(side, "b").digest.0 += 1, &[Class::Data]),
+            ("all rows gone", |side| *rows(side, "a") = RowSum::default(), &[Class::Data]),
+            ("rows in the empty table", |side| rows(side, "empty").rows = 1, &[Class::Data]),
             (
                 "a table gone",
-                |side| drop(side.definitions.remove(&table("empty"))),
-                Class::MissingObject,
+                |side| drop(side.remove(&table("a"))),
+                &[Class::Data, Class::MissingObject],
             ),
             (
                 "a table too many",
-                |side| drop(side.definitions.insert(table("new"), String::new())),
-                Class::MissingObject,
+                |side| {
+                    let entry = side[&table("empty")].clone();
+                    side.insert(table("new"), entry);
+                },
+                &[Class::MissingObject],
             ),
             (
                 "another definition",
-                |side| side.definitions.get_mut(&table("a")).unwrap().push('x'),
-                Class::DdlText,
+                |side| side.get_mut(&table("a")).unwrap().ddl = Some("v".into()),
+                &[Class::DdlText],
+            ),
+            (
+                "a trigger that fires later",
+                |side| side.get_mut(&trigger()).unwrap().order = Some(2),
+                &[Class::DdlText],
             ),
         ];
-        for (what, damage, class) in cases {
+        for (what, damage, classes) in cases {
             let mut restored = side();
             damage(&mut restored);
             let found = compare(&side(), &restored);
-            let classes: Vec<Class> = found.differences.iter().map(|one| one.class).collect();
-            assert_eq!(classes, [class], "{what}");
+            let found: Vec<Class> = found.differences.iter().map(|one| one.class).collect();
+            assert_eq!(found, classes, "{what}");
         }
         assert!(compare(&side(), &side()).is_equal());
     }
 
     #[test]
-    fn a_table_without_rows_needs_no_entry() {
-        let mut restored = side();
-        restored.rows.insert(table("empty"), RowSum::default());
-        assert!(compare(&side(), &restored).is_equal());
-    }
-
-    #[test]
     fn the_summary_names_data_before_definitions() {
         let mut restored = side();
-        restored.definitions.get_mut(&table("a")).unwrap().push('x');
-        restored.rows.get_mut(&table("b")).unwrap().rows = 5;
+        restored.get_mut(&table("a")).unwrap().ddl = Some("v".into());
+        rows(&mut restored, "b").rows = 5;
         assert_eq!(
             compare(&side(), &restored).summary(),
             "objects 1 with other rows, 1 with another definition; first: table `shop`.`b` \

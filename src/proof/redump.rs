@@ -16,17 +16,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::archive::manifest::ClientFacts;
-use crate::archive::write::encode::hex128;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::proof::compare::{RowSum, Side};
+use crate::proof::compare::Side;
 use crate::proof::normalise::enabled_event;
 use crate::server::{Client, DumpChild, ServerConfig, ServerVersion, connect};
-use crate::sql::ledger::{Ledger, TableRows};
-use crate::sql::rows;
+use crate::sql::ledger::{Ledger, RowSum};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
-use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
+use crate::sql::statement::{Kind, ObjectId, Statement};
 
 /// Bytes of INSERTs that may be between the scanner and their digests.
 pub const BUDGET_BYTES: usize = 32 << 20;
@@ -69,13 +67,7 @@ pub async fn redump(
     let mut side = Side::default();
     for run in runs(what, &options) {
         let ledger = dump_one(&program, &run, disabled, cancel).await?;
-        for (table, rows) in ledger.tables() {
-            let sum = RowSum { rows: rows.rows, digest: hex128(rows.digest) };
-            side.rows.insert(table.clone(), sum);
-        }
-        for (object, ddl) in ledger.objects() {
-            side.definitions.insert(object.clone(), ddl.to_owned());
-        }
+        side.extend(ledger.into_records().map(|record| (record.object, record.entry)));
     }
     Ok(side)
 }
@@ -245,19 +237,10 @@ impl Scan {
                             self.digests.begin(std::mem::take(&mut batch), &self.handle);
                         }
                     }
-                    Kind::Create { object, placeholder } => {
-                        let enabled = match object.kind {
-                            ObjectKind::Event if self.disabled.contains(object) => {
-                                enabled_event(statement.sql)
-                            }
-                            _ => None,
-                        };
-                        let sql = enabled.as_deref().unwrap_or(statement.sql);
-                        ledger
-                            .define(object, *placeholder, sql, &session)
-                            .map_err(|e| Error::server("the dump contradicts itself").because(e))?;
+                    _ => {
+                        self.define(&mut ledger, &statement, &session)?;
+                        session.apply(&statement);
                     }
-                    _ => session.apply(&statement),
                 }
             }
             if ended {
@@ -266,6 +249,26 @@ impl Scan {
         }
         self.digests.begin(batch, &self.handle);
         Ok(Some(ledger))
+    }
+
+    /// Notes a definition; that of an event which the restore disabled, as it will be.
+    fn define(
+        &self,
+        ledger: &mut Ledger,
+        statement: &Statement<'_>,
+        session: &Session,
+    ) -> Result<()> {
+        let enabled = match &statement.kind {
+            Kind::Create { object, .. } if self.disabled.contains(object) => {
+                enabled_event(statement.sql)
+            }
+            _ => None,
+        };
+        let observed = match &enabled {
+            Some(sql) => ledger.observe(&Statement { sql, ..statement.clone() }, session),
+            None => ledger.observe(statement, session),
+        };
+        observed.map_err(|e| Error::server("the dump contradicts itself").because(e))
     }
 }
 
@@ -293,7 +296,7 @@ struct Digests {
 
 #[derive(Default)]
 struct Sums {
-    rows: BTreeMap<ObjectId, TableRows>,
+    rows: BTreeMap<ObjectId, RowSum>,
     failure: Option<Error>,
 }
 
@@ -318,7 +321,7 @@ impl Digests {
             match digested {
                 Ok(rows) => {
                     for (table, rows) in rows {
-                        sums.rows.entry(table).or_default().add(rows);
+                        *sums.rows.entry(table).or_default() += rows;
                     }
                 }
                 Err(error) => {
@@ -331,7 +334,7 @@ impl Digests {
     }
 
     /// Waits for all of them.
-    async fn finish(self) -> Result<BTreeMap<ObjectId, TableRows>> {
+    async fn finish(self) -> Result<BTreeMap<ObjectId, RowSum>> {
         let all = self.budget.acquire_many(BUDGET_BYTES as u32).await;
         let _all = all.map_err(|e| Error::unexpected("digesting rows broke off").because(e))?;
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
@@ -342,13 +345,13 @@ impl Digests {
     }
 }
 
-fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, TableRows>> {
-    let mut all: BTreeMap<ObjectId, TableRows> = BTreeMap::new();
+fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, RowSum>> {
+    let mut all: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
     for (place, table) in &batch.inserts {
-        let rows = rows::digest(&batch.sql[place.clone()]).map_err(|e| {
+        let rows = RowSum::of_insert(&batch.sql[place.clone()]).map_err(|e| {
             Error::server(format!("rows of {table} as they were dumped again cannot be read")).because(e)
         })?;
-        all.entry(table.clone()).or_default().add(rows);
+        *all.entry(table.clone()).or_default() += rows;
     }
     Ok(all)
 }

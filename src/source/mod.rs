@@ -1,1 +1,7 @@
-//! The server that is backed up: what it is, what it holds, and how it is dumped.
+//! The server that is backed up: what may be seen of it, what it is, and its dump.
+//!
+//! - [`scope`]: which schemas a backup covers.
+//! - [`dump`]: the arguments of one mysqldump, every one that matters explicit.
+
+pub mod dump;
+pub mod scope;

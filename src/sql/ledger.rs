@@ -190,7 +190,7 @@ impl Ledger {
     }
 
     /// All entries, in the order of their objects.
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> + Clone {
         self.entries.iter()
     }
 

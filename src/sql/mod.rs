@@ -19,4 +19,4 @@ pub mod rows;
 pub mod scan;
 pub mod session;
 pub mod statement;
-mod tokens;
+pub mod tokens;

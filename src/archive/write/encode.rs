@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::archive::codec::{Codec, Encoder};
 use crate::archive::write::framer::RawFrame;
 use crate::error::{Error, Result};
-use crate::sql::ledger::TableRows;
+use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
 
@@ -35,9 +35,7 @@ pub struct EncodedFrame {
     /// The tables that it creates or has rows of.
     pub tables: Vec<ObjectId>,
     /// Its share of the ledger.
-    pub rows: BTreeMap<ObjectId, TableRows>,
-    /// Bytes of its INSERT statements, by table.
-    pub insert_bytes: BTreeMap<ObjectId, u64>,
+    pub rows: BTreeMap<ObjectId, RowSum>,
     /// Its longest statement, bytes.
     pub longest: usize,
 }
@@ -67,7 +65,7 @@ impl Encoders {
 
     /// Digests and compresses one frame.
     pub fn encode(&self, frame: RawFrame) -> Result<EncodedFrame> {
-        let (rows, insert_bytes) = digest_rows(&frame)?;
+        let rows = digest_rows(&frame)?;
         let xxh3 = hex128(xxh3_128(&frame.sql));
         let stored = self.compress(&frame.sql)?;
         Ok(EncodedFrame {
@@ -81,7 +79,6 @@ impl Encoders {
             after: frame.after,
             tables: frame.tables,
             rows,
-            insert_bytes,
             longest: frame.longest,
         })
     }
@@ -100,22 +97,18 @@ impl Encoders {
     }
 }
 
-type RowDigests = (BTreeMap<ObjectId, TableRows>, BTreeMap<ObjectId, u64>);
-
-fn digest_rows(frame: &RawFrame) -> Result<RowDigests> {
-    let mut digests = RowDigests::default();
+fn digest_rows(frame: &RawFrame) -> Result<BTreeMap<ObjectId, RowSum>> {
+    let mut sums: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
     for (range, table) in &frame.inserts {
-        let insert = &frame.sql[range.clone()];
-        let rows = TableRows::of_insert(insert).map_err(|e| {
+        let sum = RowSum::of_insert(&frame.sql[range.clone()]).map_err(|e| {
             Error::source(format!(
                 "mysqldump wrote rows of {table} that drctl cannot read"
             ))
             .because(e)
         })?;
-        digests.0.entry(table.clone()).or_default().add(rows);
-        *digests.1.entry(table.clone()).or_default() += insert.len() as u64;
+        *sums.entry(table.clone()).or_default() += sum;
     }
-    Ok(digests)
+    Ok(sums)
 }
 
 /// 128 bits as 32 hex digits.

@@ -156,23 +156,18 @@ impl Framer {
     }
 
     fn note_definition(&mut self, statement: &Statement<'_>) -> Result<()> {
-        match &statement.kind {
-            Kind::Account => Err(Error::source("the dump holds a statement about accounts")),
-            Kind::Create {
-                object,
-                placeholder,
-            } => self
-                .objects
-                .define(object, *placeholder, statement.sql, &self.session)
-                .map_err(|e| Error::source("the dump contradicts itself").because(e)),
-            _ => Ok(()),
+        if statement.kind == Kind::Account {
+            return Err(Error::source("the dump holds a statement about accounts"));
         }
+        self.objects
+            .observe(statement, &self.session)
+            .map_err(|e| Error::source("the dump contradicts itself").because(e))
     }
 
     fn append(&mut self, statement: &Statement<'_>) {
         let section = statement.kind.section();
         let begun = !self.pending.sections.is_empty() || !self.blocks.is_empty();
-        if self.stream > 0 && section.is_none() && !begun && self.objects.is_empty() {
+        if self.stream > 0 && section.is_none() && !begun && self.objects.iter().next().is_none() {
             // An archive has one header, that of its first stream; a prologue stands for the others.
             self.before = self.session.clone();
             return;

@@ -4,15 +4,13 @@
 //! a frame does not begin under the session that the one before it ended with, a prologue of ours
 //! goes between them, so that the whole is valid SQL for one plain client from first byte to last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::archive::BackupPlace;
-use crate::archive::index::{
-    FrameRecord, ObjectRecord, Record, RowsRecord, SessionRecord, TableRecord,
-};
-use crate::archive::write::encode::{EncodedFrame, Encoders, hex128};
+use crate::archive::index::{FrameRecord, Record, SessionRecord, TableRecord};
+use crate::archive::write::encode::{EncodedFrame, Encoders};
 use crate::archive::write::framer::RawFrame;
 use crate::archive::write::object::{ObjectWriter, PART_BYTES, WrittenObject};
 use crate::error::{Error, Result};
@@ -59,7 +57,6 @@ pub struct Sequencer {
     session: Session,
     sessions: HashMap<Session, u32>,
     tables: HashMap<ObjectId, u32>,
-    insert_bytes: BTreeMap<ObjectId, u64>,
     ledger: Ledger,
     sample: Vec<FrameRecord>,
     raw_bytes: u64,
@@ -87,7 +84,6 @@ impl Sequencer {
             session: Session::default(),
             sessions: HashMap::new(),
             tables: HashMap::new(),
-            insert_bytes: BTreeMap::new(),
             ledger: Ledger::default(),
             sample: Vec::new(),
             raw_bytes: 0,
@@ -126,9 +122,6 @@ impl Sequencer {
         self.keep_sample(record);
         for (table, rows) in frame.rows {
             self.ledger.add_rows(&table, rows);
-        }
-        for (table, bytes) in frame.insert_bytes {
-            *self.insert_bytes.entry(table).or_default() += bytes;
         }
         Ok(())
     }
@@ -254,26 +247,8 @@ impl Sequencer {
         self.ledger
             .merge(objects)
             .map_err(|e| Error::source("the dump contradicts itself").because(e))?;
-        for (object, ddl) in self.ledger.objects() {
-            let record = ObjectRecord {
-                object: object.clone(),
-                ddl: ddl.to_owned(),
-            };
-            self.index.write(&Record::Object(record)).await?;
-        }
-        let tables: Vec<(ObjectId, crate::sql::ledger::TableRows)> = self
-            .ledger
-            .tables()
-            .map(|(table, rows)| (table.clone(), rows))
-            .collect();
-        for (table, rows) in tables {
-            let record = RowsRecord {
-                table: self.table(&table).await?,
-                rows: rows.rows,
-                digest: hex128(rows.digest),
-                raw: self.insert_bytes.get(&table).copied().unwrap_or(0),
-            };
-            self.index.write(&Record::Rows(record)).await?;
+        for record in self.ledger.clone().into_records() {
+            self.index.write(&Record::Ledger(record)).await?;
         }
         for record in more {
             self.index.write(&record).await?;
