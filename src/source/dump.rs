@@ -1,0 +1,213 @@
+//! From what is to be dumped to the arguments of the dump programs.
+//!
+//! Every option that changes the dump is given explicitly, in the words that the program at hand
+//! knows, so that no compiled-in default decides anything.
+
+use std::time::Duration;
+
+use crate::server::{Client, DumpChild};
+use crate::{Error, Result};
+
+/// The longest statement that the dump may hold: the protocol's own limit.
+pub const MAX_STATEMENT_BYTES: u64 = 1 << 30;
+
+/// How long the dump may wait for a lock (of metadata, or the global read lock that coordinates
+/// take), where the client can be told: behind it the server's writers queue.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the server may wait for a slow store before it drops the dump's connection, where the
+/// client can be told.
+const STALL: Duration = Duration::from_secs(3600);
+
+/// What is dumped, by which options; the same plan is used again to prove a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpPlan {
+    /// The schemas, in the order in which they are dumped. Never empty.
+    pub schemas: Vec<String>,
+    /// Whether the binary log's coordinates of the snapshot go into a comment. On MySQL this takes
+    /// the global read lock for a moment.
+    pub coordinates: bool,
+    /// Whether the history of MariaDB's system-versioned tables is dumped.
+    pub history: bool,
+}
+
+impl DumpPlan {
+    /// The arguments of each stream's dump program; one stream for now. They hold no secret: the
+    /// manifest records them.
+    ///
+    /// A usage error (exit 2) where the program does not know an option without which the dump
+    /// would be another; exit 3 where there is nothing to dump.
+    pub fn streams(&self, client: &Client) -> Result<Vec<Vec<String>>> {
+        Ok(vec![self.arguments(&|option| client.knows(option))?])
+    }
+
+    /// Starts the dump programs, one a stream. Must be called in a tokio runtime.
+    pub fn spawn(&self, client: &Client) -> Result<Vec<DumpChild>> {
+        self.streams(client)?
+            .into_iter()
+            .map(|arguments| DumpChild::spawn(client, arguments))
+            .collect()
+    }
+
+    /// `knows`: whether the program knows a long option, named without dashes.
+    fn arguments(&self, knows: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+        if self.schemas.is_empty() {
+            return Err(Error::nothing("there is no schema to dump")
+                .hint("create one, or correct the list of schemas"));
+        }
+        let mut arguments: Vec<String> = Vec::new();
+        for &(option, need) in OPTIONS {
+            // `skip-x` and `x=y` are known as `x`.
+            let name = option.split('=').next().unwrap_or(option);
+            match (knows(name.strip_prefix("skip-").unwrap_or(name)), need) {
+                (true, _) => arguments.push(format!("--{option}")),
+                (false, Need::WhereKnown) => {}
+                (false, Need::Always) => return Err(unknown(option)),
+            }
+        }
+        let mut session = vec![format!("net_write_timeout={}", STALL.as_secs())];
+        if self.coordinates {
+            let name = ["source-data", "master-data"]
+                .into_iter()
+                .find(|name| knows(name));
+            arguments.push(format!(
+                "--{}=2",
+                name.ok_or_else(|| unknown("source-data"))?
+            ));
+            session.push(format!("lock_wait_timeout={}", LOCK_WAIT.as_secs()));
+        }
+        if self.history {
+            if !knows("dump-history") {
+                return Err(unknown("dump-history"));
+            }
+            arguments.push("--dump-history".into());
+        }
+        if knows("init-command") {
+            arguments.push(format!("--init-command=SET SESSION {}", session.join(", ")));
+        }
+        // A schema may be called `-x` or `--all-databases`.
+        arguments.extend(["--databases".into(), "--".into()]);
+        arguments.extend(self.schemas.iter().cloned());
+        Ok(arguments)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// The dump would be another without it.
+    Always,
+    /// Programs that do not know it do what it asks for anyway.
+    WhereKnown,
+}
+
+fn unknown(option: &str) -> Error {
+    Error::usage(format!("the dump program does not know --{option}"))
+        .hint("point client_dir at a newer client")
+}
+
+/// What every dump is made of.
+const OPTIONS: &[(&str, Need)] = &[
+    // One snapshot without locks; --lock-tables is on by default.
+    ("single-transaction", Need::Always),
+    ("skip-lock-tables", Need::Always),
+    // Rows as they come, about a megabyte of them in a statement.
+    ("quick", Need::Always),
+    ("extended-insert", Need::Always),
+    ("net-buffer-length=1046528", Need::Always),
+    ("max-allowed-packet=1G", Need::Always),
+    ("hex-blob", Need::Always),
+    ("tz-utc", Need::Always),
+    // Everything that belongs to a schema.
+    ("routines", Need::Always),
+    ("triggers", Need::Always),
+    ("events", Need::Always),
+    ("create-options", Need::Always),
+    // A table's lock would keep another stream's rows out, and its keys are our own affair.
+    ("skip-add-locks", Need::Always),
+    ("skip-disable-keys", Need::Always),
+    ("add-drop-table", Need::Always),
+    ("quote-names", Need::Always),
+    ("set-charset", Need::Always),
+    ("default-character-set=utf8mb4", Need::Always),
+    // The trailer is one of the proofs that the dump is whole; without a date, equal data make
+    // equal dumps.
+    ("comments", Need::Always),
+    ("skip-dump-date", Need::Always),
+    // Tablespaces take PROCESS and belong to the installation; GTIDs belong to the manifest.
+    ("no-tablespaces", Need::Always),
+    ("set-gtid-purged=OFF", Need::WhereKnown),
+    // Histograms: older servers refuse the question for them.
+    ("column-statistics=0", Need::WhereKnown),
+    // Masking policies take privileges that a backup account has not.
+    ("skip-masking-policies", Need::WhereKnown),
+    // Lets the server wait a day for a slow store instead of a minute.
+    ("network-timeout", Need::WhereKnown),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    fn plan(schemas: &[&str]) -> DumpPlan {
+        DumpPlan {
+            schemas: schemas.iter().map(|s| (*s).to_owned()).collect(),
+            coordinates: false,
+            history: false,
+        }
+    }
+
+    /// A program that knows every option but these.
+    fn arguments(plan: &DumpPlan, unknown: &[&str]) -> Result<Vec<String>> {
+        plan.arguments(&|option| !option.starts_with("skip-") && !unknown.contains(&option))
+    }
+
+    #[test]
+    fn nothing_to_dump_is_an_error_and_not_a_dump_of_everything() {
+        let error = arguments(&plan(&[]), &[]).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NothingToDo);
+    }
+
+    #[test]
+    fn a_program_that_cannot_dump_everything_is_refused() {
+        for option in ["events", "single-transaction", "dump-date"] {
+            let error = arguments(&plan(&["shop"]), &[option]).unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Usage, "{option}");
+            assert!(error.to_string().contains(option), "{error}");
+        }
+        let mut history = plan(&["shop"]);
+        history.history = true;
+        assert!(arguments(&history, &["dump-history"]).is_err());
+    }
+
+    #[test]
+    fn what_a_program_does_not_know_and_does_not_need_is_left_out() {
+        let with = arguments(&plan(&["shop"]), &[]).unwrap();
+        assert!(with.contains(&"--skip-masking-policies".to_owned()));
+        let unknown = ["masking-policies", "column-statistics", "set-gtid-purged"];
+        let without = arguments(&plan(&["shop"]), &unknown).unwrap();
+        assert_eq!(with.len(), without.len() + unknown.len());
+    }
+
+    #[test]
+    fn coordinates_are_asked_for_in_the_programs_own_words_and_wait_a_bounded_time() {
+        let mut plan = plan(&["shop"]);
+        plan.coordinates = true;
+        let new = arguments(&plan, &[]).unwrap();
+        assert!(new.contains(&"--source-data=2".to_owned()));
+        assert!(
+            new.iter().any(|a| a.contains("lock_wait_timeout=60")),
+            "{new:?}"
+        );
+        let old = arguments(&plan, &["source-data", "init-command"]).unwrap();
+        assert!(old.contains(&"--master-data=2".to_owned()));
+        assert!(!old.iter().any(|a| a.contains("init-command")));
+    }
+
+    #[test]
+    fn a_schema_with_the_name_of_an_option_stays_a_schema() {
+        let arguments = arguments(&plan(&["--all-databases", "a b"]), &[]).unwrap();
+        let end = &arguments[arguments.len() - 4..];
+        assert_eq!(end, ["--databases", "--", "--all-databases", "a b"]);
+    }
+}

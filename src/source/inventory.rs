@@ -1,0 +1,587 @@
+//! What the server says exists, to hold against what the dump contains.
+//!
+//! Taken before and after the dump. What differs moved under it; what did not must have been seen
+//! in it. Each object carries a stamp that any definition change alters: for tables the time of
+//! the last ALTER and InnoDB's table id (which reveals TRUNCATE, and a RENAME that exchanged two
+//! tables; it takes PROCESS), for the rest a time and a hash of the definition.
+//!
+//! Memory: about 200 bytes an object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::scope::{Scope, is_system, same_name};
+use crate::server::{Connection, ServerVersion};
+use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::{Error, Result};
+
+/// Everything in scope that the server shows to the account.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// The objects and what tells one definition of them from another.
+    pub objects: BTreeMap<ObjectId, Stamp>,
+    /// Size, rows and engine of the tables.
+    pub tables: BTreeMap<ObjectId, TableFacts>,
+    /// Views whose tables or columns are gone: mysqldump cannot dump them.
+    pub invalid_views: Vec<ObjectId>,
+    /// Whether InnoDB told its table ids (PROCESS): without them an exchange of two tables by
+    /// RENAME may go unnoticed.
+    pub table_ids: bool,
+    /// Tables that InnoDB knows and the server does not show, as InnoDB spells them.
+    pub hidden: Vec<String>,
+    /// Whether schema and table names differ by more than case alone.
+    fold: bool,
+}
+
+/// What changes when an object's definition does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// When the server says that it was made or altered, and a hash of its definition where the
+    /// server's clock of whole seconds says too little.
+    pub definition: String,
+    /// Made of InnoDB's ids of the table and its partitions; `None` for other objects and where
+    /// they are not known.
+    pub table_id: Option<u64>,
+}
+
+/// What the server estimates of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFacts {
+    /// The storage engine's name.
+    pub engine: String,
+    /// Bytes of rows, as the server estimates them.
+    pub data_bytes: u64,
+    /// Bytes of secondary indexes, as the server estimates them.
+    pub index_bytes: u64,
+    /// Rows, as the server estimates them.
+    pub rows: u64,
+    /// Whether it keeps MariaDB's system-versioned history.
+    pub versioned: bool,
+}
+
+/// One thing that changed between two inventories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// What changed.
+    pub object: ObjectId,
+    /// How.
+    pub how: Change,
+}
+
+/// How an object changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there before.
+    Created,
+    /// It is not there any more.
+    Dropped,
+    /// Its definition is another.
+    Altered,
+    /// Its rows are other ones: truncated, or exchanged by RENAME.
+    Replaced,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            Change::Created => "created",
+            Change::Dropped => "dropped",
+            Change::Altered => "altered",
+            Change::Replaced => "truncated or exchanged",
+        };
+        write!(f, "{} was {how}", self.object)
+    }
+}
+
+impl Inventory {
+    /// Asks the server for everything in scope. A schema that is listed and does not exist (or is
+    /// out of sight) is an error.
+    pub async fn take(
+        connection: &mut Connection,
+        server: &ServerVersion,
+        scope: &Scope,
+    ) -> Result<Inventory> {
+        let lower: u8 = connection.one("SELECT @@lower_case_table_names").await?;
+        let mut taken = Inventory {
+            fold: lower != 0,
+            ..Inventory::default()
+        };
+        taken.schemas(connection, scope).await?;
+        let schemas: BTreeSet<String> = taken.schema_names().into_iter().collect();
+        taken.tables_and_views(connection, &schemas).await?;
+        taken.programs(connection, server, &schemas).await?;
+        taken.innodb(connection, server, &schemas).await?;
+        Ok(taken)
+    }
+
+    async fn schemas(&mut self, connection: &mut Connection, scope: &Scope) -> Result<()> {
+        let rows: Vec<(String, String, String)> = connection
+            .rows(
+                "SELECT schema_name, default_character_set_name, default_collation_name \
+                 FROM information_schema.schemata",
+            )
+            .await?;
+        for (name, charset, collation) in rows {
+            if scope.covers(&name, self.fold) {
+                self.add(ObjectId::schema(name), format!("{charset} {collation}"));
+            }
+        }
+        if let Scope::Only(listed) = scope {
+            let found = self.schema_names();
+            let absent: Vec<&str> = listed
+                .iter()
+                .filter(|name| !found.iter().any(|f| same_name(f, name, self.fold)))
+                .map(String::as_str)
+                .collect();
+            if !absent.is_empty() {
+                return Err(connection
+                    .role()
+                    .error(format!(
+                        "there is no schema {} on the server, or the account may not see it",
+                        absent.join(", ")
+                    ))
+                    .hint("correct the list of schemas, or grant the account SELECT on it"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn tables_and_views(
+        &mut self,
+        connection: &mut Connection,
+        schemas: &BTreeSet<String>,
+    ) -> Result<()> {
+        // One column each is text whatever the version: dates and numbers come as they print.
+        let rows = connection
+            .named_rows(
+                "SELECT table_schema s, table_name n, table_type t, engine e, create_time c, \
+                 data_length d, index_length i, table_rows r, table_comment m \
+                 FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW'",
+            )
+            .await?;
+        for row in rows {
+            let text = |column: &str| row.get(column).unwrap_or_default();
+            let number = |column: &str| text(column).parse::<u64>().unwrap_or(0);
+            let (schema, name, kind) = (text("s"), text("n"), text("t"));
+            if !schemas.contains(schema) || kind.starts_with("TEMPORARY") {
+                continue;
+            }
+            match kind {
+                "VIEW" => {
+                    let view = ObjectId::new(ObjectKind::View, schema, name);
+                    // The server puts this text in place of a comment, which a view has none of.
+                    if text("m").contains("references invalid") {
+                        self.invalid_views.push(view.clone());
+                    }
+                    self.add(view, String::new());
+                }
+                "SEQUENCE" => self.add(
+                    ObjectId::new(ObjectKind::Sequence, schema, name),
+                    text("c").to_owned(),
+                ),
+                _ => {
+                    let table = ObjectId::table(schema, name);
+                    let facts = TableFacts {
+                        engine: text("e").to_owned(),
+                        data_bytes: number("d"),
+                        index_bytes: number("i"),
+                        rows: number("r"),
+                        versioned: kind == "SYSTEM VERSIONED",
+                    };
+                    self.add(table.clone(), text("c").to_owned());
+                    self.tables.insert(table, facts);
+                }
+            }
+        }
+        let views: Vec<(String, String, Option<Vec<u8>>)> = connection
+            .rows(
+                "SELECT table_schema, table_name, CONCAT_WS(' ', definer, security_type, \
+                 check_option, character_set_client, collation_connection, view_definition) \
+                 FROM information_schema.views",
+            )
+            .await?;
+        for (schema, name, definition) in views {
+            let view = ObjectId::new(ObjectKind::View, schema, name);
+            if let Some(stamp) = self.objects.get_mut(&view) {
+                stamp.definition = hash(definition.as_deref().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    /// Triggers, routines, events, libraries.
+    async fn programs(
+        &mut self,
+        connection: &mut Connection,
+        server: &ServerVersion,
+        schemas: &BTreeSet<String>,
+    ) -> Result<()> {
+        let mut queries = vec![
+            "SELECT 'TRIGGER', trigger_schema, trigger_name, CONCAT_WS(' ', created, definer, \
+             event_object_table, action_timing, event_manipulation, action_order, sql_mode), \
+             action_statement FROM information_schema.triggers",
+            "SELECT routine_type, routine_schema, routine_name, CONCAT_WS(' ', last_altered, \
+             definer, dtd_identifier, security_type, sql_mode), routine_definition \
+             FROM information_schema.routines",
+            "SELECT 'EVENT', event_schema, event_name, CONCAT_WS(' ', last_altered, definer, \
+             interval_value, interval_field, execute_at, starts, ends, on_completion, sql_mode), \
+             event_definition FROM information_schema.events",
+        ];
+        if server.is_mysql_from(9, 2, 0) {
+            queries.push(
+                "SELECT 'LIBRARY', library_schema, library_name, CONCAT_WS(' ', last_altered), \
+                 library_definition FROM information_schema.libraries",
+            );
+        }
+        for query in queries {
+            type Program = (String, String, String, Option<Vec<u8>>, Option<Vec<u8>>);
+            let rows: Vec<Program> = connection.rows(query).await?;
+            for (kind, schema, name, stamp, body) in rows {
+                if !schemas.contains(&schema) {
+                    continue;
+                }
+                let kind = match kind.as_str() {
+                    "TRIGGER" => ObjectKind::Trigger,
+                    "EVENT" => ObjectKind::Event,
+                    "PROCEDURE" => ObjectKind::Procedure,
+                    "FUNCTION" => ObjectKind::Function,
+                    "PACKAGE" => ObjectKind::Package,
+                    "PACKAGE BODY" => ObjectKind::PackageBody,
+                    "LIBRARY" => ObjectKind::Library,
+                    other => {
+                        return Err(connection
+                            .role()
+                            .error(format!(
+                                "{schema}.{name} is a {other}, a kind of object that drctl does not know"
+                            ))
+                            .hint("leave its schema out, or use a newer drctl"));
+                    }
+                };
+                let mut bytes = stamp.unwrap_or_default();
+                bytes.push(0);
+                bytes.extend(body.unwrap_or_default());
+                self.add(ObjectId::new(kind, schema, name), hash(&bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// InnoDB's own list, which no grant hides a table from: its ids, and what else it holds.
+    async fn innodb(
+        &mut self,
+        connection: &mut Connection,
+        server: &ServerVersion,
+        schemas: &BTreeSet<String>,
+    ) -> Result<()> {
+        let list = match server.is_mysql_from(8, 0, 0) {
+            true => "SELECT table_id, name FROM information_schema.innodb_tables",
+            false => "SELECT table_id, name FROM information_schema.innodb_sys_tables",
+        };
+        let rows: Vec<(u64, String)> = match connection.rows(list).await {
+            Ok(rows) => rows,
+            Err(error) if crate::server::connect::server_code(&error) == Some(ACCESS_DENIED) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.table_ids = true;
+        for (id, spelled) in rows {
+            let Some((schema, table)) = innodb_name(&spelled) else {
+                continue;
+            };
+            let in_scope = schemas.iter().find(|s| same_name(s, &schema, self.fold));
+            let Some(schema) = in_scope else {
+                continue;
+            };
+            let candidates = [
+                ObjectId::table(schema, &table),
+                ObjectId::new(ObjectKind::Sequence, schema, &table),
+            ];
+            let known = candidates
+                .iter()
+                .find(|id| self.objects.contains_key(id))
+                .cloned()
+                .or_else(|| self.find_folded(schema, &table));
+            match known.and_then(|id| self.objects.get_mut(&id)) {
+                // A partitioned table is replaced when any of its partitions is: the sum does not
+                // depend on the order in which the server lists them.
+                Some(stamp) => {
+                    let hashed = xxhash_rust::xxh3::xxh3_64(&id.to_le_bytes());
+                    stamp.table_id = Some(stamp.table_id.unwrap_or(0).wrapping_add(hashed));
+                }
+                None => self.hidden.push(spelled),
+            }
+        }
+        Ok(())
+    }
+
+    fn find_folded(&self, schema: &str, table: &str) -> Option<ObjectId> {
+        self.objects
+            .keys()
+            .filter(|id| self.fold && id.kind == ObjectKind::Table && id.schema == schema)
+            .find(|id| same_name(&id.name, table, true))
+            .cloned()
+    }
+
+    fn add(&mut self, object: ObjectId, definition: String) {
+        let stamp = Stamp {
+            definition,
+            table_id: None,
+        };
+        self.objects.insert(object, stamp);
+    }
+
+    /// The schemas in scope, sorted.
+    pub fn schema_names(&self) -> Vec<String> {
+        self.objects
+            .keys()
+            .filter(|id| id.kind == ObjectKind::Schema)
+            .map(|id| id.schema.clone())
+            .collect()
+    }
+
+    /// Bytes of rows and of indexes, as the server estimates them.
+    pub fn total_bytes(&self) -> (u64, u64) {
+        let sum = |size: fn(&TableFacts) -> u64| self.tables.values().map(size).sum();
+        (sum(|t| t.data_bytes), sum(|t| t.index_bytes))
+    }
+
+    /// What moved between this inventory and a later one, apart from tables whose `schema.table`
+    /// matches one of the `churn` patterns (`*` and `?`): those are known to come and go.
+    pub fn diff(&self, after: &Inventory, churn: &[String]) -> Vec<Moved> {
+        let mut moved = Vec::new();
+        let mut push = |object: &ObjectId, how| {
+            let name = format!("{}.{}", object.schema, object.name);
+            if !churn.iter().any(|pattern| glob(pattern, &name)) {
+                moved.push(Moved {
+                    object: object.clone(),
+                    how,
+                });
+            }
+        };
+        for (object, before) in &self.objects {
+            match after.objects.get(object) {
+                None => push(object, Change::Dropped),
+                Some(now) if now.definition != before.definition => push(object, Change::Altered),
+                Some(now) => {
+                    let both = before.table_id.zip(now.table_id);
+                    if both.is_some_and(|(before, now)| before != now) {
+                        push(object, Change::Replaced);
+                    }
+                }
+            }
+        }
+        for object in after.objects.keys() {
+            if !self.objects.contains_key(object) {
+                push(object, Change::Created);
+            }
+        }
+        moved
+    }
+
+    /// What existed throughout, here and in the later inventory `after`, and was not `seen` in the
+    /// dump.
+    pub fn missing_from(&self, after: &Inventory, seen: &BTreeSet<ObjectId>) -> Vec<ObjectId> {
+        let folded: BTreeSet<ObjectId> = match self.fold {
+            true => seen.iter().map(fold).collect(),
+            false => BTreeSet::new(),
+        };
+        self.objects
+            .keys()
+            .filter(|object| after.objects.contains_key(object))
+            .filter(|object| !seen.contains(object) && !folded.contains(&fold(object)))
+            .cloned()
+            .collect()
+    }
+}
+
+/// "Access denied; you need (at least one of) the PROCESS privilege(s)".
+const ACCESS_DENIED: u16 = 1227;
+
+fn fold(object: &ObjectId) -> ObjectId {
+    ObjectId {
+        schema: object.schema.to_lowercase(),
+        kind: object.kind,
+        name: object.name.to_lowercase(),
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
+}
+
+/// The schema and table behind InnoDB's spelling, or `None` for what is no user's table and for
+/// names with letters whose short codes this does not know: nothing is said about those.
+fn innodb_name(spelled: &str) -> Option<(String, String)> {
+    let (schema, table) = spelled.split_once('/')?;
+    // Partitions and subpartitions: t#P#p0, t#p#p0#sp#s0.
+    let lower = table.to_ascii_lowercase();
+    let table = lower.find("#p#").map_or(table, |at| &table[..at]);
+    // Intermediate tables of ALTER, and the hidden tables of FULLTEXT indexes.
+    if lower.starts_with("#sql") || is_fulltext_part(&lower) {
+        return None;
+    }
+    let schema = decode(schema)?;
+    (!is_system(&schema)).then_some(())?;
+    Some((schema, decode(table)?))
+}
+
+/// `fts_000000000000042c_being_deleted`, `fts_…_0000000000000045_index_1`.
+fn is_fulltext_part(lower: &str) -> bool {
+    lower.strip_prefix("fts_").is_some_and(|rest| {
+        let id = rest.split('_').next().unwrap_or_default();
+        id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) && rest.len() > 17
+    })
+}
+
+/// A name out of the file-name character set: `@` and four hex digits are one UTF-16 unit. Letters
+/// of some alphabets have codes of two characters, from a table of the server's own: `None`.
+fn decode(spelled: &str) -> Option<String> {
+    let mut units = Vec::new();
+    let mut rest = spelled;
+    while let Some(c) = rest.chars().next() {
+        if c == '@' {
+            let code = rest.get(1..5)?;
+            let hex = code.bytes().all(|b| b.is_ascii_hexdigit());
+            units.push(u16::from_str_radix(code, 16).ok().filter(|_| hex)?);
+            rest = &rest[5..];
+        } else {
+            units.extend(c.encode_utf16(&mut [0; 2]).iter());
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    String::from_utf16(&units).ok()
+}
+
+/// Shell-like matching: `*` any run, `?` any one character.
+pub(crate) fn glob(pattern: &str, name: &str) -> bool {
+    let mut chars = pattern.chars();
+    match chars.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let rest = chars.as_str();
+            name.char_indices()
+                .map(|(at, _)| &name[at..])
+                .chain([""])
+                .any(|tail| glob(rest, tail))
+        }
+        Some(c) => {
+            let mut name = name.chars();
+            name.next().is_some_and(|n| c == '?' || c == n) && glob(chars.as_str(), name.as_str())
+        }
+    }
+}
+
+/// The error for a dump during which the schema moved, or that lacks what existed throughout.
+pub fn incomplete(role: crate::server::Role, what: &str, list: &[String]) -> Error {
+    const SHOWN: usize = 5;
+    let more = match list.len() {
+        n if n > SHOWN => format!(" and {} more", n - SHOWN),
+        _ => String::new(),
+    };
+    let shown: Vec<&str> = list.iter().take(SHOWN).map(String::as_str).collect();
+    role.error(format!("{what}: {}{more}", shown.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory(objects: &[(ObjectId, &str, Option<u64>)]) -> Inventory {
+        let mut all = Inventory::default();
+        for (object, definition, table_id) in objects {
+            all.add(object.clone(), (*definition).to_owned());
+            if let Some(stamp) = all.objects.get_mut(object) {
+                stamp.table_id = *table_id;
+            }
+        }
+        all
+    }
+
+    fn t(name: &str) -> ObjectId {
+        ObjectId::table("shop", name)
+    }
+
+    #[test]
+    fn everything_that_moved_is_told_apart() {
+        let before = inventory(&[
+            (t("dropped"), "1", Some(1)),
+            (t("altered"), "1", Some(2)),
+            (t("a"), "1", Some(3)),
+            (t("b"), "1", Some(4)),
+            (t("still"), "1", Some(5)),
+        ]);
+        let after = inventory(&[
+            (t("altered"), "2", Some(6)),
+            (t("a"), "1", Some(4)),
+            (t("b"), "1", Some(3)),
+            (t("still"), "1", Some(5)),
+            (t("new"), "1", Some(7)),
+        ]);
+        let moved: Vec<String> = before
+            .diff(&after, &[])
+            .iter()
+            .map(Moved::to_string)
+            .collect();
+        assert_eq!(
+            moved,
+            [
+                "table `shop`.`a` was truncated or exchanged",
+                "table `shop`.`altered` was altered",
+                "table `shop`.`b` was truncated or exchanged",
+                "table `shop`.`dropped` was dropped",
+                "table `shop`.`new` was created",
+            ]
+        );
+        assert_eq!(before.diff(&before, &[]), []);
+        assert_eq!(before.diff(&after, &["shop.*".into()]), []);
+        assert_eq!(
+            before
+                .diff(&after, &["shop.?".into(), "shop.*ed".into()])
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_existed_throughout_must_have_been_seen() {
+        let before = inventory(&[
+            (t("a"), "", None),
+            (t("b"), "", None),
+            (t("gone"), "", None),
+        ]);
+        let after = inventory(&[(t("a"), "", None), (t("b"), "", None), (t("new"), "", None)]);
+        let seen = BTreeSet::from([t("a"), t("other")]);
+        assert_eq!(before.missing_from(&after, &seen), [t("b")]);
+        let seen = BTreeSet::from([t("A"), t("B")]);
+        assert_eq!(before.missing_from(&after, &seen).len(), 2);
+        let folded = Inventory {
+            fold: true,
+            ..before
+        };
+        assert_eq!(folded.missing_from(&after, &seen), []);
+    }
+
+    #[test]
+    fn innodb_spells_names_as_files() {
+        let name = |spelled| innodb_name(spelled).map(|(s, t)| format!("{s}/{t}"));
+        for (spelled, expected) in [
+            ("shop/t", Some("shop/t")),
+            ("shop/a@0040b@002d@0020@002f", Some("shop/a@b- /")),
+            ("we@0020ird/@d83d@de00", Some("we ird/😀")),
+            ("shop/pp#P#p0", Some("shop/pp")),
+            ("shop/pp#p#p0#sp#s1", Some("shop/pp")),
+            ("shop/#sql-ib1065-2", None),
+            ("shop/FTS_000000000000042c_BEING_DELETED", None),
+            ("shop/fts_000000000000042c_0000000000000045_index_1", None),
+            ("shop/fts_of_mine", Some("shop/fts_of_mine")),
+            ("mysql/user", None),
+            ("SYS_FOREIGN", None),
+            // Letters of the short table: nothing is said.
+            ("shop/@0p", None),
+            ("shop/@0pabc", None),
+        ] {
+            assert_eq!(name(spelled).as_deref(), expected, "{spelled}");
+        }
+    }
+}
