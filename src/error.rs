@@ -116,6 +116,8 @@ pub struct Error {
     hint: Option<String>,
     /// The underlying failure, for the log.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Whether the same work, begun anew at once, may succeed.
+    passing: bool,
 }
 
 impl Error {
@@ -126,6 +128,7 @@ impl Error {
             what: one_line(&what.into()),
             hint: None,
             cause: None,
+            passing: false,
         }
     }
 
@@ -157,6 +160,18 @@ impl Error {
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.what = format!("{doing}: {}", self.what);
         self
+    }
+
+    /// Says that the same work, begun anew at once, may succeed.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    /// Whether the same work, begun anew at once, may succeed.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// Which exit code this failure has.

@@ -1,5 +1,475 @@
-//! Not yet.
-/// a
-pub async fn run(_: &super::Run, _: crate::cli::BackupArgs) -> crate::Result<()> {
-    Ok(())
+//! `drctl backup`: stream one consistent dump into the store, and commit it when it is whole.
+//!
+//! lock → preflight → dump → what moved? → read back → accounts → manifest → suspect?
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+
+use crate::archive::BackupPlace;
+use crate::archive::codec::Encoder;
+use crate::archive::index::Record;
+use crate::archive::manifest::{self, ClientFacts, FileFacts, Manifest, Totals};
+use crate::archive::read::Archive;
+use crate::archive::restore_txt::restore_txt;
+use crate::archive::write::commit;
+use crate::archive::write::sequencer::Written;
+use crate::archive::write::{ArchiveWriter, stream::StreamWriter};
+use crate::catalog::{Catalog, Which};
+use crate::cli::{BackupArgs, Output};
+use crate::commands::progress::Progress;
+use crate::commands::{Run, text};
+use crate::error::{Error, Outcome, Result};
+use crate::runs::{self, RunRecord};
+use crate::server::DumpChild;
+use crate::source::{self, Source};
+use crate::sql::statement::ObjectKind;
+use crate::store::keys::{BackupId, BackupObject};
+use crate::suspect::{self, Facts};
+use crate::target;
+
+/// Bytes asked of mysqldump at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// How often the heartbeat of a running backup is written.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Makes a backup.
+pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
+    run.cancel.on_deadline(run.config.backup.deadline);
+    let started_at = Timestamp::now();
+    let mut labels = run.config.backup.labels.clone();
+    labels.extend(args.labels);
+    let made = make(run, &labels, started_at).await;
+    let record = RunRecord {
+        verb: "backup".into(),
+        drctl: env!("CARGO_PKG_VERSION").into(),
+        started_at,
+        ended_at: Timestamp::now(),
+        exit: outcome(&made).code(),
+        backup: made.as_ref().ok().map(|manifest| manifest.id),
+        error: made.as_ref().err().map(Error::to_string),
+    };
+    runs::record(&run.store, &run.config.target, &record).await;
+    let manifest = made?;
+    say(run, &manifest)?;
+    match manifest.suspect.as_slice() {
+        [] => Ok(()),
+        reasons => Err(Error::refused(format!(
+            "backup {} is committed but suspect: {}",
+            manifest.id,
+            reasons.join("; ")
+        ))
+        .hint(format!(
+            "look at the server; if this is right, drctl accept {}",
+            manifest.id
+        ))),
+    }
+}
+
+fn outcome(made: &Result<Manifest>) -> Outcome {
+    match made {
+        Ok(manifest) if manifest.suspect.is_empty() => Outcome::Done,
+        Ok(_) => Outcome::Refused,
+        Err(error) => error.outcome(),
+    }
+}
+
+fn say(run: &Run, manifest: &Manifest) -> Result<()> {
+    match run.output {
+        Output::Json => text::json(manifest),
+        Output::Text => text::print(&format!(
+            "{}  {} rows in {} tables, {} of SQL, {} stored, in {}\n",
+            manifest.id,
+            text::count(manifest.totals.rows),
+            text::count(manifest.tables()),
+            text::bytes(manifest.totals.raw_bytes),
+            text::bytes(manifest.totals.stored_bytes),
+            text::span(manifest.finished_at.duration_since(manifest.started_at)),
+        )),
+    }
+}
+
+/// The whole of it, tried again where the server's objects moved under the dump.
+async fn make(
+    run: &Run,
+    labels: &BTreeMap<String, String>,
+    started_at: Timestamp,
+) -> Result<Manifest> {
+    let catalog = run.catalog().await?;
+    sweep(run, &catalog).await;
+    let baseline = baseline(run, &catalog).await?;
+    let config = run.config.source()?;
+    let options = &run.config.backup.source;
+    let mut source = run
+        .cancel
+        .unless(Source::connect(&config, &run.config.target, options))
+        .await?;
+    let bound = target::bind(
+        &run.store,
+        &run.config.target,
+        source.identity(),
+        started_at,
+    )
+    .await?;
+    let mut attempt = 1;
+    let manifest = loop {
+        match attempt_once(
+            run,
+            &mut source,
+            labels,
+            started_at,
+            &bound.identity,
+            &baseline,
+        )
+        .await
+        {
+            Err(error) if error.is_passing() && attempt < run.config.backup.attempts => {
+                tracing::warn!(%error, attempt, "the server's objects moved under the dump: again");
+                attempt += 1;
+            }
+            ended => break ended?,
+        }
+    };
+    source.close().await;
+    Ok(manifest)
+}
+
+/// One dump from its beginning to its manifest. On any failure before the manifest was sent nothing
+/// of it remains.
+async fn attempt_once(
+    run: &Run,
+    source: &mut Source,
+    labels: &BTreeMap<String, String>,
+    started_at: Timestamp,
+    bound: &str,
+    baseline: &Option<Facts>,
+) -> Result<Manifest> {
+    let preflight = run.cancel.unless(source.preflight()).await?;
+    let id = BackupId::generate(preflight.snapshot_at);
+    let place = BackupPlace {
+        target: run.config.target.clone(),
+        id,
+    };
+    let heartbeat = Heartbeat::begin(run, &place).await?;
+    let writer =
+        ArchiveWriter::begin(run.store.clone(), place.clone(), run.config.backup.write).await?;
+
+    let dumped = run.cancel.unless(dump(source, &preflight, &writer)).await;
+    let end = match dumped {
+        Ok(end) => end,
+        Err(error) => {
+            let cause = writer.abort().await;
+            heartbeat.end(run).await;
+            // A store that fails stops the dump too; of the two, its failure is the cause.
+            return Err(match cause {
+                Some(cause) if !run.cancel.is_cancelled() => cause,
+                _ => error,
+            });
+        }
+    };
+    let committed = async {
+        let seen = end
+            .objects
+            .iter()
+            .map(|(object, _)| object.clone())
+            .collect();
+        let verdict = run.cancel.unless(source.settle(&preflight, &seen)).await;
+        let more = records(&preflight);
+        let written = match verdict {
+            Ok(()) => writer.finish(vec![end], more).await?,
+            Err(error) => {
+                writer.abort().await;
+                return Err(error);
+            }
+        };
+        let facts = facts(&preflight, &written);
+        let reasons = suspect::reasons(
+            &facts,
+            bound,
+            baseline.as_ref(),
+            run.config.backup.shrink_limit,
+        );
+        run.cancel
+            .unless(prepare(
+                run, source, &place, &preflight, written, labels, started_at, reasons,
+            ))
+            .await
+    }
+    .await;
+    let manifest = match committed {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            commit::discard(&run.store, &place).await;
+            heartbeat.end(run).await;
+            return Err(error);
+        }
+    };
+    // From here on nothing is deleted, and nothing cancels.
+    let sent = commit::put_manifest(&run.store, &place, &manifest).await;
+    heartbeat.end(run).await;
+    sent.map(|()| manifest)
+}
+
+/// Pumps one mysqldump into the archive. The end of its stream is reached only by a process that
+/// ended well.
+async fn dump(
+    source: &Source,
+    preflight: &source::Preflight,
+    writer: &ArchiveWriter,
+) -> Result<crate::archive::write::framer::StreamEnd> {
+    let progress = Progress::begin("backup", preflight.expected_bytes());
+    let mut child = source.dump(preflight)?;
+    let stream = writer.stream(0);
+    let pumped = pump(&mut child, &stream, &progress).await;
+    progress.end();
+    match pumped {
+        Ok(true) => {}
+        Ok(false) => child.stop().await,
+        Err(error) => {
+            child.stop().await;
+            return Err(error);
+        }
+    }
+    let stopped = || Error::unexpected("the archive stopped before the dump did");
+    stream.finish().await?.ok_or_else(stopped)
+}
+
+/// Whether the dump reached its end; not where the archive stopped taking it.
+async fn pump(child: &mut DumpChild, stream: &StreamWriter, progress: &Progress) -> Result<bool> {
+    let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+    loop {
+        buffer.reserve(CHUNK_BYTES / 4);
+        let count = child.read(&mut buffer).await?;
+        progress.add(count as u64);
+        if count == 0 || buffer.len() >= CHUNK_BYTES / 4 {
+            let chunk: Bytes = buffer.split().freeze();
+            if stream.write(chunk).await.is_err() {
+                return Ok(false);
+            }
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn records(preflight: &source::Preflight) -> Vec<Record> {
+    let inventory = preflight
+        .inventory_records()
+        .into_iter()
+        .map(Record::Inventory);
+    inventory
+        .chain(preflight.warnings.iter().cloned().map(Record::Warning))
+        .collect()
+}
+
+fn facts(preflight: &source::Preflight, written: &Written) -> Facts {
+    let objects = written.ledger.iter().map(|(object, _)| object);
+    let tables = objects.filter(|object| object.kind == ObjectKind::Table);
+    Facts {
+        identity: preflight.identity.clone(),
+        schemas: preflight.schemas.iter().cloned().collect(),
+        tables: tables
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .collect(),
+        rows: written.ledger.total_rows(),
+        raw_bytes: written.raw_bytes,
+    }
+}
+
+/// Reads back what was written and puts everything but the manifest beside it.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one manifest, named once"
+)]
+async fn prepare(
+    run: &Run,
+    source: &mut Source,
+    place: &BackupPlace,
+    preflight: &source::Preflight,
+    written: Written,
+    labels: &BTreeMap<String, String>,
+    started_at: Timestamp,
+    suspect: Vec<String>,
+) -> Result<Manifest> {
+    let config = &run.config.backup;
+    commit::read_back(
+        &run.store,
+        place,
+        &written,
+        config.write.codec,
+        config.read_back,
+    )
+    .await?;
+    let accounts = match source.accounts(preflight).await? {
+        Some(sql) => Some(put_accounts(run, place, &sql).await?),
+        None => None,
+    };
+    let mut objects: BTreeMap<String, u64> = BTreeMap::new();
+    for (object, _) in written.ledger.iter() {
+        *objects
+            .entry(object.kind.noun().replace(' ', "-"))
+            .or_default() += 1;
+    }
+    let manifest = Manifest {
+        format: manifest::FORMAT,
+        drctl: env!("CARGO_PKG_VERSION").into(),
+        id: place.id,
+        target: place.target.clone(),
+        snapshot_at: preflight.snapshot_at,
+        started_at,
+        finished_at: Timestamp::now(),
+        server: preflight.server_facts(),
+        coordinates: preflight.coordinates.clone(),
+        client: ClientFacts {
+            name: source.client().name(),
+            version: source.client().banner.clone(),
+            options: source.dump_options(preflight)?,
+        },
+        codec: config.write.codec,
+        encryption: "none".into(),
+        signature: "none".into(),
+        segments: written
+            .segments
+            .iter()
+            .map(|segment| segment.facts.clone())
+            .collect(),
+        index: written.index.facts.clone(),
+        accounts,
+        totals: Totals {
+            raw_bytes: written.raw_bytes,
+            stored_bytes: written.stored_bytes,
+            frames: written.frames,
+            streams: 1,
+            rows: written.ledger.total_rows(),
+            largest_statement_bytes: written.longest,
+            objects,
+        },
+        lossy: preflight.lossy.clone(),
+        warnings: preflight.warnings.clone(),
+        labels: labels.clone(),
+        suspect,
+    };
+    let readme = restore_txt(&manifest);
+    let readme =
+        commit::put_file(&run.store, place, &BackupObject::Readme, readme.as_bytes()).await?;
+    let files = manifest
+        .segments
+        .iter()
+        .chain(&manifest.accounts)
+        .chain([&manifest.index, &readme]);
+    let sums = commit::sha256sums(files);
+    commit::put_file(&run.store, place, &BackupObject::Sums, sums.as_bytes()).await?;
+    // A manifest that does not fit is refused now, while everything can still be discarded.
+    manifest.to_bytes()?;
+    Ok(manifest)
+}
+
+async fn put_accounts(run: &Run, place: &BackupPlace, sql: &[u8]) -> Result<FileFacts> {
+    let write = run.config.backup.write;
+    let stored = Encoder::new(write.codec, write.level)
+        .and_then(|mut encoder| encoder.encode(sql))
+        .map_err(|e| Error::unexpected("cannot compress the accounts").because(e))?;
+    let object = BackupObject::Accounts(write.codec.suffix());
+    commit::put_file(&run.store, place, &object, &stored).await
+}
+
+/// What the new backup is judged against: the newest verified one, else the newest trusted one.
+async fn baseline(run: &Run, catalog: &Catalog) -> Result<Option<Facts>> {
+    let mut found = None;
+    for which in [Which::LatestVerified, Which::Latest] {
+        match run.cancel.unless(catalog.find(which)).await {
+            Ok(entry) => {
+                found = Some(entry);
+                break;
+            }
+            Err(error) if error.outcome() == Outcome::NothingToDo => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(entry) = found else { return Ok(None) };
+    let open = Archive::open(run.store.clone(), catalog.place(entry.id));
+    let archive = match run.cancel.unless(open).await {
+        Ok(archive) => archive,
+        // A damaged backup is what drills find; it must not keep new ones from being made.
+        Err(error) if error.outcome() == Outcome::Archive => {
+            tracing::warn!(%error, "the backup before this one is damaged: nothing to judge against");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let contents = archive.contents();
+    let inventory = contents
+        .inventory
+        .iter()
+        .map(|record| record.object.schema.clone());
+    let objects = contents.ledger.iter().map(|(object, _)| object);
+    let tables = objects.filter(|object| object.kind == ObjectKind::Table);
+    Ok(Some(Facts {
+        identity: archive.manifest().server.identity.clone(),
+        schemas: inventory.collect(),
+        tables: tables
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .collect(),
+        rows: archive.manifest().totals.rows,
+        raw_bytes: archive.manifest().totals.raw_bytes,
+    }))
+}
+
+/// Removes what killed runs left behind, once their heartbeat is older than a day. Best effort.
+async fn sweep(run: &Run, catalog: &Catalog) {
+    let old = Timestamp::now() - jiff::SignedDuration::from_hours(24);
+    for (id, marks) in catalog.uncommitted() {
+        if marks.modified_at.is_some_and(|at| at < old) {
+            tracing::info!(%id, "sweeping what a killed backup left");
+            commit::discard(&run.store, &catalog.place(id)).await;
+        }
+    }
+    let prefix = run.config.target.prefix();
+    match run.store.abort_stale_uploads(&prefix, old).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "aborted uploads that killed backups left"),
+        Err(error) => tracing::warn!(%error, "cannot look for unfinished uploads"),
+    }
+}
+
+/// Keeps `running.json` fresh, so that a sweep spares the backup in the making.
+struct Heartbeat {
+    key: String,
+    beating: tokio::task::JoinHandle<()>,
+}
+
+impl Heartbeat {
+    async fn begin(run: &Run, place: &BackupPlace) -> Result<Self> {
+        let key = place.key(&BackupObject::Running);
+        let store = Arc::clone(&run.store);
+        let beat = |at: Timestamp| Bytes::from(format!("{{\"at\":\"{at}\"}}\n"));
+        run.cancel
+            .unless(async { Ok(store.put(&key, beat(Timestamp::now())).await?) })
+            .await?;
+        let beating = tokio::spawn({
+            let key = key.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(HEARTBEAT).await;
+                    if let Err(error) = store.put(&key, beat(Timestamp::now())).await {
+                        tracing::warn!(%error, "cannot write the heartbeat");
+                    }
+                }
+            }
+        });
+        Ok(Heartbeat { key, beating })
+    }
+
+    async fn end(self, run: &Run) {
+        self.beating.abort();
+        let _ = self.beating.await;
+        if let Err(error) = run.store.delete(&self.key).await {
+            tracing::warn!(%error, "cannot delete the heartbeat");
+        }
+    }
 }

@@ -22,6 +22,7 @@ use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
 use crate::error::{Error, Result};
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
+use crate::source::SourceOptions;
 use crate::store::StoreConfig;
 use crate::store::keys::TargetName;
 
@@ -43,6 +44,8 @@ pub struct Config {
 /// How backups are made.
 #[derive(Debug, Clone)]
 pub struct BackupConfig {
+    /// What of the source, and under which policies.
+    pub source: SourceOptions,
     /// How the archive is written.
     pub write: WriteOptions,
     /// How much is read again before the commit.
@@ -222,6 +225,7 @@ impl RawBackup {
             return Err(Error::usage("backup.attempts is not between 1 and 10"));
         }
         Ok(BackupConfig {
+            source: SourceOptions::default(),
             write,
             read_back: self.read_back.unwrap_or_default(),
             shrink_limit,

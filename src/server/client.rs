@@ -118,6 +118,15 @@ impl Client {
         self.options.contains(option)
     }
 
+    /// The dump program's file name: `mysqldump`, `mariadb-dump`.
+    pub fn name(&self) -> String {
+        let name = self
+            .dump
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| "mysqldump".to_owned())
+    }
+
     /// The dump program's path, for messages.
     pub fn dump_program(&self) -> &Path {
         &self.dump

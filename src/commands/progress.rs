@@ -1,0 +1,95 @@
+//! Long work as people watch it: a bar on a terminal, a line every so often in a log.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::commands::text;
+
+/// How often a log gets a line.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Counts bytes of SQL.
+pub struct Progress {
+    done: Arc<AtomicU64>,
+    bar: Option<ProgressBar>,
+    log: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Begins to show work on about `expected` bytes; 0 where nobody knows.
+    pub fn begin(what: &'static str, expected: u64) -> Self {
+        let done = Arc::new(AtomicU64::new(0));
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(expected.max(1)).with_message(what);
+            let style = ProgressStyle::with_template(
+                "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}",
+            );
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            return Progress {
+                done,
+                bar: Some(bar),
+                log: None,
+            };
+        }
+        let log = tokio::spawn(log(what, expected, Arc::clone(&done)));
+        Progress {
+            done,
+            bar: None,
+            log: Some(log),
+        }
+    }
+
+    /// More bytes are done.
+    pub fn add(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+            if bar.length().is_some_and(|length| length < bar.position()) {
+                bar.set_length(bar.position());
+            }
+        }
+    }
+
+    /// Nothing more to show.
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        if let Some(log) = &self.log {
+            log.abort();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn log(what: &'static str, expected: u64, done: Arc<AtomicU64>) {
+    let begun = Instant::now();
+    loop {
+        tokio::time::sleep(LINE_EVERY).await;
+        let (bytes, seconds) = (
+            done.load(Ordering::Relaxed),
+            begun.elapsed().as_secs().max(1),
+        );
+        let rate = bytes / seconds;
+        let left = expected
+            .saturating_sub(bytes)
+            .checked_div(rate)
+            .unwrap_or(0);
+        let eta = jiff::SignedDuration::from_secs(i64::try_from(left).unwrap_or(i64::MAX));
+        tracing::info!(
+            done = text::bytes(bytes),
+            rate = format!("{}/s", text::bytes(rate)),
+            eta = text::span(eta),
+            "{what}"
+        );
+    }
+}
