@@ -13,6 +13,7 @@
 //! Arrows between modules go one way: commands → {source, apply, proof, catalog} →
 //! {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 
+pub mod apply;
 pub mod archive;
 pub mod cancel;
 pub mod catalog;
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod error;
 pub mod logging;
+pub mod proof;
 pub mod runs;
 pub mod server;
 pub mod source;
