@@ -56,16 +56,17 @@ impl FileStore {
     fn temporary(&self, key: &str) -> io::Result<NamedTempFile> {
         let path = self.path(key);
         let directory = path.parent().unwrap_or(&self.root);
-        // A delete may take the directory away just after it was made, when it was empty.
-        for _ in 0..8 {
-            create_directories(directory)?;
-            let made = tempfile::Builder::new()
-                .prefix(keys::TEMPORARY)
-                .permissions(Permissions::from_mode(0o600))
-                .tempfile_in(directory);
+        // A delete may take the directory away just after it was made, while it is empty.
+        for _ in 0..64 {
+            let made = create_directories(directory).and_then(|()| {
+                tempfile::Builder::new()
+                    .prefix(keys::TEMPORARY)
+                    .permissions(Permissions::from_mode(0o600))
+                    .tempfile_in(directory)
+            });
             match made {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => return other,
+                made => return made,
             }
         }
         Err(io::Error::other("its directory keeps disappearing"))
@@ -245,7 +246,8 @@ impl Store for FileStore {
             let path = store.path(key);
             if absent_as_none(fs::remove_file(&path))?.is_some() {
                 // A manifest that came back after a power cut would list a backup without a body.
-                sync_directory(path.parent().unwrap_or(&store.root))?;
+                // The directory itself may be gone by now, by another delete.
+                absent_as_none(sync_directory(path.parent().unwrap_or(&store.root)))?;
             }
             store.remove_empty_parents(key);
             Ok(())

@@ -1,7 +1,9 @@
 //! A store in an S3 bucket, or in whatever speaks S3: `s3://bucket/prefix`.
 //!
 //! - [`connect`]: settings and the AWS variables → a client with time-outs.
+//! - [`request`]: what objects are to be like, and how often a request is tried again.
 //! - [`failure`]: what a failed request means.
+//! - [`list`], [`read`]: whole lists, whole bodies.
 //! - [`upload`]: streamed objects, by parts.
 //!
 //! Bodies are sent from memory, so checksums are headers and every request can be repeated. The
@@ -11,27 +13,26 @@
 
 mod connect;
 mod failure;
+mod list;
+mod read;
+mod request;
 mod upload;
 
 use std::ops::Range;
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_config::ConfigLoader;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Config, http::HttpResponse};
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ObjectLockMode, ServerSideEncryption, StorageClass,
-};
-use aws_smithy_types::DateTime;
-use bytes::{Bytes, BytesMut};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ServerSideEncryption, StorageClass};
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use self::failure::{Failure, chain};
-use super::config::{Checksum, LockMode, S3Config, StoreConfig};
-use super::{Key, ObjectMeta, Store, StoreError, StoreUrl, Upload, check, check_range};
+use self::failure::Failure;
+use self::request::{Attempts, object_options, once, timestamp};
+use super::config::{Checksum, S3Config, StoreConfig};
+use super::{Key, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
 use crate::{Error, Result};
 
 /// Objects in a bucket, below a prefix.
@@ -148,190 +149,6 @@ impl S3Store {
             return Err(failure.into_error("put", self.place(key)));
         }
     }
-
-    /// One page of names below `prefix`, and the token of the next.
-    async fn page(
-        &self,
-        prefix: &str,
-        delimiter: Option<&str>,
-        token: Option<String>,
-    ) -> Result<(Page, Option<String>), StoreError> {
-        let sent = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(self.name(prefix))
-            .set_delimiter(delimiter.map(str::to_owned))
-            .set_continuation_token(token)
-            .send()
-            .await;
-        let page =
-            sent.map_err(|error| self.failure(&error).into_error("list", self.place(prefix)))?;
-        // A list that ends early would make backups vanish.
-        let next = match (page.is_truncated(), page.next_continuation_token()) {
-            (Some(true), None | Some("")) => {
-                return Err(StoreError::Failed {
-                    action: "list",
-                    key: self.place(prefix),
-                    why: format!("{}: the list is cut off without a next page", self.endpoint),
-                });
-            }
-            (Some(true), Some(token)) => Some(token.to_owned()),
-            _ => None,
-        };
-        Ok((page, next))
-    }
-
-    /// All pages of names below `prefix`.
-    async fn pages(&self, prefix: &str, delimiter: Option<&str>) -> Result<Vec<Page>, StoreError> {
-        let mut pages = Vec::new();
-        let mut token = None;
-        loop {
-            let (page, next) = self.page(prefix, delimiter, token).await?;
-            pages.push(page);
-            if next.is_none() {
-                return Ok(pages);
-            }
-            token = next;
-        }
-    }
-
-    /// One attempt to read an object's bytes; whether another may do better is said beside.
-    async fn read(
-        &self,
-        key: &str,
-        range: Option<&Range<u64>>,
-    ) -> Result<Bytes, (StoreError, bool)> {
-        let header = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
-        let sent = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(self.name(key))
-            .set_range(header)
-            .send()
-            .await;
-        // The SDK has repeated the request already; it does not repeat the reading of the body.
-        let answer = sent.map_err(|error| {
-            (
-                self.failure(&error).into_error("get", self.place(key)),
-                false,
-            )
-        })?;
-        let failed = |why: String| StoreError::Failed {
-            action: "get",
-            key: self.place(key),
-            why: format!("{}: {why}", self.endpoint),
-        };
-        let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
-        let wanted = range.map_or(length, |range| Some(range.end - range.start));
-        if length != wanted {
-            // The range reaches past the end, or the server does not know ranges.
-            let why = format!("{length:?} bytes for the range {range:?}");
-            return Err((failed(why), false));
-        }
-        let patience = self.settings.operation_timeout();
-        match tokio::time::timeout(patience, collect(answer, wanted.unwrap_or(0))).await {
-            Ok(Ok(body)) if wanted.is_none_or(|wanted| body.len() as u64 == wanted) => Ok(body),
-            Ok(Ok(body)) => Err((
-                failed(format!("the answer ended after {} bytes", body.len())),
-                true,
-            )),
-            Ok(Err(why)) => Err((failed(why), true)),
-            Err(_) => Err((
-                failed(format!("not read within {} s", patience.as_secs())),
-                false,
-            )),
-        }
-    }
-}
-
-type Page = aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-
-/// Reads a body into one piece of memory of the size that was announced.
-async fn collect(mut answer: GetObjectOutput, size: u64) -> Result<Bytes, String> {
-    let mut body = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
-    while let Some(chunk) = answer.body.next().await {
-        body.extend_from_slice(&chunk.map_err(|error| chain(&error))?);
-    }
-    Ok(body.freeze())
-}
-
-/// For requests that must not be repeated blindly.
-fn once() -> aws_sdk_s3::config::Builder {
-    Config::builder().retry_config(aws_config::retry::RetryConfig::disabled())
-}
-
-/// How often and how long something is tried again.
-struct Attempts {
-    /// How many were made, the present one included.
-    made: u32,
-    /// How many there may be.
-    most: u32,
-    /// None is begun after this.
-    until: tokio::time::Instant,
-}
-
-impl Attempts {
-    fn new(settings: &S3Config) -> Self {
-        Attempts {
-            made: 1,
-            most: settings.max_attempts,
-            until: tokio::time::Instant::now() + settings.operation_timeout(),
-        }
-    }
-
-    /// Waits longer each time, at random below a bound, and says whether to try again.
-    async fn again(&mut self) -> bool {
-        let bound = Duration::from_millis(500 << self.made.min(5));
-        let pause = bound.mul_f64(rand::random());
-        if self.made >= self.most || tokio::time::Instant::now() + pause >= self.until {
-            return false;
-        }
-        self.made += 1;
-        tokio::time::sleep(pause).await;
-        true
-    }
-}
-
-/// Sets what every durable object is to be like. A macro, since the SDK's builders share no trait.
-macro_rules! object_options {
-    ($request:expr, $settings:expr) => {{
-        let settings = &$settings;
-        let encryption = settings.kms_key_id.as_ref();
-        let lock = settings.object_lock.as_ref();
-        $request
-            .set_server_side_encryption(encryption.map(|_| ServerSideEncryption::AwsKms))
-            .set_ssekms_key_id(encryption.cloned())
-            .set_tagging(crate::store::s3::tagging(settings))
-            .set_object_lock_mode(lock.map(|lock| crate::store::s3::lock_mode(lock.mode)))
-            .set_object_lock_retain_until_date(
-                lock.map(|lock| crate::store::s3::days_from_now(lock.days)),
-            )
-    }};
-}
-use object_options;
-
-fn tagging(settings: &S3Config) -> Option<String> {
-    let pairs = || url::form_urlencoded::Serializer::new(String::new());
-    (!settings.tags.is_empty()).then(|| pairs().extend_pairs(&settings.tags).finish())
-}
-
-fn lock_mode(mode: LockMode) -> ObjectLockMode {
-    match mode {
-        LockMode::Governance => ObjectLockMode::Governance,
-        LockMode::Compliance => ObjectLockMode::Compliance,
-    }
-}
-
-fn days_from_now(days: u32) -> DateTime {
-    DateTime::from(SystemTime::now() + Duration::from_secs(u64::from(days) * 86_400))
-}
-
-/// An absent or odd time is the epoch.
-fn timestamp(time: Option<&DateTime>) -> Timestamp {
-    time.and_then(|time| Timestamp::new(time.secs(), time.subsec_nanos() as i32).ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[async_trait]
@@ -376,19 +193,7 @@ impl Store for S3Store {
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         check("get", key)?;
-        if let Some(range) = range.as_ref().filter(|range| range.start >= range.end) {
-            // HTTP has no words for an empty range.
-            check_range(key, range, self.head(key).await?.size)?;
-            return Ok(Bytes::new());
-        }
-        let mut attempts = Attempts::new(&self.settings);
-        loop {
-            match self.read(key, range.as_ref()).await {
-                Ok(body) => return Ok(body),
-                Err((_, true)) if attempts.again().await => {}
-                Err((error, _)) => return Err(error),
-            }
-        }
+        read::get(self, key, range).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
@@ -418,37 +223,11 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        let mut objects = Vec::new();
-        for page in self.pages(prefix, None).await? {
-            for object in page.contents() {
-                // Consoles make empty objects called `dir/`, which are no objects of ours.
-                let Some(key) = self.key(object.key()).filter(|key| !key.ends_with('/')) else {
-                    continue;
-                };
-                objects.push(ObjectMeta {
-                    key: key.into(),
-                    size: object
-                        .size()
-                        .and_then(|size| u64::try_from(size).ok())
-                        .unwrap_or(0),
-                    modified: timestamp(object.last_modified()),
-                    crc64nvme: None,
-                });
-            }
-        }
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(objects)
+        list::objects(self, prefix).await
     }
 
     async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        let pages = self.pages(prefix, Some("/")).await?;
-        let common = pages.iter().flat_map(|page| page.common_prefixes());
-        let mut dirs: Vec<Key> = common
-            .filter_map(|common| self.key(common.prefix()))
-            .map(str::to_owned)
-            .collect();
-        dirs.sort();
-        Ok(dirs)
+        list::directories(self, prefix).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -15,7 +15,8 @@ use crc_fast::{CrcAlgorithm, Digest};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::{Attempts, S3Store, object_options, once, timestamp};
+use super::S3Store;
+use super::request::{Attempts, object_options, once, timestamp};
 use crate::store::{Key, MAX_PARTS, MIN_PART_BYTES, ObjectMeta, Store, StoreError, Upload};
 
 /// Why an upload of which something is lost goes no further.
@@ -241,7 +242,12 @@ impl S3Upload {
 
     /// An earlier completion may have been carried out although its answer was lost.
     async fn settle(&self) -> Result<(), StoreError> {
-        let found = self.store.head(&self.key).await?;
+        let found = match self.store.head(&self.key).await {
+            Err(StoreError::NotFound { .. }) => {
+                return Err(self.failed("complete", "the upload is gone, and there is no object"));
+            }
+            found => found?,
+        };
         match found.crc64nvme {
             Some(checksum) if found.size == self.size && checksum == self.checksum() => Ok(()),
             Some(_) => Err(StoreError::AlreadyExists { key: self.place() }),

@@ -143,10 +143,8 @@ async fn a_file_in_the_way_is_an_error_that_names_the_path() {
         .unwrap_err()
         .to_string();
     let path = directory.path().join("t/a");
-    assert_eq!(
-        error,
-        format!("put {}: Not a directory (os error 20)", path.display())
-    );
+    let expected = format!("put {}: Not a directory", path.display());
+    assert!(error.starts_with(&expected), "{error}");
     assert!(store.upload("t/a").await.is_err());
 }
 
