@@ -12,9 +12,9 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["drill"],
     &["report", "notify"],
-    &[
-        "source", "apply", "proof", "catalog", "runs", "suspect", "target",
-    ],
+    &["source", "apply", "catalog", "runs", "suspect", "target"],
+    // A restore ends with its proof, and a drill asks for one alone.
+    &["proof"],
     &["server", "archive"],
     &["sql", "store", "objectives", "retention"],
     &["cancel"],
