@@ -125,13 +125,40 @@ impl Case<'_> {
         all
     }
 
+    /// What the schemas of the backup have beside it, where all of it is restored: an empty schema is
+    /// reused, another one would not be what was dumped.
+    fn strangers(&self) -> Vec<ObjectId> {
+        use crate::sql::statement::ObjectKind as Kind;
+        if !self.options.scope.is_everything() {
+            return Vec::new();
+        }
+        let folded = |objects: &BTreeSet<ObjectId>| -> BTreeSet<ObjectId> {
+            objects.iter().map(|object| self.facts.folded(object)).collect()
+        };
+        let (made, creates) = (folded(self.made), folded(self.creates));
+        self.facts
+            .objects
+            .iter()
+            .filter(|object| object.kind != Kind::Schema)
+            .filter(|object| !made.contains(&self.facts.folded(object)))
+            .filter(|object| !creates.contains(&self.facts.folded(object)))
+            .filter(|object| !self.made_as_placeholder(object, &made))
+            .cloned()
+            .collect()
+    }
+
     fn existing_objects(&self) -> Option<Refusal> {
-        let in_the_way = self.in_the_way();
-        if in_the_way.is_empty() || self.options.overwrite {
+        if self.options.overwrite {
+            return None;
+        }
+        let mut there = self.in_the_way();
+        there.extend(self.strangers());
+        let there: BTreeSet<ObjectId> = there.into_iter().collect();
+        if there.is_empty() {
             return None;
         }
         Some(Refusal::new(
-            format!("the server has {}", some_of(in_the_way.iter())),
+            format!("the server has {}", some_of(there.iter())),
             "restore into an empty server, or replace them with --overwrite --confirm <target>",
         ))
     }
@@ -293,6 +320,11 @@ impl Case<'_> {
                 ));
             }
         }
+        let strangers = self.strangers();
+        if self.options.overwrite && !strangers.is_empty() {
+            let some = some_of(strangers.iter());
+            all.push(format!("the server has more than the backup, which stays as it is: {some}"));
+        }
         if self.facts.accounts.is_none() && !self.definers.is_empty() {
             all.push("the account may not see mysql.user: whether all definers exist is unknown".to_owned());
         }
@@ -322,4 +354,207 @@ fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> Strin
 
 fn all_of(objects: &[ObjectId]) -> String {
     objects.iter().map(ObjectId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::codec::Codec;
+    use crate::archive::manifest::{ClientFacts, FORMAT, FileFacts, ServerFacts, Totals};
+    use crate::sql::statement::ObjectKind;
+
+    fn manifest() -> Manifest {
+        let id: crate::store::keys::BackupId = "20261121T020000Z-3f9a1c".parse().unwrap();
+        Manifest {
+            format: FORMAT,
+            drctl: "0".into(),
+            id,
+            target: "shop".parse().unwrap(),
+            snapshot_at: id.snapshot_at(),
+            started_at: id.snapshot_at(),
+            finished_at: id.snapshot_at(),
+            server: ServerFacts {
+                flavour: "mysql".into(),
+                version: "9.7.4".into(),
+                identity: String::new(),
+                fingerprint: [
+                    ("lower_case_table_names".to_owned(), "0".to_owned()),
+                    ("innodb_page_size".to_owned(), "16384".to_owned()),
+                ]
+                .into(),
+                bytes: 0,
+            },
+            coordinates: None,
+            client: ClientFacts { name: String::new(), version: String::new(), options: Vec::new() },
+            codec: Codec::Zstd,
+            encryption: "none".into(),
+            signature: "none".into(),
+            segments: Vec::new(),
+            index: FileFacts { name: String::new(), bytes: 0, sha256: String::new() },
+            accounts: None,
+            totals: Totals { largest_statement_bytes: 2 << 20, ..Totals::default() },
+            lossy: Vec::new(),
+            warnings: Vec::new(),
+            labels: Default::default(),
+            suspect: Vec::new(),
+        }
+    }
+
+    /// A server that nothing speaks against.
+    fn empty_server() -> TargetFacts {
+        let variables = [
+            ("lower_case_table_names", "0"),
+            ("innodb_page_size", "16384"),
+            ("max_allowed_packet", "67108864"),
+            ("log_bin", "ON"),
+        ];
+        TargetFacts {
+            version: ServerVersion::parse("9.7.4", "MySQL").unwrap(),
+            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            objects: BTreeSet::new(),
+            accounts: Some([root()].into()),
+            connections: Vec::new(),
+            replicates_from: None,
+            group_member: false,
+            own_account: "root@localhost".into(),
+            privileges: Some(["ALL PRIVILEGES".to_owned()].into()),
+        }
+    }
+
+    fn root() -> Account {
+        Account { user: "root".into(), host: "localhost".into() }
+    }
+
+    fn table(schema: &str, name: &str) -> ObjectId {
+        ObjectId::table(schema, name)
+    }
+
+    fn refusals(facts: &TargetFacts, options: &RestoreOptions) -> Vec<String> {
+        let creates =
+            [table("Shop", "Orders"), ObjectId::new(ObjectKind::Trigger, "Shop", "t")].into();
+        let case = Case {
+            facts,
+            manifest: &manifest(),
+            options,
+            creates: &creates,
+            made: &BTreeSet::new(),
+            definers: &[(root(), table("Shop", "v"))].into(),
+            names_renamed: &[],
+        };
+        case.refusals().into_iter().map(|refusal| refusal.what).collect()
+    }
+
+    #[test]
+    fn each_thing_that_speaks_against_a_restore_is_found_and_can_be_overruled_where_that_is_wise() {
+        type Change = fn(&mut TargetFacts);
+        type Overrule = fn(&mut RestoreOptions);
+        let cases: [(&str, Change, Option<Overrule>); 13] = [
+            (
+                "the server has table `Shop`.`Orders`",
+                |facts| drop(facts.objects.insert(table("Shop", "Orders"))),
+                Some(|options| options.overwrite = true),
+            ),
+            (
+                "the server has view `Shop`.`Orders`",
+                |facts| drop(facts.objects.insert(ObjectId::new(ObjectKind::View, "Shop", "Orders"))),
+                Some(|options| options.overwrite = true),
+            ),
+            (
+                "the server has table `Shop`.`other`",
+                |facts| drop(facts.objects.insert(table("Shop", "other"))),
+                Some(|options| options.scope.tables = [("Shop".to_owned(), "Orders".to_owned())].into()),
+            ),
+            (
+                "others are connected: app@web (7)",
+                |facts| facts.connections.push("app@web (7)".into()),
+                Some(|options| options.allow_connections = true),
+            ),
+            (
+                "the server is a replica of db-0",
+                |facts| facts.replicates_from = Some("db-0".into()),
+                Some(|options| options.allow_replica = true),
+            ),
+            (
+                "the server is read-only (super_read_only is on)",
+                |facts| drop(facts.variables.insert("super_read_only".into(), "ON".into())),
+                Some(|options| options.allow_replica = true),
+            ),
+            (
+                "the server is a member of a Group Replication cluster",
+                |facts| facts.group_member = true,
+                Some(|options| options.allow_cluster = true),
+            ),
+            (
+                "the server is a member of a Galera cluster",
+                |facts| drop(facts.variables.insert("wsrep_on".into(), "ON".into())),
+                Some(|options| options.allow_cluster = true),
+            ),
+            (
+                "the server lacks the definer `root`@`localhost`, of table `Shop`.`v`",
+                |facts| facts.accounts = Some(BTreeSet::new()),
+                Some(|options| options.accounts = true),
+            ),
+            (
+                "the account x@% may not create objects of other definers",
+                |facts| {
+                    facts.own_account = "x@%".into();
+                    facts.privileges = Some(["SYSTEM_VARIABLES_ADMIN".to_owned()].into());
+                    facts.variables.insert("log_bin".into(), "OFF".into());
+                },
+                None,
+            ),
+            (
+                "max_allowed_packet is 2097152, the backup has a statement of 2097152 bytes",
+                |facts| drop(facts.variables.insert("max_allowed_packet".into(), "2097152".into())),
+                None,
+            ),
+            (
+                "lower_case_table_names is 1, it was 0 where the backup was made, and names have capitals",
+                |facts| drop(facts.variables.insert("lower_case_table_names".into(), "1".into())),
+                None,
+            ),
+            (
+                "innodb_page_size is 4096, it was 16384 where the backup was made: rows and keys may not fit",
+                |facts| drop(facts.variables.insert("innodb_page_size".into(), "4096".into())),
+                None,
+            ),
+        ];
+        assert_eq!(refusals(&empty_server(), &RestoreOptions::default()), Vec::<String>::new());
+        for (what, change, overrule) in cases {
+            let mut facts = empty_server();
+            change(&mut facts);
+            let mut options = RestoreOptions::default();
+            assert_eq!(refusals(&facts, &options), [what]);
+            if let Some(overrule) = overrule {
+                overrule(&mut options);
+                assert_eq!(refusals(&facts, &options), Vec::<String>::new(), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_by_case_alone_collide_where_the_server_says_so() {
+        let mut facts = empty_server();
+        facts.objects.insert(table("shop", "orders"));
+        assert!(refusals(&facts, &RestoreOptions::default())[0].contains("`shop`.`orders`"));
+        facts.objects = [table("elsewhere", "orders")].into();
+        facts.variables.insert("lower_case_table_names".into(), "2".into());
+        let options = RestoreOptions {
+            scope: crate::apply::options::Scope {
+                tables: [("Shop".to_owned(), "Orders".to_owned())].into(),
+                ..Default::default()
+            },
+            ..RestoreOptions::default()
+        };
+        facts.objects.insert(table("shop", "ORDERS"));
+        assert!(refusals(&facts, &options)[0].contains("`shop`.`ORDERS`"));
+    }
+
+    #[test]
+    fn all_refusals_are_one_line_with_every_hint() {
+        let all = [Refusal::new("a", "do x"), Refusal::new("b", "do y")];
+        let error = refused(&all).unwrap();
+        assert_eq!((error.outcome().code(), error.to_string().as_str()), (9, "a; also: b; do x; do y"));
+        assert!(refused(&[]).is_none());
+    }
 }
