@@ -81,7 +81,7 @@ pub async fn archive_from(server: &Server, sql: &[u8]) -> Made {
     }
     let end = stream.finish().await.unwrap().unwrap();
     let written = writer.finish(vec![end], Vec::new()).await.unwrap();
-    let rows = written.ledger.tables().map(|(_, rows)| rows.rows).sum();
+    let rows = written.ledger.total_rows();
     let manifest = Manifest {
         format: FORMAT,
         drctl: "test".into(),

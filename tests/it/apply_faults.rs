@@ -1,0 +1,268 @@
+//! Restores that are stopped, disturbed or deceived: what is refused, what is repeated, what resumes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use drctl::apply::marker::Pass;
+use drctl::apply::options::{RestoreOptions, Tuning};
+use drctl::apply::report::{Progress, RestoreReport, Silent};
+use drctl::cancel::Cancel;
+use drctl::{Outcome, Result};
+
+use super::apply_archive::{Made, archive_from, archive_of, dump, into, restore};
+use super::apply_restore::block_on;
+use super::support::{Flavour, Server};
+use crate::on_both;
+
+/// 24 MB of rows in one table without a primary key, so that a row too many would show.
+fn big(flavour: Flavour) -> Server {
+    let server = Server::start(flavour);
+    server.exec(
+        "SET NAMES utf8mb4; CREATE DATABASE shop CHARACTER SET utf8mb4; USE shop;
+         CREATE TABLE small (id INT PRIMARY KEY); INSERT INTO small VALUES (1);
+         CREATE TABLE t (id INT, filler VARCHAR(2000), KEY (id));
+         INSERT INTO t WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+           SELECT a.i, REPEAT(CHAR(65 + a.i % 26), 2000) FROM n a;
+         INSERT INTO t SELECT id, filler FROM t; INSERT INTO t SELECT id, filler FROM t;
+         INSERT INTO t SELECT id, filler FROM t; INSERT INTO t SELECT id + 1, filler FROM t LIMIT 4000;",
+    );
+    server
+}
+
+/// Does something at a moment of a restore.
+struct At<F> {
+    moment: Moment,
+    frames: AtomicU64,
+    act: F,
+}
+
+enum Moment {
+    Begin(Pass),
+    /// After this many frames of rows.
+    Frames(u64),
+}
+
+impl<F: Fn() + Send + Sync> Progress for At<F> {
+    fn begin(&self, pass: Pass, _: Option<u64>) {
+        if matches!(self.moment, Moment::Begin(wanted) if wanted == pass) {
+            (self.act)();
+        }
+    }
+
+    fn advance(&self, _: u64, rows: u64) {
+        if rows > 0
+            && matches!(self.moment, Moment::Frames(wanted) if wanted == self.frames.fetch_add(1, Ordering::SeqCst) + 1)
+        {
+            (self.act)();
+        }
+    }
+}
+
+fn at(moment: Moment, act: impl Fn() + Send + Sync + 'static) -> Arc<dyn Progress> {
+    Arc::new(At { moment, frames: AtomicU64::new(0), act })
+}
+
+async fn restore_with(
+    made: &Made,
+    server: &Server,
+    options: RestoreOptions,
+    progress: Arc<dyn Progress>,
+    cancel: &Cancel,
+) -> Result<RestoreReport> {
+    drctl::apply::restore(&made.archive, &into(server), options, progress, cancel).await
+}
+
+fn one_lane() -> RestoreOptions {
+    RestoreOptions { lanes: 1, ..RestoreOptions::default() }
+}
+
+fn has_marker(server: &Server) -> bool {
+    server.value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'drctl_restore'") == "1"
+}
+
+on_both!(
+    fn an_interrupted_restore_resumes_and_doubles_nothing(flavour) {
+        let source = big(flavour);
+        for moment in [
+            Moment::Begin(Pass::PreData),
+            Moment::Frames(1),
+            Moment::Begin(Pass::Keys),
+            Moment::Begin(Pass::PostData),
+            Moment::Begin(Pass::Prove),
+        ] {
+            let target = Server::start(flavour);
+            block_on(async {
+                let made = archive_of(&source, &["shop"]).await;
+                let cancel = Cancel::default();
+                let stop = cancel.clone();
+                let progress = at(moment, move || stop.cancel(Outcome::Terminated));
+                let options = RestoreOptions { tuning: Tuning::FastUnsafe, ..one_lane() };
+                let stopped = restore_with(&made, &target, options, progress, &cancel).await;
+                assert_eq!(stopped.unwrap_err().outcome(), Outcome::Terminated);
+                assert!(has_marker(&target));
+                assert_eq!(target.value("SELECT @@innodb_flush_log_at_trx_commit"), "1");
+                let again = restore(&made.archive, &target, one_lane()).await.unwrap();
+                assert!(again.proof.unwrap().is_equal());
+                assert!(!has_marker(&target));
+            });
+            assert_eq!(target.value("SELECT COUNT(*) FROM shop.t"), "12000");
+        }
+    }
+);
+
+on_both!(
+    fn a_killed_connection_and_a_killed_server_cost_nothing_but_time(flavour) {
+        let source = big(flavour);
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        let victim = target.clone();
+        let progress = at(Moment::Frames(1), move || {
+            let lane = victim.value(
+                "SELECT MAX(id) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'",
+            );
+            victim.exec(&format!("KILL {lane}"));
+            let victim = victim.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                victim.kill();
+                victim.start_again();
+            });
+        });
+        let options = RestoreOptions { allow_connections: true, ..one_lane() };
+        let report =
+            block_on(restore_with(&made, &target, options, progress, &Cancel::default())).unwrap();
+        assert!(report.proof.unwrap().is_equal());
+        assert_eq!(target.value("SELECT COUNT(*) FROM shop.t"), "12000");
+    }
+);
+
+on_both!(
+    fn another_backup_drops_what_the_unfinished_restore_made_and_nothing_else(flavour) {
+        let source = big(flavour);
+        let target = Server::start(flavour);
+        target.exec("CREATE DATABASE shop; CREATE DATABASE other; CREATE TABLE other.kept (id INT)");
+        block_on(async {
+            let first = archive_of(&source, &["shop"]).await;
+            let cancel = Cancel::default();
+            let stop = cancel.clone();
+            let progress = at(Moment::Frames(1), move || stop.cancel(Outcome::Terminated));
+            restore_with(&first, &target, one_lane(), progress, &cancel).await.unwrap_err();
+            source.exec("DROP TABLE shop.t; CREATE TABLE shop.u (id INT)");
+            let second = archive_of(&source, &["shop"]).await;
+            let report = restore(&second.archive, &target, one_lane()).await.unwrap();
+            assert!(report.proof.unwrap().is_equal());
+        });
+        assert_eq!(
+            target.value(
+                "SELECT GROUP_CONCAT(table_schema, '.', table_name ORDER BY 1) FROM information_schema.tables
+                 WHERE table_schema IN ('shop', 'other')"
+            ),
+            "other.kept,shop.small,shop.u"
+        );
+    }
+);
+
+on_both!(
+    fn a_value_that_the_server_clips_ends_the_restore_without_any_proof(flavour) {
+        let source = Server::start(flavour);
+        source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (a VARCHAR(5)); INSERT INTO shop.t VALUES ('12345')");
+        let text = String::from_utf8(dump(&source, &["shop"])).unwrap();
+        let clipped = text.replace("'12345'", "'1234567'");
+        let target = Server::start(flavour);
+        let options = RestoreOptions { prove: false, ..one_lane() };
+        let error = block_on(async {
+            let made = archive_from(&source, clipped.as_bytes()).await;
+            restore(&made.archive, &target, options).await.unwrap_err()
+        });
+        assert_eq!(error.outcome().code(), 7, "{error}");
+        assert!(error.to_string().contains("table `shop`.`t`"), "{error}");
+        assert_eq!(target.value("SELECT COUNT(*) FROM shop.t"), "0");
+    }
+);
+
+on_both!(
+    fn a_row_that_somebody_else_adds_is_found_by_the_proof(flavour) {
+        let source = big(flavour);
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        let other = target.clone();
+        let progress = at(Moment::Begin(Pass::Prove), move || {
+            other.exec("INSERT INTO shop.small VALUES (2)");
+        });
+        let error =
+            block_on(restore_with(&made, &target, one_lane(), progress, &Cancel::default())).unwrap_err();
+        assert_eq!(error.outcome().code(), 7, "{error}");
+        assert!(error.to_string().contains("`shop`.`small` (backup: 1 rows, server: 2 rows)"), "{error}");
+        assert!(has_marker(&target));
+    }
+);
+
+on_both!(
+    fn a_second_statement_behind_a_routine_is_not_executed(flavour) {
+        let source = Server::start(flavour);
+        source.exec("CREATE DATABASE shop; CREATE PROCEDURE shop.p() SELECT 1; CREATE TABLE shop.t (id INT)");
+        let text = String::from_utf8(dump(&source, &["shop"])).unwrap();
+        let forged = text.replace("SELECT 1 ;;", "SELECT 1; CREATE USER intruder ;;");
+        assert_ne!(text, forged);
+        let target = Server::start(flavour);
+        let error = block_on(async {
+            let made = archive_from(&source, forged.as_bytes()).await;
+            restore(&made.archive, &target, one_lane()).await.unwrap_err()
+        });
+        assert_eq!(error.outcome().code(), 6, "{error}");
+        assert_eq!(target.value("SELECT COUNT(*) FROM mysql.user WHERE user = 'intruder'"), "0");
+        assert_eq!(target.value("SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = 'shop'"), "0");
+    }
+);
+
+on_both!(
+    fn what_is_there_is_refused_unless_it_is_to_be_replaced(flavour) {
+        let source = big(flavour);
+        let target = Server::start(flavour);
+        target.exec(
+            "CREATE DATABASE shop; CREATE TABLE shop.small (other TEXT); CREATE VIEW shop.t AS SELECT 1 AS x;
+             CREATE TABLE shop.mine (id INT)",
+        );
+        block_on(async {
+            let made = archive_of(&source, &["shop"]).await;
+            let error = restore(&made.archive, &target, one_lane()).await.unwrap_err();
+            assert_eq!(error.outcome().code(), 9, "{error}");
+            assert!(!has_marker(&target));
+            assert_eq!(target.value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'"), "3");
+            let options = RestoreOptions { overwrite: true, ..one_lane() };
+            let report = restore(&made.archive, &target, options).await.unwrap();
+            assert!(report.proof.unwrap().is_equal());
+            assert_eq!(report.replaced.len(), 2);
+        });
+        assert_eq!(target.value("SELECT COUNT(*) FROM shop.mine"), "0");
+    }
+);
+
+on_both!(
+    fn two_restores_into_one_server_exclude_each_other(flavour) {
+        let source = big(flavour);
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        let second = made.archive.clone();
+        let (into, seen) = (into(&target), Arc::new(std::sync::Mutex::new(None)));
+        let outcome = seen.clone();
+        let progress = at(Moment::Begin(Pass::Keys), move || {
+            let (archive, into, outcome) = (second.clone(), into.clone(), outcome.clone());
+            std::thread::spawn(move || {
+                let progress: Arc<dyn Progress> = Arc::new(Silent);
+                let other = block_on(drctl::apply::restore(
+                    &archive,
+                    &into,
+                    RestoreOptions::default(),
+                    progress,
+                    &Cancel::default(),
+                ));
+                *outcome.lock().unwrap() = Some(other.unwrap_err().outcome().code());
+            })
+            .join()
+            .unwrap();
+        });
+        block_on(restore_with(&made, &target, one_lane(), progress, &Cancel::default())).unwrap();
+        assert_eq!(*seen.lock().unwrap(), Some(11));
+    }
+);
