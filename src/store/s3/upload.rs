@@ -4,6 +4,8 @@
 //! CRC-64/NVME of the whole is computed here and sent with the completion, so the server compares
 //! what it assembled with what was read, and HEAD says afterwards what it holds.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 use aws_sdk_s3::types::{
@@ -21,6 +23,9 @@ use crate::store::{Key, MAX_PARTS, MIN_PART_BYTES, ObjectMeta, Store, StoreError
 
 /// Why an upload of which something is lost goes no further.
 const GAP: &str = "a part of it failed before";
+
+/// How long an upload that is given up waits for its parts on their way.
+const LAST_PARTS: Duration = Duration::from_secs(5);
 
 /// An object in the making.
 pub(super) struct S3Upload {
@@ -260,7 +265,11 @@ impl S3Upload {
 
     /// Removes what the server has of it.
     async fn discard(&mut self) -> Result<(), StoreError> {
-        self.tasks.shutdown().await;
+        // A part that the server takes in after the abort would bring the upload back.
+        let arrive = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_PARTS, arrive).await.is_err() {
+            self.tasks.shutdown().await;
+        }
         let Some(id) = self.id.take() else {
             return Ok(());
         };

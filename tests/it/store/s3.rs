@@ -219,6 +219,37 @@ async fn a_completion_whose_answer_is_lost_is_known_to_be_ours() {
 }
 
 #[tokio::test]
+async fn a_completion_that_finds_its_upload_gone_looks_whose_the_object_is() {
+    need!(Gateway);
+    for (status, code) in [(404, "NoSuchUpload"), (412, "PreconditionFailed")] {
+        let Behind { proxy, store } = Behind::a_proxy().await;
+        proxy.fault(When::complete("ours").nth(1), Fault::DropAnswer);
+        proxy.fault(When::complete("ours").nth(1), Fault::Answer(status, code));
+        let upload = upload_of(&store, "ours", three_parts()).await;
+        upload.complete().await.unwrap();
+
+        // The same answers, where the first completion never arrived.
+        store.put_new("theirs", noise(77)).await.unwrap();
+        for key in ["theirs", "nobodys"] {
+            proxy.fault(
+                When::complete(key).nth(1),
+                Fault::Answer(500, "InternalError"),
+            );
+            proxy.fault(When::complete(key).nth(1), Fault::Answer(status, code));
+            let upload = upload_of(&store, key, three_parts()).await;
+            let result = upload.complete().await;
+            match key {
+                "theirs" => assert!(
+                    matches!(result, Err(StoreError::AlreadyExists { .. })),
+                    "{result:?}"
+                ),
+                _ => assert!(assert_failed(result).contains("there is no object")),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_completion_that_fails_leaves_nothing() {
     need!(Gateway);
     for (status, code) in [
@@ -435,16 +466,14 @@ async fn no_credentials_at_all_are_denied() {
 async fn a_missing_bucket_is_named_as_such() {
     need!(Gateway);
     let store = open(&Gateway::shared().config("no-such-bucket/x")).await;
+    // Many parts: a server that answers before it has read all of a long body cuts it off.
+    let mut upload = upload_of(&store, "a", [noise(MIN_PART_BYTES)]).await;
     for result in [
         store.list("").await.map(drop),
         store.put_new("a", "x".into()).await,
         store.get("a", None).await.map(drop),
         store.delete("a").await,
-        upload_of(&store, "a", three_parts()[..1].to_vec())
-            .await
-            .complete()
-            .await
-            .map(drop),
+        upload.part(noise(MIN_PART_BYTES)).await,
     ] {
         let text = line(result);
         assert!(text.contains("denied: NoSuchBucket"), "{text}");
