@@ -97,6 +97,8 @@ pub struct LaneConfig {
     pub server: Arc<ServerConfig>,
     /// Settings of this restore, executed after those of every session of the dump.
     pub settings: Arc<Vec<String>>,
+    /// A named lock of the server that the connection holds for as long as it lives.
+    pub lock: Option<&'static str>,
     /// Ends every wait.
     pub cancel: Cancel,
 }
@@ -124,8 +126,23 @@ impl Lane {
     pub async fn open(config: LaneConfig) -> Result<Lane> {
         let connection = connect(&config.server).await?;
         let mut lane = Lane { config, connection, session: connected() };
+        lane.take_lock(0).await?;
         lane.settle().await?;
         Ok(lane)
+    }
+
+    /// Takes the lock, waiting for so many seconds; `held` (exit 11) where another one has it.
+    async fn take_lock(&mut self, seconds: u32) -> Result<(), Failure> {
+        let Some(name) = self.config.lock else { return Ok(()) };
+        let got: Vec<Option<u8>> =
+            self.rows(&format!("SELECT GET_LOCK('{name}', {seconds})")).await?;
+        match got.first() {
+            Some(Some(1)) => Ok(()),
+            _ => Err(Failure::Fatal(
+                Error::held("another restore into this server is running")
+                    .hint("wait for it to end"),
+            )),
+        }
     }
 
     /// Executes the settings of this restore.
@@ -160,9 +177,9 @@ impl Lane {
                 Ok(connection) => {
                     self.connection = connection;
                     self.session = connected();
-                    match self.settle().await {
+                    match self.resume().await {
                         Err(Failure::Lost(_)) if began.elapsed() < RECONNECT_WAIT => {}
-                        settled => return settled.map_err(Failure::into_error),
+                        resumed => return Ok(resumed?),
                     }
                 }
                 Err(error) if began.elapsed() > RECONNECT_WAIT => {
@@ -177,6 +194,12 @@ impl Lane {
                 () = self.config.cancel.token().cancelled() => return Err(self.config.cancel.error()),
             }
         }
+    }
+
+    async fn resume(&mut self) -> Result<(), Failure> {
+        // The server may not have noticed yet that the old connection is gone.
+        self.take_lock(30).await?;
+        self.settle().await
     }
 
     /// Brings the connection to a session of the dump.
@@ -203,6 +226,16 @@ impl Lane {
         answer.map_err(|error| failure(sql, error))?;
         let conn = self.connection.conn();
         Ok(Done { affected: conn.affected_rows(), warnings: conn.get_warnings() })
+    }
+
+    /// Executes a statement, again where that can help: for what comes to the same when it is done
+    /// twice.
+    pub async fn persist(&mut self, sql: &str) -> Result<()> {
+        let mut tries = Tries::default();
+        while let Err(failure) = self.run(sql.as_bytes()).await {
+            tries.again(self, failure).await?;
+        }
+        Ok(())
     }
 
     /// Executes a statement of the dump under its session, again where that can help: for what comes

@@ -19,8 +19,8 @@ use crate::sql::statement::{ObjectId, ObjectKind, quote};
 /// The schema's name.
 pub const SCHEMA: &str = "drctl_restore";
 
-/// The lock that keeps two restores from one server.
-const LOCK: &str = "drctl.restore";
+/// The named lock of the server that keeps a second restore away.
+pub const LOCK: &str = "drctl.restore";
 
 const TABLES: [&str; 7] = [
     "run (one TINYINT PRIMARY KEY, run TEXT NOT NULL)",
@@ -145,18 +145,6 @@ impl Marker {
     }
 }
 
-/// Keeps other restores away for as long as the lane's connection lives; `held` (exit 11) where there
-/// is another one.
-pub async fn lock(lane: &mut Lane) -> Result<(), Failure> {
-    let got: Vec<Option<u8>> = lane.rows(&format!("SELECT GET_LOCK('{LOCK}', 0)")).await?;
-    match got.first() {
-        Some(Some(1)) => Ok(()),
-        _ => Err(Failure::Fatal(
-            Error::held("another restore into this server is running").hint("wait for it to end"),
-        )),
-    }
-}
-
 /// Reads the marker; `None` where there is none.
 pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
     let tables: BTreeSet<String> = lane
@@ -214,24 +202,24 @@ pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
     let sql = format!(
         "CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     );
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     for table in TABLES {
         let sql = format!("CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ENGINE=InnoDB");
-        lane.run(sql.as_bytes()).await?;
+        lane.persist(&sql).await?;
     }
     let run = serde_json::to_string(run)
         .map_err(|e| Error::unexpected("cannot write down the restore").because(e))?;
     // Last: a marker without it is none.
     let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     Ok(())
 }
 
 /// Drops the marker: the restore is whole, or nothing is left of it.
 pub async fn drop_marker(lane: &mut Lane) -> Result<(), Failure> {
     // The record first: what is left after a crash in between is no marker.
-    lane.run(format!("DELETE FROM {SCHEMA}.run").as_bytes()).await?;
-    lane.run(format!("DROP DATABASE IF EXISTS {SCHEMA}").as_bytes()).await?;
+    lane.persist(&format!("DELETE FROM {SCHEMA}.run")).await?;
+    lane.persist(&format!("DROP DATABASE IF EXISTS {SCHEMA}")).await?;
     Ok(())
 }
 
@@ -254,7 +242,7 @@ pub async fn note_objects<'a>(
         .collect();
     for rows in rows.chunks(AT_ONCE) {
         let sql = format!("REPLACE INTO {SCHEMA}.objects VALUES {}", rows.join(", "));
-        lane.run(sql.as_bytes()).await?;
+        lane.persist(&sql).await?;
     }
     Ok(())
 }
@@ -262,7 +250,7 @@ pub async fn note_objects<'a>(
 /// Notes that a pass is over.
 pub async fn note_pass(lane: &mut Lane, pass: Pass) -> Result<(), Failure> {
     let sql = format!("REPLACE INTO {SCHEMA}.passes VALUES ('{}')", pass.name());
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     Ok(())
 }
 
@@ -274,7 +262,7 @@ pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<(), Fai
         literal(&event.name),
         literal(&event.definer)
     );
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     Ok(())
 }
 
@@ -282,9 +270,9 @@ pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<(), Fai
 pub async fn note_expired(lane: &mut Lane, event: &ObjectId) -> Result<(), Failure> {
     let (schema, name) = (literal(&event.schema), literal(&event.name));
     let sql = format!("REPLACE INTO {SCHEMA}.expired VALUES ({schema}, {name})");
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     let sql = format!("DELETE FROM {SCHEMA}.events WHERE `schema` = {schema} AND name = {name}");
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     Ok(())
 }
 
@@ -308,7 +296,7 @@ pub async fn is_frame_done(lane: &mut Lane, n: u64) -> Result<bool, Failure> {
 /// Drops what a restore made, and then its marker. What it met is never touched: an object is
 /// written down only after it was found not to exist, or was replaced as its user confirmed.
 pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>, Failure> {
-    lane.run(b"SET SESSION foreign_key_checks = 0").await?;
+    lane.persist("SET SESSION foreign_key_checks = 0").await?;
     let mut objects: Vec<&ObjectId> = marker.objects.iter().collect();
     objects.sort_by_key(|object| match object.kind {
         ObjectKind::Schema => 2,
@@ -368,7 +356,7 @@ async fn drop_view(lane: &mut Lane, view: &ObjectId) -> Result<(), Failure> {
         Some(_) => "TABLE",
     };
     let sql = format!("DROP {noun} IF EXISTS {}.{}", quote(&view.schema), quote(&view.name));
-    lane.run(sql.as_bytes()).await?;
+    lane.persist(&sql).await?;
     Ok(())
 }
 

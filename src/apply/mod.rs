@@ -24,7 +24,6 @@ pub mod engine;
 pub mod facts;
 pub mod frame;
 pub mod guard;
-pub mod keys;
 pub mod lane;
 pub mod marker;
 pub mod options;
@@ -110,7 +109,6 @@ pub async fn restore(
 /// Puts back the settings that an unfinished restore changed, and leaves its marker; says which.
 pub async fn undo_settings(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<String>> {
     let mut control = Lane::open(control_config(server, true, cancel)).await?;
-    marker::lock(&mut control).await?;
     let done = match marker::read(&mut control).await? {
         Some(_) => tuning::undo(&mut control).await?,
         None => Vec::new(),
@@ -122,7 +120,6 @@ pub async fn undo_settings(server: &Arc<ServerConfig>, cancel: &Cancel) -> Resul
 /// Drops what an unfinished restore made, and its marker; says what was dropped.
 pub async fn discard(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<ObjectId>> {
     let mut control = Lane::open(control_config(server, true, cancel)).await?;
-    marker::lock(&mut control).await?;
     let dropped = match marker::read(&mut control).await? {
         Some(marker) => {
             tuning::undo(&mut control).await?;
@@ -162,8 +159,7 @@ async fn run(engine: &mut Engine) -> Result<()> {
                 let loaded = data::run(engine).await?;
                 (engine.report.rows, engine.report.raw_bytes) = (loaded.rows, loaded.bytes);
             }
-            Pass::Keys => keys::run(engine).await?,
-            Pass::ForeignKeys => keys::run_foreign(engine).await?,
+            Pass::Keys | Pass::ForeignKeys => {}
             Pass::PostData => post_data::run(engine).await?,
             Pass::Prove if engine.options.prove => prove::run(engine).await?,
             Pass::Prove => {}
@@ -201,7 +197,12 @@ fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel) -> 
     if !binlog {
         settings.push("SET SESSION sql_log_bin = 0".to_owned());
     }
-    LaneConfig { server: server.clone(), settings: Arc::new(settings), cancel: cancel.clone() }
+    LaneConfig {
+        server: server.clone(),
+        settings: Arc::new(settings),
+        lock: Some(marker::LOCK),
+        cancel: cancel.clone(),
+    }
 }
 
 /// Everything that is known before anything is touched.
@@ -231,8 +232,7 @@ impl Look {
         Guard::new(scope.rename.values().cloned())
             .map_err(|_| Error::usage("a schema cannot get the name of one of the server's own"))?;
         let mut control = Lane::open(control_config(server, options.binlog, cancel)).await?;
-        marker::lock(&mut control).await?;
-        let marker = marker::read(&mut control).await?;
+            let marker = marker::read(&mut control).await?;
         let survey = survey(archive, &guard, options, progress, cancel).await?;
         let touched = survey.creates.iter().map(|object| object.schema.clone()).collect();
         let mut connection = connect(server).await?;
@@ -307,7 +307,7 @@ impl Look {
         };
         let settings = Arc::new(tuning::lane_settings(&self.facts, &options));
         let lane_config =
-            LaneConfig { server: self.control.config().server.clone(), settings, cancel: cancel.clone() };
+            LaneConfig { lock: None, settings, ..self.control.config().clone() };
         let report = RestoreReport {
             backup: archive.manifest().id.to_string(),
             lanes: options.lanes,

@@ -138,10 +138,7 @@ pub async fn enable_events(engine: &mut Engine) -> Result<()> {
             quote(&event.schema),
             quote(&event.name)
         );
-        let mut tries = Tries::default();
-        while let Err(failure) = engine.control.run(sql.as_bytes()).await {
-            tries.again(&mut engine.control, failure).await?;
-        }
+        engine.control.persist(&sql).await?;
         let id = ObjectId::new(ObjectKind::Event, event.schema, event.name);
         engine.report.enabled_events.push(id);
     }

@@ -10,8 +10,7 @@ use crate::apply::frame::FrameStatement;
 use crate::apply::lane::{Lane, Tries};
 use crate::apply::marker::Pass;
 use crate::error::Result;
-use crate::sql::create_table::CreateTable;
-use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
+use crate::sql::statement::{Kind, ObjectId, Section, quote};
 
 /// The server's word for an engine that it does not have: it would take another one.
 const OTHER_ENGINE: u16 = 1266;
@@ -30,8 +29,7 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
                     }
                 }
                 Kind::Create { object, .. } if engine.options.scope.takes(object, None) => {
-                    let sql = without_waiting_keys(object, sql);
-                    create(engine, &mut lane, object, statement, &sql).await?;
+                    create(engine, &mut lane, object, statement, sql).await?;
                 }
                 Kind::SetSequence { object } if engine.options.scope.takes(object, None) => {
                     let session = engine.options.scope.session(&statement.session);
@@ -98,11 +96,4 @@ async fn create(
         engine.report.warn(format!("{text} ({code})"));
     }
     Ok(())
-}
-
-fn without_waiting_keys(object: &ObjectId, sql: &[u8]) -> Vec<u8> {
-    match object.kind {
-        ObjectKind::Table => CreateTable::parse(sql).kept(),
-        _ => sql.to_vec(),
-    }
 }

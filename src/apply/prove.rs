@@ -70,7 +70,9 @@ fn expected(engine: &Engine) -> Side {
     });
     entries
         .filter(|(placed, _, own)| {
-            engine.survey.creates.contains(placed) && !own && !expired.contains(placed)
+            // What is in the ledger and was never met in a frame must not go unnoticed.
+            let wanted = scope.is_everything() || engine.survey.creates.contains(placed);
+            wanted && !own && !expired.contains(placed)
         })
         .map(|(placed, entry, _)| (placed, entry.clone()))
         .collect()

@@ -58,14 +58,14 @@ pub async fn apply(
         // An unfinished run's old value is the true one.
         let old = literal(facts.variable(name));
         let note = format!("INSERT IGNORE INTO {SCHEMA}.settings VALUES ('{name}', {old})");
-        control.run(note.as_bytes()).await?;
-        control.run(format!("SET GLOBAL {name} = {value}").as_bytes()).await?;
+        control.persist(&note).await?;
+        control.persist(&format!("SET GLOBAL {name} = {value}")).await?;
         done.push(format!("{name} = {value}"));
     }
     if tuning == Tuning::Scratch && facts.version.is_mysql_from(8, 0, 21) {
         let note = format!("INSERT IGNORE INTO {SCHEMA}.settings VALUES ('{REDO_LOG}', 'ENABLE')");
-        control.run(note.as_bytes()).await?;
-        control.run(b"ALTER INSTANCE DISABLE INNODB REDO_LOG").await?;
+        control.persist(&note).await?;
+        control.persist("ALTER INSTANCE DISABLE INNODB REDO_LOG").await?;
         done.push(format!("{REDO_LOG} = DISABLE"));
     }
     Ok(done)
@@ -78,9 +78,9 @@ pub async fn undo(control: &mut Lane) -> Result<Vec<String>, Failure> {
     let mut done = Vec::new();
     for (name, value) in old {
         let sql = undo_statement(&name, &value);
-        control.run(sql.as_bytes()).await?;
+        control.persist(&sql).await?;
         let forget = format!("DELETE FROM {SCHEMA}.settings WHERE name = {}", literal(&name));
-        control.run(forget.as_bytes()).await?;
+        control.persist(&forget).await?;
         done.push(format!("{name} = {value}"));
     }
     Ok(done)

@@ -154,7 +154,7 @@ on_both!(
         });
         assert_eq!(
             target.value(
-                "SELECT GROUP_CONCAT(table_schema, '.', table_name ORDER BY 1) FROM information_schema.tables
+                "SELECT GROUP_CONCAT(table_schema, '.', table_name ORDER BY table_schema, table_name) FROM information_schema.tables
                  WHERE table_schema IN ('shop', 'other')"
             ),
             "other.kept,shop.small,shop.u"
@@ -202,7 +202,9 @@ on_both!(
         let source = Server::start(flavour);
         source.exec("CREATE DATABASE shop; CREATE PROCEDURE shop.p() SELECT 1; CREATE TABLE shop.t (id INT)");
         let text = String::from_utf8(dump(&source, &["shop"])).unwrap();
-        let forged = text.replace("SELECT 1 ;;", "SELECT 1; CREATE USER intruder ;;");
+        let forged = text
+            .replace("SELECT 1 ;;", "SELECT 1; CREATE USER intruder ;;")
+            .replace("SELECT 1\n;;", "SELECT 1; CREATE USER intruder\n;;");
         assert_ne!(text, forged);
         let target = Server::start(flavour);
         let error = block_on(async {
