@@ -347,6 +347,8 @@ impl Server {
             .arg(format!("--datadir={}", self.datadir().display()))
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", dir.join("pid").display()))
+            // MariaDB clears its temporary directory of other servers' files when it starts.
+            .arg(format!("--tmpdir={}", dir.display()))
             .arg(format!("--port={}", self.port))
             .arg("--bind-address=127.0.0.1")
             .args(self.flavour.lab_options())
