@@ -451,17 +451,17 @@ mod tests {
         let cases: [(&str, Change, Option<Overrule>); 13] = [
             (
                 "the server has table `Shop`.`Orders`",
-                |facts| drop(facts.objects.insert(table("Shop", "Orders"))),
+                |facts| facts.objects.extend([table("Shop", "Orders")]),
                 Some(|options| options.overwrite = true),
             ),
             (
                 "the server has view `Shop`.`Orders`",
-                |facts| drop(facts.objects.insert(ObjectId::new(ObjectKind::View, "Shop", "Orders"))),
+                |facts| facts.objects.extend([ObjectId::new(ObjectKind::View, "Shop", "Orders")]),
                 Some(|options| options.overwrite = true),
             ),
             (
                 "the server has table `Shop`.`other`",
-                |facts| drop(facts.objects.insert(table("Shop", "other"))),
+                |facts| facts.objects.extend([table("Shop", "other")]),
                 Some(|options| options.scope.tables = [("Shop".to_owned(), "Orders".to_owned())].into()),
             ),
             (

@@ -54,19 +54,13 @@ pub fn dump(server: &Server, schemas: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// An archive in a store of its own.
-pub struct Made {
-    pub store: Arc<dyn Store>,
-    pub archive: Archive,
-}
-
 /// An archive of these schemas.
-pub async fn archive_of(server: &Server, schemas: &[&str]) -> Made {
+pub async fn archive_of(server: &Server, schemas: &[&str]) -> Archive {
     archive_from(server, &dump(server, schemas)).await
 }
 
 /// An archive of the text of a dump.
-pub async fn archive_from(server: &Server, sql: &[u8]) -> Made {
+pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let now = jiff::Timestamp::now();
     let place = BackupPlace { target: "shop".parse().unwrap(), id: BackupId::generate(now) };
@@ -127,8 +121,7 @@ pub async fn archive_from(server: &Server, sql: &[u8]) -> Made {
         suspect: Vec::new(),
     };
     put_manifest(&store, &place, &manifest).await.unwrap();
-    let archive = Archive::open(store.clone(), place).await.unwrap();
-    Made { store, archive }
+    Archive::open(store, place).await.unwrap()
 }
 
 /// How the restore reaches a server.

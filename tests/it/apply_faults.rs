@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use drctl::apply::marker::Pass;
 use drctl::apply::options::{RestoreOptions, Tuning};
 use drctl::apply::report::{Progress, RestoreReport, Silent};
+use drctl::archive::read::Archive;
 use drctl::cancel::Cancel;
 use drctl::{Outcome, Result};
 
-use super::apply_archive::{Made, archive_from, archive_of, dump, into, restore};
+use super::apply_archive::{archive_from, archive_of, dump, into, restore};
 use super::apply_restore::block_on;
 use super::support::{Flavour, Server};
 use crate::on_both;
@@ -63,13 +64,13 @@ fn at(moment: Moment, act: impl Fn() + Send + Sync + 'static) -> Arc<dyn Progres
 }
 
 async fn restore_with(
-    made: &Made,
+    made: &Archive,
     server: &Server,
     options: RestoreOptions,
     progress: Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<RestoreReport> {
-    drctl::apply::restore(&made.archive, &into(server), options, progress, cancel).await
+    drctl::apply::restore(made, &into(server), options, progress, cancel).await
 }
 
 fn one_lane() -> RestoreOptions {
@@ -101,7 +102,7 @@ on_both!(
                 assert_eq!(stopped.unwrap_err().outcome(), Outcome::Terminated);
                 assert!(has_marker(&target));
                 assert_eq!(target.value("SELECT @@innodb_flush_log_at_trx_commit"), "1");
-                let again = restore(&made.archive, &target, one_lane()).await.unwrap();
+                let again = restore(&made, &target, one_lane()).await.unwrap();
                 assert!(again.proof.unwrap().is_equal());
                 assert!(!has_marker(&target));
             });
@@ -149,7 +150,7 @@ on_both!(
             restore_with(&first, &target, one_lane(), progress, &cancel).await.unwrap_err();
             source.exec("DROP TABLE shop.t; CREATE TABLE shop.u (id INT)");
             let second = archive_of(&source, &["shop"]).await;
-            let report = restore(&second.archive, &target, one_lane()).await.unwrap();
+            let report = restore(&second, &target, one_lane()).await.unwrap();
             assert!(report.proof.unwrap().is_equal());
         });
         assert_eq!(
@@ -172,7 +173,7 @@ on_both!(
         let options = RestoreOptions { prove: false, ..one_lane() };
         let error = block_on(async {
             let made = archive_from(&source, clipped.as_bytes()).await;
-            restore(&made.archive, &target, options).await.unwrap_err()
+            restore(&made, &target, options).await.unwrap_err()
         });
         assert_eq!(error.outcome().code(), 7, "{error}");
         assert!(error.to_string().contains("table `shop`.`t`"), "{error}");
@@ -209,7 +210,7 @@ on_both!(
         let target = Server::start(flavour);
         let error = block_on(async {
             let made = archive_from(&source, forged.as_bytes()).await;
-            restore(&made.archive, &target, one_lane()).await.unwrap_err()
+            restore(&made, &target, one_lane()).await.unwrap_err()
         });
         assert_eq!(error.outcome().code(), 6, "{error}");
         assert_eq!(target.value("SELECT COUNT(*) FROM mysql.user WHERE user = 'intruder'"), "0");
@@ -227,12 +228,12 @@ on_both!(
         );
         block_on(async {
             let made = archive_of(&source, &["shop"]).await;
-            let error = restore(&made.archive, &target, one_lane()).await.unwrap_err();
+            let error = restore(&made, &target, one_lane()).await.unwrap_err();
             assert_eq!(error.outcome().code(), 9, "{error}");
             assert!(!has_marker(&target));
             assert_eq!(target.value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'"), "3");
             let options = RestoreOptions { overwrite: true, ..one_lane() };
-            let report = restore(&made.archive, &target, options).await.unwrap();
+            let report = restore(&made, &target, options).await.unwrap();
             assert!(report.proof.unwrap().is_equal());
             assert_eq!(report.replaced.len(), 2);
         });
@@ -245,7 +246,7 @@ on_both!(
         let source = big(flavour);
         let target = Arc::new(Server::start(flavour));
         let made = block_on(archive_of(&source, &["shop"]));
-        let second = made.archive.clone();
+        let second = made.clone();
         let (into, seen) = (into(&target), Arc::new(std::sync::Mutex::new(None)));
         let outcome = seen.clone();
         let progress = at(Moment::Begin(Pass::Keys), move || {

@@ -50,7 +50,7 @@ on_both!(
         let into = Server::start_with(flavour, &["--event-scheduler=OFF"]);
         let report = block_on(async {
             let made = archive_of(&source, &["shop"]).await;
-            restore(&made.archive, &into, RestoreOptions::default()).await.unwrap()
+            restore(&made, &into, RestoreOptions::default()).await.unwrap()
         });
         assert_eq!(report.rows, 6);
         let proof = report.proof.clone().unwrap();
@@ -76,7 +76,7 @@ on_both!(
         };
         let report = block_on(async {
             let made = archive_of(&source, &["shop"]).await;
-            restore(&made.archive, &into, options).await.unwrap()
+            restore(&made, &into, options).await.unwrap()
         });
         assert_eq!(report.rows, 2);
         assert_eq!(
