@@ -19,14 +19,17 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
             .hint("restore without --accounts, and create the definers by hand"));
     };
     let Some(there) = engine.facts.accounts.clone() else {
-        return Err(Error::refused("the account of the restore may not see which accounts exist")
-            .hint("grant it SELECT on mysql.user"));
+        return Err(
+            Error::refused("the account of the restore may not see which accounts exist")
+                .hint("grant it SELECT on mysql.user"),
+        );
     };
     let mut lane = Lane::open(engine.lane_config.clone()).await?;
     let mut scanner = Scanner::accounts();
     scanner.push(&sql);
     scanner.finish();
-    let unknown = |error| Error::archive("accounts.sql holds what drctl does not know").because(error);
+    let unknown =
+        |error| Error::archive("accounts.sql holds what drctl does not know").because(error);
     let mut left_alone = BTreeSet::new();
     while let Some(statement) = scanner.next().map_err(unknown)? {
         if statement.kind != Kind::Account {
@@ -45,7 +48,9 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     }
     if !left_alone.is_empty() {
         let all = left_alone.into_iter().collect::<Vec<_>>().join(", ");
-        engine.report.warn(format!("accounts that exist were left as they are: {all}"));
+        engine
+            .report
+            .warn(format!("accounts that exist were left as they are: {all}"));
     }
     lane.close().await;
     Ok(())
@@ -85,15 +90,25 @@ mod tests {
     #[test]
     fn the_account_of_a_statement_is_found() {
         for (sql, found) in [
-            ("CREATE USER IF NOT EXISTS 'a'@'%' IDENTIFIED WITH 'x' AS 'TO `b`@`c`'", "`a`@`%`"),
+            (
+                "CREATE USER IF NOT EXISTS 'a'@'%' IDENTIFIED WITH 'x' AS 'TO `b`@`c`'",
+                "`a`@`%`",
+            ),
             ("CREATE USER `a b`@`10.0.0.%`", "`a b`@`10.0.0.%`"),
-            ("GRANT SELECT, INSERT ON `to`.* TO `a`@`%` WITH GRANT OPTION", "`a`@`%`"),
+            (
+                "GRANT SELECT, INSERT ON `to`.* TO `a`@`%` WITH GRANT OPTION",
+                "`a`@`%`",
+            ),
             ("GRANT `r`@`%` TO `a`@`%`", "`a`@`%`"),
             ("CREATE ROLE IF NOT EXISTS `r`", "`r`"),
             ("SET DEFAULT ROLE `r`@`%` TO `a`@`%`", "`a`@`%`"),
             ("REVOKE INSERT ON `x`.* FROM `a`@`%`", "`a`@`%`"),
         ] {
-            assert_eq!(account_of(sql.as_bytes()).unwrap().to_string(), found, "{sql}");
+            assert_eq!(
+                account_of(sql.as_bytes()).unwrap().to_string(),
+                found,
+                "{sql}"
+            );
         }
         assert_eq!(account_of(b"GRANT SELECT ON x"), None);
     }

@@ -30,7 +30,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Refusal { what: what.into(), hint: hint.into() }
+        Refusal {
+            what: what.into(),
+            hint: hint.into(),
+        }
     }
 }
 
@@ -42,7 +45,11 @@ pub fn refused(refusals: &[Refusal]) -> Option<Error> {
         what = format!("{what}; also: {}", refusal.what);
     }
     let hints = refusals.iter().map(|refusal| refusal.hint.as_str());
-    let hints = hints.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("; ");
+    let hints = hints
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+        .join("; ");
     Some(Error::new(Outcome::Refused, what).hint(hints))
 }
 
@@ -68,15 +75,24 @@ pub struct Case<'a> {
 impl Case<'_> {
     /// Objects that are in the way: they exist, and no earlier run of this restore made them.
     pub fn in_the_way(&self) -> Vec<ObjectId> {
-        let wanted: BTreeSet<(String, &str, String)> =
-            self.creates.iter().filter_map(|object| self.name_space(object)).collect();
-        let made: BTreeSet<ObjectId> =
-            self.made.iter().map(|object| self.facts.folded(object)).collect();
+        let wanted: BTreeSet<(String, &str, String)> = self
+            .creates
+            .iter()
+            .filter_map(|object| self.name_space(object))
+            .collect();
+        let made: BTreeSet<ObjectId> = self
+            .made
+            .iter()
+            .map(|object| self.facts.folded(object))
+            .collect();
         self.facts
             .objects
             .iter()
             .filter(|object| !made.contains(&self.facts.folded(object)))
-            .filter(|object| self.name_space(object).is_some_and(|name| wanted.contains(&name)))
+            .filter(|object| {
+                self.name_space(object)
+                    .is_some_and(|name| wanted.contains(&name))
+            })
             .filter(|object| !self.made_as_placeholder(object, &made))
             .cloned()
             .collect()
@@ -102,17 +118,25 @@ impl Case<'_> {
     fn made_as_placeholder(&self, object: &ObjectId, made: &BTreeSet<ObjectId>) -> bool {
         use crate::sql::statement::ObjectKind as Kind;
         object.kind == Kind::Table
-            && made.contains(&self.facts.folded(&ObjectId { kind: Kind::View, ..object.clone() }))
+            && made.contains(&self.facts.folded(&ObjectId {
+                kind: Kind::View,
+                ..object.clone()
+            }))
     }
 
     /// Definers that the server does not have, with an object of each; those that `--accounts`
     /// creates or that have a substitute are not missing.
     pub fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
-        let Some(accounts) = &self.facts.accounts else { return Vec::new() };
+        let Some(accounts) = &self.facts.accounts else {
+            return Vec::new();
+        };
         if self.options.accounts || self.options.substitute_definer.is_some() {
             return Vec::new();
         }
-        self.definers.iter().filter(|(account, _)| !accounts.contains(*account)).collect()
+        self.definers
+            .iter()
+            .filter(|(account, _)| !accounts.contains(*account))
+            .collect()
     }
 
     /// Everything that speaks against the restore.
@@ -133,7 +157,10 @@ impl Case<'_> {
             return Vec::new();
         }
         let folded = |objects: &BTreeSet<ObjectId>| -> BTreeSet<ObjectId> {
-            objects.iter().map(|object| self.facts.folded(object)).collect()
+            objects
+                .iter()
+                .map(|object| self.facts.folded(object))
+                .collect()
         };
         let (made, creates) = (folded(self.made), folded(self.creates));
         self.facts
@@ -168,7 +195,10 @@ impl Case<'_> {
         let mut all = Vec::new();
         if !facts.connections.is_empty() && !options.allow_connections {
             all.push(Refusal::new(
-                format!("others are connected: {}", some_of(facts.connections.iter())),
+                format!(
+                    "others are connected: {}",
+                    some_of(facts.connections.iter())
+                ),
                 "fence the server, or pass --allow-connections",
             ));
         }
@@ -222,7 +252,10 @@ impl Case<'_> {
         };
         if foreign && !self.facts.may(&["SUPER", right]) {
             all.push(Refusal::new(
-                format!("the account {} may not create objects of other definers", self.facts.own_account),
+                format!(
+                    "the account {} may not create objects of other definers",
+                    self.facts.own_account
+                ),
                 format!("grant it {right}"),
             ));
         }
@@ -255,8 +288,10 @@ impl Case<'_> {
             // A session cannot raise it for itself, and multiples of 1024 are what it can be.
             let enough = need.div_ceil(1 << 20) << 20;
             all.push(Refusal::new(
-                format!("max_allowed_packet is {packet}, the backup has a statement of {} bytes",
-                    self.manifest.totals.largest_statement_bytes),
+                format!(
+                    "max_allowed_packet is {packet}, the backup has a statement of {} bytes",
+                    self.manifest.totals.largest_statement_bytes
+                ),
                 format!("SET GLOBAL max_allowed_packet = {enough}"),
             ));
         }
@@ -264,8 +299,10 @@ impl Case<'_> {
         let ours = self.facts.variable("lower_case_table_names");
         if let Some(theirs) = theirs
             && theirs != ours
-            && self.creates.iter().any(|object| object.schema != object.schema.to_lowercase()
-                || object.name != object.name.to_lowercase())
+            && self.creates.iter().any(|object| {
+                object.schema != object.schema.to_lowercase()
+                    || object.name != object.name.to_lowercase()
+            })
         {
             all.push(Refusal::new(
                 format!("lower_case_table_names is {ours}, it was {theirs} where the backup was made, and names have capitals"),
@@ -273,7 +310,8 @@ impl Case<'_> {
             ));
         }
         if let (Some(theirs), Some(ours)) = (
-            self.fingerprint("innodb_page_size").and_then(|size| size.parse::<u64>().ok()),
+            self.fingerprint("innodb_page_size")
+                .and_then(|size| size.parse::<u64>().ok()),
             self.facts.number("innodb_page_size"),
         ) && ours < theirs
         {
@@ -284,7 +322,10 @@ impl Case<'_> {
         }
         if !self.names_renamed.is_empty() {
             all.push(Refusal::new(
-                format!("these name a schema that gets another name: {}", all_of(self.names_renamed)),
+                format!(
+                    "these name a schema that gets another name: {}",
+                    all_of(self.names_renamed)
+                ),
                 "restore without --rename, or only --tables that none of them is about",
             ));
         }
@@ -292,24 +333,35 @@ impl Case<'_> {
     }
 
     fn fingerprint(&self, variable: &str) -> Option<&str> {
-        self.manifest.server.fingerprint.get(variable).map(String::as_str)
+        self.manifest
+            .server
+            .fingerprint
+            .get(variable)
+            .map(String::as_str)
     }
 
     /// What its user should know.
     pub fn warnings(&self) -> Vec<String> {
         let mut all = Vec::new();
-        let theirs = ServerVersion::parse(&self.manifest.server.version, &self.manifest.server.flavour);
+        let theirs =
+            ServerVersion::parse(&self.manifest.server.version, &self.manifest.server.flavour);
         let ours = &self.facts.version;
         match theirs {
             Some(theirs) if theirs.flavour != ours.flavour => {
                 all.push(format!("the backup is of {theirs}, the server is {ours}: they differ in dialect and types"));
             }
             Some(theirs) if theirs.version.line() > ours.version.line() => {
-                all.push(format!("the backup is of {theirs}, the server is the older {ours}"));
+                all.push(format!(
+                    "the backup is of {theirs}, the server is the older {ours}"
+                ));
             }
             _ => {}
         }
-        for variable in ["collation_server", "default_collation_for_utf8mb4", "character_set_collations"] {
+        for variable in [
+            "collation_server",
+            "default_collation_for_utf8mb4",
+            "character_set_collations",
+        ] {
             if let Some(theirs) = self.fingerprint(variable)
                 && theirs != self.facts.variable(variable)
                 && self.facts.variables.contains_key(variable)
@@ -323,13 +375,21 @@ impl Case<'_> {
         let strangers = self.strangers();
         if self.options.overwrite && !strangers.is_empty() {
             let some = some_of(strangers.iter());
-            all.push(format!("the server has more than the backup, which stays as it is: {some}"));
+            all.push(format!(
+                "the server has more than the backup, which stays as it is: {some}"
+            ));
         }
         if self.facts.accounts.is_none() && !self.definers.is_empty() {
-            all.push("the account may not see mysql.user: whether all definers exist is unknown".to_owned());
+            all.push(
+                "the account may not see mysql.user: whether all definers exist is unknown"
+                    .to_owned(),
+            );
         }
         if self.facts.is_on("event_scheduler") && self.has_events() {
-            all.push("the event scheduler is on: events are enabled at the end, and begin to run then".to_owned());
+            all.push(
+                "the event scheduler is on: events are enabled at the end, and begin to run then"
+                    .to_owned(),
+            );
         }
         if !self.facts.may(&["PROCESS", "SUPER"]) {
             all.push("without PROCESS other accounts' connections are out of sight".to_owned());
@@ -338,14 +398,20 @@ impl Case<'_> {
     }
 
     fn has_events(&self) -> bool {
-        self.creates.iter().any(|object| object.kind == crate::sql::statement::ObjectKind::Event)
+        self.creates
+            .iter()
+            .any(|object| object.kind == crate::sql::statement::ObjectKind::Event)
     }
 }
 
 /// The first of them, and how many more there are.
 fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> String {
     let more = all.len().saturating_sub(LISTED);
-    let mut text = all.take(LISTED).map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
+    let mut text = all
+        .take(LISTED)
+        .map(|one| one.to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
     if more > 0 {
         text.push_str(&format!(" and {more} more"));
     }
@@ -353,7 +419,11 @@ fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> Strin
 }
 
 fn all_of(objects: &[ObjectId]) -> String {
-    objects.iter().map(ObjectId::to_string).collect::<Vec<_>>().join(", ")
+    objects
+        .iter()
+        .map(ObjectId::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -385,14 +455,25 @@ mod tests {
                 bytes: 0,
             },
             coordinates: None,
-            client: ClientFacts { name: String::new(), version: String::new(), options: Vec::new() },
+            client: ClientFacts {
+                name: String::new(),
+                version: String::new(),
+                options: Vec::new(),
+            },
             codec: Codec::Zstd,
             encryption: "none".into(),
             signature: "none".into(),
             segments: Vec::new(),
-            index: FileFacts { name: String::new(), bytes: 0, sha256: String::new() },
+            index: FileFacts {
+                name: String::new(),
+                bytes: 0,
+                sha256: String::new(),
+            },
             accounts: None,
-            totals: Totals { largest_statement_bytes: 2 << 20, ..Totals::default() },
+            totals: Totals {
+                largest_statement_bytes: 2 << 20,
+                ..Totals::default()
+            },
             lossy: Vec::new(),
             warnings: Vec::new(),
             labels: Default::default(),
@@ -410,7 +491,9 @@ mod tests {
         ];
         TargetFacts {
             version: ServerVersion::parse("9.7.4", "MySQL").unwrap(),
-            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             objects: BTreeSet::new(),
             accounts: Some([root()].into()),
             connections: Vec::new(),
@@ -422,7 +505,10 @@ mod tests {
     }
 
     fn root() -> Account {
-        Account { user: "root".into(), host: "localhost".into() }
+        Account {
+            user: "root".into(),
+            host: "localhost".into(),
+        }
     }
 
     fn table(schema: &str, name: &str) -> ObjectId {
@@ -430,8 +516,11 @@ mod tests {
     }
 
     fn refusals(facts: &TargetFacts, options: &RestoreOptions) -> Vec<String> {
-        let creates =
-            [table("Shop", "Orders"), ObjectId::new(ObjectKind::Trigger, "Shop", "t")].into();
+        let creates = [
+            table("Shop", "Orders"),
+            ObjectId::new(ObjectKind::Trigger, "Shop", "t"),
+        ]
+        .into();
         let case = Case {
             facts,
             manifest: &manifest(),
@@ -441,7 +530,10 @@ mod tests {
             definers: &[(root(), table("Shop", "v"))].into(),
             names_renamed: &[],
         };
-        case.refusals().into_iter().map(|refusal| refusal.what).collect()
+        case.refusals()
+            .into_iter()
+            .map(|refusal| refusal.what)
+            .collect()
     }
 
     #[test]
@@ -456,13 +548,19 @@ mod tests {
             ),
             (
                 "the server has view `Shop`.`Orders`",
-                |facts| facts.objects.extend([ObjectId::new(ObjectKind::View, "Shop", "Orders")]),
+                |facts| {
+                    facts
+                        .objects
+                        .extend([ObjectId::new(ObjectKind::View, "Shop", "Orders")])
+                },
                 Some(|options| options.overwrite = true),
             ),
             (
                 "the server has table `Shop`.`other`",
                 |facts| facts.objects.extend([table("Shop", "other")]),
-                Some(|options| options.scope.tables = [("Shop".to_owned(), "Orders".to_owned())].into()),
+                Some(|options| {
+                    options.scope.tables = [("Shop".to_owned(), "Orders".to_owned())].into()
+                }),
             ),
             (
                 "others are connected: app@web (7)",
@@ -476,7 +574,13 @@ mod tests {
             ),
             (
                 "the server is read-only (super_read_only is on)",
-                |facts| drop(facts.variables.insert("super_read_only".into(), "ON".into())),
+                |facts| {
+                    drop(
+                        facts
+                            .variables
+                            .insert("super_read_only".into(), "ON".into()),
+                    )
+                },
                 Some(|options| options.allow_replica = true),
             ),
             (
@@ -505,21 +609,42 @@ mod tests {
             ),
             (
                 "max_allowed_packet is 2097152, the backup has a statement of 2097152 bytes",
-                |facts| drop(facts.variables.insert("max_allowed_packet".into(), "2097152".into())),
+                |facts| {
+                    drop(
+                        facts
+                            .variables
+                            .insert("max_allowed_packet".into(), "2097152".into()),
+                    )
+                },
                 None,
             ),
             (
                 "lower_case_table_names is 1, it was 0 where the backup was made, and names have capitals",
-                |facts| drop(facts.variables.insert("lower_case_table_names".into(), "1".into())),
+                |facts| {
+                    drop(
+                        facts
+                            .variables
+                            .insert("lower_case_table_names".into(), "1".into()),
+                    )
+                },
                 None,
             ),
             (
                 "innodb_page_size is 4096, it was 16384 where the backup was made: rows and keys may not fit",
-                |facts| drop(facts.variables.insert("innodb_page_size".into(), "4096".into())),
+                |facts| {
+                    drop(
+                        facts
+                            .variables
+                            .insert("innodb_page_size".into(), "4096".into()),
+                    )
+                },
                 None,
             ),
         ];
-        assert_eq!(refusals(&empty_server(), &RestoreOptions::default()), Vec::<String>::new());
+        assert_eq!(
+            refusals(&empty_server(), &RestoreOptions::default()),
+            Vec::<String>::new()
+        );
         for (what, change, overrule) in cases {
             let mut facts = empty_server();
             change(&mut facts);
@@ -538,7 +663,9 @@ mod tests {
         facts.objects.insert(table("shop", "orders"));
         assert!(refusals(&facts, &RestoreOptions::default())[0].contains("`shop`.`orders`"));
         facts.objects = [table("elsewhere", "orders")].into();
-        facts.variables.insert("lower_case_table_names".into(), "2".into());
+        facts
+            .variables
+            .insert("lower_case_table_names".into(), "2".into());
         let options = RestoreOptions {
             scope: crate::apply::options::Scope {
                 tables: [("Shop".to_owned(), "Orders".to_owned())].into(),
@@ -554,7 +681,10 @@ mod tests {
     fn all_refusals_are_one_line_with_every_hint() {
         let all = [Refusal::new("a", "do x"), Refusal::new("b", "do y")];
         let error = refused(&all).unwrap();
-        assert_eq!((error.outcome().code(), error.to_string().as_str()), (9, "a; also: b; do x; do y"));
+        assert_eq!(
+            (error.outcome().code(), error.to_string().as_str()),
+            (9, "a; also: b; do x; do y")
+        );
         assert!(refused(&[]).is_none());
     }
 }

@@ -49,7 +49,9 @@ pub async fn run(engine: &mut Engine) -> Result<Loaded> {
                 && !done.contains(&record.n)
         }
     };
-    engine.progress.begin(Pass::Data, Some(engine.archive.manifest().totals.raw_bytes));
+    engine
+        .progress
+        .begin(Pass::Data, Some(engine.archive.manifest().totals.raw_bytes));
     let shared = Arc::new(Shared {
         frames: Mutex::new(engine.read_ahead(wanted)),
         scope: engine.options.scope.clone(),
@@ -74,7 +76,11 @@ pub async fn run(engine: &mut Engine) -> Result<Loaded> {
 
 /// Tables in scope whose engine on this server has no transactions.
 async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>> {
-    let schemas: Vec<String> = engine.placed_schemas().iter().map(|name| literal(name)).collect();
+    let schemas: Vec<String> = engine
+        .placed_schemas()
+        .iter()
+        .map(|name| literal(name))
+        .collect();
     if schemas.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -85,9 +91,11 @@ async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>>
          AND table_schema IN ({})",
         schemas.join(", ")
     );
-    let tables: Vec<(String, String)> =
-        engine.control.rows(&sql).await?;
-    Ok(tables.into_iter().map(|(schema, name)| ObjectId::table(schema, name)).collect())
+    let tables: Vec<(String, String)> = engine.control.rows(&sql).await?;
+    Ok(tables
+        .into_iter()
+        .map(|(schema, name)| ObjectId::table(schema, name))
+        .collect())
 }
 
 /// What the lanes share.
@@ -121,7 +129,9 @@ impl Shared {
     /// Loads one frame, repeating it where that can help.
     async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
         let n = frame.record.n;
-        let fragile = frame.of(Section::Data).any(|(statement, _)| self.is_fragile(&statement.kind));
+        let fragile = frame
+            .of(Section::Data)
+            .any(|(statement, _)| self.is_fragile(&statement.kind));
         if fragile && self.begun.contains(&n) {
             return Err(broke_off(n));
         }
@@ -146,12 +156,21 @@ impl Shared {
                 }
             } else if marker::is_frame_done(lane, n).await? {
                 // It was lost after COMMIT took effect.
-                return Ok(self.in_scope(frame).iter().map(|(statement, _)| statement.rows).sum());
+                return Ok(self
+                    .in_scope(frame)
+                    .iter()
+                    .map(|(statement, _)| statement.rows)
+                    .sum());
             }
         }
     }
 
-    async fn try_load(&self, lane: &mut Lane, frame: &Frame, fragile: bool) -> Result<u64, Failure> {
+    async fn try_load(
+        &self,
+        lane: &mut Lane,
+        frame: &Frame,
+        fragile: bool,
+    ) -> Result<u64, Failure> {
         let n = frame.record.n;
         let statements = self.in_scope(frame);
         if let Some((first, _)) = statements.first() {
@@ -167,7 +186,12 @@ impl Shared {
             let done = lane.run(sql).await?;
             if done.warnings > 0 || done.affected != statement.rows {
                 let warnings = lane.warnings().await?;
-                return Err(Failure::Fatal(not_as_dumped(&statement.kind, statement.rows, done.affected, &warnings)));
+                return Err(Failure::Fatal(not_as_dumped(
+                    &statement.kind,
+                    statement.rows,
+                    done.affected,
+                    &warnings,
+                )));
             }
             rows += done.affected;
         }
@@ -189,7 +213,10 @@ impl Shared {
             Kind::Insert { table } => self.scope.takes_table(&table.schema, &table.name),
             _ => false,
         };
-        frame.of(Section::Data).filter(|(statement, _)| takes(&statement.kind)).collect()
+        frame
+            .of(Section::Data)
+            .filter(|(statement, _)| takes(&statement.kind))
+            .collect()
     }
 }
 
@@ -207,7 +234,9 @@ fn not_as_dumped(kind: &Kind, rows: u64, affected: u64, warnings: &[(u16, String
         _ => "rows".to_owned(),
     };
     let what = match warnings.first() {
-        Some((code, text)) => format!("{table}: the server did not take the rows as they are: {text} ({code})"),
+        Some((code, text)) => {
+            format!("{table}: the server did not take the rows as they are: {text} ({code})")
+        }
         None => format!("{table}: the server took {affected} of {rows} rows"),
     };
     Error::verification(what)

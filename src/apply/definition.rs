@@ -30,7 +30,14 @@ impl fmt::Display for Account {
 
 /// The definer of a view, trigger, routine, package or event, and where the account stands.
 pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
-    const OBJECTS: [&str; 6] = ["VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"];
+    const OBJECTS: [&str; 6] = [
+        "VIEW",
+        "TRIGGER",
+        "PROCEDURE",
+        "FUNCTION",
+        "EVENT",
+        "PACKAGE",
+    ];
     let mut tokens = Tokens::new(sql);
     loop {
         let token = tokens.next()?;
@@ -47,7 +54,13 @@ pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
         true => spelled(tokens.next()?)?,
         false => String::new(),
     };
-    Some((Account { user: spelled(user)?, host }, start..place(sql, &tokens)))
+    Some((
+        Account {
+            user: spelled(user)?,
+            host,
+        },
+        start..place(sql, &tokens),
+    ))
 }
 
 /// A user or host: a name, or a text in either kind of quotes.
@@ -139,24 +152,40 @@ mod tests {
     #[test]
     fn the_definer_is_found_in_every_form_that_the_clients_write() {
         for (sql, account) in [
-            ("/*!50003 CREATE*/ /*!50017 DEFINER=`a b`@`%`*/ /*!50003 TRIGGER `t` BEFORE", "`a b`@`%`"),
-            ("CREATE DEFINER=`ro``ot`@`localhost` PROCEDURE `p`()", "`ro``ot`@`localhost`"),
-            ("/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER='x'@'y' SQL SECURITY DEFINER */\n/*!50001 VIEW", "`x`@`y`"),
-            ("/*!50106 CREATE*/ /*!50117 DEFINER=`r`*/ /*!50106 EVENT `e`", "`r`"),
+            (
+                "/*!50003 CREATE*/ /*!50017 DEFINER=`a b`@`%`*/ /*!50003 TRIGGER `t` BEFORE",
+                "`a b`@`%`",
+            ),
+            (
+                "CREATE DEFINER=`ro``ot`@`localhost` PROCEDURE `p`()",
+                "`ro``ot`@`localhost`",
+            ),
+            (
+                "/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER='x'@'y' SQL SECURITY DEFINER */\n/*!50001 VIEW",
+                "`x`@`y`",
+            ),
+            (
+                "/*!50106 CREATE*/ /*!50117 DEFINER=`r`*/ /*!50106 EVENT `e`",
+                "`r`",
+            ),
         ] {
             let (found, place) = definer(sql.as_bytes()).unwrap();
             assert_eq!(found.to_string(), account);
             assert!(sql[place.clone()].starts_with(['`', '\'']), "{sql}");
             assert!(sql[place].ends_with(['`', '\'']), "{sql}");
         }
-        assert_eq!(definer(b"CREATE FUNCTION f() RETURNS text RETURN ' DEFINER=`a`@`b`'"), None);
+        assert_eq!(
+            definer(b"CREATE FUNCTION f() RETURNS text RETURN ' DEFINER=`a`@`b`'"),
+            None
+        );
     }
 
     #[test]
     fn the_table_of_a_trigger_is_the_one_after_on() {
         let sql = b"/*!50003 CREATE*/ /*!50003 TRIGGER `on` BEFORE INSERT ON `or ders` FOR EACH ROW SET @x=1 */";
         assert_eq!(trigger_table(sql).as_deref(), Some("or ders"));
-        let sql = b"CREATE TRIGGER `s`.`t` AFTER UPDATE ON `s`.`a.b` FOR EACH ROW FOLLOWS x BEGIN END";
+        let sql =
+            b"CREATE TRIGGER `s`.`t` AFTER UPDATE ON `s`.`a.b` FOR EACH ROW FOLLOWS x BEGIN END";
         assert_eq!(trigger_table(sql).as_deref(), Some("a.b"));
     }
 
@@ -177,7 +206,13 @@ mod tests {
 
     #[test]
     fn a_schema_is_named_however_it_is_quoted() {
-        for sql in ["`shop`.t", "SHOP . t", "'select 1 from shop.t'", "\"shop\".t", "(shop.`t`)"] {
+        for sql in [
+            "`shop`.t",
+            "SHOP . t",
+            "'select 1 from shop.t'",
+            "\"shop\".t",
+            "(shop.`t`)",
+        ] {
             assert!(names_schema(sql.as_bytes(), "shop"), "{sql}");
         }
         for sql in ["shopper.t", "workshop.t", "shop", "`shop` t", "t.shop", ""] {
@@ -187,9 +222,18 @@ mod tests {
 
     #[test]
     fn damaged_statements_are_no_reason_to_panic() {
-        for sql in ["`", "'\\", "/*!", "/*", "CREATE DEFINER", "CREATE DEFINER=`a`@", "-- ", "\""] {
+        for sql in [
+            "`",
+            "'\\",
+            "/*!",
+            "/*",
+            "CREATE DEFINER",
+            "CREATE DEFINER=`a`@",
+            "-- ",
+            "\"",
+        ] {
             definer(sql.as_bytes());
             trigger_table(sql.as_bytes());
-            }
+        }
     }
 }

@@ -46,12 +46,15 @@ pub struct Engine {
 
 impl Engine {
     /// Begins to fetch the frames that `wanted` picks.
-    pub fn read_ahead(
-        &self,
-        wanted: impl Fn(&FrameRecord) -> bool + Send + 'static,
-    ) -> ReadAhead {
+    pub fn read_ahead(&self, wanted: impl Fn(&FrameRecord) -> bool + Send + 'static) -> ReadAhead {
         let memory_bytes = self.options.memory_bytes;
-        ReadAhead::begin(&self.archive, &self.guard, memory_bytes, &self.cancel, wanted)
+        ReadAhead::begin(
+            &self.archive,
+            &self.guard,
+            memory_bytes,
+            &self.cancel,
+            wanted,
+        )
     }
 
     /// The numbers of the tables in scope.
@@ -66,7 +69,11 @@ impl Engine {
 
     /// The schemas in scope, by their names on the server.
     pub fn placed_schemas(&self) -> BTreeSet<String> {
-        self.survey.creates.iter().map(|object| object.schema.clone()).collect()
+        self.survey
+            .creates
+            .iter()
+            .map(|object| object.schema.clone())
+            .collect()
     }
 
     /// Whether a schema was there before the restore.

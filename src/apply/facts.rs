@@ -35,15 +35,19 @@ pub struct TargetFacts {
 impl TargetFacts {
     /// Asks the server. `schemas` are those that the restore would touch, by their names there.
     pub async fn read(connection: &mut Connection, schemas: &BTreeSet<String>) -> Result<Self> {
-        let (version, comment): (String, String) =
-            connection.one("SELECT @@version, @@version_comment").await?;
+        let (version, comment): (String, String) = connection
+            .one("SELECT @@version, @@version_comment")
+            .await?;
         let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-            crate::Error::server(format!("the server's version {version:?} is not understood"))
+            crate::Error::server(format!(
+                "the server's version {version:?} is not understood"
+            ))
         })?;
-        let variables: Vec<(String, String)> =
-            connection.rows("SHOW GLOBAL VARIABLES").await?;
-        let variables: BTreeMap<_, _> =
-            variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
+        let variables: BTreeMap<_, _> = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect();
         let own_account: String = connection.one("SELECT CURRENT_USER()").await?;
         Ok(TargetFacts {
             objects: objects(connection, &version, schemas).await?,
@@ -70,7 +74,10 @@ impl TargetFacts {
 
     /// Whether a variable is on.
     pub fn is_on(&self, name: &str) -> bool {
-        matches!(self.variable(name).to_ascii_uppercase().as_str(), "ON" | "1" | "YES")
+        matches!(
+            self.variable(name).to_ascii_uppercase().as_str(),
+            "ON" | "1" | "YES"
+        )
     }
 
     /// Whether the account has any of these global privileges, as far as one can see.
@@ -89,10 +96,16 @@ impl TargetFacts {
             return object.clone();
         }
         let name = match object.kind {
-            ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => object.name.to_lowercase(),
+            ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => {
+                object.name.to_lowercase()
+            }
             _ => object.name.clone(),
         };
-        ObjectId { schema: object.schema.to_lowercase(), kind: object.kind, name }
+        ObjectId {
+            schema: object.schema.to_lowercase(),
+            kind: object.kind,
+            name,
+        }
     }
 }
 
@@ -105,7 +118,11 @@ async fn objects(
     if schemas.is_empty() {
         return Ok(found);
     }
-    let list = schemas.iter().map(|schema| literal(schema)).collect::<Vec<_>>().join(", ");
+    let list = schemas
+        .iter()
+        .map(|schema| literal(schema))
+        .collect::<Vec<_>>()
+        .join(", ");
     let names: Vec<String> = connection
         .rows(&format!(
             "SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ({list})"
@@ -113,10 +130,26 @@ async fn objects(
         .await?;
     found.extend(names.into_iter().map(ObjectId::schema));
     let queries = [
-        ("table_schema, table_name, table_type", "tables", "table_schema"),
-        ("routine_schema, routine_name, routine_type", "routines", "routine_schema"),
-        ("trigger_schema, trigger_name, 'TRIGGER'", "triggers", "trigger_schema"),
-        ("event_schema, event_name, 'EVENT'", "events", "event_schema"),
+        (
+            "table_schema, table_name, table_type",
+            "tables",
+            "table_schema",
+        ),
+        (
+            "routine_schema, routine_name, routine_type",
+            "routines",
+            "routine_schema",
+        ),
+        (
+            "trigger_schema, trigger_name, 'TRIGGER'",
+            "triggers",
+            "trigger_schema",
+        ),
+        (
+            "event_schema, event_name, 'EVENT'",
+            "events",
+            "event_schema",
+        ),
     ];
     for (columns, table, schema) in queries {
         let rows: Vec<(String, String, String)> = connection
@@ -124,9 +157,10 @@ async fn objects(
                 "SELECT {columns} FROM information_schema.{table} WHERE {schema} IN ({list})"
             ))
             .await?;
-        found.extend(rows.into_iter().map(|(schema, name, kind)| {
-            ObjectId::new(object_kind(&kind), schema, name)
-        }));
+        found.extend(
+            rows.into_iter()
+                .map(|(schema, name, kind)| ObjectId::new(object_kind(&kind), schema, name)),
+        );
     }
     if version.is_mysql_from(9, 2, 0) {
         let rows: Vec<(String, String)> = connection
@@ -136,7 +170,8 @@ async fn objects(
             ))
             .await?;
         found.extend(
-            rows.into_iter().map(|(schema, name)| ObjectId::new(ObjectKind::Library, schema, name)),
+            rows.into_iter()
+                .map(|(schema, name)| ObjectId::new(ObjectKind::Library, schema, name)),
         );
     }
     Ok(found)
@@ -161,15 +196,22 @@ async fn accounts(
     version: &ServerVersion,
 ) -> Result<Option<BTreeSet<Account>>> {
     // MariaDB's roles have an empty host there, as they have in a DEFINER clause.
-    let rows = connection.rows::<(String, String)>("SELECT user, host FROM mysql.user").await;
+    let rows = connection
+        .rows::<(String, String)>("SELECT user, host FROM mysql.user")
+        .await;
     let denied = |error: &crate::Error| matches!(server_code(error), Some(1142 | 1143 | 1044));
     match rows {
         Ok(rows) => {
-            let mut accounts: BTreeSet<Account> =
-                rows.into_iter().map(|(user, host)| Account { user, host }).collect();
+            let mut accounts: BTreeSet<Account> = rows
+                .into_iter()
+                .map(|(user, host)| Account { user, host })
+                .collect();
             if version.is_mariadb() {
                 // Created by the server, not listed in mysql.user in all versions.
-                accounts.insert(Account { user: "PUBLIC".into(), host: String::new() });
+                accounts.insert(Account {
+                    user: "PUBLIC".into(),
+                    host: String::new(),
+                });
             }
             Ok(Some(accounts))
         }
@@ -179,7 +221,12 @@ async fn accounts(
 }
 
 async fn connections(connection: &mut Connection) -> Result<Vec<String>> {
-    const OWN_BUSINESS: [&str; 4] = ["system user", "event_scheduler", "mysql.session", "mysql.infoschema"];
+    const OWN_BUSINESS: [&str; 4] = [
+        "system user",
+        "event_scheduler",
+        "mysql.session",
+        "mysql.infoschema",
+    ];
     let own = connection.id().to_string();
     let rows = connection.named_rows("SHOW PROCESSLIST").await?;
     let text = |row: &NamedRow, column: &str| row.get(column).unwrap_or_default().to_owned();
@@ -192,7 +239,12 @@ async fn connections(connection: &mut Connection) -> Result<Vec<String>> {
             command != "Daemon" && command != "Slave" && !command.starts_with("Binlog Dump")
         })
         .map(|row| {
-            format!("{}@{} ({})", text(row, "User"), text(row, "Host"), text(row, "Id"))
+            format!(
+                "{}@{} ({})",
+                text(row, "User"),
+                text(row, "Host"),
+                text(row, "Id")
+            )
         })
         .collect())
 }
@@ -206,9 +258,11 @@ async fn replicates_from(
         false => "SHOW SLAVE STATUS",
     };
     match connection.named_rows(sql).await {
-        Ok(rows) => Ok(rows
-            .first()
-            .map(|row| row.any(&["Source_Host", "Master_Host"]).unwrap_or("another server").to_owned())),
+        Ok(rows) => Ok(rows.first().map(|row| {
+            row.any(&["Source_Host", "Master_Host"])
+                .unwrap_or("another server")
+                .to_owned()
+        })),
         // Without the privilege to look, nothing is known.
         Err(error) if server_code(&error) == Some(1227) => Ok(None),
         Err(error) => Err(error),
@@ -219,7 +273,9 @@ async fn group_member(
     connection: &mut Connection,
     variables: &BTreeMap<String, String>,
 ) -> Result<bool> {
-    let group = variables.get("group_replication_group_name").map_or("", String::as_str);
+    let group = variables
+        .get("group_replication_group_name")
+        .map_or("", String::as_str);
     if group.is_empty() {
         return Ok(false);
     }
@@ -271,7 +327,12 @@ mod tests {
 
     #[test]
     fn global_privileges_are_read_and_roles_make_them_unknown() {
-        let own = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let own = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|line| (*line).to_owned())
+                .collect::<Vec<_>>()
+        };
         let held = global_privileges(&own(&[
             "GRANT SELECT, CREATE VIEW ON *.* TO `u`@`%`",
             "GRANT SET_ANY_DEFINER,SYSTEM_VARIABLES_ADMIN ON *.* TO `u`@`%`",
@@ -280,6 +341,9 @@ mod tests {
         .unwrap();
         assert!(held.contains("CREATE VIEW") && held.contains("SET_ANY_DEFINER"));
         assert!(!held.contains("ALL PRIVILEGES"));
-        assert_eq!(global_privileges(&own(&["GRANT `role`@`%` TO `u`@`%`"])), None);
+        assert_eq!(
+            global_privileges(&own(&["GRANT `role`@`%` TO `u`@`%`"])),
+            None
+        );
     }
 }

@@ -59,7 +59,9 @@ impl Frame {
         let mut statements = Vec::new();
         let (mut at, mut rows) = (0, 0);
         while let Some(statement) = scanner.next().map_err(unknown)? {
-            guard.admit(&statement).map_err(|error| error.context(format!("frame {n}")))?;
+            guard
+                .admit(&statement)
+                .map_err(|error| error.context(format!("frame {n}")))?;
             let skipped = statement.sql.as_ptr() as usize - statement.text.as_ptr() as usize;
             let place = at + skipped..at + skipped + statement.sql.len();
             at += statement.text.len();
@@ -68,14 +70,22 @@ impl Frame {
                 continue;
             }
             let count = match statement.kind {
-                Kind::Insert { .. } => rows::of_insert(statement.sql).and_then(rows::Rows::count_rows).map_err(|error| {
-                    Error::archive(format!("frame {n} has rows that cannot be read")).because(error)
-                })?,
+                Kind::Insert { .. } => rows::of_insert(statement.sql)
+                    .and_then(rows::Rows::count_rows)
+                    .map_err(|error| {
+                        Error::archive(format!("frame {n} has rows that cannot be read"))
+                            .because(error)
+                    })?,
                 _ => 0,
             };
             rows += count;
             let session = session.clone();
-            statements.push(FrameStatement { place, kind: statement.kind, session, rows: count });
+            statements.push(FrameStatement {
+                place,
+                kind: statement.kind,
+                session,
+                rows: count,
+            });
         }
         if rows != record.rows {
             return Err(Error::archive(format!(
@@ -83,7 +93,11 @@ impl Frame {
                 record.rows
             )));
         }
-        Ok(Frame { record, raw, statements })
+        Ok(Frame {
+            record,
+            raw,
+            statements,
+        })
     }
 
     /// Its statements of a section, in order, and what a server is sent of each.

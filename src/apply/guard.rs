@@ -17,8 +17,13 @@ use crate::sql::session::Session;
 use crate::sql::statement::{Kind, Statement};
 
 /// Schemas that belong to the server.
-pub const SYSTEM_SCHEMAS: [&str; 5] =
-    ["mysql", "information_schema", "performance_schema", "sys", super::marker::SCHEMA];
+pub const SYSTEM_SCHEMAS: [&str; 5] = [
+    "mysql",
+    "information_schema",
+    "performance_schema",
+    "sys",
+    super::marker::SCHEMA,
+];
 
 /// Holds statements against the schemas that the backup says it has.
 #[derive(Debug, Clone)]
@@ -31,7 +36,9 @@ impl Guard {
     pub fn new(schemas: impl IntoIterator<Item = String>) -> Result<Guard> {
         let schemas: BTreeSet<String> = schemas.into_iter().collect();
         match schemas.iter().find(|schema| is_system(schema)) {
-            Some(schema) => Err(forbidden(format!("it holds the server's own schema {schema}"))),
+            Some(schema) => Err(forbidden(format!(
+                "it holds the server's own schema {schema}"
+            ))),
             None => Ok(Guard { schemas }),
         }
     }
@@ -39,7 +46,9 @@ impl Guard {
     /// Refuses (exit 6) what must not be executed.
     pub fn admit(&self, statement: &Statement<'_>) -> Result<()> {
         match &statement.kind {
-            Kind::Account => Err(forbidden("it holds a statement about accounts among its data")),
+            Kind::Account => Err(forbidden(
+                "it holds a statement about accounts among its data",
+            )),
             Kind::Use { schema } | Kind::CreateSchema { schema } | Kind::AlterSchema { schema } => {
                 self.admit_schema(schema)
             }
@@ -59,7 +68,9 @@ impl Guard {
 
     /// Refuses (exit 6) to begin where `USE` of another schema is in force.
     pub fn admit_session(&self, session: &Session) -> Result<()> {
-        session.schema().map_or(Ok(()), |schema| self.admit_schema(schema))
+        session
+            .schema()
+            .map_or(Ok(()), |schema| self.admit_schema(schema))
     }
 
     fn admit_schema(&self, schema: &str) -> Result<()> {
@@ -72,7 +83,9 @@ impl Guard {
 
 /// Whether a schema belongs to the server.
 pub fn is_system(schema: &str) -> bool {
-    SYSTEM_SCHEMAS.iter().any(|system| system.eq_ignore_ascii_case(schema))
+    SYSTEM_SCHEMAS
+        .iter()
+        .any(|system| system.eq_ignore_ascii_case(schema))
 }
 
 fn forbidden(why: impl std::fmt::Display) -> Error {
@@ -87,11 +100,18 @@ mod tests {
 
     fn admit(kind: Kind) -> Result<()> {
         let guard = Guard::new(["shop".to_owned()])?;
-        guard.admit(&Statement { text: b"", sql: b"", kind })
+        guard.admit(&Statement {
+            text: b"",
+            sql: b"",
+            kind,
+        })
     }
 
     fn create(schema: &str) -> Kind {
-        Kind::Create { object: ObjectId::new(ObjectKind::Table, schema, "x"), placeholder: false }
+        Kind::Create {
+            object: ObjectId::new(ObjectKind::Table, schema, "x"),
+            placeholder: false,
+        }
     }
 
     #[test]
@@ -102,15 +122,30 @@ mod tests {
             create("other"),
             create("SHOP"),
             create(""),
-            Kind::Insert { table: ObjectId::table("sys", "sys_config") },
-            Kind::Use { schema: "mysql".into() },
-            Kind::AlterSchema { schema: "other".into() },
-            Kind::Drop { object: ObjectId::schema("other"), placeholder: false },
+            Kind::Insert {
+                table: ObjectId::table("sys", "sys_config"),
+            },
+            Kind::Use {
+                schema: "mysql".into(),
+            },
+            Kind::AlterSchema {
+                schema: "other".into(),
+            },
+            Kind::Drop {
+                object: ObjectId::schema("other"),
+                placeholder: false,
+            },
         ] {
             let refused = admit(kind.clone()).unwrap_err();
             assert_eq!(refused.outcome().code(), 6, "{kind:?}");
         }
-        for kind in [create("shop"), Kind::Set, Kind::Use { schema: "shop".into() }] {
+        for kind in [
+            create("shop"),
+            Kind::Set,
+            Kind::Use {
+                schema: "shop".into(),
+            },
+        ] {
             admit(kind).unwrap();
         }
     }
@@ -118,7 +153,13 @@ mod tests {
     #[test]
     fn a_backup_of_the_servers_own_schemas_is_refused_however_they_are_spelled() {
         for schema in ["SYS", "mysql", "drctl_restore"] {
-            assert_eq!(Guard::new([schema.to_owned()]).unwrap_err().outcome().code(), 6);
+            assert_eq!(
+                Guard::new([schema.to_owned()])
+                    .unwrap_err()
+                    .outcome()
+                    .code(),
+                6
+            );
         }
     }
 }

@@ -23,7 +23,8 @@ use crate::sql::statement::{ObjectId, quote};
 pub async fn run(engine: &Engine) -> Result<()> {
     engine.progress.begin(Pass::Keys, None);
     let tables = engine.survey.waiting.clone().into_iter();
-    let tables: Arc<Mutex<VecDeque<(ObjectId, WaitingKeys)>>> = Arc::new(Mutex::new(tables.collect()));
+    let tables: Arc<Mutex<VecDeque<(ObjectId, WaitingKeys)>>> =
+        Arc::new(Mutex::new(tables.collect()));
     let mut lanes = JoinSet::new();
     for _ in 0..engine.options.lanes.max(1) {
         lanes.spawn(build(engine.lane_config.clone(), tables.clone()));
@@ -40,7 +41,10 @@ async fn build(
 ) -> Result<()> {
     let mut lane = Lane::open(config).await?;
     loop {
-        let next = tables.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = tables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
         let Some((table, waiting)) = next else { break };
         let mut tries = Tries::default();
         while let Err(failure) = add_keys(&mut lane, &table, &waiting).await {
@@ -68,11 +72,7 @@ pub async fn run_foreign(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-async fn add_keys(
-    lane: &mut Lane,
-    table: &ObjectId,
-    waiting: &WaitingKeys,
-) -> Result<(), Failure> {
+async fn add_keys(lane: &mut Lane, table: &ObjectId, waiting: &WaitingKeys) -> Result<(), Failure> {
     lane.enter(&waiting.session).await?;
     let there = names(lane, "statistics", "index_name", table).await?;
     alter(lane, table, waiting.table.key_alters(&there)).await
@@ -89,7 +89,11 @@ async fn add_foreign_keys(
 }
 
 async fn alter(lane: &mut Lane, table: &ObjectId, changes: Vec<Vec<u8>>) -> Result<(), Failure> {
-    let name = format!("ALTER TABLE {}.{} ", quote(&table.schema), quote(&table.name));
+    let name = format!(
+        "ALTER TABLE {}.{} ",
+        quote(&table.schema),
+        quote(&table.name)
+    );
     for change in changes {
         lane.run(&[name.as_bytes(), &change].concat()).await?;
     }

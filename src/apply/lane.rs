@@ -76,7 +76,9 @@ impl Tries {
     pub async fn again(&mut self, lane: &mut Lane, failure: Failure) -> Result<()> {
         self.0 += 1;
         if self.0 >= Self::MOST {
-            return Err(failure.into_error().context(format!("tried {} times", self.0)));
+            return Err(failure
+                .into_error()
+                .context(format!("tried {} times", self.0)));
         }
         match failure {
             Failure::Fatal(error) => Err(error),
@@ -125,7 +127,11 @@ impl Lane {
     /// Connects.
     pub async fn open(config: LaneConfig) -> Result<Lane> {
         let connection = connect(&config.server).await?;
-        let mut lane = Lane { config, connection, session: connected() };
+        let mut lane = Lane {
+            config,
+            connection,
+            session: connected(),
+        };
         lane.take_lock(0).await?;
         lane.settle().await?;
         Ok(lane)
@@ -133,9 +139,12 @@ impl Lane {
 
     /// Takes the lock, waiting for so many seconds; `held` (exit 11) where another one has it.
     async fn take_lock(&mut self, seconds: u32) -> Result<(), Failure> {
-        let Some(name) = self.config.lock else { return Ok(()) };
-        let got: Vec<Option<u8>> =
-            self.rows(&format!("SELECT GET_LOCK('{name}', {seconds})")).await?;
+        let Some(name) = self.config.lock else {
+            return Ok(());
+        };
+        let got: Vec<Option<u8>> = self
+            .rows(&format!("SELECT GET_LOCK('{name}', {seconds})"))
+            .await?;
         match got.first() {
             Some(Some(1)) => Ok(()),
             _ => Err(Failure::Fatal(
@@ -225,7 +234,10 @@ impl Lane {
         };
         answer.map_err(|error| failure(sql, error))?;
         let conn = self.connection.conn();
-        Ok(Done { affected: conn.affected_rows(), warnings: conn.get_warnings() })
+        Ok(Done {
+            affected: conn.affected_rows(),
+            warnings: conn.get_warnings(),
+        })
     }
 
     /// Executes a statement, again where that can help: for what comes to the same when it is done
@@ -290,7 +302,10 @@ impl Lane {
     /// The warnings about the last statement: code and text.
     pub async fn warnings(&mut self) -> Result<Vec<(u16, String)>, Failure> {
         let rows: Vec<(String, u16, String)> = self.rows("SHOW WARNINGS").await?;
-        Ok(rows.into_iter().map(|(_, code, text)| (code, text)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(_, code, text)| (code, text))
+            .collect())
     }
 
     /// Refuses what the server itself would take for more than one statement.
@@ -307,9 +322,10 @@ impl Lane {
             () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
         };
         match prepared {
-            Ok(statement) => {
-                conn.close(statement).await.map_err(|error| failure(sql, error))
-            }
+            Ok(statement) => conn
+                .close(statement)
+                .await
+                .map_err(|error| failure(sql, error)),
             Err(mysql_async::Error::Server(server)) if server.code == SYNTAX => {
                 Err(Failure::Fatal(Error::archive(format!(
                     "{}: the server does not take this for one statement: {}",
@@ -361,9 +377,7 @@ fn failure(sql: &[u8], error: mysql_async::Error) -> Failure {
                 Failure::Fatal(line)
             }
         }
-        mysql_async::Error::Url(_) => {
-            Failure::Fatal(Error::unexpected(what).because(error))
-        }
+        mysql_async::Error::Url(_) => Failure::Fatal(Error::unexpected(what).because(error)),
         _ => Failure::Lost(Error::server(format!("{what}: {error}")).caused_by(error)),
     }
 }
@@ -371,8 +385,12 @@ fn failure(sql: &[u8], error: mysql_async::Error) -> Failure {
 /// What to do about failures that a person can do something about.
 fn hint(code: u16) -> Option<&'static str> {
     Some(match code {
-        1021 | 1114 | 3 | 28 => "the server's disk is full: make room, and the same command resumes",
-        1044 | 1045 | 1142 | 1227 | 1370 | 1419 => "give the account of the restore the missing privilege",
+        1021 | 1114 | 3 | 28 => {
+            "the server's disk is full: make room, and the same command resumes"
+        }
+        1044 | 1045 | 1142 | 1227 | 1370 | 1419 => {
+            "give the account of the restore the missing privilege"
+        }
         1153 => "raise the server's max_allowed_packet",
         1290 | 1836 => "the server is read-only",
         _ => return None,
@@ -400,8 +418,15 @@ mod tests {
     use super::*;
 
     fn server(code: u16) -> Failure {
-        let error = mysql_async::ServerError { code, message: "no".into(), state: "HY000".into() };
-        failure(b"INSERT INTO `t` VALUES (1,'secret')", mysql_async::Error::Server(error))
+        let error = mysql_async::ServerError {
+            code,
+            message: "no".into(),
+            state: "HY000".into(),
+        };
+        failure(
+            b"INSERT INTO `t` VALUES (1,'secret')",
+            mysql_async::Error::Server(error),
+        )
     }
 
     #[test]

@@ -53,7 +53,10 @@ pub struct RunRecord {
 impl RunRecord {
     /// Whether a run with the other record does the same work.
     pub fn resumes(&self, other: &RunRecord) -> bool {
-        RunRecord { started_at: other.started_at, ..self.clone() } == *other
+        RunRecord {
+            started_at: other.started_at,
+            ..self.clone()
+        } == *other
     }
 }
 
@@ -158,15 +161,24 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
         return Ok(None);
     }
     let run: Vec<String> = lane.rows(&format!("SELECT run FROM {SCHEMA}.run")).await?;
-    let Some(run) = run.first() else { return Ok(None) };
+    let Some(run) = run.first() else {
+        return Ok(None);
+    };
     let run = serde_json::from_str(run).map_err(|e| {
-        Error::refused(format!("the schema {SCHEMA} is not one that this drctl wrote"))
-            .because(e)
-            .hint(format!("look at it, and drop it when nothing else needs it: DROP DATABASE {SCHEMA}"))
+        Error::refused(format!(
+            "the schema {SCHEMA} is not one that this drctl wrote"
+        ))
+        .because(e)
+        .hint(format!(
+            "look at it, and drop it when nothing else needs it: DROP DATABASE {SCHEMA}"
+        ))
     })?;
     let mut marker = Marker::new(run);
-    let objects: Vec<(String, String, String)> =
-        lane.rows(&format!("SELECT kind, `schema`, name FROM {SCHEMA}.objects")).await?;
+    let objects: Vec<(String, String, String)> = lane
+        .rows(&format!(
+            "SELECT kind, `schema`, name FROM {SCHEMA}.objects"
+        ))
+        .await?;
     for (kind, schema, name) in objects {
         let kind = serde_json::from_value(serde_json::Value::String(kind)).map_err(|e| {
             Error::refused(format!("the schema {SCHEMA} is of another drctl"))
@@ -175,21 +187,36 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
         })?;
         marker.objects.insert(ObjectId { schema, kind, name });
     }
-    let frames: Vec<(u64, String)> =
-        lane.rows(&format!("SELECT n, state FROM {SCHEMA}.frames")).await?;
+    let frames: Vec<(u64, String)> = lane
+        .rows(&format!("SELECT n, state FROM {SCHEMA}.frames"))
+        .await?;
     for (n, state) in frames {
-        if state == "done" { marker.frames.insert(n) } else { marker.begun.insert(n) };
+        if state == "done" {
+            marker.frames.insert(n)
+        } else {
+            marker.begun.insert(n)
+        };
     }
-    let passes: Vec<String> = lane.rows(&format!("SELECT pass FROM {SCHEMA}.passes")).await?;
+    let passes: Vec<String> = lane
+        .rows(&format!("SELECT pass FROM {SCHEMA}.passes"))
+        .await?;
     marker.passes = passes.into_iter().collect();
-    let events: Vec<(String, String, String)> =
-        lane.rows(&format!("SELECT `schema`, name, definer FROM {SCHEMA}.events")).await?;
+    let events: Vec<(String, String, String)> = lane
+        .rows(&format!(
+            "SELECT `schema`, name, definer FROM {SCHEMA}.events"
+        ))
+        .await?;
     marker.events = events
         .into_iter()
-        .map(|(schema, name, definer)| PendingEvent { schema, name, definer })
+        .map(|(schema, name, definer)| PendingEvent {
+            schema,
+            name,
+            definer,
+        })
         .collect();
-    let expired: Vec<(String, String)> =
-        lane.rows(&format!("SELECT `schema`, name FROM {SCHEMA}.expired")).await?;
+    let expired: Vec<(String, String)> = lane
+        .rows(&format!("SELECT `schema`, name FROM {SCHEMA}.expired"))
+        .await?;
     marker.expired = expired
         .into_iter()
         .map(|(schema, name)| ObjectId::new(ObjectKind::Event, schema, name))
@@ -199,9 +226,8 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
 
 /// Creates the marker: from here on the server is half-restored.
 pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
-    let sql = format!(
-        "CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-    );
+    let sql =
+        format!("CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
     lane.persist(&sql).await?;
     for table in TABLES {
         let sql = format!("CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ENGINE=InnoDB");
@@ -219,7 +245,8 @@ pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
 pub async fn drop_marker(lane: &mut Lane) -> Result<(), Failure> {
     // The record first: what is left after a crash in between is no marker.
     lane.persist(&format!("DELETE FROM {SCHEMA}.run")).await?;
-    lane.persist(&format!("DROP DATABASE IF EXISTS {SCHEMA}")).await?;
+    lane.persist(&format!("DROP DATABASE IF EXISTS {SCHEMA}"))
+        .await?;
     Ok(())
 }
 
@@ -355,7 +382,11 @@ async fn drop_view(lane: &mut Lane, view: &ObjectId) -> Result<(), Failure> {
         Some("VIEW") => "VIEW",
         Some(_) => "TABLE",
     };
-    let sql = format!("DROP {noun} IF EXISTS {}.{}", quote(&view.schema), quote(&view.name));
+    let sql = format!(
+        "DROP {noun} IF EXISTS {}.{}",
+        quote(&view.schema),
+        quote(&view.name)
+    );
     lane.persist(&sql).await?;
     Ok(())
 }
@@ -365,7 +396,11 @@ fn drop_statement(object: &ObjectId) -> String {
         return format!("DROP DATABASE IF EXISTS {}", quote(&object.schema));
     }
     let noun = object.kind.noun().to_ascii_uppercase();
-    format!("DROP {noun} IF EXISTS {}.{}", quote(&object.schema), quote(&object.name))
+    format!(
+        "DROP {noun} IF EXISTS {}.{}",
+        quote(&object.schema),
+        quote(&object.name)
+    )
 }
 
 fn kind_word(kind: ObjectKind) -> String {
@@ -393,13 +428,28 @@ mod tests {
     #[test]
     fn only_the_same_work_resumes() {
         let first = run();
-        let later = RunRecord { started_at: jiff::Timestamp::now(), ..run() };
+        let later = RunRecord {
+            started_at: jiff::Timestamp::now(),
+            ..run()
+        };
         assert!(later.resumes(&first));
         for other in [
-            RunRecord { backup: "20261120T020000Z-3f9a1c".into(), ..run() },
-            RunRecord { tables: [("a".to_owned(), "b".to_owned())].into(), ..run() },
-            RunRecord { rename: [("a".to_owned(), "b".to_owned())].into(), ..run() },
-            RunRecord { overwrite: true, ..run() },
+            RunRecord {
+                backup: "20261120T020000Z-3f9a1c".into(),
+                ..run()
+            },
+            RunRecord {
+                tables: [("a".to_owned(), "b".to_owned())].into(),
+                ..run()
+            },
+            RunRecord {
+                rename: [("a".to_owned(), "b".to_owned())].into(),
+                ..run()
+            },
+            RunRecord {
+                overwrite: true,
+                ..run()
+            },
         ] {
             assert!(!other.resumes(&first), "{other:?}");
         }
@@ -412,6 +462,9 @@ mod tests {
             drop_statement(&id(ObjectKind::PackageBody, "a.b")),
             "DROP PACKAGE BODY IF EXISTS `sh``op`.`a.b`"
         );
-        assert_eq!(drop_statement(&ObjectId::schema("x")), "DROP DATABASE IF EXISTS `x`");
+        assert_eq!(
+            drop_statement(&ObjectId::schema("x")),
+            "DROP DATABASE IF EXISTS `x`"
+        );
     }
 }

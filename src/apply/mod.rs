@@ -24,6 +24,7 @@ pub mod engine;
 pub mod facts;
 pub mod frame;
 pub mod guard;
+pub mod keys;
 pub mod lane;
 pub mod marker;
 pub mod options;
@@ -159,7 +160,8 @@ async fn run(engine: &mut Engine) -> Result<()> {
                 let loaded = data::run(engine).await?;
                 (engine.report.rows, engine.report.raw_bytes) = (loaded.rows, loaded.bytes);
             }
-            Pass::Keys | Pass::ForeignKeys => {}
+            Pass::Keys => keys::run(engine).await?,
+            Pass::ForeignKeys => keys::run_foreign(engine).await?,
             Pass::PostData => post_data::run(engine).await?,
             Pass::Prove if engine.options.prove => prove::run(engine).await?,
             Pass::Prove => {}
@@ -226,15 +228,22 @@ impl Look {
         let (manifest, contents) = (archive.manifest(), archive.contents());
         let scope = &options.scope;
         scope.check(contents.ledger.iter().map(|(object, _)| object))?;
-        let schemas = contents.ledger.iter().map(|(object, _)| object.schema.clone());
+        let schemas = contents
+            .ledger
+            .iter()
+            .map(|(object, _)| object.schema.clone());
         let guard = Arc::new(Guard::new(schemas)?);
         // The names that a restore gives are as forbidden as those that a dump has.
         Guard::new(scope.rename.values().cloned())
             .map_err(|_| Error::usage("a schema cannot get the name of one of the server's own"))?;
         let mut control = Lane::open(control_config(server, options.binlog, cancel)).await?;
-            let marker = marker::read(&mut control).await?;
+        let marker = marker::read(&mut control).await?;
         let survey = survey(archive, &guard, options, progress, cancel).await?;
-        let touched = survey.creates.iter().map(|object| object.schema.clone()).collect();
+        let touched = survey
+            .creates
+            .iter()
+            .map(|object| object.schema.clone())
+            .collect();
         let mut connection = connect(server).await?;
         let mut facts = TargetFacts::read(&mut connection, &touched).await?;
         connection.close().await;
@@ -248,12 +257,21 @@ impl Look {
             overwrite: options.overwrite,
             started_at: jiff::Timestamp::now(),
         };
-        Ok(Look { control, run, marker, guard, survey, facts })
+        Ok(Look {
+            control,
+            run,
+            marker,
+            guard,
+            survey,
+            facts,
+        })
     }
 
     /// The unfinished restore that this one goes on with.
     fn resumed(&self, options: &RestoreOptions) -> Option<&Marker> {
-        self.marker.as_ref().filter(|marker| !options.discard && self.run.resumes(&marker.run))
+        self.marker
+            .as_ref()
+            .filter(|marker| !options.discard && self.run.resumes(&marker.run))
     }
 
     fn plan(&self, archive: &Archive, options: &RestoreOptions) -> RestorePlan {
@@ -299,15 +317,20 @@ impl Look {
                 if let Some(unfinished) = met {
                     tuning::undo(&mut self.control).await?;
                     let dropped = marker::discard(&mut self.control, &unfinished).await?;
-                    self.facts.objects.retain(|object| !dropped.contains(object));
+                    self.facts
+                        .objects
+                        .retain(|object| !dropped.contains(object));
                 }
                 marker::create(&mut self.control, &self.run).await?;
                 Marker::new(self.run)
             }
         };
         let settings = Arc::new(tuning::lane_settings(&self.facts, &options));
-        let lane_config =
-            LaneConfig { lock: None, settings, ..self.control.config().clone() };
+        let lane_config = LaneConfig {
+            lock: None,
+            settings,
+            ..self.control.config().clone()
+        };
         let report = RestoreReport {
             backup: archive.manifest().id.to_string(),
             lanes: options.lanes,

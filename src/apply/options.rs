@@ -47,7 +47,9 @@ impl Default for RestoreOptions {
     fn default() -> Self {
         RestoreOptions {
             scope: Scope::default(),
-            lanes: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
+            lanes: std::thread::available_parallelism()
+                .map_or(2, usize::from)
+                .clamp(2, 8),
             overwrite: false,
             check_first: false,
             accounts: false,
@@ -103,23 +105,38 @@ impl Scope {
             return session.clone();
         };
         let mut placed = Session::clone(session);
-        let kind = Kind::Use { schema: schema.clone() };
-        placed.apply(&Statement { text: b"", sql: b"", kind });
+        let kind = Kind::Use {
+            schema: schema.clone(),
+        };
+        placed.apply(&Statement {
+            text: b"",
+            sql: b"",
+            kind,
+        });
         Arc::new(placed)
     }
 
     /// An object of the backup as it is called on the server.
     pub fn placed(&self, object: &ObjectId) -> ObjectId {
-        ObjectId { schema: self.schema(&object.schema).to_owned(), ..object.clone() }
+        ObjectId {
+            schema: self.schema(&object.schema).to_owned(),
+            ..object.clone()
+        }
     }
 
     /// Whether an object of the backup is restored. A trigger is restored with its table, which
     /// the caller names; routines and events only with everything.
     pub fn takes(&self, object: &ObjectId, trigger_table: Option<&str>) -> bool {
-        let chosen = |name: &str| self.tables.contains(&(object.schema.clone(), name.to_owned()));
+        let chosen = |name: &str| {
+            self.tables
+                .contains(&(object.schema.clone(), name.to_owned()))
+        };
         self.is_everything()
             || match object.kind {
-                ObjectKind::Schema => self.tables.iter().any(|(schema, _)| *schema == object.schema),
+                ObjectKind::Schema => self
+                    .tables
+                    .iter()
+                    .any(|(schema, _)| *schema == object.schema),
                 ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => chosen(&object.name),
                 ObjectKind::Trigger => trigger_table.is_some_and(chosen),
                 _ => false,
@@ -143,8 +160,10 @@ impl Scope {
                     )
             };
             if !objects.clone().any(named) {
-                return Err(Error::nothing(format!("the backup has no table {schema}.{name}"))
-                    .hint("see drctl show for what it has"));
+                return Err(
+                    Error::nothing(format!("the backup has no table {schema}.{name}"))
+                        .hint("see drctl show for what it has"),
+                );
             }
         }
         let schemas: BTreeSet<&str> = objects.map(|object| object.schema.as_str()).collect();
@@ -170,7 +189,10 @@ mod tests {
 
     fn scope(tables: &[(&str, &str)], rename: &[(&str, &str)]) -> Scope {
         let owned = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
-        Scope { tables: tables.iter().map(owned).collect(), rename: rename.iter().map(owned).collect() }
+        Scope {
+            tables: tables.iter().map(owned).collect(),
+            rename: rename.iter().map(owned).collect(),
+        }
     }
 
     fn objects() -> Vec<ObjectId> {
@@ -185,13 +207,32 @@ mod tests {
     #[test]
     fn what_the_backup_does_not_have_is_not_restored_in_silence() {
         let all = objects();
-        for wrong in [scope(&[("a", "u")], &[]), scope(&[("a", "p")], &[]), scope(&[], &[("c", "d")])] {
-            assert_eq!(wrong.check(all.iter()).unwrap_err().outcome().code(), 3, "{wrong:?}");
+        for wrong in [
+            scope(&[("a", "u")], &[]),
+            scope(&[("a", "p")], &[]),
+            scope(&[], &[("c", "d")]),
+        ] {
+            assert_eq!(
+                wrong.check(all.iter()).unwrap_err().outcome().code(),
+                3,
+                "{wrong:?}"
+            );
         }
-        for wrong in [scope(&[], &[("a", "b")]), scope(&[], &[("a", "c"), ("b", "c")])] {
-            assert_eq!(wrong.check(all.iter()).unwrap_err().outcome().code(), 2, "{wrong:?}");
+        for wrong in [
+            scope(&[], &[("a", "b")]),
+            scope(&[], &[("a", "c"), ("b", "c")]),
+        ] {
+            assert_eq!(
+                wrong.check(all.iter()).unwrap_err().outcome().code(),
+                2,
+                "{wrong:?}"
+            );
         }
-        assert!(scope(&[("a", "t")], &[("a", "b"), ("b", "a")]).check(all.iter()).is_ok());
+        assert!(
+            scope(&[("a", "t")], &[("a", "b"), ("b", "a")])
+                .check(all.iter())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -208,6 +249,9 @@ mod tests {
         ] {
             assert!(!scope.takes(&object, table), "{object}");
         }
-        assert_eq!(scope.placed(&ObjectId::table("a", "t")), ObjectId::table("x", "t"));
+        assert_eq!(
+            scope.placed(&ObjectId::table("a", "t")),
+            ObjectId::table("x", "t")
+        );
     }
 }

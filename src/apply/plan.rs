@@ -83,7 +83,11 @@ impl RestorePlan {
             server: case.facts.version.to_string(),
             resumes,
             discards,
-            tables: case.creates.iter().filter(|object| object.kind == ObjectKind::Table).count() as u64,
+            tables: case
+                .creates
+                .iter()
+                .filter(|object| object.kind == ObjectKind::Table)
+                .count() as u64,
             rows,
             raw_bytes,
             disk_bytes: listed,
@@ -94,12 +98,20 @@ impl RestorePlan {
                 None => "a usual server with two cores",
             },
             creates: case.creates.iter().cloned().collect(),
-            replaces: if options.overwrite { case.in_the_way() } else { Vec::new() },
+            replaces: if options.overwrite {
+                case.in_the_way()
+            } else {
+                Vec::new()
+            },
             definers: case
                 .definers
                 .keys()
                 .map(|account| {
-                    let there = case.facts.accounts.as_ref().map(|all| all.contains(account));
+                    let there = case
+                        .facts
+                        .accounts
+                        .as_ref()
+                        .map(|all| all.contains(account));
                     (account.to_string(), there)
                 })
                 .collect(),
@@ -107,7 +119,11 @@ impl RestorePlan {
                 Tuning::Keep => Vec::new(),
                 Tuning::FastUnsafe => vec!["innodb_flush_log_at_trx_commit", "sync_binlog"],
                 Tuning::Scratch => {
-                    vec!["innodb_flush_log_at_trx_commit", "sync_binlog", "the InnoDB redo log"]
+                    vec![
+                        "innodb_flush_log_at_trx_commit",
+                        "sync_binlog",
+                        "the InnoDB redo log",
+                    ]
                 }
             },
             warnings: case.warnings(),

@@ -57,9 +57,14 @@ async fn alter_schema(
 ) -> Result<()> {
     let scope = &engine.options.scope;
     let placed = scope.schema(schema);
-    let renamed = if placed == schema { None } else { renamed_schema(sql, schema, placed) };
+    let renamed = if placed == schema {
+        None
+    } else {
+        renamed_schema(sql, schema, placed)
+    };
     let session = scope.session(&statement.session);
-    lane.run_in(&session, renamed.as_deref().unwrap_or(sql)).await
+    lane.run_in(&session, renamed.as_deref().unwrap_or(sql))
+        .await
 }
 
 async fn create(
@@ -76,9 +81,14 @@ async fn create(
     if object.kind == ObjectKind::Event
         && let Some(disabled) = disabled_event(&sql)
     {
-        let definer = definer(&sql).map(|(account, _)| account.to_string()).unwrap_or_default();
-        let event =
-            PendingEvent { schema: placed.schema.clone(), name: placed.name.clone(), definer };
+        let definer = definer(&sql)
+            .map(|(account, _)| account.to_string())
+            .unwrap_or_default();
+        let event = PendingEvent {
+            schema: placed.schema.clone(),
+            name: placed.name.clone(),
+            definer,
+        };
         marker::note_event(&mut engine.control, &event).await?;
         engine.marker.events.insert(event);
         sql = disabled;
@@ -90,7 +100,10 @@ async fn create(
         match lane.define(&placed, &session, &sql, in_the_way).await {
             Ok(warnings) => break warnings,
             Err(failure) => {
-                tries.again(lane, failure).await.map_err(|error| error.context(&placed))?;
+                tries
+                    .again(lane, failure)
+                    .await
+                    .map_err(|error| error.context(&placed))?;
             }
         }
         in_the_way = true;

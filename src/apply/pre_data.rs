@@ -10,7 +10,8 @@ use crate::apply::frame::FrameStatement;
 use crate::apply::lane::{Lane, Tries};
 use crate::apply::marker::Pass;
 use crate::error::Result;
-use crate::sql::statement::{Kind, ObjectId, Section, quote};
+use crate::sql::create_table::CreateTable;
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
 /// The server's word for an engine that it does not have: it would take another one.
 const OTHER_ENGINE: u16 = 1266;
@@ -24,12 +25,17 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
         for (statement, sql) in ready.frame.of(Section::PreData) {
             match &statement.kind {
                 Kind::CreateSchema { schema } => {
-                    if engine.options.scope.takes(&ObjectId::schema(schema.clone()), None) {
+                    if engine
+                        .options
+                        .scope
+                        .takes(&ObjectId::schema(schema.clone()), None)
+                    {
                         create_schema(engine, &mut lane, schema, sql).await?;
                     }
                 }
                 Kind::Create { object, .. } if engine.options.scope.takes(object, None) => {
-                    create(engine, &mut lane, object, statement, sql).await?;
+                    let sql = without_waiting_keys(object, sql);
+                    create(engine, &mut lane, object, statement, &sql).await?;
                 }
                 Kind::SetSequence { object } if engine.options.scope.takes(object, None) => {
                     let session = engine.options.scope.session(&statement.session);
@@ -58,7 +64,9 @@ async fn create_schema(engine: &Engine, lane: &mut Lane, schema: &str, sql: &[u8
             .filter(|_| scope.is_everything())
             .map(|options| [b"ALTER DATABASE ", quote(placed).as_bytes(), b" ", options].concat())
     };
-    let Some(statement) = statement else { return Ok(()) };
+    let Some(statement) = statement else {
+        return Ok(());
+    };
     let mut tries = Tries::default();
     while let Err(failure) = lane.run(&statement).await {
         tries.again(lane, failure).await?;
@@ -82,7 +90,10 @@ async fn create(
         match lane.define(&placed, &session, sql, in_the_way).await {
             Ok(warnings) => break warnings,
             Err(failure) => {
-                tries.again(lane, failure).await.map_err(|error| error.context(&placed))?;
+                tries
+                    .again(lane, failure)
+                    .await
+                    .map_err(|error| error.context(&placed))?;
             }
         }
         // Whether the last try took effect is unknown.
@@ -96,4 +107,11 @@ async fn create(
         engine.report.warn(format!("{text} ({code})"));
     }
     Ok(())
+}
+
+fn without_waiting_keys(object: &ObjectId, sql: &[u8]) -> Vec<u8> {
+    match object.kind {
+        ObjectKind::Table => CreateTable::parse(sql).kept(),
+        _ => sql.to_vec(),
+    }
 }

@@ -39,8 +39,10 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.report.proof = Some(comparison);
     match equal {
         true => Ok(()),
-        false => Err(Error::verification(format!("the restored server is not what was dumped: {summary}"))
-            .hint("the marker stays on the server; see the log for all differences")),
+        false => Err(Error::verification(format!(
+            "the restored server is not what was dumped: {summary}"
+        ))
+        .hint("the marker stays on the server; see the log for all differences")),
     }
 }
 
@@ -60,14 +62,19 @@ fn what(engine: &Engine) -> What {
 fn expected(engine: &Engine) -> Side {
     let scope = &engine.options.scope;
     let expired = &engine.marker.expired;
-    let entries = engine.archive.contents().ledger.iter().map(|(object, entry)| {
-        // A schema that was there keeps its definition where only tables are restored, and a
-        // renamed one names itself in it.
-        let placed = scope.placed(object);
-        let own = object.kind == ObjectKind::Schema
-            && (!scope.is_everything() || placed.schema != object.schema);
-        (placed, entry, own)
-    });
+    let entries = engine
+        .archive
+        .contents()
+        .ledger
+        .iter()
+        .map(|(object, entry)| {
+            // A schema that was there keeps its definition where only tables are restored, and a
+            // renamed one names itself in it.
+            let placed = scope.placed(object);
+            let own = object.kind == ObjectKind::Schema
+                && (!scope.is_everything() || placed.schema != object.schema);
+            (placed, entry, own)
+        });
     entries
         .filter(|(placed, _, own)| {
             // What is in the ledger and was never met in a frame must not go unnoticed.
@@ -83,8 +90,7 @@ fn relevant(engine: &Engine, mut found: Side) -> Side {
     let scope = &engine.options.scope;
     let renamed = |schema: &String| scope.rename.values().any(|name| name == schema);
     found.retain(|object, _| {
-        let met =
-            !engine.survey.creates.contains(object) && engine.facts.objects.contains(object);
+        let met = !engine.survey.creates.contains(object) && engine.facts.objects.contains(object);
         let own = object.kind == ObjectKind::Schema
             && (!scope.is_everything() || renamed(&object.schema));
         !met && !own

@@ -58,7 +58,10 @@ impl ReadAhead {
             cancel: cancel.clone(),
             sender,
         };
-        ReadAhead { frames, walk: Some(tokio::spawn(walk.run(wanted))) }
+        ReadAhead {
+            frames,
+            walk: Some(tokio::spawn(walk.run(wanted))),
+        }
     }
 
     /// The next frame; `None` after the last one of an index that is whole.
@@ -84,7 +87,9 @@ struct Walk {
 
 impl Walk {
     async fn run(self, wanted: impl Fn(&FrameRecord) -> bool) -> Result<()> {
-        let units = u32::try_from(self.memory_bytes as u64 / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
+        let units = u32::try_from(self.memory_bytes as u64 / UNIT_BYTES)
+            .unwrap_or(u32::MAX)
+            .max(1);
         let budget = Arc::new(Semaphore::new(units as usize));
         let mut records = self.archive.frames();
         while let Some(record) = records.next().await? {
@@ -97,12 +102,16 @@ impl Walk {
                 share = budget.clone().acquire_many_owned(share) => share,
                 () = self.cancel.token().cancelled() => return Err(self.cancel.error()),
             };
-            let share = share.map_err(|e| Error::unexpected("reading ahead broke off").because(e))?;
+            let share =
+                share.map_err(|e| Error::unexpected("reading ahead broke off").because(e))?;
             let (archive, guard) = (self.archive.clone(), self.guard.clone());
             let frame = tokio::spawn(async move {
                 let raw = archive.fetch(&record).await?;
                 let frame = scan(archive, guard, record, raw).await?;
-                Ok(ReadyFrame { frame, _share: share })
+                Ok(ReadyFrame {
+                    frame,
+                    _share: share,
+                })
             });
             if self.sender.send(frame).await.is_err() {
                 // Whoever wanted them has stopped, and says why.
@@ -122,7 +131,10 @@ async fn scan(
     tokio::task::spawn_blocking(move || {
         let sessions = &archive.contents().sessions;
         let session = sessions.get(record.session as usize).ok_or_else(|| {
-            Error::archive(format!("frame {} names a session that the index lacks", record.n))
+            Error::archive(format!(
+                "frame {} names a session that the index lacks",
+                record.n
+            ))
         })?;
         Frame::scan(&guard, record, raw, session)
     })

@@ -75,7 +75,10 @@ impl RestoreReport {
 
     /// Notes how long a stage took that began at `since`.
     pub fn stage(&mut self, name: &'static str, since: Instant) {
-        self.stages.push(Stage { name, seconds: since.elapsed().as_secs_f64() });
+        self.stages.push(Stage {
+            name,
+            seconds: since.elapsed().as_secs_f64(),
+        });
     }
 
     /// All stages together.

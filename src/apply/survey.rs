@@ -4,7 +4,7 @@
 //! The frames of definitions are always read, so that a statement which must not be executed is
 //! found while nothing has been; with `check_first` all frames are.
 //!
-//! Memory: names and definers, which grow with the number of tables and not with
+//! Memory: names, definers and the definitions of tables with keys that wait, which grow with the number of tables and not with
 //! their rows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ use crate::apply::report::Progress;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::sql::create_table::CreateTable;
+use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 
 /// What an archive would do to a server.
@@ -30,8 +32,19 @@ pub struct Survey {
     pub definers: BTreeMap<Account, ObjectId>,
     /// Objects in scope that name a schema which gets another name.
     pub names_renamed: Vec<ObjectId>,
+    /// The keys of each table that wait for its rows, by its name on the server.
+    pub waiting: BTreeMap<ObjectId, WaitingKeys>,
     /// Bytes of SQL that were read.
     pub read_bytes: u64,
+}
+
+/// The keys of one table that are built when its rows are in.
+#[derive(Debug, Clone)]
+pub struct WaitingKeys {
+    /// What was in force where the table is defined.
+    pub session: Arc<Session>,
+    /// Its definition, taken apart.
+    pub table: CreateTable,
 }
 
 /// Reads the frames of definitions, or all of them.
@@ -43,9 +56,13 @@ pub async fn survey(
     cancel: &Cancel,
 ) -> Result<Survey> {
     let everything = options.check_first;
-    let mut frames = ReadAhead::begin(archive, guard, options.memory_bytes, cancel, move |record| {
-        everything || record.has(Section::PreData) || record.has(Section::PostData)
-    });
+    let mut frames = ReadAhead::begin(
+        archive,
+        guard,
+        options.memory_bytes,
+        cancel,
+        move |record| everything || record.has(Section::PreData) || record.has(Section::PostData),
+    );
     let mut survey = Survey::default();
     while let Some(ready) = frames.next().await? {
         survey.note(&ready.frame, &options.scope)?;
@@ -75,7 +92,21 @@ impl Survey {
             }
             let placed = scope.placed(&object);
             if let Some((account, _)) = definer(sql) {
-                self.definers.entry(account).or_insert_with(|| placed.clone());
+                self.definers
+                    .entry(account)
+                    .or_insert_with(|| placed.clone());
+            }
+            if let Kind::Create {
+                placeholder: false, ..
+            } = statement.kind
+                && object.kind == ObjectKind::Table
+            {
+                let table = CreateTable::parse(sql);
+                if table.defers() {
+                    let session = scope.session(&statement.session);
+                    self.waiting
+                        .insert(placed.clone(), WaitingKeys { session, table });
+                }
             }
             self.creates.insert(placed);
         }
@@ -85,8 +116,7 @@ impl Survey {
 
 /// The table of a trigger; not to know it is an archive failure.
 pub fn table_of(trigger: &ObjectId, sql: &[u8]) -> Result<String> {
-    trigger_table(sql)
-        .ok_or_else(|| Error::archive(format!("{trigger}: its table cannot be read")))
+    trigger_table(sql).ok_or_else(|| Error::archive(format!("{trigger}: its table cannot be read")))
 }
 
 /// Whether a definition names a schema that gets another name. Tables name others in foreign keys.

@@ -29,13 +29,18 @@ pub fn lane_settings(facts: &TargetFacts, options: &RestoreOptions) -> Vec<Strin
         all.push("SET SESSION sql_log_bin = 0".to_owned());
     }
     // What a server would do to definitions on its own account.
-    for name in ["sql_require_primary_key", "sql_generate_invisible_primary_key"] {
+    for name in [
+        "sql_require_primary_key",
+        "sql_generate_invisible_primary_key",
+    ] {
         if facts.is_on(name) {
             all.push(format!("SET SESSION {name} = 0"));
         }
     }
     if has("innodb_ddl_buffer_size") {
-        all.push(format!("SET SESSION innodb_ddl_buffer_size = {KEY_SORT_BYTES}"));
+        all.push(format!(
+            "SET SESSION innodb_ddl_buffer_size = {KEY_SORT_BYTES}"
+        ));
     }
     all
 }
@@ -48,10 +53,16 @@ pub async fn apply(
 ) -> Result<Vec<String>, Failure> {
     let mut changes: Vec<(&str, &str)> = Vec::new();
     if tuning != Tuning::Keep {
-        changes.extend([("innodb_flush_log_at_trx_commit", "0"), ("sync_binlog", "0")]);
+        changes.extend([
+            ("innodb_flush_log_at_trx_commit", "0"),
+            ("sync_binlog", "0"),
+        ]);
     }
     changes.retain(|(name, value)| {
-        facts.variables.get(*name).is_some_and(|current| current != value)
+        facts
+            .variables
+            .get(*name)
+            .is_some_and(|current| current != value)
     });
     let mut done = Vec::new();
     for (name, value) in changes {
@@ -59,13 +70,17 @@ pub async fn apply(
         let old = literal(facts.variable(name));
         let note = format!("INSERT IGNORE INTO {SCHEMA}.settings VALUES ('{name}', {old})");
         control.persist(&note).await?;
-        control.persist(&format!("SET GLOBAL {name} = {value}")).await?;
+        control
+            .persist(&format!("SET GLOBAL {name} = {value}"))
+            .await?;
         done.push(format!("{name} = {value}"));
     }
     if tuning == Tuning::Scratch && facts.version.is_mysql_from(8, 0, 21) {
         let note = format!("INSERT IGNORE INTO {SCHEMA}.settings VALUES ('{REDO_LOG}', 'ENABLE')");
         control.persist(&note).await?;
-        control.persist("ALTER INSTANCE DISABLE INNODB REDO_LOG").await?;
+        control
+            .persist("ALTER INSTANCE DISABLE INNODB REDO_LOG")
+            .await?;
         done.push(format!("{REDO_LOG} = DISABLE"));
     }
     Ok(done)
@@ -73,13 +88,17 @@ pub async fn apply(
 
 /// Puts back what this or an unfinished restore changed; says what.
 pub async fn undo(control: &mut Lane) -> Result<Vec<String>, Failure> {
-    let old: Vec<(String, String)> =
-        control.rows(&format!("SELECT name, value FROM {SCHEMA}.settings")).await?;
+    let old: Vec<(String, String)> = control
+        .rows(&format!("SELECT name, value FROM {SCHEMA}.settings"))
+        .await?;
     let mut done = Vec::new();
     for (name, value) in old {
         let sql = undo_statement(&name, &value);
         control.persist(&sql).await?;
-        let forget = format!("DELETE FROM {SCHEMA}.settings WHERE name = {}", literal(&name));
+        let forget = format!(
+            "DELETE FROM {SCHEMA}.settings WHERE name = {}",
+            literal(&name)
+        );
         control.persist(&forget).await?;
         done.push(format!("{name} = {value}"));
     }
@@ -103,8 +122,14 @@ mod tests {
 
     #[test]
     fn old_values_are_put_back_as_what_they_were() {
-        assert_eq!(undo_statement("sync_binlog", "1"), "SET GLOBAL sync_binlog = 1");
+        assert_eq!(
+            undo_statement("sync_binlog", "1"),
+            "SET GLOBAL sync_binlog = 1"
+        );
         assert_eq!(undo_statement("x", "O'N"), "SET GLOBAL x = 'O''N'");
-        assert_eq!(undo_statement(REDO_LOG, "ENABLE"), "ALTER INSTANCE ENABLE INNODB REDO_LOG");
+        assert_eq!(
+            undo_statement(REDO_LOG, "ENABLE"),
+            "ALTER INSTANCE ENABLE INNODB REDO_LOG"
+        );
     }
 }

@@ -62,7 +62,10 @@ impl Comparison {
 
     /// How many differences of a class there are.
     pub fn count(&self, class: Class) -> usize {
-        self.differences.iter().filter(|difference| difference.class == class).count()
+        self.differences
+            .iter()
+            .filter(|difference| difference.class == class)
+            .count()
     }
 
     /// One line for a person: the sums, or what differs first.
@@ -105,15 +108,27 @@ pub fn compare(expected: &Side, found: &Side) -> Comparison {
             ObjectKind::Table => comparison.tables += 1,
             _ => comparison.objects += 1,
         }
-        let (before, after) = (theirs.rows.unwrap_or_default(), ours.rows.unwrap_or_default());
+        let (before, after) = (
+            theirs.rows.unwrap_or_default(),
+            ours.rows.unwrap_or_default(),
+        );
         comparison.rows_expected += before.rows;
         comparison.rows_found += after.rows;
         let mut differs = |class, expected: String, found: String| {
             let object = object.clone();
-            comparison.differences.push(Difference { class, object, expected, found });
+            comparison.differences.push(Difference {
+                class,
+                object,
+                expected,
+                found,
+            });
         };
         if before.rows != after.rows {
-            differs(Class::Data, format!("{} rows", before.rows), format!("{} rows", after.rows));
+            differs(
+                Class::Data,
+                format!("{} rows", before.rows),
+                format!("{} rows", after.rows),
+            );
         } else if before != after {
             differs(Class::Data, short_rows(before), short_rows(after));
         }
@@ -163,10 +178,17 @@ mod tests {
     fn side() -> Side {
         let of_table = |rows, digest, ddl: &str| Entry {
             ddl: Some(ddl.into()),
-            rows: Some(RowSum { rows, digest: RowDigest(digest) }),
+            rows: Some(RowSum {
+                rows,
+                digest: RowDigest(digest),
+            }),
             order: None,
         };
-        let fires = Entry { ddl: Some("w".into()), rows: None, order: Some(1) };
+        let fires = Entry {
+            ddl: Some("w".into()),
+            rows: None,
+            order: Some(1),
+        };
         [
             (table("a"), of_table(2, 11, "x")),
             (table("b"), of_table(1, 22, "y")),
@@ -184,10 +206,26 @@ mod tests {
     fn every_single_difference_is_found_and_has_its_class() {
         type Damage = fn(&mut Side);
         let cases: [(&str, Damage, &[Class]); 8] = [
-            ("a row more", |side| rows(side, "a").rows += 1, &[Class::Data]),
-            ("another row", |side| rows(side, "b").digest.0 += 1, &[Class::Data]),
-            ("all rows gone", |side| *rows(side, "a") = RowSum::default(), &[Class::Data]),
-            ("rows in the empty table", |side| rows(side, "empty").rows = 1, &[Class::Data]),
+            (
+                "a row more",
+                |side| rows(side, "a").rows += 1,
+                &[Class::Data],
+            ),
+            (
+                "another row",
+                |side| rows(side, "b").digest.0 += 1,
+                &[Class::Data],
+            ),
+            (
+                "all rows gone",
+                |side| *rows(side, "a") = RowSum::default(),
+                &[Class::Data],
+            ),
+            (
+                "rows in the empty table",
+                |side| rows(side, "empty").rows = 1,
+                &[Class::Data],
+            ),
             (
                 "a table gone",
                 |side| drop(side.remove(&table("a"))),

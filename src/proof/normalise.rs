@@ -9,7 +9,9 @@ use crate::sql::tokens::{Token, Tokens};
 /// The definition of an enabled event, disabled; `None` where it is not enabled.
 pub fn disabled_event(sql: &[u8]) -> Option<Vec<u8>> {
     let (token, tokens) = event_status(sql)?;
-    token.is("ENABLE").then(|| replace_last(&tokens, token, sql, b"DISABLE"))
+    token
+        .is("ENABLE")
+        .then(|| replace_last(&tokens, token, sql, b"DISABLE"))
 }
 
 /// The definition of a disabled event, enabled; `None` where it is not plainly disabled.

@@ -56,10 +56,13 @@ pub async fn redump(
     cancel: &Cancel,
 ) -> Result<Side> {
     let mut connection = connect(server).await?;
-    let (version, comment): (String, String) =
-        connection.one("SELECT @@version, @@version_comment").await?;
+    let (version, comment): (String, String) = connection
+        .one("SELECT @@version, @@version_comment")
+        .await?;
     let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-        Error::server(format!("the server's version {version:?} is not understood"))
+        Error::server(format!(
+            "the server's version {version:?} is not understood"
+        ))
     })?;
     let program = Client::for_server(server, &connection, &version).await?;
     connection.close().await;
@@ -67,7 +70,11 @@ pub async fn redump(
     let mut side = Side::default();
     for run in runs(what, &options) {
         let ledger = dump_one(&program, &run, disabled, cancel).await?;
-        side.extend(ledger.into_records().map(|record| (record.object, record.entry)));
+        side.extend(
+            ledger
+                .into_records()
+                .map(|record| (record.object, record.entry)),
+        );
     }
     Ok(side)
 }
@@ -88,7 +95,10 @@ fn runs(what: &What, options: &[String]) -> Vec<Run> {
             arguments.push("--databases".to_owned());
             arguments.push("--".to_owned());
             arguments.extend(schemas.iter().cloned());
-            vec![Run { arguments, schema: None }]
+            vec![Run {
+                arguments,
+                schema: None,
+            }]
         }
         What::Tables(tables) => tables
             .iter()
@@ -102,7 +112,10 @@ fn runs(what: &What, options: &[String]) -> Vec<Run> {
                 arguments.push("--".to_owned());
                 arguments.push(schema.clone());
                 arguments.extend(names.iter().cloned());
-                Run { arguments, schema: Some(schema.clone()) }
+                Run {
+                    arguments,
+                    schema: Some(schema.clone()),
+                }
             })
             .collect(),
     }
@@ -124,7 +137,11 @@ fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String
     options
         .iter()
         .filter(|option| {
-            let name = option.trim_start_matches('-').split('=').next().unwrap_or_default();
+            let name = option
+                .trim_start_matches('-')
+                .split('=')
+                .next()
+                .unwrap_or_default();
             let plain = name.strip_prefix("skip-").unwrap_or(name);
             option.starts_with("--")
                 && !OF_THE_SOURCE.contains(&name)
@@ -155,9 +172,9 @@ async fn dump_one(
         child.stop().await;
     }
     drop(chunks);
-    let scanned = scanning
-        .await
-        .map_err(|e| Error::unexpected("scanning the restored server's dump broke off").because(e))?;
+    let scanned = scanning.await.map_err(|e| {
+        Error::unexpected("scanning the restored server's dump broke off").because(e)
+    })?;
     // What the scanner could not read explains why the reader was stopped, and more.
     let mut ledger = match (read, scanned) {
         (_, Err(error)) | (Err(error), Ok(None)) => return Err(error),
@@ -210,8 +227,14 @@ impl Scan {
         let unknown = |e| Error::server("the restored server's dump cannot be read").because(e);
         let mut session = Session::default();
         if let Some(schema) = &self.schema {
-            let kind = Kind::Use { schema: schema.clone() };
-            session.apply(&Statement { text: b"", sql: b"", kind });
+            let kind = Kind::Use {
+                schema: schema.clone(),
+            };
+            session.apply(&Statement {
+                text: b"",
+                sql: b"",
+                kind,
+            });
         }
         let mut scanner = Scanner::resuming(session);
         let mut ledger = Ledger::default();
@@ -265,7 +288,13 @@ impl Scan {
             _ => None,
         };
         let observed = match &enabled {
-            Some(sql) => ledger.observe(&Statement { sql, ..statement.clone() }, session),
+            Some(sql) => ledger.observe(
+                &Statement {
+                    sql,
+                    ..statement.clone()
+                },
+                session,
+            ),
             None => ledger.observe(statement, session),
         };
         observed.map_err(|e| Error::server("the dump contradicts itself").because(e))
@@ -302,7 +331,10 @@ struct Sums {
 
 impl Default for Digests {
     fn default() -> Self {
-        Digests { budget: Arc::new(Semaphore::new(BUDGET_BYTES)), sums: Arc::default() }
+        Digests {
+            budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
+            sums: Arc::default(),
+        }
     }
 }
 
@@ -349,7 +381,10 @@ fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, RowSum>> {
     let mut all: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
     for (place, table) in &batch.inserts {
         let rows = RowSum::of_insert(&batch.sql[place.clone()]).map_err(|e| {
-            Error::server(format!("rows of {table} as they were dumped again cannot be read")).because(e)
+            Error::server(format!(
+                "rows of {table} as they were dumped again cannot be read"
+            ))
+            .because(e)
         })?;
         *all.entry(table.clone()).or_default() += rows;
     }
@@ -375,16 +410,31 @@ mod tests {
             "--databases",
             "shop",
         ]);
-        let known = ["single-transaction", "source-data", "lock-tables", "set-gtid-purged", "databases"];
+        let known = [
+            "single-transaction",
+            "source-data",
+            "lock-tables",
+            "set-gtid-purged",
+            "databases",
+        ];
         assert_eq!(
             proof_options(&options, |name| known.contains(&name)),
-            own(&["--single-transaction", "--skip-lock-tables", "--set-gtid-purged=OFF"])
+            own(&[
+                "--single-transaction",
+                "--skip-lock-tables",
+                "--set-gtid-purged=OFF"
+            ])
         );
     }
 
     #[test]
     fn chosen_tables_are_dumped_without_the_rest_of_their_schema() {
-        let options = own(&["--single-transaction", "--routines", "--events", "--triggers"]);
+        let options = own(&[
+            "--single-transaction",
+            "--routines",
+            "--events",
+            "--triggers",
+        ]);
         let tables = [("a".to_owned(), ["-t".to_owned()].into())].into();
         assert_eq!(
             runs(&What::Tables(tables), &options),

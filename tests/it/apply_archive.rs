@@ -6,9 +6,7 @@ use drctl::apply::options::RestoreOptions;
 use drctl::apply::report::{Progress, RestoreReport, Silent};
 use drctl::archive::BackupPlace;
 use drctl::archive::codec::Codec;
-use drctl::archive::manifest::{
-    ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals,
-};
+use drctl::archive::manifest::{ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals};
 use drctl::archive::read::Archive;
 use drctl::archive::write::commit::put_manifest;
 use drctl::archive::write::{ArchiveWriter, WriteOptions};
@@ -35,7 +33,11 @@ pub fn options(flavour: Flavour) -> Vec<String> {
         "--default-character-set=utf8mb4",
     ];
     if flavour == Flavour::MySql {
-        all.extend(["--set-gtid-purged=OFF", "--no-tablespaces", "--skip-masking-policies"]);
+        all.extend([
+            "--set-gtid-purged=OFF",
+            "--no-tablespaces",
+            "--skip-masking-policies",
+        ]);
     }
     all.into_iter().map(str::to_owned).collect()
 }
@@ -50,7 +52,11 @@ pub fn dump(server: &Server, schemas: &[&str]) -> Vec<u8> {
         .args(schemas)
         .output()
         .expect("the dump program runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 
@@ -63,13 +69,21 @@ pub async fn archive_of(server: &Server, schemas: &[&str]) -> Archive {
 pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let now = jiff::Timestamp::now();
-    let place = BackupPlace { target: "shop".parse().unwrap(), id: BackupId::generate(now) };
+    let place = BackupPlace {
+        target: "shop".parse().unwrap(),
+        id: BackupId::generate(now),
+    };
     let codec = Codec::Zstd;
-    let writer =
-        ArchiveWriter::begin(store.clone(), place.clone(), WriteOptions::new(codec)).await.unwrap();
+    let writer = ArchiveWriter::begin(store.clone(), place.clone(), WriteOptions::new(codec))
+        .await
+        .unwrap();
     let stream = writer.stream(0);
     for chunk in sql.chunks(1 << 20) {
-        if stream.write(bytes::Bytes::copy_from_slice(chunk)).await.is_err() {
+        if stream
+            .write(bytes::Bytes::copy_from_slice(chunk))
+            .await
+            .is_err()
+        {
             break;
         }
     }
@@ -103,7 +117,11 @@ pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
         codec,
         encryption: "none".into(),
         signature: "none".into(),
-        segments: written.segments.iter().map(|segment| segment.facts.clone()).collect(),
+        segments: written
+            .segments
+            .iter()
+            .map(|segment| segment.facts.clone())
+            .collect(),
         index: written.index.facts.clone(),
         accounts: None::<FileFacts>,
         totals: Totals {
@@ -141,5 +159,12 @@ pub async fn restore(
     options: RestoreOptions,
 ) -> drctl::Result<RestoreReport> {
     let progress: Arc<dyn Progress> = Arc::new(Silent);
-    drctl::apply::restore(archive, &into(server), options, progress, &Cancel::default()).await
+    drctl::apply::restore(
+        archive,
+        &into(server),
+        options,
+        progress,
+        &Cancel::default(),
+    )
+    .await
 }

@@ -60,7 +60,11 @@ impl<F: Fn() + Send + Sync> Progress for At<F> {
 }
 
 fn at(moment: Moment, act: impl Fn() + Send + Sync + 'static) -> Arc<dyn Progress> {
-    Arc::new(At { moment, frames: AtomicU64::new(0), act })
+    Arc::new(At {
+        moment,
+        frames: AtomicU64::new(0),
+        act,
+    })
 }
 
 async fn restore_with(
@@ -74,11 +78,16 @@ async fn restore_with(
 }
 
 fn one_lane() -> RestoreOptions {
-    RestoreOptions { lanes: 1, ..RestoreOptions::default() }
+    RestoreOptions {
+        lanes: 1,
+        ..RestoreOptions::default()
+    }
 }
 
 fn has_marker(server: &Server) -> bool {
-    server.value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'drctl_restore'") == "1"
+    server.value(
+        "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'drctl_restore'",
+    ) == "1"
 }
 
 on_both!(

@@ -33,13 +33,18 @@ CREATE EVENT idle ON SCHEDULE EVERY 1 SECOND DISABLE DO INSERT INTO shop.log VAL
 
 /// Runs async code of the product.
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 /// A dump without the lines that differ between two runs.
 fn comparable(server: &Server) -> String {
     let text = String::from_utf8_lossy(&dump(server, &["shop"])).into_owned();
-    let differs = |line: &&str| !line.starts_with("-- Dump completed") && !line.starts_with("-- Host:");
+    let differs =
+        |line: &&str| !line.starts_with("-- Dump completed") && !line.starts_with("-- Host:");
     text.lines().filter(differs).collect::<Vec<_>>().join("\n")
 }
 
