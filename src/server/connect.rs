@@ -29,7 +29,8 @@ const MAX_PACKET_BYTES: usize = 1 << 30;
 /// What every session begins with. `sql_mode` is empty so that quotes and backslashes mean the same on
 /// every server, ANSI_QUOTES and NO_BACKSLASH_ESCAPES ones included.
 const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', autocommit = 1, \
-     net_read_timeout = 3600, net_write_timeout = 3600, sql_quote_show_create = 1";
+     net_read_timeout = 3600, net_write_timeout = 3600, \
+     wait_timeout = 604800, sql_quote_show_create = 1";
 
 /// An open connection and the end of the flow that it belongs to.
 #[derive(Debug)]
@@ -142,6 +143,15 @@ impl Connection {
         Ok(rows.into_iter().map(NamedRow::new).collect())
     }
 
+    /// All rows of a query, or `None` where the account may not ask.
+    pub async fn rows_if_allowed<T: FromRow>(&mut self, sql: &str) -> Result<Option<Vec<T>>> {
+        match self.rows(sql).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if is_denied(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs a statement and drops what it answers.
     pub async fn run(&mut self, sql: &str) -> Result<()> {
         self.timed(sql, async |conn| conn.query_drop(sql).await)
@@ -244,6 +254,12 @@ pub fn server_code(error: &Error) -> Option<u16> {
         mysql_async::Error::Server(server) => Some(server.code),
         _ => None,
     }
+}
+
+/// Whether the server said that the account may not: on a schema (1044), a table (1142), a column
+/// (1143), an operation (1227), a routine (1370).
+pub fn is_denied(error: &Error) -> bool {
+    matches!(server_code(error), Some(1044 | 1142 | 1143 | 1227 | 1370))
 }
 
 /// A text as an SQL string literal. Sessions of [`connect`] have backslash escapes on.

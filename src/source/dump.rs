@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::server::{Client, DumpChild};
+use serde::{Deserialize, Serialize};
+
+use crate::server::Client;
 use crate::{Error, Result};
 
 /// The longest statement that the dump may hold: the protocol's own limit.
@@ -18,6 +20,19 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long the server may wait for a slow store before it drops the dump's connection, where the
 /// client can be told.
 const STALL: Duration = Duration::from_secs(3600);
+
+/// What a dump takes along of the server's place in its binary log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coordinates {
+    /// Where privileges and the server's state allow it; else the backup has a warning.
+    #[default]
+    Auto,
+    /// A backup without them is refused.
+    Require,
+    /// None.
+    Off,
+}
 
 /// What is dumped, by which options; the same plan is used again to prove a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,25 +47,23 @@ pub struct DumpPlan {
 }
 
 impl DumpPlan {
-    /// The arguments of each stream's dump program; one stream for now. They hold no secret: the
-    /// manifest records them.
+    /// The arguments of one dump program; the login is elsewhere, so they hold no secret.
     ///
     /// A usage error (exit 2) where the program does not know an option without which the dump
     /// would be another; exit 3 where there is nothing to dump.
-    pub fn streams(&self, client: &Client) -> Result<Vec<Vec<String>>> {
-        Ok(vec![self.arguments(&|option| client.knows(option))?])
+    pub fn arguments(&self, client: &Client) -> Result<Vec<String>> {
+        self.arguments_as(&|option| client.knows(option))
     }
 
-    /// Starts the dump programs, one a stream. Must be called in a tokio runtime.
-    pub fn spawn(&self, client: &Client) -> Result<Vec<DumpChild>> {
-        self.streams(client)?
-            .into_iter()
-            .map(|arguments| DumpChild::spawn(client, arguments))
-            .collect()
+    /// The arguments without the schemas, for the manifest.
+    pub fn options(&self, client: &Client) -> Result<Vec<String>> {
+        let mut arguments = self.arguments(client)?;
+        arguments.truncate(arguments.len() - self.schemas.len() - 2);
+        Ok(arguments)
     }
 
     /// `knows`: whether the program knows a long option, named without dashes.
-    fn arguments(&self, knows: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+    fn arguments_as(&self, knows: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
         if self.schemas.is_empty() {
             return Err(Error::nothing("there is no schema to dump")
                 .hint("create one, or correct the list of schemas"));
@@ -159,7 +172,7 @@ mod tests {
 
     /// A program that knows every option but these.
     fn arguments(plan: &DumpPlan, unknown: &[&str]) -> Result<Vec<String>> {
-        plan.arguments(&|option| !option.starts_with("skip-") && !unknown.contains(&option))
+        plan.arguments_as(&|option| !option.starts_with("skip-") && !unknown.contains(&option))
     }
 
     #[test]

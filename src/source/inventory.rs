@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::scope::{Scope, is_system, same_name};
+use crate::Result;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind};
-use crate::{Error, Result};
 
 /// Everything in scope that the server shows to the account.
 #[derive(Debug, Clone, Default)]
@@ -277,13 +277,8 @@ impl Inventory {
             true => "SELECT table_id, name FROM information_schema.innodb_tables",
             false => "SELECT table_id, name FROM information_schema.innodb_sys_tables",
         };
-        let rows: Vec<(u64, String)> = match connection.rows(list).await {
-            Ok(rows) => rows,
-            Err(error) if crate::server::connect::server_code(&error) == Some(ACCESS_DENIED) => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let rows: Option<Vec<(u64, String)>> = connection.rows_if_allowed(list).await?;
+        let Some(rows) = rows else { return Ok(()) };
         self.table_ids = true;
         for (id, spelled) in rows {
             let Some((schema, table)) = innodb_name(&spelled) else {
@@ -347,12 +342,12 @@ impl Inventory {
     }
 
     /// What moved between this inventory and a later one, apart from tables whose `schema.table`
-    /// matches one of the `churn` patterns (`*` and `?`): those are known to come and go.
+    /// matches one of the `churn` patterns (`%` is any run of characters): those come and go.
     pub fn diff(&self, after: &Inventory, churn: &[String]) -> Vec<Moved> {
         let mut moved = Vec::new();
         let mut push = |object: &ObjectId, how| {
             let name = format!("{}.{}", object.schema, object.name);
-            if !churn.iter().any(|pattern| glob(pattern, &name)) {
+            if !churn.iter().any(|pattern| like(pattern, &name)) {
                 moved.push(Moved {
                     object: object.clone(),
                     how,
@@ -394,9 +389,6 @@ impl Inventory {
             .collect()
     }
 }
-
-/// "Access denied; you need (at least one of) the PROCESS privilege(s)".
-const ACCESS_DENIED: u16 = 1227;
 
 fn fold(object: &ObjectId) -> ObjectId {
     ObjectId {
@@ -453,34 +445,15 @@ fn decode(spelled: &str) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
-/// Shell-like matching: `*` any run, `?` any one character.
-pub(crate) fn glob(pattern: &str, name: &str) -> bool {
-    let mut chars = pattern.chars();
-    match chars.next() {
-        None => name.is_empty(),
-        Some('*') => {
-            let rest = chars.as_str();
-            name.char_indices()
-                .map(|(at, _)| &name[at..])
-                .chain([""])
-                .any(|tail| glob(rest, tail))
-        }
-        Some(c) => {
-            let mut name = name.chars();
-            name.next().is_some_and(|n| c == '?' || c == n) && glob(chars.as_str(), name.as_str())
-        }
+/// Whether a name matches a pattern in which `%` stands for any run of characters.
+fn like(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('%') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            let tails = name.char_indices().map(|(at, _)| &name[at..]);
+            tails.chain([""]).any(|tail| like(rest, tail))
+        }),
     }
-}
-
-/// The error for a dump during which the schema moved, or that lacks what existed throughout.
-pub fn incomplete(role: crate::server::Role, what: &str, list: &[String]) -> Error {
-    const SHOWN: usize = 5;
-    let more = match list.len() {
-        n if n > SHOWN => format!(" and {} more", n - SHOWN),
-        _ => String::new(),
-    };
-    let shown: Vec<&str> = list.iter().take(SHOWN).map(String::as_str).collect();
-    role.error(format!("{what}: {}{more}", shown.join(", ")))
 }
 
 #[cfg(test)]
@@ -534,7 +507,7 @@ mod tests {
             ]
         );
         assert_eq!(before.diff(&before, &[]), []);
-        assert_eq!(before.diff(&after, &["shop.*".into()]), []);
+        assert_eq!(before.diff(&after, &["shop.%".into()]), []);
         assert_eq!(
             before
                 .diff(&after, &["shop.?".into(), "shop.*ed".into()])

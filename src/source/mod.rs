@@ -1,216 +1,221 @@
 //! The server that is backed up: what it is, what it holds, and how it is dumped.
 //!
+//! [`Source`] is one run's hold on it: lock → preflight → dump → settle. Its parts:
+//!
 //! - [`scope`]: which schemas a backup covers.
 //! - [`grants`]: what the account may see, and what it is missing.
 //! - [`inventory`]: what exists, and what moved while it was dumped.
+//! - [`replica`]: how current the server is.
+//! - [`facts`]: its identity, the variables that a restore depends on, lossy columns.
+//! - [`preflight`]: all that is asked and refused before a dump.
+//! - [`lock`]: one backup at a time, and no DDL under it.
+//! - [`dump`]: the dump programs' arguments.
+//! - [`accounts`]: CREATE USER and GRANT beside the dump.
 
+pub mod accounts;
 pub mod dump;
+pub mod facts;
 pub mod grants;
 pub mod inventory;
+pub mod lock;
+pub mod preflight;
+pub mod replica;
 pub mod scope;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use serde::Deserialize;
 
-use crate::archive::index::InventoryRecord;
-use crate::archive::manifest::{Coordinates, ServerFacts};
-use crate::error::{Error, Result};
-use crate::server::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
-use crate::source::dump::DumpPlan;
-use crate::source::grants::Grants;
-use crate::source::inventory::Inventory;
-use crate::source::scope::Scope;
+pub use accounts::Accounts;
+pub use dump::{Coordinates, DumpPlan};
+pub use inventory::{Inventory, Moved};
+pub use preflight::Preflight;
+pub use scope::Scope;
+
+use crate::server::{Client, Connection, DumpChild, ServerConfig, ServerVersion, connect};
 use crate::sql::statement::ObjectId;
-use crate::store::keys::TargetName;
+use crate::{Error, Result};
 
-/// How the source is backed up.
-#[derive(Debug, Clone, Default)]
-pub struct SourceOptions {
+/// How a source is backed up.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// The server.
+    pub server: ServerConfig,
     /// Which schemas.
     pub scope: Scope,
-    /// Tables whose coming and going does not fail a backup.
+    /// Whether the binary log's coordinates are taken.
+    pub coordinates: Coordinates,
+    /// Whether accounts are taken.
+    pub accounts: Accounts,
+    /// What is done about DDL under the dump.
+    pub ddl: Ddl,
+    /// `schema.table` patterns (`%` is any run of characters) whose DDL fails no backup.
     pub churn: Vec<String>,
+    /// What is done about tables whose rows a snapshot cannot hold still.
+    pub non_transactional: NonTransactional,
+    /// How far behind a replica may be.
+    pub max_lag: Duration,
 }
 
-/// The server, held for the length of one backup.
+/// What is done about DDL under the dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ddl {
+    /// It is noticed, and the dump begun again.
+    #[default]
+    Detect,
+    /// It waits until the dump is done.
+    Block,
+}
+
+/// What is done about tables whose rows a snapshot cannot hold still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NonTransactional {
+    /// The backup is refused (exit 9).
+    #[default]
+    Refuse,
+    /// The backup has a warning.
+    Allow,
+}
+
+impl SourceConfig {
+    fn block_ddl(&self) -> bool {
+        self.ddl == Ddl::Block
+    }
+}
+
+/// A source that one backup run holds.
 #[derive(Debug)]
 pub struct Source {
+    /// How it is backed up.
+    config: SourceConfig,
+    /// The target's name, which names the lock.
+    target: String,
+    /// Holds the target's lock and answers everything.
     connection: Connection,
-    version: ServerVersion,
-    client: Client,
-    identity: String,
-    options: SourceOptions,
+    /// Holds DDL back, where that was asked for.
+    ddl: Option<lock::DdlLock>,
+    /// What the server is.
+    pub server: ServerVersion,
+    /// The client that fits it.
+    pub client: Client,
 }
 
-/// What is known before the dump begins.
-#[derive(Debug)]
-pub struct Preflight {
-    /// The server's clock before the snapshot.
-    pub snapshot_at: Timestamp,
-    /// The server's identity.
-    pub identity: String,
-    /// The schemas that are dumped.
-    pub schemas: Vec<String>,
-    /// What a person should know.
-    pub warnings: Vec<String>,
-    /// Columns that mysqldump cannot carry exactly.
-    pub lossy: Vec<String>,
-    /// The place in the binary log.
-    pub coordinates: Option<Coordinates>,
-    version: ServerVersion,
-    inventory: Inventory,
-    plan: DumpPlan,
+/// What became of a dump's claim to be whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// All that existed throughout was seen, and nothing moved.
+    Whole,
+    /// These moved under the dump: it must be begun again.
+    Moved(Vec<Moved>),
 }
 
 impl Source {
-    /// Connects, and holds the target's lock from here to the end.
-    pub async fn connect(
-        config: &ServerConfig,
-        target: &TargetName,
-        options: &SourceOptions,
-    ) -> Result<Source> {
-        let mut connection = connect(config).await?;
-        let (version, comment): (String, String) = connection
-            .one("SELECT @@version, @@version_comment")
-            .await?;
-        let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-            Error::source(format!(
-                "the server's version {version:?} is not understood"
-            ))
-        })?;
-        let held: Option<i64> = connection
-            .one(&format!("SELECT GET_LOCK('drctl.{target}', 0)"))
-            .await?;
-        if held != Some(1) {
-            return Err(Error::held(format!(
-                "another backup of {target} is running"
-            )));
-        }
-        let client = Client::for_server(config, &connection, &version).await?;
+    /// Connects, finds the client, and takes the target's lock: `Outcome::Held` (exit 11) where
+    /// another run has it.
+    pub async fn open(config: SourceConfig, target: &str) -> Result<Source> {
+        config.scope.check()?;
+        let mut connection = connect(&config.server).await?;
+        let server = version(&mut connection).await?;
+        lock::take(&mut connection, target).await?;
+        let client = Client::for_server(&config.server, &connection, &server).await?;
         Ok(Source {
+            config,
+            target: target.to_owned(),
             connection,
-            version,
+            ddl: None,
+            server,
             client,
-            identity: "later".into(),
-            options: options.clone(),
         })
     }
 
-    /// Who the server is.
-    pub fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    /// The client that dumps.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// Everything that must hold before a dump is worth beginning.
+    /// Asks and refuses everything that there is to ask and refuse before a dump; holds DDL back
+    /// first, where that is the policy.
     pub async fn preflight(&mut self) -> Result<Preflight> {
-        let seconds: f64 = self
-            .connection
-            .one("SELECT UNIX_TIMESTAMP(NOW(6)) + 0e0")
-            .await?;
-        let inventory =
-            Inventory::take(&mut self.connection, &self.version, &self.options.scope).await?;
-        let grants = Grants::read(&mut self.connection, &self.version).await?;
-        let schemas = inventory.schema_names();
-        let missing = grants.missing(&self.version, &self.options.scope, &schemas);
-        if let Some(refusal) = grants.refusal(&missing) {
-            return Err(refusal);
+        if self.config.block_ddl() && self.ddl.is_none() {
+            let connection = connect(&self.config.server).await?;
+            self.ddl = Some(lock::DdlLock::take(connection, &self.server).await?);
         }
-        Ok(Preflight {
-            snapshot_at: Timestamp::from_microsecond((seconds * 1e6) as i64)
-                .map_err(|e| Error::source("the server's clock is out of range").because(e))?,
-            identity: self.identity.clone(),
-            plan: DumpPlan {
-                schemas: schemas.clone(),
-                coordinates: false,
-                history: false,
-            },
-            schemas,
-            warnings: Vec::new(),
-            lossy: Vec::new(),
-            coordinates: None,
-            version: self.version.clone(),
-            inventory,
-        })
+        preflight::run(
+            &mut self.connection,
+            &self.client,
+            &self.server,
+            &self.config,
+        )
+        .await
     }
 
-    /// Starts the dump.
+    /// Starts the dump; one stream for now.
     pub fn dump(&self, preflight: &Preflight) -> Result<DumpChild> {
-        let mut children = preflight.plan.spawn(&self.client)?;
-        children
-            .pop()
-            .ok_or_else(|| Error::unexpected("no dump was started"))
+        DumpChild::spawn(&self.client, preflight.plan.arguments(&self.client)?)
     }
 
-    /// The options of the dump, for the manifest.
+    /// The dump's options, for the manifest: no secret, no schemas.
     pub fn dump_options(&self, preflight: &Preflight) -> Result<Vec<String>> {
-        let mut streams = preflight.plan.streams(&self.client)?;
-        Ok(streams.pop().unwrap_or_default())
+        preflight.plan.options(&self.client)
     }
 
-    /// After the dump: what moved under it, and whether it holds all that was there throughout.
-    pub async fn settle(&mut self, before: &Preflight, seen: &BTreeSet<ObjectId>) -> Result<()> {
-        let after =
-            Inventory::take(&mut self.connection, &self.version, &self.options.scope).await?;
-        let moved = before.inventory.diff(&after, &self.options.churn);
+    /// Judges a dump that ended well: what moved under it, and whether all that existed throughout
+    /// was `seen` in it. An object that was not is an error (exit 4): nobody knows why, so nothing
+    /// is tried again.
+    pub async fn settle(
+        &mut self,
+        preflight: &Preflight,
+        seen: &BTreeSet<ObjectId>,
+    ) -> Result<Settled> {
+        lock::still_held(&mut self.connection, &self.target).await?;
+        if let Some(ddl) = &mut self.ddl {
+            ddl.still_held().await?;
+        }
+        let scope = &self.config.scope;
+        let after = Inventory::take(&mut self.connection, &self.server, scope).await?;
+        let moved = preflight.inventory.diff(&after, &self.config.churn);
         if !moved.is_empty() {
-            let list: Vec<String> = moved.iter().map(ToString::to_string).collect();
-            return Err(
-                inventory::incomplete(Role::Source, "DDL during the dump", &list).passing(),
-            );
+            return Ok(Settled::Moved(moved));
         }
-        let missing = before.inventory.missing_from(&after, seen);
-        if !missing.is_empty() {
-            let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            return Err(inventory::incomplete(Role::Source, "the dump lacks", &list));
+        let missing = preflight.inventory.missing_from(&after, seen);
+        match missing.first() {
+            None => Ok(Settled::Whole),
+            Some(first) => Err(Error::source(format!(
+                "{} object(s) of the server are not in its dump, like {first}",
+                missing.len()
+            ))
+            .hint("report it with the log; nothing was committed")),
         }
-        Ok(())
     }
 
-    /// CREATE USER and GRANT of all accounts.
-    pub async fn accounts(&mut self, _: &Preflight) -> Result<Option<Vec<u8>>> {
-        Ok(None)
+    /// The accounts as SQL, or why there are none, by policy.
+    pub async fn accounts(&mut self) -> Result<(Option<Vec<u8>>, Option<String>)> {
+        preflight::accounts(&mut self.connection, &self.server, self.config.accounts).await
     }
 
-    /// Lets go of the server.
-    pub async fn close(self) {
+    /// Lets DDL go on: when the dump's bytes have all been read.
+    pub async fn release_ddl(&mut self) {
+        if let Some(ddl) = self.ddl.take() {
+            ddl.release().await;
+        }
+    }
+
+    /// Lets everything go, the target's lock last.
+    pub async fn close(mut self) {
+        self.release_ddl().await;
         self.connection.close().await;
     }
 }
 
-impl Preflight {
-    /// About how many bytes of SQL the dump will have.
-    pub fn expected_bytes(&self) -> u64 {
-        self.inventory.total_bytes().0
-    }
-
-    /// The inventory as the index keeps it.
-    pub fn inventory_records(&self) -> Vec<InventoryRecord> {
-        let record = |object: &ObjectId| {
-            let facts = self.inventory.tables.get(object);
-            InventoryRecord {
-                object: object.clone(),
-                engine: facts.map(|facts| facts.engine.clone()),
-                bytes: facts.map_or(0, |facts| facts.data_bytes + facts.index_bytes),
-            }
-        };
-        self.inventory.objects.keys().map(record).collect()
-    }
-
-    /// What the manifest says of the server.
-    pub fn server_facts(&self) -> ServerFacts {
-        let (data, index) = self.inventory.total_bytes();
-        ServerFacts {
-            flavour: self.version.flavour.to_string().to_lowercase(),
-            version: self.version.to_string(),
-            identity: self.identity.clone(),
-            fingerprint: Default::default(),
-            bytes: data + index,
-        }
-    }
+/// What the server at the other end is.
+pub async fn version(connection: &mut Connection) -> Result<ServerVersion> {
+    let (version, comment): (String, String) = connection
+        .one("SELECT @@version, @@version_comment")
+        .await?;
+    ServerVersion::parse(&version, &comment).ok_or_else(|| {
+        connection
+            .role()
+            .error(format!(
+                "the server's version {version:?} is not understood"
+            ))
+            .hint("drctl knows MySQL and MariaDB")
+    })
 }

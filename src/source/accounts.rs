@@ -1,0 +1,243 @@
+//! CREATE USER and GRANT of all accounts, as SQL beside the dump.
+//!
+//! A data restore never touches accounts, but views, triggers and routines run as their definers,
+//! so the accounts have to be somewhere. Left out are the server's own, and `root@localhost`, which
+//! every installation makes for itself. The text holds password hashes.
+
+use std::fmt::Write as _;
+
+use crate::Result;
+use crate::server::{Connection, ServerVersion};
+use crate::sql::statement::quote;
+
+/// What is done where the account may not read the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accounts {
+    /// A warning, and a backup without accounts.
+    #[default]
+    Auto,
+    /// The backup is refused.
+    Require,
+    /// Accounts are never taken.
+    Off,
+}
+
+/// One account or role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Account {
+    user: String,
+    /// `None` for a MariaDB role, which has no host.
+    host: Option<String>,
+}
+
+impl Account {
+    fn quoted(&self) -> String {
+        match &self.host {
+            Some(host) => format!("{}@{}", quote(&self.user), quote(host)),
+            // PUBLIC is a keyword, not a name.
+            None if self.user == "PUBLIC" => self.user.clone(),
+            None => quote(&self.user),
+        }
+    }
+
+    fn is_left_out(&self) -> bool {
+        let local = self.host.as_deref() == Some("localhost");
+        let own = [
+            "mysql.sys",
+            "mysql.session",
+            "mysql.infoschema",
+            "mariadb.sys",
+            "root",
+        ];
+        local && own.contains(&self.user.as_str())
+    }
+}
+
+/// The accounts as SQL that ends in a newline: every account, then every privilege, then default
+/// roles, so that each statement finds what it refers to.
+///
+/// An error of which [`is_denied`](crate::server::connect::is_denied) is true where the account
+/// may not read the schema `mysql`.
+pub async fn sql(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<u8>> {
+    let mut sql =
+        String::from("-- Accounts and privileges, without the server's own and root@localhost.\n");
+    let accounts = list(connection, server).await?;
+    if !server.is_mariadb() {
+        // Hashes are raw bytes, control characters included.
+        connection
+            .run("SET SESSION print_identified_with_as_hex = ON")
+            .await?;
+    }
+    for account in &accounts {
+        if let Some(create) = create(connection, server, account).await? {
+            let _ = writeln!(sql, "{create};");
+        }
+    }
+    let mut defaults = String::new();
+    for account in &accounts {
+        for grant in grants(connection, server, account).await? {
+            let out = if grant.starts_with("SET ") {
+                &mut defaults
+            } else {
+                &mut sql
+            };
+            let _ = writeln!(out, "{grant};");
+        }
+    }
+    if !server.is_mariadb() {
+        defaults = default_roles(connection, &accounts).await?;
+    }
+    sql.push_str(&defaults);
+    Ok(sql.into_bytes())
+}
+
+async fn list(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<Account>> {
+    let rows: Vec<(String, String, String)> =
+        match server.is_mariadb() {
+            // Roles first: grants name them.
+            true => connection
+                .rows(
+                    "SELECT user, host, is_role FROM mysql.user ORDER BY is_role = 'Y' DESC, 1, 2",
+                )
+                .await?,
+            false => {
+                connection
+                    .rows("SELECT user, host, 'N' FROM mysql.user ORDER BY 1, 2")
+                    .await?
+            }
+        };
+    let accounts = rows.into_iter().map(|(user, host, is_role)| Account {
+        user,
+        host: (is_role != "Y").then_some(host),
+    });
+    Ok(accounts.filter(|account| !account.is_left_out()).collect())
+}
+
+async fn create(
+    connection: &mut Connection,
+    server: &ServerVersion,
+    account: &Account,
+) -> Result<Option<String>> {
+    if account.host.is_none() {
+        let role = account.quoted();
+        return Ok((role != "PUBLIC").then(|| format!("CREATE ROLE IF NOT EXISTS {role}")));
+    }
+    let shown = connection
+        .one::<String>(&format!("SHOW CREATE USER {}", account.quoted()))
+        .await?;
+    let rest = shown.strip_prefix("CREATE USER ").ok_or_else(|| {
+        connection.role().error(format!(
+            "SHOW CREATE USER {} answers something else",
+            account.quoted()
+        ))
+    })?;
+    // The role need not exist yet, and is not granted yet: default roles come last.
+    let rest = match server.is_mariadb() {
+        true => rest.to_owned(),
+        false => without_default_role(rest),
+    };
+    Ok(Some(format!("CREATE USER IF NOT EXISTS {rest}")))
+}
+
+/// Takes ` DEFAULT ROLE …` out of MySQL's SHOW CREATE USER; it stands before ` REQUIRE `, which is
+/// always there. Quoted text is skipped.
+fn without_default_role(text: &str) -> String {
+    let outside = |word: &str, from: usize| {
+        let mut quoted = None;
+        text.char_indices().find_map(|(at, c)| {
+            match quoted {
+                Some(open) if c == open => quoted = None,
+                Some(_) => {}
+                None if matches!(c, '\'' | '`' | '"') => quoted = Some(c),
+                None if at >= from && text[at..].starts_with(word) => return Some(at),
+                None => {}
+            }
+            None
+        })
+    };
+    match outside(" DEFAULT ROLE ", 0).and_then(|from| Some((from, outside(" REQUIRE ", from)?))) {
+        Some((from, to)) => format!("{}{}", &text[..from], &text[to..]),
+        None => text.to_owned(),
+    }
+}
+
+async fn grants(
+    connection: &mut Connection,
+    server: &ServerVersion,
+    account: &Account,
+) -> Result<Vec<String>> {
+    let who = account.quoted();
+    let lines = match connection
+        .rows::<String>(&format!("SHOW GRANTS FOR {who}"))
+        .await
+    {
+        // PUBLIC without a single grant, or a server that does not know it.
+        Err(_) if who == "PUBLIC" => return Ok(Vec::new()),
+        lines => lines?,
+    };
+    // MariaDB shows a role's roles with the privileges of those; each role has its own turn.
+    let about_it = |line: &String| {
+        !server.is_mariadb() || account.host.is_some() || line.contains(&format!(" TO {who}"))
+    };
+    // MariaDB adds what PUBLIC holds to what it shows of others.
+    let of_public = |line: &String| who != "PUBLIC" && line.ends_with(" TO PUBLIC");
+    Ok(lines
+        .into_iter()
+        .filter(|line| about_it(line) && !of_public(line))
+        .collect())
+}
+
+async fn default_roles(connection: &mut Connection, accounts: &[Account]) -> Result<String> {
+    let rows: Vec<(String, String, String, String)> = connection
+        .rows(
+            "SELECT user, host, default_role_user, default_role_host FROM mysql.default_roles \
+             ORDER BY 1, 2, 3, 4",
+        )
+        .await?;
+    let mut sql = String::new();
+    for account in accounts {
+        let roles: Vec<String> = rows
+            .iter()
+            .filter(|(user, host, ..)| *user == account.user && Some(host) == account.host.as_ref())
+            .map(|(_, _, role, host)| format!("{}@{}", quote(role), quote(host)))
+            .collect();
+        if !roles.is_empty() {
+            let _ = writeln!(
+                sql,
+                "SET DEFAULT ROLE {} TO {};",
+                roles.join(", "),
+                account.quoted()
+            );
+        }
+    }
+    Ok(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_role_is_taken_out_and_nothing_else() {
+        let shown = "`a`@`%` IDENTIFIED WITH 'x' AS ' DEFAULT ROLE ' DEFAULT ROLE `r REQUIRE `@`%`,`s`@`%` REQUIRE NONE ACCOUNT UNLOCK";
+        assert_eq!(
+            without_default_role(shown),
+            "`a`@`%` IDENTIFIED WITH 'x' AS ' DEFAULT ROLE ' REQUIRE NONE ACCOUNT UNLOCK"
+        );
+        let none = "`a`@`%` IDENTIFIED WITH 'x' REQUIRE NONE PASSWORD EXPIRE DEFAULT";
+        assert_eq!(without_default_role(none), none);
+    }
+
+    #[test]
+    fn the_servers_own_accounts_and_the_local_root_are_left_out() {
+        let account = |user: &str, host: &str| Account {
+            user: user.into(),
+            host: Some(host.into()),
+        };
+        assert!(account("mysql.sys", "localhost").is_left_out());
+        assert!(account("root", "localhost").is_left_out());
+        assert!(!account("root", "%").is_left_out());
+        assert!(!account("shop", "localhost").is_left_out());
+    }
+}

@@ -1,0 +1,118 @@
+//! What a backup notes of the server: who it is, and the variables that a restore depends on.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::server::{Connection, ServerVersion};
+
+/// The variables that a restored server must share, or that explain a difference.
+const FINGERPRINT: &[&str] = &[
+    "character_set_collations",
+    "character_set_filesystem",
+    "character_set_server",
+    "collation_server",
+    "default_collation_for_utf8mb4",
+    "default_storage_engine",
+    "explicit_defaults_for_timestamp",
+    "ft_max_word_len",
+    "ft_min_word_len",
+    "innodb_default_row_format",
+    "innodb_file_per_table",
+    "innodb_ft_max_token_size",
+    "innodb_ft_min_token_size",
+    "innodb_page_size",
+    "innodb_strict_mode",
+    "log_bin_trust_function_creators",
+    "lower_case_table_names",
+    "max_allowed_packet",
+    "ngram_token_size",
+    "old_mode",
+    "partial_revokes",
+    "restrict_fk_on_non_standard_key",
+    "sql_generate_invisible_primary_key",
+    "sql_mode",
+    "sql_require_primary_key",
+    "system_time_zone",
+    "time_zone",
+];
+
+/// The longest value that is noted, characters: the manifest is small.
+const MAX_VALUE_CHARS: usize = 300;
+
+/// The variables that a restore depends on, and the plugins that were loaded from files.
+pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String, String>> {
+    let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
+    let mut found: BTreeMap<String, String> = variables
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| FINGERPRINT.contains(&name.as_str()))
+        .collect();
+    let plugins: Vec<String> = connection
+        .rows(
+            "SELECT plugin_name FROM information_schema.plugins \
+             WHERE plugin_status = 'ACTIVE' AND plugin_library IS NOT NULL ORDER BY 1",
+        )
+        .await?;
+    found.insert("plugins".into(), plugins.join(","));
+    for value in found.values_mut() {
+        if let Some((end, _)) = value.char_indices().nth(MAX_VALUE_CHARS) {
+            value.truncate(end);
+        }
+    }
+    Ok(found)
+}
+
+/// What tells this server from one that took its place, and whether it can be relied on.
+///
+/// MySQL has its `server_uuid`. MariaDB has nothing of the kind that outlives a new pod (its
+/// `server_uid` hashes the network card's address), so the id is the moment at which its system
+/// tables were made: an emptied server has another one, while a restart, a move to another host, a
+/// replica or Galera node cloned from it keep it. An upgrade that rebuilds `mysql.proc` changes it
+/// once.
+pub async fn identity(
+    connection: &mut Connection,
+    server: &ServerVersion,
+) -> Result<(String, bool)> {
+    if !server.is_mariadb() {
+        let uuid: String = connection.one("SELECT @@server_uuid").await?;
+        return Ok((format!("mysql:{uuid}"), true));
+    }
+    let made: Option<Option<String>> = connection
+        .row(
+            "SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
+             WHERE table_schema = 'mysql' AND table_name = 'proc'",
+        )
+        .await?;
+    if let Some(made) = made.flatten() {
+        return Ok((format!("mariadb:{}", made.replace(' ', "T")), true));
+    }
+    let weak: String = connection
+        .one("SELECT CONCAT(@@hostname, '/', @@port, '/', @@server_id, '/', @@gtid_domain_id)")
+        .await?;
+    Ok((format!("mariadb:{weak}"), false))
+}
+
+/// Columns whose values do not survive being dumped as text, a line each.
+pub async fn lossy_columns(connection: &mut Connection, schemas: &[String]) -> Result<Vec<String>> {
+    let rows: Vec<(String, String, String, String, Option<String>)> = connection
+        .rows(
+            "SELECT table_schema, table_name, column_name, data_type, character_set_name \
+             FROM information_schema.columns WHERE data_type = 'float' \
+             OR character_set_name IN ('big5', 'cp932', 'eucjpms', 'gbk', 'sjis', 'ujis') \
+             ORDER BY 1, 2, ordinal_position",
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter(|row| schemas.contains(&row.0))
+        .map(|(schema, table, column, _, charset)| {
+            let why = match charset {
+                Some(charset) => {
+                    format!("some characters of {charset} change on the way through utf8mb4")
+                }
+                None => "FLOAT is dumped with six digits".to_owned(),
+            };
+            format!("{schema}.{table}.{column}: {why}")
+        })
+        .collect())
+}
