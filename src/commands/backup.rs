@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use crate::archive::BackupPlace;
 use crate::archive::codec::Encoder;
 use crate::archive::index::Record;
-use crate::archive::manifest::{self, ClientFacts, FileFacts, Manifest, Totals};
+use crate::archive::manifest::{self, ClientFacts, Coordinates, FileFacts, Manifest, Totals};
 use crate::archive::read::Archive;
 use crate::archive::restore_txt::restore_txt;
 use crate::archive::write::commit;
+use crate::archive::write::framer::StreamEnd;
 use crate::archive::write::sequencer::Written;
 use crate::archive::write::{ArchiveWriter, stream::StreamWriter};
 use crate::catalog::{Catalog, Which};
@@ -24,8 +25,7 @@ use crate::commands::progress::Progress;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
 use crate::runs::{self, RunRecord};
-use crate::server::DumpChild;
-use crate::source::{self, Source};
+use crate::source::{self, Dump, Source};
 use crate::sql::statement::ObjectKind;
 use crate::store::keys::{BackupId, BackupObject};
 use crate::suspect::{self, Facts};
@@ -148,7 +148,7 @@ async fn attempt_once(
     bound: &str,
     baseline: &Option<Facts>,
 ) -> Result<Manifest> {
-    let preflight = run.cancel.unless(source.preflight()).await?;
+    let mut preflight = run.cancel.unless(source.preflight()).await?;
     let id = BackupId::generate(preflight.snapshot_at);
     let place = BackupPlace {
         target: run.config.target.clone(),
@@ -160,7 +160,10 @@ async fn attempt_once(
 
     let dumped = run.cancel.unless(dump(source, &preflight, &writer)).await;
     let end = match dumped {
-        Ok(end) => end,
+        Ok((end, coordinates)) => {
+            preflight.coordinates = coordinates;
+            end
+        }
         Err(error) => {
             let cause = writer.abort().await;
             heartbeat.end(run).await;
@@ -220,12 +223,13 @@ async fn dump(
     source: &Source,
     preflight: &source::Preflight,
     writer: &ArchiveWriter,
-) -> Result<crate::archive::write::framer::StreamEnd> {
+) -> Result<(StreamEnd, Option<Coordinates>)> {
     let progress = Progress::begin("backup", preflight.expected_bytes());
     let mut child = source.dump(preflight)?;
     let stream = writer.stream(0);
     let pumped = pump(&mut child, &stream, &progress).await;
     progress.end();
+    let coordinates = child.coordinates();
     match pumped {
         Ok(true) => {}
         Ok(false) => child.stop().await,
@@ -235,11 +239,12 @@ async fn dump(
         }
     }
     let stopped = || Error::unexpected("the archive stopped before the dump did");
-    stream.finish().await?.ok_or_else(stopped)
+    let end = stream.finish().await?.ok_or_else(stopped)?;
+    Ok((end, coordinates))
 }
 
 /// Whether the dump reached its end; not where the archive stopped taking it.
-async fn pump(child: &mut DumpChild, stream: &StreamWriter, progress: &Progress) -> Result<bool> {
+async fn pump(child: &mut Dump, stream: &StreamWriter, progress: &Progress) -> Result<bool> {
     let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
     loop {
         buffer.reserve(CHUNK_BYTES / 4);

@@ -10,19 +10,6 @@ use crate::Result;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 
-/// What is done where the account may not read the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accounts {
-    /// A warning, and a backup without accounts.
-    #[default]
-    Auto,
-    /// The backup is refused.
-    Require,
-    /// Accounts are never taken.
-    Off,
-}
-
 /// One account or role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Account {

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use bytes::BytesMut;
 
-use crate::server::Client;
+use crate::archive::manifest::Coordinates;
+use crate::server::{Client, DumpChild};
+use crate::source::coordinates::Watch;
 use crate::{Error, Result};
 
 /// The longest statement that the dump may hold: the protocol's own limit.
@@ -20,19 +22,6 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long the server may wait for a slow store before it drops the dump's connection, where the
 /// client can be told.
 const STALL: Duration = Duration::from_secs(3600);
-
-/// What a dump takes along of the server's place in its binary log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Coordinates {
-    /// Where privileges and the server's state allow it; else the backup has a warning.
-    #[default]
-    Auto,
-    /// A backup without them is refused.
-    Require,
-    /// None.
-    Off,
-}
 
 /// What is dumped, by which options; the same plan is used again to prove a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +91,41 @@ impl DumpPlan {
         arguments.extend(["--databases".into(), "--".into()]);
         arguments.extend(self.schemas.iter().cloned());
         Ok(arguments)
+    }
+}
+
+/// A running dump, with an eye on the coordinates in its comments. Dropping it kills it.
+#[derive(Debug)]
+pub struct Dump {
+    child: DumpChild,
+    watch: Watch,
+}
+
+impl Dump {
+    /// A dump that was just started.
+    pub fn of(child: DumpChild) -> Dump {
+        Dump {
+            child,
+            watch: Watch::default(),
+        }
+    }
+
+    /// Reads the next bytes of the dump behind what is in `buffer`: [`DumpChild::read`].
+    pub async fn read(&mut self, buffer: &mut BytesMut) -> Result<usize> {
+        let before = buffer.len();
+        let count = self.child.read(buffer).await?;
+        self.watch.push(&buffer[before..]);
+        Ok(count)
+    }
+
+    /// Stops it early: [`DumpChild::stop`].
+    pub async fn stop(self) {
+        self.child.stop().await;
+    }
+
+    /// The snapshot's place in the binary log, once the dump has been read to its end.
+    pub fn coordinates(&self) -> Option<Coordinates> {
+        self.watch.found()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::server::connect::{literal, server_code};
 use crate::server::{Connection, ServerVersion};
+use crate::store::keys::TargetName;
 use crate::{Error, Result};
 
 /// `GET_LOCK`'s longest name on the strictest server.
@@ -12,7 +13,7 @@ const MAX_LOCK_NAME_CHARS: usize = 64;
 /// Takes the lock that makes a backup the only one of its target, without waiting.
 ///
 /// The connection holds it until it closes. `Outcome::Held` (exit 11) where another run has it.
-pub async fn take(connection: &mut Connection, target: &str) -> Result<()> {
+pub async fn take(connection: &mut Connection, target: &TargetName) -> Result<()> {
     let name = literal(&lock_name(target));
     match connection
         .one::<Option<i64>>(&format!("SELECT GET_LOCK({name}, 0)"))
@@ -35,7 +36,7 @@ pub async fn take(connection: &mut Connection, target: &str) -> Result<()> {
 }
 
 /// Makes sure that the connection still holds the lock: asked before a backup is committed.
-pub async fn still_held(connection: &mut Connection, target: &str) -> Result<()> {
+pub async fn still_held(connection: &mut Connection, target: &TargetName) -> Result<()> {
     let name = literal(&lock_name(target));
     let ours: Option<bool> = connection
         .one(&format!("SELECT IS_USED_LOCK({name}) = CONNECTION_ID()"))
@@ -49,7 +50,7 @@ pub async fn still_held(connection: &mut Connection, target: &str) -> Result<()>
     }
 }
 
-fn lock_name(target: &str) -> String {
+fn lock_name(target: &TargetName) -> String {
     // Target names are short; a longer one keeps its beginning, which is what people look for.
     format!("drctl.{target}")
         .chars()
@@ -95,17 +96,16 @@ impl DdlLock {
         Ok(DdlLock(connection))
     }
 
-    /// Makes sure that the lock is still there: a killed connection has let DDL through.
-    pub async fn still_held(&mut self) -> Result<()> {
-        self.0
-            .run("DO 0")
-            .await
-            .map_err(|error| error.context("the lock that holds DDL back was lost"))
-    }
-
-    /// Lets DDL go on.
-    pub async fn release(self) {
+    /// Lets DDL go on. An error where the lock was lost before: its connection was killed, and DDL
+    /// may have come through.
+    pub async fn release(mut self) -> Result<()> {
+        let held = self.0.run("DO 0").await;
         self.0.close().await;
+        held.map_err(|error| {
+            error
+                .context("the lock that holds DDL back was lost")
+                .passing()
+        })
     }
 }
 

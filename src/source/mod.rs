@@ -9,10 +9,12 @@
 //! - [`facts`]: its identity, the variables that a restore depends on, lossy columns.
 //! - [`preflight`]: all that is asked and refused before a dump.
 //! - [`lock`]: one backup at a time, and no DDL under it.
-//! - [`dump`]: the dump programs' arguments.
+//! - [`dump`]: the dump programs' arguments, and the running dump.
+//! - [`coordinates`]: the snapshot's place in the binary log.
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
 
 pub mod accounts;
+pub mod coordinates;
 pub mod dump;
 pub mod facts;
 pub mod grants;
@@ -27,35 +29,63 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use accounts::Accounts;
-pub use dump::{Coordinates, DumpPlan};
-pub use inventory::{Inventory, Moved};
+pub use dump::Dump;
 pub use preflight::Preflight;
-pub use scope::Scope;
 
-use crate::server::{Client, Connection, DumpChild, ServerConfig, ServerVersion, connect};
+use crate::error::{Error, Result};
+use crate::server::connect::is_denied;
+use crate::server::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
+use crate::source::inventory::Inventory;
+use crate::source::lock::DdlLock;
+use crate::source::scope::Scope;
 use crate::sql::statement::ObjectId;
-use crate::{Error, Result};
+use crate::store::keys::TargetName;
 
-/// How a source is backed up.
+/// How the source is backed up.
 #[derive(Debug, Clone)]
-pub struct SourceConfig {
-    /// The server.
-    pub server: ServerConfig,
+pub struct SourceOptions {
     /// Which schemas.
     pub scope: Scope,
-    /// Whether the binary log's coordinates are taken.
-    pub coordinates: Coordinates,
+    /// Tables, as `schema.table` with `%` for any run of characters, whose coming and going does
+    /// not fail a backup.
+    pub churn: Vec<String>,
+    /// Whether the snapshot's place in the binary log is taken.
+    pub coordinates: Want,
     /// Whether accounts are taken.
-    pub accounts: Accounts,
+    pub accounts: Want,
     /// What is done about DDL under the dump.
     pub ddl: Ddl,
-    /// `schema.table` patterns (`%` is any run of characters) whose DDL fails no backup.
-    pub churn: Vec<String>,
     /// What is done about tables whose rows a snapshot cannot hold still.
     pub non_transactional: NonTransactional,
     /// How far behind a replica may be.
     pub max_lag: Duration,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        SourceOptions {
+            scope: Scope::default(),
+            churn: Vec::new(),
+            coordinates: Want::default(),
+            accounts: Want::default(),
+            ddl: Ddl::default(),
+            non_transactional: NonTransactional::default(),
+            max_lag: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Whether something that needs more privileges is taken along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Want {
+    /// Where that is possible; else the backup has a warning.
+    #[default]
+    Auto,
+    /// A backup without it is refused.
+    Require,
+    /// Never.
+    Off,
 }
 
 /// What is done about DDL under the dump.
@@ -80,129 +110,142 @@ pub enum NonTransactional {
     Allow,
 }
 
-impl SourceConfig {
-    fn block_ddl(&self) -> bool {
-        self.ddl == Ddl::Block
-    }
-}
-
-/// A source that one backup run holds.
+/// The server, held for the length of one backup.
 #[derive(Debug)]
 pub struct Source {
-    /// How it is backed up.
-    config: SourceConfig,
+    /// How it is reached; the lock on DDL has a connection of its own.
+    config: ServerConfig,
     /// The target's name, which names the lock.
-    target: String,
+    target: TargetName,
+    /// How it is backed up.
+    options: SourceOptions,
     /// Holds the target's lock and answers everything.
     connection: Connection,
-    /// Holds DDL back, where that was asked for.
-    ddl: Option<lock::DdlLock>,
+    /// Holds DDL back, where that is the policy.
+    ddl: Option<DdlLock>,
     /// What the server is.
-    pub server: ServerVersion,
+    version: ServerVersion,
     /// The client that fits it.
-    pub client: Client,
-}
-
-/// What became of a dump's claim to be whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    /// All that existed throughout was seen, and nothing moved.
-    Whole,
-    /// These moved under the dump: it must be begun again.
-    Moved(Vec<Moved>),
+    client: Client,
+    /// Who the server is, and whether an emptied one would be another.
+    identity: (String, bool),
 }
 
 impl Source {
-    /// Connects, finds the client, and takes the target's lock: `Outcome::Held` (exit 11) where
+    /// Connects, and holds the target's lock from here to the end: `Outcome::Held` (exit 11) where
     /// another run has it.
-    pub async fn open(config: SourceConfig, target: &str) -> Result<Source> {
-        config.scope.check()?;
-        let mut connection = connect(&config.server).await?;
-        let server = version(&mut connection).await?;
+    pub async fn connect(
+        config: &ServerConfig,
+        target: &TargetName,
+        options: &SourceOptions,
+    ) -> Result<Source> {
+        options.scope.check()?;
+        let mut connection = connect(config).await?;
+        let version = version(&mut connection).await?;
         lock::take(&mut connection, target).await?;
-        let client = Client::for_server(&config.server, &connection, &server).await?;
+        let client = Client::for_server(config, &connection, &version).await?;
+        let identity = facts::identity(&mut connection, &version).await?;
         Ok(Source {
-            config,
-            target: target.to_owned(),
+            config: config.clone(),
+            target: target.clone(),
+            options: options.clone(),
             connection,
             ddl: None,
-            server,
+            version,
             client,
+            identity,
         })
     }
 
-    /// Asks and refuses everything that there is to ask and refuse before a dump; holds DDL back
-    /// first, where that is the policy.
+    /// Who the server is; see [`facts::identity`].
+    pub fn identity(&self) -> &str {
+        &self.identity.0
+    }
+
+    /// The client that dumps.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Everything that must hold before a dump is worth beginning. Where DDL is to be held back,
+    /// it is from here until [`Source::settle`].
     pub async fn preflight(&mut self) -> Result<Preflight> {
-        if self.config.block_ddl() && self.ddl.is_none() {
-            let connection = connect(&self.config.server).await?;
-            self.ddl = Some(lock::DdlLock::take(connection, &self.server).await?);
+        if self.options.ddl == Ddl::Block && self.ddl.is_none() {
+            let connection = connect(&self.config).await?;
+            self.ddl = Some(DdlLock::take(connection, &self.version).await?);
         }
-        preflight::run(
-            &mut self.connection,
-            &self.client,
-            &self.server,
-            &self.config,
-        )
-        .await
+        preflight::run(self).await
     }
 
     /// Starts the dump; one stream for now.
-    pub fn dump(&self, preflight: &Preflight) -> Result<DumpChild> {
-        DumpChild::spawn(&self.client, preflight.plan.arguments(&self.client)?)
+    pub fn dump(&self, preflight: &Preflight) -> Result<Dump> {
+        let arguments = preflight.plan.arguments(&self.client)?;
+        Ok(Dump::of(DumpChild::spawn(&self.client, arguments)?))
     }
 
-    /// The dump's options, for the manifest: no secret, no schemas.
+    /// The options of the dump, for the manifest: no secret, no schemas.
     pub fn dump_options(&self, preflight: &Preflight) -> Result<Vec<String>> {
         preflight.plan.options(&self.client)
     }
 
-    /// Judges a dump that ended well: what moved under it, and whether all that existed throughout
-    /// was `seen` in it. An object that was not is an error (exit 4): nobody knows why, so nothing
-    /// is tried again.
-    pub async fn settle(
-        &mut self,
-        preflight: &Preflight,
-        seen: &BTreeSet<ObjectId>,
-    ) -> Result<Settled> {
+    /// Judges a dump that ended well: whether anything moved under it (a passing failure: the same
+    /// again may succeed), and whether all that existed throughout was `seen` in it (which is not:
+    /// nobody would know why). Lets DDL go on.
+    pub async fn settle(&mut self, before: &Preflight, seen: &BTreeSet<ObjectId>) -> Result<()> {
         lock::still_held(&mut self.connection, &self.target).await?;
-        if let Some(ddl) = &mut self.ddl {
-            ddl.still_held().await?;
-        }
-        let scope = &self.config.scope;
-        let after = Inventory::take(&mut self.connection, &self.server, scope).await?;
-        let moved = preflight.inventory.diff(&after, &self.config.churn);
-        if !moved.is_empty() {
-            return Ok(Settled::Moved(moved));
-        }
-        let missing = preflight.inventory.missing_from(&after, seen);
-        match missing.first() {
-            None => Ok(Settled::Whole),
-            Some(first) => Err(Error::source(format!(
-                "{} object(s) of the server are not in its dump, like {first}",
-                missing.len()
-            ))
-            .hint("report it with the log; nothing was committed")),
-        }
-    }
-
-    /// The accounts as SQL, or why there are none, by policy.
-    pub async fn accounts(&mut self) -> Result<(Option<Vec<u8>>, Option<String>)> {
-        preflight::accounts(&mut self.connection, &self.server, self.config.accounts).await
-    }
-
-    /// Lets DDL go on: when the dump's bytes have all been read.
-    pub async fn release_ddl(&mut self) {
+        let scope = &self.options.scope;
+        let after = Inventory::take(&mut self.connection, &self.version, scope).await?;
         if let Some(ddl) = self.ddl.take() {
-            ddl.release().await;
+            ddl.release().await?;
+        }
+        let moved = before.inventory.diff(&after, &self.options.churn);
+        if !moved.is_empty() {
+            return Err(too_many("objects moved under the dump", &moved)
+                .hint("try again when no DDL runs, set backup.ddl: block, or name tables that come and go in backup.churn")
+                .passing());
+        }
+        let missing = before.inventory.missing_from(&after, seen);
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(too_many("the dump lacks what exists", &missing)
+                .hint("report it with the log; nothing was committed")),
         }
     }
 
-    /// Lets everything go, the target's lock last.
-    pub async fn close(mut self) {
-        self.release_ddl().await;
+    /// CREATE USER and GRANT of all accounts, where the preflight found that they can be read.
+    pub async fn accounts(&mut self, preflight: &Preflight) -> Result<Option<Vec<u8>>> {
+        if !preflight.accounts {
+            return Ok(None);
+        }
+        match accounts::sql(&mut self.connection, &self.version).await {
+            Ok(sql) => Ok(Some(sql)),
+            Err(error) if is_denied(&error) && self.options.accounts == Want::Auto => {
+                tracing::warn!(%error, "the backup is without accounts");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets go of the server.
+    pub async fn close(self) {
+        if let Some(ddl) = self.ddl {
+            // Nothing hangs on it any more: the connection's end releases it too.
+            let _ = ddl.release().await;
+        }
         self.connection.close().await;
     }
+}
+
+/// A source error that names the first few of a list.
+fn too_many<T: std::fmt::Display>(what: &str, list: &[T]) -> Error {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = list.iter().take(SHOWN).map(T::to_string).collect();
+    let more = match list.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Role::Source.error(format!("{what}: {}{more}", shown.join(", ")))
 }
 
 /// What the server at the other end is.

@@ -10,22 +10,19 @@ use jiff::Timestamp;
 
 use super::grants::Grants;
 use super::inventory::Inventory;
-use super::replica::{self, Replication};
+use super::replica;
 use super::scope::{MARKER_SCHEMA, Scope};
-use super::{Coordinates, SourceConfig, dump::DumpPlan, facts};
+use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
-use crate::archive::manifest::ServerFacts;
-use crate::server::connect::is_denied;
+use crate::archive::manifest::{Coordinates, ServerFacts};
 use crate::server::{Client, Connection, ServerVersion};
 use crate::sql::statement::ObjectId;
 use crate::{Error, Result};
 
 /// What is known when the dump begins.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Preflight {
-    /// What the server is.
-    pub server: ServerVersion,
-    /// What tells this server from one that took its place; see [`facts::identity`].
+    /// The server's identity.
     pub identity: String,
     /// The variables that a restore depends on.
     pub fingerprint: BTreeMap<String, String>,
@@ -35,14 +32,18 @@ pub struct Preflight {
     pub schemas: Vec<String>,
     /// What exists in them.
     pub inventory: Inventory,
-    /// What the account holds.
-    pub grants: Grants,
-    /// What the dump is asked for.
-    pub plan: DumpPlan,
     /// Columns whose values do not survive being dumped, a line each.
     pub lossy: Vec<String>,
     /// What a person should know, a line each.
     pub warnings: Vec<String>,
+    /// The snapshot's place in the binary log; known when the dump has been read.
+    pub coordinates: Option<Coordinates>,
+    /// What the server is.
+    version: ServerVersion,
+    /// What the dump is asked for.
+    pub(super) plan: DumpPlan,
+    /// Whether accounts are taken.
+    pub(super) accounts: bool,
 }
 
 impl Preflight {
@@ -69,8 +70,8 @@ impl Preflight {
     pub fn server_facts(&self) -> ServerFacts {
         let (data, indexes) = self.inventory.total_bytes();
         ServerFacts {
-            flavour: self.server.flavour.to_string().to_lowercase(),
-            version: self.server.text.clone(),
+            flavour: self.version.flavour.to_string().to_lowercase(),
+            version: self.version.text.clone(),
             identity: self.identity.clone(),
             fingerprint: self.fingerprint.clone(),
             bytes: data + indexes,
@@ -81,62 +82,60 @@ impl Preflight {
 /// Asks the server everything, and refuses what would make a backup that lies.
 ///
 /// `snapshot_at` is read last, just before the dump.
-pub async fn run(
-    connection: &mut Connection,
-    client: &Client,
-    server: &ServerVersion,
-    config: &SourceConfig,
-) -> Result<Preflight> {
-    config.scope.check()?;
+pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
+    let (connection, version) = (&mut source.connection, &source.version);
+    let (options, client) = (&source.options, &source.client);
+    let scope = &options.scope;
     refuse_marker(connection).await?;
     let mut warnings = Vec::new();
 
-    let grants = Grants::read(connection, server).await?;
+    let grants = Grants::read(connection, version).await?;
     // Without these, even the list of schemas would lie.
-    refuse_missing(&grants, server, &config.scope, &[])?;
-    let replication = replica::replication(connection, server).await?;
+    refuse_missing(&grants, version, scope, &[])?;
+    let replication = replica::replication(connection, version).await?;
     let read_only: bool = connection.one("SELECT @@global.read_only").await?;
-    replication.check(config.max_lag, read_only)?;
+    replication.check(options.max_lag, read_only)?;
 
-    let inventory = inventory(connection, server, &config.scope).await?;
+    let inventory = inventory(connection, version, scope).await?;
     let schemas = inventory.schema_names();
-    refuse_missing(&grants, server, &config.scope, &schemas)?;
+    refuse_missing(&grants, version, scope, &schemas)?;
     refuse_invalid_views(&inventory)?;
-    warnings.extend(engines(connection, config, &inventory).await?);
-    if !inventory.table_ids && !config.block_ddl() {
-        warnings.push(
-            "two tables exchanged by RENAME during the dump may go unnoticed: \
-             grant PROCESS on *.*, or set backup.ddl: block"
-                .into(),
-        );
+    warnings.extend(engines(connection, options, &inventory).await?);
+    if !inventory.table_ids && options.ddl == Ddl::Detect {
+        let fix = "grant PROCESS on *.*, or set backup.ddl: block";
+        warnings.push(format!(
+            "two tables exchanged by RENAME during the dump may go unnoticed: {fix}"
+        ));
     }
 
     let versioned = inventory.tables.values().any(|table| table.versioned);
     let history = versioned && client.knows("dump-history");
     if versioned && !history {
-        warnings.push(
-            "the history of system-versioned tables is left out: this client has no --dump-history"
-                .into(),
-        );
+        let why = "this client has no --dump-history";
+        warnings.push(format!(
+            "the history of system-versioned tables is left out: {why}"
+        ));
     }
-    let (coordinates, warning) = coordinates(connection, server, config, &grants, client).await?;
+    let (coordinates, warning) = coordinates(connection, version, options, &grants, client).await?;
+    warnings.extend(warning);
+    let (accounts, warning) = accounts(connection, options.accounts).await?;
     warnings.extend(warning);
     warnings.extend(patience(connection, client).await?);
-    let lossy = facts::lossy_columns(connection, &schemas).await?;
-    let (identity, reliable) = facts::identity(connection, server).await?;
-    if !reliable {
-        warnings.push(
-            "an emptied server could not be told from this one: grant SELECT on mysql.proc".into(),
-        );
+    if !source.identity.1 {
+        let fix = "grant SELECT on mysql.proc";
+        warnings.push(format!(
+            "an emptied server could not be told from this one: {fix}"
+        ));
     }
+    let lossy = facts::lossy_columns(connection, &schemas).await?;
     let fingerprint = facts::fingerprint(connection).await?;
-    let snapshot_at = replica::snapshot_time(connection, server, &replication).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
+    // Last, so that it is as late as it can be and still before the snapshot.
+    let snapshot_at = replica::snapshot_time(connection, version, &replication).await?;
     Ok(Preflight {
-        server: server.clone(),
-        identity,
-        fingerprint,
         snapshot_at,
+        identity: source.identity.0.clone(),
+        fingerprint,
         plan: DumpPlan {
             schemas: schemas.clone(),
             coordinates,
@@ -144,9 +143,11 @@ pub async fn run(
         },
         schemas,
         inventory,
-        grants,
         lossy,
         warnings,
+        coordinates: None,
+        version: version.clone(),
+        accounts,
     })
 }
 
@@ -214,7 +215,7 @@ fn refuse_invalid_views(inventory: &Inventory) -> Result<()> {
 /// Refuses, or warns of, tables whose rows the snapshot cannot hold still.
 async fn engines(
     connection: &mut Connection,
-    config: &SourceConfig,
+    options: &SourceOptions,
     inventory: &Inventory,
 ) -> Result<Option<String>> {
     let transactional: Vec<String> = connection
@@ -240,9 +241,9 @@ async fn engines(
         "{} table(s) are not transactional and may change under the dump, like {first} ({engine})",
         loose.len()
     );
-    match config.non_transactional {
-        super::NonTransactional::Allow => Ok(Some(what)),
-        super::NonTransactional::Refuse => Err(Error::refused(what)
+    match options.non_transactional {
+        NonTransactional::Allow => Ok(Some(what)),
+        NonTransactional::Refuse => Err(Error::refused(what)
             .hint("convert them to InnoDB, leave their schema out, or set backup.non_transactional: allow")),
     }
 }
@@ -251,11 +252,11 @@ async fn engines(
 async fn coordinates(
     connection: &mut Connection,
     server: &ServerVersion,
-    config: &SourceConfig,
+    options: &SourceOptions,
     grants: &Grants,
     client: &Client,
 ) -> Result<(bool, Option<String>)> {
-    if config.coordinates == Coordinates::Off {
+    if options.coordinates == Want::Off {
         return Ok((false, None));
     }
     let log_bin: bool = connection.one("SELECT @@global.log_bin").await?;
@@ -269,14 +270,14 @@ async fn coordinates(
         Some("the account lacks REPLICATION CLIENT".to_owned())
     } else if !any(&["RELOAD", "FLUSH_TABLES"]) {
         Some("the account lacks RELOAD (or FLUSH_TABLES), for the global read lock".to_owned())
-    } else if !client.knows("init-command") && config.coordinates == Coordinates::Auto {
+    } else if !client.knows("init-command") && options.coordinates == Want::Auto {
         Some("this client cannot bound its wait for the global read lock".to_owned())
     } else {
         long_query(connection).await?
     };
-    match (obstacle, config.coordinates) {
+    match (obstacle, options.coordinates) {
         (None, _) => Ok((true, None)),
-        (Some(why), Coordinates::Require) => Err(Error::refused(format!(
+        (Some(why), Want::Require) => Err(Error::refused(format!(
             "the binary log's coordinates cannot be taken: {why}"
         ))
         .hint("provide it, or set backup.coordinates: auto")),
@@ -330,26 +331,28 @@ fn clocks(server: Timestamp, here: Timestamp) -> Option<String> {
     })
 }
 
-/// The accounts as SQL, by policy: `None` with a warning where they may not be read.
-pub async fn accounts(
-    connection: &mut Connection,
-    server: &ServerVersion,
-    policy: super::Accounts,
-) -> Result<(Option<Vec<u8>>, Option<String>)> {
-    use super::Accounts;
-    if policy == Accounts::Off {
-        return Ok((None, None));
+/// Whether the accounts can be read, and what to say where they cannot.
+async fn accounts(connection: &mut Connection, want: Want) -> Result<(bool, Option<String>)> {
+    if want == Want::Off {
+        return Ok((false, None));
     }
-    match super::accounts::sql(connection, server).await {
-        Ok(sql) => Ok((Some(sql), None)),
-        Err(error) if is_denied(&error) && policy == Accounts::Auto => Ok((
-            None,
+    let readable = "SELECT user FROM mysql.user LIMIT 1";
+    if connection
+        .rows_if_allowed::<String>(readable)
+        .await?
+        .is_some()
+    {
+        return Ok((true, None));
+    }
+    match want {
+        Want::Require => Err(
+            Error::source("the account may not read the server's accounts")
+                .hint("grant it SELECT on mysql.*, or set backup.accounts: auto"),
+        ),
+        _ => Ok((
+            false,
             Some("without accounts: grant SELECT on mysql.*, or set backup.accounts: off".into()),
         )),
-        Err(error) if is_denied(&error) => {
-            Err(error.hint("grant SELECT on mysql.*, or set backup.accounts: auto"))
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -63,7 +63,14 @@ impl CreateTable {
         }
         let kept = self.lines.iter().filter(|line| line.what == What::Stays);
         let kept: Vec<&[u8]> = kept.map(|line| line.text.as_slice()).collect();
-        [&self.head, b"\n".as_slice(), &kept.join(&b",\n"[..]), b"\n", &self.tail].concat()
+        [
+            &self.head,
+            b"\n".as_slice(),
+            &kept.join(&b",\n"[..]),
+            b"\n",
+            &self.tail,
+        ]
+        .concat()
     }
 
     /// What to alter so that the keys that waited are there, but for those named in `there`: the
@@ -71,7 +78,10 @@ impl CreateTable {
     pub fn key_alters(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
         let plain = |what: &What| matches!(what, What::Key(name) if !there.contains(name));
         let full = |what: &What| matches!(what, What::FullText(name) if !there.contains(name));
-        self.additions(plain).into_iter().chain(self.one_by_one(full)).collect()
+        self.additions(plain)
+            .into_iter()
+            .chain(self.one_by_one(full))
+            .collect()
     }
 
     /// What to alter so that the foreign keys are there, but for those named in `there`.
@@ -103,7 +113,9 @@ fn split(sql: &[u8]) -> Option<CreateTable> {
     for line in all {
         match line {
             [b' ', b' ', ..] if tail.is_empty() => lines.push(line),
-            [b')', ..] | [b'/', b'*', b'!', ..] | [b' ', ..] if !lines.is_empty() => tail.push(line),
+            [b')', ..] | [b'/', b'*', b'!', ..] | [b' ', ..] if !lines.is_empty() => {
+                tail.push(line)
+            }
             _ => return None,
         }
     }
@@ -138,21 +150,33 @@ fn split(sql: &[u8]) -> Option<CreateTable> {
 fn sort(texts: &[&[u8]]) -> Option<Vec<Line>> {
     let mut lines = Vec::with_capacity(texts.len());
     for text in texts {
-        lines.push(Line { text: text.to_vec(), what: what_is(text)? });
+        lines.push(Line {
+            text: text.to_vec(),
+            what: what_is(text)?,
+        });
     }
-    let columns: Vec<&[u8]> =
-        texts.iter().filter(|text| text.starts_with(b"  `")).copied().collect();
+    let columns: Vec<&[u8]> = texts
+        .iter()
+        .filter(|text| text.starts_with(b"  `"))
+        .copied()
+        .collect();
     let has_primary = texts.iter().any(|text| text.starts_with(b"  PRIMARY KEY"));
     let clustered = texts
         .iter()
         .position(|text| text.starts_with(b"  UNIQUE KEY") && is_not_null(text, &columns));
-    let counter = columns.iter().find(|column| has_word(column, b"AUTO_INCREMENT"));
-    let counter = counter.and_then(|column| quoted(column)).map(|(name, _)| name);
+    let counter = columns
+        .iter()
+        .find(|column| has_word(column, b"AUTO_INCREMENT"));
+    let counter = counter
+        .and_then(|column| quoted(column))
+        .map(|(name, _)| name);
     let must_stay = |(at, text): (usize, &&[u8])| {
         let leads = counter.is_some() && leading_column(text) == counter;
         let clusters = !has_primary && clustered == Some(at);
         let slow = [&b" USING HASH"[..], b"  VECTOR KEY"];
-        let in_place = !slow.iter().any(|words| memchr::memmem::find(text, words).is_some());
+        let in_place = !slow
+            .iter()
+            .any(|words| memchr::memmem::find(text, words).is_some());
         leads || clusters || !in_place
     };
     let is_key = |text: &[u8]| matches!(what_is(text), Some(What::Key(_) | What::FullText(_)));
@@ -192,7 +216,12 @@ fn what_is(text: &[u8]) -> Option<What> {
     if word(b"  FULLTEXT KEY `") {
         return Some(What::FullText(name()?));
     }
-    let keys: [&[u8]; 4] = [b"  KEY `", b"  UNIQUE KEY `", b"  SPATIAL KEY `", b"  VECTOR KEY `"];
+    let keys: [&[u8]; 4] = [
+        b"  KEY `",
+        b"  UNIQUE KEY `",
+        b"  SPATIAL KEY `",
+        b"  VECTOR KEY `",
+    ];
     keys.iter().any(|key| word(key)).then(name)?.map(What::Key)
 }
 
@@ -217,19 +246,31 @@ fn unquote(name: &[u8]) -> Option<String> {
 fn leading_column(key: &[u8]) -> Option<&[u8]> {
     let (_, rest) = quoted(key)?;
     let columns = rest.strip_prefix(b" (")?;
-    columns.starts_with(b"`").then(|| quoted(columns)).flatten().map(|(name, _)| name)
+    columns
+        .starts_with(b"`")
+        .then(|| quoted(columns))
+        .flatten()
+        .map(|(name, _)| name)
 }
 
 /// Whether a UNIQUE key is over whole columns none of which can be NULL.
 fn is_not_null(key: &[u8], columns: &[&[u8]]) -> bool {
-    let Some((_, rest)) = quoted(key) else { return false };
-    let Some(mut list) = rest.strip_prefix(b" (") else { return false };
+    let Some((_, rest)) = quoted(key) else {
+        return false;
+    };
+    let Some(mut list) = rest.strip_prefix(b" (") else {
+        return false;
+    };
     loop {
         if !list.starts_with(b"`") {
             return false;
         }
-        let Some((name, rest)) = quoted(list) else { return false };
-        let column = columns.iter().find(|column| quoted(column).is_some_and(|(n, _)| n == name));
+        let Some((name, rest)) = quoted(list) else {
+            return false;
+        };
+        let column = columns
+            .iter()
+            .find(|column| quoted(column).is_some_and(|(n, _)| n == name));
         if !column.is_some_and(|column| has_word(column, b" NOT NULL")) {
             return false;
         }
@@ -283,7 +324,10 @@ mod tests {
     }
 
     fn texts(alters: Vec<Vec<u8>>) -> Vec<String> {
-        alters.into_iter().map(|alter| String::from_utf8(alter).unwrap()).collect()
+        alters
+            .into_iter()
+            .map(|alter| String::from_utf8(alter).unwrap())
+            .collect()
     }
 
     const ORDERS: &[u8] = b"CREATE TABLE `orders` (\n  `id` int NOT NULL AUTO_INCREMENT,\n  \
@@ -319,9 +363,18 @@ mod tests {
     #[test]
     fn what_is_there_already_is_not_added_again() {
         let table = CreateTable::parse(ORDERS);
-        let there = ["u".to_owned(), "k`1".to_owned(), "f".to_owned(), "g".to_owned()].into();
+        let there = [
+            "u".to_owned(),
+            "k`1".to_owned(),
+            "f".to_owned(),
+            "g".to_owned(),
+        ]
+        .into();
         assert_eq!(table.key_alters(&there), Vec::<Vec<u8>>::new());
-        assert_eq!(table.foreign_key_alters(&["fk".to_owned()].into()), Vec::<Vec<u8>>::new());
+        assert_eq!(
+            table.foreign_key_alters(&["fk".to_owned()].into()),
+            Vec::<Vec<u8>>::new()
+        );
     }
 
     fn keeps_all(sql: &str) {
@@ -332,10 +385,14 @@ mod tests {
 
     #[test]
     fn tables_that_cannot_wait_keep_everything() {
-        let with = |tail: &str| format!("CREATE TABLE `t` (\n  `a` int NOT NULL,\n  KEY `k` (`a`)\n{tail}");
+        let with = |tail: &str| {
+            format!("CREATE TABLE `t` (\n  `a` int NOT NULL,\n  KEY `k` (`a`)\n{tail}")
+        };
         keeps_all(&with(") ENGINE=MyISAM"));
         keeps_all(&with(") ENGINE=InnoDB\n PARTITION BY HASH (`a`)"));
-        keeps_all(&with(") ENGINE=InnoDB\n/*!50100 PARTITION BY HASH (`a`)\nPARTITIONS 2 */"));
+        keeps_all(&with(
+            ") ENGINE=InnoDB\n/*!50100 PARTITION BY HASH (`a`)\nPARTITIONS 2 */",
+        ));
         keeps_all(&with(") ENGINE=InnoDB WITH SYSTEM VERSIONING"));
         keeps_all("CREATE TABLE `t` (\n  `a` text DEFAULT 'x\n  KEY `k` (`a`)'\n) ENGINE=InnoDB");
         keeps_all("CREATE TABLE `t` AS SELECT 1");
