@@ -1,10 +1,10 @@
 //! A store in an S3 bucket, or in whatever speaks S3: `s3://bucket/prefix`.
 //!
-//! - [`connect`]: settings and the AWS variables → a client with time-outs.
-//! - [`request`]: what objects are to be like, and how often a request is tried again.
-//! - [`failure`]: what a failed request means.
-//! - [`list`], [`read`]: whole lists, whole bodies.
-//! - [`upload`]: streamed objects, by parts.
+//! - `connect`: settings and the AWS variables → a client with time-outs.
+//! - `request`: what objects are to be like, and how often a request is tried again.
+//! - `failure`: what a failed request means.
+//! - `list`, `read`: whole lists, whole bodies.
+//! - `upload`: streamed objects, by parts.
 //!
 //! Bodies are sent from memory, so checksums are headers and every request can be repeated. The
 //! SDK repeats what may be repeated blindly; conditional writes are repeated here, since the

@@ -9,6 +9,8 @@
 //! would allow; a directory that exists keeps its mode. Symbolic links are followed by name but
 //! not listed.
 
+mod list;
+
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -105,87 +107,6 @@ impl FileStore {
             }
         }
     }
-
-    /// Visits every regular file below the directory `dir` (empty, or ending in `/`), with its key;
-    /// stops when `visit` answers false.
-    fn walk(
-        &self,
-        dir: &str,
-        visit: &mut dyn FnMut(String, &fs::Metadata) -> io::Result<bool>,
-    ) -> io::Result<bool> {
-        let Some(entries) = absent_as_none(fs::read_dir(self.root.join(dir)))? else {
-            return Ok(true);
-        };
-        for entry in entries {
-            let entry = entry?;
-            // Names that are no text are not ours.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let Some(metadata) = absent_as_none(entry.metadata())? else {
-                continue;
-            };
-            let more = if metadata.is_dir() {
-                self.walk(&format!("{dir}{name}/"), visit)?
-            } else if metadata.is_file() {
-                visit(format!("{dir}{name}"), &metadata)?
-            } else {
-                true
-            };
-            if !more {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn list_blocking(&self, prefix: &str) -> io::Result<Vec<ObjectMeta>> {
-        let mut objects = Vec::new();
-        self.walk(directory_of(prefix), &mut |key, metadata| {
-            if key.starts_with(prefix) && !is_temporary(&key) {
-                objects.push(object_meta(&key, metadata)?);
-            }
-            Ok(true)
-        })?;
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(objects)
-    }
-
-    fn list_dirs_blocking(&self, prefix: &str) -> io::Result<Vec<Key>> {
-        let Some(entries) = absent_as_none(fs::read_dir(self.path(prefix)))? else {
-            return Ok(Vec::new());
-        };
-        let mut dirs = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let dir = format!("{prefix}{name}/");
-            let empty = || self.walk(&dir, &mut |key, _| Ok(is_temporary(&key)));
-            if entry.file_type()?.is_dir() && !empty()? {
-                dirs.push(dir);
-            }
-        }
-        dirs.sort();
-        Ok(dirs)
-    }
-
-    fn abort_stale_blocking(&self, prefix: &str, older_than: Timestamp) -> io::Result<usize> {
-        let mut stale = Vec::new();
-        self.walk(directory_of(prefix), &mut |key, metadata| {
-            let old = modified(metadata)? < older_than;
-            if old && is_temporary(&key) && key.starts_with(prefix) {
-                stale.push(key);
-            }
-            Ok(true)
-        })?;
-        for key in &stale {
-            absent_as_none(fs::remove_file(self.path(key)))?;
-            self.remove_empty_parents(key);
-        }
-        Ok(stale.len())
-    }
 }
 
 #[async_trait]
@@ -233,11 +154,17 @@ impl Store for FileStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.run("list", prefix, Self::list_blocking).await
+        self.run("list", prefix, |store, prefix| {
+            list::objects(&store.root, prefix)
+        })
+        .await
     }
 
     async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        self.run("list", prefix, Self::list_dirs_blocking).await
+        self.run("list", prefix, |store, prefix| {
+            list::directories(&store.root, prefix)
+        })
+        .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -271,7 +198,12 @@ impl Store for FileStore {
         older_than: Timestamp,
     ) -> Result<usize, StoreError> {
         self.run("sweep", prefix, move |store, prefix| {
-            store.abort_stale_blocking(prefix, older_than)
+            let stale = list::stale(&store.root, prefix, older_than)?;
+            for key in &stale {
+                absent_as_none(fs::remove_file(store.path(key)))?;
+                store.remove_empty_parents(key);
+            }
+            Ok(stale.len())
         })
         .await
     }
@@ -371,16 +303,6 @@ fn create_directories(directory: &Path) -> io::Result<()> {
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
-}
-
-/// The directory that everything beginning with `prefix` lies in: `a/b/` for `a/b/c`.
-fn directory_of(prefix: &str) -> &str {
-    prefix.rfind('/').map_or("", |slash| &prefix[..=slash])
-}
-
-fn is_temporary(key: &str) -> bool {
-    let name = key.rsplit('/').next().unwrap_or(key);
-    name.starts_with(keys::TEMPORARY)
 }
 
 fn modified(metadata: &fs::Metadata) -> io::Result<Timestamp> {
