@@ -1,59 +1,123 @@
 //! Which definition lines of a CREATE TABLE can wait until the rows are in.
 //!
-//! A server writes one definition a line, so lines are sorted, not SQL parsed. Whatever does not
-//! look exactly like what servers write keeps all its keys: slower, never wrong.
+//! SHOW CREATE TABLE writes one definition a line, so this splits lines (mindful of quotes: a name
+//! may hold a newline) and does not parse SQL. Deferred, in the order of the text: secondary keys,
+//! in one ALTER; FULLTEXT keys, an ALTER each, since a server builds no two in place; foreign keys,
+//! for when all keys of all tables are there. What a foreign key refers to may therefore wait too.
 //!
-//! These stay in the CREATE: PRIMARY KEY; without one, the first UNIQUE over NOT NULL columns,
-//! which is then the clustered key; a key that leads with the AUTO_INCREMENT column; keys that a
-//! server cannot add in place; and all keys before one that stays, since SHOW CREATE must come out
-//! in the same order. Partitioned and system-versioned tables, and those of other engines than
-//! InnoDB, keep everything. Foreign keys of the others come last, after all keys of all tables.
+//! Afterwards SHOW CREATE TABLE must give the same text. So these stay: the primary key; without
+//! one, the first UNIQUE over NOT NULL columns, which orders the rows; a key that leads with the
+//! AUTO_INCREMENT column; and every key before one that stays, since a server lists keys as they
+//! were added. Tables that are partitioned, system-versioned, not InnoDB or of a shape not known
+//! here keep everything.
 
 use std::collections::BTreeSet;
 
-/// A CREATE TABLE, taken apart.
+use super::tokens::{Token, Tokens, quoted_end};
+
+/// A table's definition, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateTable {
-    /// `CREATE TABLE t (`.
+    /// Everything before the first definition: `` CREATE TABLE `t` (``.
     head: Vec<u8>,
-    /// The definitions, in order.
+    /// The definitions, one a line, without indentation and comma.
     lines: Vec<Line>,
-    /// `) ENGINE=…` and what follows.
+    /// From the closing parenthesis on: options and partitions.
     tail: Vec<u8>,
+    /// The columns, in order.
+    columns: Vec<Column>,
 }
 
+/// One definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
-    /// Without its comma.
+    /// Its text.
     text: Vec<u8>,
-    what: What,
+    /// What it defines.
+    kind: LineKind,
+    /// Whether it waits for the rows.
+    deferred: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    /// A column, a primary key, a check, or a key that stays.
-    Stays,
-    /// A key of this name that waits.
-    Key(String),
-    /// A FULLTEXT key of this name that waits: a server builds no two in place.
-    FullText(String),
-    /// A foreign key of this name.
-    ForeignKey(String),
+enum LineKind {
+    Column,
+    Primary,
+    Key(Key),
+    /// A foreign key, by its constraint's name.
+    Foreign(String),
+    /// CHECK, PERIOD and what is not known here.
+    Other,
+}
+
+/// A secondary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    name: String,
+    unique: bool,
+    fulltext: bool,
+    /// Whether building it later is known to come to the same.
+    movable: bool,
+    /// Its columns; `None` for an expression.
+    parts: Vec<Option<String>>,
+}
+
+/// A column, as far as its line tells at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name, unquoted.
+    pub name: String,
+    /// Its type with length and values, without character set and the rest: `varchar(50)`,
+    /// `bigint(20) unsigned`, `enum('a','b')`.
+    pub type_text: String,
+    /// Whether NULL is not among its values.
+    pub not_null: bool,
+    /// AUTO_INCREMENT.
+    pub auto_increment: bool,
+    /// Computed from others, stored or not: never inserted.
+    pub generated: bool,
+    /// Hidden from `SELECT *`.
+    pub invisible: bool,
 }
 
 impl CreateTable {
-    /// Takes a statement apart, as the server wrote it.
+    /// Takes a CREATE TABLE apart. One of a shape that is not known here defers nothing.
     pub fn parse(sql: &[u8]) -> CreateTable {
-        split(sql).unwrap_or_else(|| CreateTable {
-            head: sql.to_vec(),
-            lines: Vec::new(),
-            tail: Vec::new(),
-        })
+        let Some((head, definitions, tail)) = split(sql) else {
+            return CreateTable {
+                head: sql.to_vec(),
+                lines: Vec::new(),
+                tail: Vec::new(),
+                columns: Vec::new(),
+            };
+        };
+        let mut columns = Vec::new();
+        let lines = definitions
+            .iter()
+            .map(|text| Line {
+                text: text.to_vec(),
+                kind: line_kind(text, &mut columns),
+                deferred: false,
+            })
+            .collect();
+        let mut table = CreateTable {
+            head: head.to_vec(),
+            lines,
+            tail: tail.to_vec(),
+            columns,
+        };
+        table.choose();
+        table
+    }
+
+    /// The columns in order; none if the definition's shape is not known.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// Whether anything waits.
     pub fn defers(&self) -> bool {
-        self.lines.iter().any(|line| line.what != What::Stays)
+        self.lines.iter().any(|line| line.deferred)
     }
 
     /// The CREATE TABLE without what waits.
@@ -61,363 +125,444 @@ impl CreateTable {
         if self.lines.is_empty() {
             return self.head.clone();
         }
-        let kept = self.lines.iter().filter(|line| line.what == What::Stays);
-        let kept: Vec<&[u8]> = kept.map(|line| line.text.as_slice()).collect();
+        let kept: Vec<&[u8]> = self
+            .lines
+            .iter()
+            .filter(|line| !line.deferred)
+            .map(|line| &line.text[..])
+            .collect();
         [
-            &self.head,
-            b"\n".as_slice(),
-            &kept.join(&b",\n"[..]),
+            &self.head[..],
+            b"\n  ",
+            &kept.join(&b",\n  "[..]),
             b"\n",
             &self.tail,
         ]
         .concat()
     }
 
-    /// What to alter so that the keys that waited are there, but for those named in `there`: the
-    /// words behind `ALTER TABLE t`.
+    /// What brings the keys, each to follow `ALTER TABLE name `, to be executed in order. Keys
+    /// that are `there` (by name) are left out, so that an interrupted build goes on.
     pub fn key_alters(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
-        let plain = |what: &What| matches!(what, What::Key(name) if !there.contains(name));
-        let full = |what: &What| matches!(what, What::FullText(name) if !there.contains(name));
-        self.additions(plain)
-            .into_iter()
-            .chain(self.one_by_one(full))
-            .collect()
+        let mut alters = Vec::new();
+        for fulltext in [false, true] {
+            let added: Vec<Vec<u8>> = self
+                .added(
+                    |kind| match kind {
+                        LineKind::Key(key) if key.fulltext == fulltext => Some(&key.name),
+                        _ => None,
+                    },
+                    there,
+                )
+                .collect();
+            match fulltext {
+                true => alters.extend(added),
+                false if added.is_empty() => {}
+                false => alters.push(added.join(&b", "[..])),
+            }
+        }
+        alters
     }
 
-    /// What to alter so that the foreign keys are there, but for those named in `there`.
+    /// What brings the foreign keys, when all keys of all tables are there; as
+    /// [`CreateTable::key_alters`].
     pub fn foreign_key_alters(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
-        let foreign = |what: &What| matches!(what, What::ForeignKey(name) if !there.contains(name));
-        self.additions(foreign).into_iter().collect()
+        let added: Vec<Vec<u8>> = self
+            .added(
+                |kind| match kind {
+                    LineKind::Foreign(name) => Some(name),
+                    _ => None,
+                },
+                there,
+            )
+            .collect();
+        if added.is_empty() {
+            Vec::new()
+        } else {
+            vec![added.join(&b", "[..])]
+        }
     }
 
-    fn additions(&self, which: impl Fn(&What) -> bool) -> Option<Vec<u8>> {
-        let all: Vec<Vec<u8>> = self.one_by_one(which).collect();
-        (!all.is_empty()).then(|| all.join(&b", "[..]))
+    fn added<'a>(
+        &'a self,
+        name: impl Fn(&'a LineKind) -> Option<&'a String>,
+        there: &BTreeSet<String>,
+    ) -> impl Iterator<Item = Vec<u8>> {
+        self.lines
+            .iter()
+            .filter(move |line| {
+                line.deferred && name(&line.kind).is_some_and(|name| !there.contains(name))
+            })
+            .map(|line| [b"ADD ", &line.text[..]].concat())
     }
 
-    fn one_by_one(&self, which: impl Fn(&What) -> bool) -> impl Iterator<Item = Vec<u8>> {
-        let lines = self.lines.iter().filter(move |line| which(&line.what));
-        lines.map(|line| [b"ADD ", line.text.trim_ascii()].concat())
+    /// Marks what waits.
+    fn choose(&mut self) {
+        if !self.is_plain_innodb() {
+            return;
+        }
+        let has_primary = self.lines.iter().any(|line| line.kind == LineKind::Primary);
+        let mut needs_clustering = !has_primary;
+        let mut last_kept = None;
+        for (at, line) in self.lines.iter().enumerate() {
+            let LineKind::Key(key) = &line.kind else {
+                continue;
+            };
+            let clusters = needs_clustering && key.unique && self.is_not_null(key);
+            if clusters {
+                needs_clustering = false;
+            }
+            if clusters || !key.movable || self.leads_with_auto_increment(key) {
+                last_kept = Some(at);
+            }
+        }
+        for (at, line) in self.lines.iter_mut().enumerate() {
+            line.deferred = match &line.kind {
+                LineKind::Key(_) => last_kept.is_none_or(|kept| at > kept),
+                LineKind::Foreign(_) => true,
+                _ => false,
+            };
+        }
+    }
+
+    fn is_plain_innodb(&self) -> bool {
+        let options: Vec<Token<'_>> = Tokens::new(&self.tail).collect();
+        let engine = options.windows(3).any(|option| {
+            option[0].is("ENGINE") && option[1] == Token::Mark(b'=') && option[2].is("InnoDB")
+        });
+        let special = ["PARTITION", "VERSIONING"];
+        let keeps_all = options
+            .iter()
+            .any(|token| special.iter().any(|word| token.is(word)))
+            || self
+                .lines
+                .iter()
+                .any(|line| line.kind == LineKind::Other && Tokens::new(&line.text).eat("PERIOD"));
+        engine && !keeps_all
+    }
+
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.columns
+            .iter()
+            .find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    fn is_not_null(&self, key: &Key) -> bool {
+        key.parts.iter().all(|part| {
+            part.as_deref()
+                .and_then(|name| self.column(name))
+                .is_some_and(|column| column.not_null)
+        })
+    }
+
+    fn leads_with_auto_increment(&self, key: &Key) -> bool {
+        let first = key.parts.first().and_then(|part| part.as_deref());
+        first
+            .and_then(|name| self.column(name))
+            .is_some_and(|column| column.auto_increment)
     }
 }
 
-/// `None` where the statement does not look like a server's, or keeps everything.
-fn split(sql: &[u8]) -> Option<CreateTable> {
-    let mut all = sql.split(|byte| *byte == b'\n');
-    let head = all.next()?;
-    if !head.starts_with(b"CREATE TABLE `") || !head.ends_with(b" (") {
+/// Head, definitions and tail; `None` if the text is not one definition a line.
+fn split(sql: &[u8]) -> Option<(&[u8], Vec<&[u8]>, &[u8])> {
+    let mut tokens = Tokens::new(sql);
+    if !tokens.eat_all(&["CREATE", "TABLE"]) {
         return None;
     }
-    let mut lines: Vec<&[u8]> = Vec::new();
-    let mut tail: Vec<&[u8]> = Vec::new();
-    for line in all {
-        match line {
-            [b' ', b' ', ..] if tail.is_empty() => lines.push(line),
-            [b')', ..] | [b'/', b'*', b'!', ..] | [b' ', ..] if !lines.is_empty() => {
-                tail.push(line)
+    tokens.eat_all(&["IF", "NOT", "EXISTS"]);
+    tokens.next()?;
+    if !tokens.eat_mark(b'(') {
+        return None;
+    }
+    let head = sql.len() - tokens.rest().len();
+    let mut definitions = Vec::new();
+    let mut from = head;
+    let mut at = head;
+    let mut depth = 0;
+    loop {
+        match sql.get(at)? {
+            b'`' | b'\'' | b'"' => at += quoted_end(&sql[at..])? - 1,
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            b',' if depth == 0 && sql.get(at + 1) == Some(&b'\n') => {
+                definitions.push(sql[from..at].trim_ascii());
+                from = at + 1;
             }
-            _ => return None,
+            b',' if depth == 0 => return None,
+            b')' => {
+                definitions.push(sql[from..at].trim_ascii());
+                return Some((&sql[..head], definitions, &sql[at..]));
+            }
+            _ => {}
         }
+        at += 1;
     }
-    let tail = tail.join(&b'\n');
-    let options = tail.strip_prefix(b") ")?;
-    let has = |words: &[u8]| memchr::memmem::find(options, words).is_some();
-    if !options.starts_with(b"ENGINE=InnoDB")
-        || has(b"PARTITION BY")
-        || has(b"WITH SYSTEM VERSIONING")
-        || !lines.iter().all(|line| quotes_are_closed(line))
-    {
+}
+
+fn line_kind(text: &[u8], columns: &mut Vec<Column>) -> LineKind {
+    let mut tokens = Tokens::new(text);
+    if let Some(Token::Name(_)) = tokens.clone().next() {
+        match column(text) {
+            Some(column) => columns.push(column),
+            None => return LineKind::Other,
+        }
+        return LineKind::Column;
+    }
+    if tokens.eat_all(&["PRIMARY", "KEY"]) {
+        return LineKind::Primary;
+    }
+    if tokens.eat("CONSTRAINT") {
+        let name = tokens.next().and_then(|token| token.name()).flatten();
+        return match name {
+            Some(name) if tokens.eat_all(&["FOREIGN", "KEY"]) => LineKind::Foreign(name),
+            _ => LineKind::Other,
+        };
+    }
+    key(tokens).map_or(LineKind::Other, LineKind::Key)
+}
+
+fn key(mut tokens: Tokens<'_>) -> Option<Key> {
+    let unique = tokens.eat("UNIQUE");
+    let fulltext = !unique && tokens.eat("FULLTEXT");
+    let special = !unique && !fulltext && !tokens.eat("SPATIAL") && tokens.eat("VECTOR");
+    if !tokens.eat("KEY") {
         return None;
     }
-    let (last, others) = lines.split_last()?;
-    let mut texts: Vec<&[u8]> = Vec::with_capacity(lines.len());
-    for line in others {
-        texts.push(line.strip_suffix(b",")?.trim_ascii_end());
+    let name = tokens.next()?.name()??;
+    // MySQL may write USING before the columns.
+    if tokens.eat("USING") {
+        tokens.next();
     }
-    texts.push(last.trim_ascii_end());
-    let versioned = |text: &&[u8]| text.starts_with(b"  PERIOD FOR SYSTEM_TIME");
-    if texts.iter().any(versioned) {
+    if !tokens.eat_mark(b'(') {
         return None;
     }
-    Some(CreateTable {
-        head: head.to_vec(),
-        lines: sort(&texts)?,
-        tail,
+    let mut parts = Vec::new();
+    let mut depth = 1;
+    let mut at_part = true;
+    while depth > 0 {
+        let token = tokens.next()?;
+        match token {
+            Token::Mark(b'(') => depth += 1,
+            Token::Mark(b')') => depth -= 1,
+            Token::Mark(b',') if depth == 1 => {
+                at_part = true;
+                continue;
+            }
+            _ => {}
+        }
+        if at_part {
+            let column = match token {
+                Token::Name(_) => token.name()?,
+                _ => None,
+            };
+            parts.push(column);
+        }
+        at_part = false;
+    }
+    // MariaDB's UNIQUE over a BLOB is a hidden column.
+    let hashed = tokens.eat_all(&["USING", "HASH"]);
+    let movable = !special && !hashed && !name.eq_ignore_ascii_case("FTS_DOC_ID_INDEX");
+    Some(Key {
+        name,
+        unique,
+        fulltext,
+        movable,
+        parts,
     })
 }
 
-/// What becomes of each definition.
-fn sort(texts: &[&[u8]]) -> Option<Vec<Line>> {
-    let mut lines = Vec::with_capacity(texts.len());
-    for text in texts {
-        lines.push(Line {
-            text: text.to_vec(),
-            what: what_is(text)?,
-        });
+fn column(text: &[u8]) -> Option<Column> {
+    let mut tokens = Tokens::new(text);
+    let name = tokens.next()?.name()??;
+    let start = tokens.clone();
+    tokens.next()?;
+    if tokens.eat_mark(b'(') {
+        // ENUM and SET have texts in there, nothing has parentheses.
+        tokens.find(|token| *token == Token::Mark(b')'))?;
     }
-    let columns: Vec<&[u8]> = texts
-        .iter()
-        .filter(|text| text.starts_with(b"  `"))
-        .copied()
-        .collect();
-    let has_primary = texts.iter().any(|text| text.starts_with(b"  PRIMARY KEY"));
-    let clustered = texts
-        .iter()
-        .position(|text| text.starts_with(b"  UNIQUE KEY") && is_not_null(text, &columns));
-    let counter = columns
-        .iter()
-        .find(|column| has_word(column, b"AUTO_INCREMENT"));
-    let counter = counter
-        .and_then(|column| quoted(column))
-        .map(|(name, _)| name);
-    let must_stay = |(at, text): (usize, &&[u8])| {
-        let leads = counter.is_some() && leading_column(text) == counter;
-        let clusters = !has_primary && clustered == Some(at);
-        let slow = [&b" USING HASH"[..], b"  VECTOR KEY"];
-        let in_place = !slow
-            .iter()
-            .any(|words| memchr::memmem::find(text, words).is_some());
-        leads || clusters || !in_place
+    for word in ["unsigned", "zerofill"] {
+        tokens.eat(word);
+    }
+    let type_text = &start.rest()[..start.rest().len() - tokens.rest().len()];
+    let mut column = Column {
+        name,
+        type_text: String::from_utf8_lossy(type_text.trim_ascii()).into_owned(),
+        not_null: false,
+        auto_increment: false,
+        generated: false,
+        invisible: false,
     };
-    let is_key = |text: &[u8]| matches!(what_is(text), Some(What::Key(_) | What::FullText(_)));
-    let last_kept = texts
-        .iter()
-        .enumerate()
-        .filter(|(at, text)| is_key(text) && must_stay((*at, text)))
-        .map(|(at, _)| at)
-        .max();
-    if let Some(last) = last_kept {
-        for line in &mut lines[..=last] {
-            if !matches!(line.what, What::ForeignKey(_)) {
-                line.what = What::Stays;
+    let mut depth = 0;
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Mark(b'(') => depth += 1,
+            Token::Mark(b')') => depth -= 1,
+            Token::Word(_) if depth == 0 => {
+                column.not_null |= token.is("NOT") && tokens.eat("NULL");
+                column.auto_increment |= token.is("AUTO_INCREMENT");
+                column.generated |= token.is("AS");
+                column.invisible |= token.is("INVISIBLE");
             }
-        }
-    }
-    Some(lines)
-}
-
-/// `None` for a definition of no known kind.
-fn what_is(text: &[u8]) -> Option<What> {
-    let word = |prefix: &[u8]| text.starts_with(prefix);
-    if word(b"  `") || word(b"  PRIMARY KEY") {
-        return Some(What::Stays);
-    }
-    if word(b"  CONSTRAINT `") {
-        let (name, rest) = quoted(text)?;
-        return Some(match rest.starts_with(b" FOREIGN KEY") {
-            true => What::ForeignKey(unquote(name)?),
-            false => What::Stays,
-        });
-    }
-    if word(b"  CHECK") {
-        return Some(What::Stays);
-    }
-    let name = || unquote(quoted(text)?.0);
-    if word(b"  FULLTEXT KEY `") {
-        return Some(What::FullText(name()?));
-    }
-    let keys: [&[u8]; 4] = [
-        b"  KEY `",
-        b"  UNIQUE KEY `",
-        b"  SPATIAL KEY `",
-        b"  VECTOR KEY `",
-    ];
-    keys.iter().any(|key| word(key)).then(name)?.map(What::Key)
-}
-
-/// The first name in backticks, still doubled inside, and what follows it.
-fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let open = memchr::memchr(b'`', text)? + 1;
-    let mut at = open;
-    loop {
-        at += memchr::memchr(b'`', &text[at..])?;
-        match text.get(at + 1) {
-            Some(b'`') => at += 2,
-            _ => return Some((&text[open..at], &text[at + 1..])),
-        }
-    }
-}
-
-fn unquote(name: &[u8]) -> Option<String> {
-    Some(std::str::from_utf8(name).ok()?.replace("``", "`"))
-}
-
-/// The first column of a key, still doubled inside; `None` for an expression.
-fn leading_column(key: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = quoted(key)?;
-    let columns = rest.strip_prefix(b" (")?;
-    columns
-        .starts_with(b"`")
-        .then(|| quoted(columns))
-        .flatten()
-        .map(|(name, _)| name)
-}
-
-/// Whether a UNIQUE key is over whole columns none of which can be NULL.
-fn is_not_null(key: &[u8], columns: &[&[u8]]) -> bool {
-    let Some((_, rest)) = quoted(key) else {
-        return false;
-    };
-    let Some(mut list) = rest.strip_prefix(b" (") else {
-        return false;
-    };
-    loop {
-        if !list.starts_with(b"`") {
-            return false;
-        }
-        let Some((name, rest)) = quoted(list) else {
-            return false;
-        };
-        let column = columns
-            .iter()
-            .find(|column| quoted(column).is_some_and(|(n, _)| n == name));
-        if !column.is_some_and(|column| has_word(column, b" NOT NULL")) {
-            return false;
-        }
-        let rest = rest.strip_prefix(b" DESC").unwrap_or(rest);
-        match rest {
-            [b')', ..] => return true,
-            [b',', rest @ ..] => list = rest,
-            _ => return false,
-        }
-    }
-}
-
-/// Whether a definition has words outside of quotes.
-fn has_word(line: &[u8], words: &[u8]) -> bool {
-    let mut plain = Vec::with_capacity(line.len());
-    let mut open = None;
-    let mut bytes = line.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match (open, byte) {
-            (None, b'\'' | b'`') => open = Some(byte),
-            (None, _) => plain.push(byte),
-            (Some(b'\''), b'\\') => drop(bytes.next()),
-            (Some(quote), _) if quote == byte => open = None,
             _ => {}
         }
     }
-    memchr::memmem::find(&plain, words).is_some()
-}
-
-/// A newline within quotes would have cut a definition in two.
-fn quotes_are_closed(line: &[u8]) -> bool {
-    let mut open = None;
-    let mut bytes = line.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match (open, byte) {
-            (None, b'\'' | b'`') => open = Some(byte),
-            (Some(b'\''), b'\\') => drop(bytes.next()),
-            (Some(quote), _) if quote == byte => open = None,
-            _ => {}
-        }
-    }
-    open.is_none()
+    tokens.is_sound().then_some(column)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn none() -> BTreeSet<String> {
-        BTreeSet::new()
+    const TABLE: &str = "CREATE TABLE `t``(` (\n  \
+        `id` int NOT NULL AUTO_INCREMENT,\n  \
+        `a\n,` varchar(50) COLLATE utf8mb4_bin DEFAULT 'it''s; -- x' COMMENT 'c,\\n `KEY`),',\n  \
+        `e` enum('a,)','b''c') NOT NULL,\n  \
+        `g` bigint unsigned GENERATED ALWAYS AS ((`id` + 1)) STORED,\n  \
+        `i` decimal(10,3) DEFAULT '5' /*!80023 INVISIBLE */,\n  \
+        PRIMARY KEY (`id`),\n  \
+        UNIQUE KEY `u` (`e`),\n  \
+        KEY `k` (`a\n,`(10) DESC) /*!80000 INVISIBLE */ COMMENT 'a, b',\n  \
+        KEY `f` ((lower(`e`))),\n  \
+        FULLTEXT KEY `ft1` (`a\n,`),\n  \
+        FULLTEXT KEY `ft2` (`e`) /*!50100 WITH PARSER `ngram` */ ,\n  \
+        CONSTRAINT `fk` FOREIGN KEY (`e`) REFERENCES `p` (`e`) ON DELETE CASCADE,\n  \
+        CONSTRAINT `c` CHECK ((`id` > 0))\n\
+        ) ENGINE=InnoDB AUTO_INCREMENT=4 DEFAULT CHARSET=utf8mb4";
+
+    fn kept(sql: &str) -> String {
+        String::from_utf8(CreateTable::parse(sql.as_bytes()).kept()).unwrap()
     }
 
     fn texts(alters: Vec<Vec<u8>>) -> Vec<String> {
         alters
             .into_iter()
-            .map(|alter| String::from_utf8(alter).unwrap())
+            .map(|it| String::from_utf8(it).unwrap())
             .collect()
     }
 
-    const ORDERS: &[u8] = b"CREATE TABLE `orders` (\n  `id` int NOT NULL AUTO_INCREMENT,\n  \
-        `a` varchar(9) DEFAULT NULL COMMENT 'KEY `x`, (',\n  PRIMARY KEY (`id`),\n  \
-        UNIQUE KEY `u` (`a`),\n  KEY `k``1` (`a`(3) DESC),\n  FULLTEXT KEY `f` (`a`),\n  \
-        FULLTEXT KEY `g` (`a`) /*!50100 WITH PARSER `ngram` */ ,\n  \
-        CONSTRAINT `fk` FOREIGN KEY (`a`) REFERENCES `p` (`id`),\n  CONSTRAINT `c` CHECK (`a` > 0)\n\
-        ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
-
     #[test]
-    fn keys_and_foreign_keys_wait_and_the_rest_stays() {
-        let table = CreateTable::parse(ORDERS);
+    fn secondary_and_foreign_keys_wait_and_all_else_stays() {
+        let table = CreateTable::parse(TABLE.as_bytes());
+        let none = BTreeSet::new();
         assert_eq!(
-            String::from_utf8(table.kept()).unwrap(),
-            "CREATE TABLE `orders` (\n  `id` int NOT NULL AUTO_INCREMENT,\n  \
-             `a` varchar(9) DEFAULT NULL COMMENT 'KEY `x`, (',\n  PRIMARY KEY (`id`),\n  \
-             CONSTRAINT `c` CHECK (`a` > 0)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
-        );
-        assert_eq!(
-            texts(table.key_alters(&none())),
+            texts(table.key_alters(&none)),
             [
-                "ADD UNIQUE KEY `u` (`a`), ADD KEY `k``1` (`a`(3) DESC)",
-                "ADD FULLTEXT KEY `f` (`a`)",
-                "ADD FULLTEXT KEY `g` (`a`) /*!50100 WITH PARSER `ngram` */",
+                "ADD UNIQUE KEY `u` (`e`), \
+                 ADD KEY `k` (`a\n,`(10) DESC) /*!80000 INVISIBLE */ COMMENT 'a, b', \
+                 ADD KEY `f` ((lower(`e`)))",
+                "ADD FULLTEXT KEY `ft1` (`a\n,`)",
+                "ADD FULLTEXT KEY `ft2` (`e`) /*!50100 WITH PARSER `ngram` */",
             ]
         );
         assert_eq!(
-            texts(table.foreign_key_alters(&none())),
-            ["ADD CONSTRAINT `fk` FOREIGN KEY (`a`) REFERENCES `p` (`id`)"]
+            texts(table.foreign_key_alters(&none)),
+            ["ADD CONSTRAINT `fk` FOREIGN KEY (`e`) REFERENCES `p` (`e`) ON DELETE CASCADE"]
         );
+        let kept = kept(TABLE);
+        assert!(
+            kept.contains("PRIMARY KEY (`id`),\n  CONSTRAINT `c` CHECK ((`id` > 0))\n) ENGINE")
+        );
+        assert!(CreateTable::parse(kept.as_bytes()).columns() == table.columns());
     }
 
     #[test]
-    fn what_is_there_already_is_not_added_again() {
-        let table = CreateTable::parse(ORDERS);
-        let there = [
-            "u".to_owned(),
-            "k`1".to_owned(),
-            "f".to_owned(),
-            "g".to_owned(),
-        ]
-        .into();
-        assert_eq!(table.key_alters(&there), Vec::<Vec<u8>>::new());
+    fn keys_that_are_there_are_not_added_again() {
+        let table = CreateTable::parse(TABLE.as_bytes());
+        let there: BTreeSet<String> = ["u", "k", "f", "ft1", "fk"].map(String::from).into();
         assert_eq!(
-            table.foreign_key_alters(&["fk".to_owned()].into()),
-            Vec::<Vec<u8>>::new()
+            texts(table.key_alters(&there)),
+            ["ADD FULLTEXT KEY `ft2` (`e`) /*!50100 WITH PARSER `ngram` */"]
         );
-    }
-
-    fn keeps_all(sql: &str) {
-        let table = CreateTable::parse(sql.as_bytes());
-        assert!(!table.defers(), "{sql}");
-        assert_eq!(table.kept(), sql.as_bytes());
+        assert!(table.foreign_key_alters(&there).is_empty());
     }
 
     #[test]
-    fn tables_that_cannot_wait_keep_everything() {
-        let with = |tail: &str| {
-            format!("CREATE TABLE `t` (\n  `a` int NOT NULL,\n  KEY `k` (`a`)\n{tail}")
+    fn columns_tell_their_type_and_flags() {
+        let table = CreateTable::parse(TABLE.as_bytes());
+        let of: Vec<_> = table
+            .columns()
+            .iter()
+            .map(|it| {
+                (
+                    &it.name[..],
+                    &it.type_text[..],
+                    [it.not_null, it.auto_increment, it.generated, it.invisible].map(u8::from),
+                )
+            })
+            .collect();
+        assert_eq!(
+            of,
+            [
+                ("id", "int", [1, 1, 0, 0]),
+                ("a\n,", "varchar(50)", [0, 0, 0, 0]),
+                ("e", "enum('a,)','b''c')", [1, 0, 0, 0]),
+                ("g", "bigint unsigned", [0, 0, 1, 0]),
+                ("i", "decimal(10,3)", [0, 0, 0, 1]),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_orders_or_numbers_the_rows_stays_with_all_keys_before_it() {
+        let table = |keys: &str| {
+            format!(
+                "CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT,\n  `b` int NOT NULL,\n  \
+                 `c` int DEFAULT NULL,\n  {keys}\n) ENGINE=InnoDB"
+            )
         };
-        keeps_all(&with(") ENGINE=MyISAM"));
-        keeps_all(&with(") ENGINE=InnoDB\n PARTITION BY HASH (`a`)"));
-        keeps_all(&with(
-            ") ENGINE=InnoDB\n/*!50100 PARTITION BY HASH (`a`)\nPARTITIONS 2 */",
-        ));
-        keeps_all(&with(") ENGINE=InnoDB WITH SYSTEM VERSIONING"));
-        keeps_all("CREATE TABLE `t` (\n  `a` text DEFAULT 'x\n  KEY `k` (`a`)'\n) ENGINE=InnoDB");
-        keeps_all("CREATE TABLE `t` AS SELECT 1");
+        for (keys, waits) in [
+            (
+                "PRIMARY KEY (`a`),\n  UNIQUE KEY `b` (`b`)",
+                "ADD UNIQUE KEY `b` (`b`)",
+            ),
+            (
+                "UNIQUE KEY `b` (`b`),\n  UNIQUE KEY `c` (`c`),\n  KEY `a` (`a`)",
+                "",
+            ),
+            (
+                "UNIQUE KEY `b` (`b`),\n  KEY `a` (`a`),\n  KEY `c` (`c`)",
+                "ADD KEY `c` (`c`)",
+            ),
+            (
+                "PRIMARY KEY (`b`),\n  KEY `c` (`c`),\n  KEY `a` (`a`,`b`)",
+                "",
+            ),
+            ("PRIMARY KEY (`a`),\n  UNIQUE KEY `c` (`c`) USING HASH", ""),
+        ] {
+            let alters = CreateTable::parse(table(keys).as_bytes()).key_alters(&BTreeSet::new());
+            assert_eq!(texts(alters).concat(), waits, "{keys}");
+        }
     }
 
     #[test]
-    fn the_clustered_key_and_the_counters_key_stay_with_all_before_them() {
-        let table = CreateTable::parse(
-            b"CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b` int DEFAULT NULL,\n  \
-              UNIQUE KEY `n` (`b`),\n  UNIQUE KEY `c` (`a`),\n  KEY `k` (`b`)\n) ENGINE=InnoDB",
-        );
-        assert_eq!(texts(table.key_alters(&none())), ["ADD KEY `k` (`b`)"]);
-        let table = CreateTable::parse(
-            b"CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT,\n  `b` int NOT NULL,\n  \
-              PRIMARY KEY (`b`),\n  KEY `x` (`b`),\n  KEY `c` (`a`),\n  KEY `k` (`b`)\n) ENGINE=InnoDB",
-        );
-        assert_eq!(texts(table.key_alters(&none())), ["ADD KEY `k` (`b`)"]);
+    fn special_tables_and_shapes_not_known_keep_everything_byte_for_byte() {
+        let key = "CREATE TABLE `t` (\n  `a` int,\n  KEY `a` (`a`)\n) ENGINE=InnoDB";
+        assert!(CreateTable::parse(key.as_bytes()).defers());
+        for sql in [
+            key.replace("InnoDB", "MyISAM"),
+            format!("{key}\n/*!50100 PARTITION BY HASH (`a`)\nPARTITIONS 2 */"),
+            format!("{key} WITH SYSTEM VERSIONING"),
+            key.replace("KEY `a`", "PERIOD FOR SYSTEM_TIME (`a`, `a`),\n  KEY `a`"),
+            key.replace("\n", ""),
+            key.replace(") ENGINE=InnoDB", ""),
+            key.replace("`t`", "`t"),
+            "CREATE TABLE `t` LIKE `u`".to_owned(),
+            String::new(),
+        ] {
+            assert!(!CreateTable::parse(sql.as_bytes()).defers(), "{sql}");
+            assert_eq!(kept(&sql), sql);
+        }
     }
 
     #[test]
-    fn a_word_in_a_comment_is_not_a_property() {
-        let table = CreateTable::parse(
-            b"CREATE TABLE `t` (\n  `a` int NOT NULL COMMENT 'AUTO_INCREMENT',\n  \
-              PRIMARY KEY (`a`),\n  KEY `c` (`a`)\n) ENGINE=InnoDB",
-        );
-        assert!(table.defers());
+    fn a_word_in_a_comment_or_a_name_is_not_a_property() {
+        for words in ["AUTO_INCREMENT", "NOT NULL", "WITH SYSTEM VERSIONING", "PARTITION BY"] {
+            let sql = format!(
+                "CREATE TABLE `t` (\n  `{words}` int DEFAULT NULL COMMENT '{words}',\n  \
+                 `b` int NOT NULL,\n  PRIMARY KEY (`b`),\n  UNIQUE KEY `c` (`{words}`)\n\
+                 ) ENGINE=InnoDB COMMENT='{words}'"
+            );
+            assert!(CreateTable::parse(sql.as_bytes()).defers(), "{words}");
+        }
     }
 }

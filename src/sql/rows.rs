@@ -256,3 +256,152 @@ fn value_length(bytes: &[u8]) -> Option<usize> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(sql: &str) -> Result<Vec<&str>, RowsError> {
+        of_insert(sql.as_bytes())?
+            .map(|row| row.map(|row| std::str::from_utf8(row).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_no_row_of_literals_is_an_error() {
+        for sql in [
+            "",
+            "INSERT",
+            "REPLACE INTO t VALUES (1)",
+            "INSERT INTO t SELECT 1",
+            "INSERT INTO t (a, VALUES (1)",
+            "INSERT INTO t VALUES",
+            "INSERT INTO t VALUES 1",
+            "INSERT INTO t VALUES (1",
+            "INSERT INTO t VALUES (1,",
+            "INSERT INTO t VALUES (1,)",
+            "INSERT INTO t VALUES (,1)",
+            "INSERT INTO t VALUES (1) (2)",
+            "INSERT INTO t VALUES (1),",
+            "INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a=1",
+            "INSERT INTO t VALUES (1), -- x\n(2)",
+            "INSERT INTO t VALUES ('a)",
+            "INSERT INTO t VALUES ('a\\')",
+            "INSERT INTO t VALUES ('a' 'b')",
+            "INSERT INTO t VALUES (\"a\")",
+            "INSERT INTO t VALUES (`a`)",
+            "INSERT INTO t VALUES (now())",
+            "INSERT INTO t VALUES (NULLIF(1,1))",
+            "INSERT INTO t VALUES (1+sleep(9))",
+            "INSERT INTO t VALUES ((1))",
+            "INSERT INTO t VALUES (DEFAULT)",
+            "INSERT INTO t VALUES (@@version)",
+            "INSERT INTO t VALUES (_binary now())",
+            "INSERT INTO t VALUES (-inf)",
+            "INSERT INTO t VALUES (x'0g')",
+            "INSERT INTO t VALUES (0xZZ)",
+            "INSERT INTO t VALUES (/*! sleep(9) */ 1)",
+        ] {
+            assert!(rows(sql).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn rows_are_the_bytes_between_their_parentheses() {
+        let list = [
+            "1,'a\\'),(\\\\','it''s',NULL",
+            "-1.5e300,.5,+1,1E-7",
+            "'{\\\"a\\\": [1, \\\")(\\\"]}'",
+            "0x00FF,b'0101',x'0a',_binary 'x',_utf8mb4'y',_binary 0x01",
+            "",
+            "''",
+        ];
+        for (open, between) in [
+            ("INSERT INTO `t` VALUES (", "),("),
+            ("INSERT  IGNORE INTO `a``b`.t (`x,`, row_start) VALUES\n(", "),\n("),
+        ] {
+            let sql = format!("{open}{})", list.join(between));
+            assert_eq!(rows(&sql).unwrap(), list);
+            assert_eq!(of_insert(sql.as_bytes()).unwrap().count_rows(), Ok(list.len() as u64));
+        }
+    }
+
+    #[test]
+    fn a_tuple_is_taken_apart_into_its_values() {
+        let all = |tuple: &'static str| values(tuple.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let of = all("1,'a,\\'',NULL,0x0f,_binary 'x'").unwrap();
+        assert_eq!(of, [&b"1"[..], b"'a,\\''", b"NULL", b"0x0f", b"_binary 'x'"]);
+        assert_eq!(all("").unwrap().len(), 0);
+        for bad in ["1,", ",", "1 ", "'a", "f(1)"] {
+            assert!(all(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// As `mysql_real_escape_string`.
+    fn escaped(bytes: &[u8]) -> Vec<u8> {
+        let mut text = vec![b'\''];
+        for &byte in bytes {
+            let special = match byte {
+                0 => b'0',
+                b'\n' => b'n',
+                b'\r' => b'r',
+                0x1a => b'Z',
+                b'\\' | b'\'' | b'"' => byte,
+                _ => {
+                    text.push(byte);
+                    continue;
+                }
+            };
+            text.extend([b'\\', special]);
+        }
+        text.push(b'\'');
+        text
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| escaped(&bytes)),
+            "'[\\(\\),; ]{0,5}'".prop_map(String::into_bytes),
+            any::<i64>().prop_map(|n| n.to_string().into_bytes()),
+            any::<f64>()
+                .prop_filter("servers hold no infinities", |n| n.is_finite())
+                .prop_map(|n| format!("{n:e}").into_bytes()),
+            prop::collection::vec(any::<u8>(), 1..20)
+                .prop_map(|bytes| format!("0x{}", hex::encode(bytes)).into_bytes()),
+            Just(b"NULL".to_vec()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn random_rows_survive(
+            table in prop::collection::vec(prop::collection::vec(value(), 1..5), 1..8),
+        ) {
+            let tuples: Vec<Vec<u8>> = table.iter().map(|row| row.join(&b',')).collect();
+            let mut sql = b"INSERT INTO `t` VALUES (".to_vec();
+            sql.extend(tuples.join(&b"),("[..]));
+            sql.push(b')');
+            let found: Result<Vec<_>, _> = of_insert(&sql).unwrap().collect();
+            prop_assert_eq!(found.unwrap(), tuples.iter().map(|it| &it[..]).collect::<Vec<_>>());
+            for (tuple, row) in tuples.iter().zip(&table) {
+                let found: Result<Vec<_>, _> = values(tuple).collect();
+                prop_assert_eq!(found.unwrap(), row.iter().map(|it| &it[..]).collect::<Vec<_>>());
+            }
+            let mut scanner = crate::sql::scan::Scanner::new();
+            scanner.push(&sql);
+            scanner.push(b";\n");
+            prop_assert_eq!(scanner.next().unwrap().unwrap().sql, &sql[..]);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = values(&bytes).count();
+            let sql = [b"INSERT INTO t VALUES (", &bytes[..]].concat();
+            if let Ok(rows) = of_insert(&sql) {
+                let _ = rows.count_rows();
+            }
+        }
+    }
+}

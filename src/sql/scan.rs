@@ -441,3 +441,7 @@ fn note_placeholder(placeholders: &mut BTreeSet<ObjectId>, kind: &Kind) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

@@ -219,3 +219,151 @@ fn siblings(name: &str) -> impl Iterator<Item = &str> {
     let alone = pair.is_empty().then_some(name);
     pair.iter().copied().chain(alone)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::scan::Scanner;
+
+    /// The session after some statements, each with its delimiter.
+    fn after(sql: &str) -> Session {
+        let mut scanner = Scanner::new();
+        scanner.push(sql.as_bytes());
+        scanner.finish();
+        while scanner.next().unwrap().is_some() {}
+        scanner.session().clone()
+    }
+
+    const HEADER: &str = "/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n\
+        /*!40101 SET @OLD_CHARACTER_SET_RESULTS=@@CHARACTER_SET_RESULTS */;\n\
+        /*!40101 SET @OLD_COLLATION_CONNECTION=@@COLLATION_CONNECTION */;\n\
+        /*!50503 SET NAMES utf8mb4 */;\n\
+        /*!40103 SET @OLD_TIME_ZONE=@@TIME_ZONE */;\n\
+        /*!40103 SET TIME_ZONE='+00:00' */;\n\
+        /*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n\
+        /*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */;\n\
+        USE `d`;\n";
+
+    #[test]
+    fn a_fresh_connection_is_told_everything_under_the_conditions_of_the_dump() {
+        assert_eq!(
+            after(HEADER).statements_from(None),
+            [
+                "USE `d`",
+                "/*!40101 SET sql_mode='NO_AUTO_VALUE_ON_ZERO' */",
+                "/*!40103 SET time_zone='+00:00' */",
+                "/*!50503 SET character_set_client=utf8mb4,character_set_connection=utf8mb4,\
+                 character_set_results=utf8mb4 */",
+                "/*M!100616 SET note_verbosity=0 */",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_put_back_is_as_before() {
+        let before = after(HEADER);
+        let changed = format!(
+            "{HEADER}/*!50003 SET @saved_cs_client      = @@character_set_client */ ;\n\
+             /*!50003 SET @saved_col_connection = @@collation_connection */ ;\n\
+             /*!50003 SET @saved_sql_mode       = @@sql_mode */ ;\n\
+             /*!50003 SET character_set_client  = latin1 */ ;\n\
+             /*!50003 SET collation_connection  = latin1_bin */ ;\n\
+             /*!50003 SET sql_mode              = '' */ ;\n"
+        );
+        let back = format!(
+            "{changed}/*!50003 SET sql_mode              = @saved_sql_mode */ ;\n\
+             /*!50003 SET character_set_client  = @saved_cs_client */ ;\n\
+             /*!50003 SET collation_connection  = @saved_col_connection */ ;\n"
+        );
+        assert!(before.at_rest());
+        assert!(!after(&changed).at_rest());
+        assert_eq!(
+            after(&changed).statements_from(Some(&before)),
+            ["/*!50003 SET character_set_client=latin1,collation_connection=latin1_bin,sql_mode='' */"]
+        );
+        assert!(after(&back).at_rest());
+        assert_eq!(after(&back), before);
+        assert!(after(&back).statements_from(Some(&before)).is_empty());
+    }
+
+    #[test]
+    fn what_the_server_had_first_is_its_default() {
+        let set = after(HEADER);
+        let unset = after(&format!(
+            "{HEADER}/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n\
+             /*!40101 SET COLLATION_CONNECTION=@OLD_COLLATION_CONNECTION */;\n"
+        ));
+        assert_eq!(
+            unset.statements_from(Some(&set)),
+            [
+                "/*!40103 SET time_zone=DEFAULT */",
+                "/*!50503 SET character_set_connection=DEFAULT */"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_session_read_back_goes_on_like_the_one_that_was_written() {
+        let history = "/*M!101100 SET \
+            @old_system_versioning_insert_history=@@session.system_versioning_insert_history, \
+            @@session.system_versioning_insert_history=1 */;\n";
+        let written = after(&format!("{HEADER}{history}"));
+        assert!(written.at_rest());
+        let json = serde_json::to_string(&written).unwrap();
+        assert_eq!(
+            json,
+            "{\"schema\":\"d\",\"set\":{\"character_set_client\":\"/*!50503 utf8mb4\",\
+             \"character_set_connection\":\"/*!50503 utf8mb4\",\
+             \"character_set_results\":\"/*!50503 utf8mb4\",\
+             \"note_verbosity\":\"/*M!100616 0\",\"sql_mode\":\"/*!40101 'NO_AUTO_VALUE_ON_ZERO'\",\
+             \"system_versioning_insert_history\":\"/*M!101100 1\",\
+             \"time_zone\":\"/*!40103 '+00:00'\"}}"
+        );
+        let read: Session = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, written);
+        let mut scanner = Scanner::resuming(read);
+        scanner.push(
+            b"/*M!101100 SET system_versioning_insert_history=@old_system_versioning_insert_history */;\n\
+              /*!40101 SET SQL_MODE=@OLD_SQL_MODE */;\n",
+        );
+        while scanner.next().unwrap().is_some() {}
+        assert_eq!(scanner.session().variable("system_versioning_insert_history"), None);
+        assert_eq!(scanner.session().variable("sql_mode"), None);
+    }
+
+    #[test]
+    fn a_serialized_session_cannot_smuggle_statements() {
+        for set in [
+            r#"{"sql_log_bin":"0"}"#,
+            r#"{"sql_mode":"'', GLOBAL max_connections=1"}"#,
+            r#"{"sql_mode":"''; DROP DATABASE d"}"#,
+            r#"{"sql_mode":"'a' 'b'"}"#,
+            r#"{"sql_mode":"'a*/ b'"}"#,
+            r#"{"sql_mode":"(SELECT 1)"}"#,
+            r#"{"sql_mode":"/*!1*/ DROP 'x'"}"#,
+            r#"{"sql_mode":""}"#,
+        ] {
+            let json = format!("{{\"set\":{set}}}");
+            assert!(serde_json::from_str::<Session>(&json).is_err(), "{set}");
+        }
+    }
+
+    #[test]
+    fn a_delimiter_in_force_is_no_rest() {
+        assert!(!after("DELIMITER ;;\n").at_rest());
+        assert!(after("DELIMITER ;;\nDELIMITER ;\n").at_rest());
+    }
+
+    #[test]
+    fn checks_are_overridden_by_literals_of_known_variables() {
+        let mut session = after(HEADER);
+        assert!(session.set("unique_checks", "0"));
+        assert!(session.set("sql_mode", "''"));
+        assert!(!session.set("sql_log_bin", "0"));
+        assert!(!session.set("unique_checks", "0, sql_log_bin=0"));
+        assert_eq!(
+            session.statements_from(Some(&after(HEADER))),
+            ["SET sql_mode='',unique_checks=0"]
+        );
+    }
+}
