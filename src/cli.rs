@@ -143,7 +143,7 @@ pub struct RestoreArgs {
     /// The server to restore into, mysql://user@host:3306; else DRCTL_INTO_URL
     #[arg(long, value_name = "URL")]
     pub into: Option<String>,
-    /// Only these tables, schema.table, or schema.* for all of a schema; may be repeated
+    /// Only these tables; may be repeated
     #[arg(long, value_name = "SCHEMA.TABLE", value_delimiter = ',')]
     pub tables: Vec<String>,
     /// Restore a schema under another name; may be repeated
@@ -167,9 +167,15 @@ pub struct RestoreArgs {
     /// Restore although other clients are connected
     #[arg(long)]
     pub allow_connections: bool,
-    /// Restore although the server is a replica or a cluster member
+    /// Restore although the server is a replica or read-only
     #[arg(long)]
     pub allow_replica: bool,
+    /// Restore although the server is a member of a Group Replication or Galera cluster
+    #[arg(long)]
+    pub allow_cluster: bool,
+    /// The account that stands for definers which the server lacks
+    #[arg(long, value_name = "USER@HOST")]
+    pub definer: Option<String>,
     /// Drop what an interrupted restore of another backup left, instead of resuming it
     #[arg(long)]
     pub discard: bool,

@@ -1,5 +1,337 @@
-//! Not yet.
-/// a
-pub async fn run(_: &super::Run, _: crate::cli::RestoreArgs) -> crate::Result<()> {
-    Ok(())
+//! `drctl restore`: a backup into a server, and the proof that it arrived.
+//!
+//! choose → plan → (fence) → restore → prove → say how long each stage took
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::apply::definition::Account;
+use crate::apply::marker::Pass;
+use crate::apply::options::{RestoreOptions, Scope, Tuning};
+use crate::apply::plan::RestorePlan;
+use crate::apply::report::{Progress, RestoreReport};
+use crate::apply::{self};
+use crate::archive::read::Archive;
+use crate::catalog::Entry;
+use crate::cli::{Output, RestoreArgs};
+use crate::commands::progress::Progress as Shown;
+use crate::commands::{Run, text};
+use crate::error::{Error, Outcome, Result};
+use crate::runs::{self, RunRecord};
+use crate::server::ServerConfig;
+
+/// Restores it, or says what restoring it would do.
+pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
+    run.cancel.on_deadline(run.config.restore.deadline);
+    let server = Arc::new(run.config.restore_into(args.into.as_deref())?);
+    if args.undo_settings {
+        return undo_settings(run, &server).await;
+    }
+    let which = args.choose.which()?;
+    confirm(run, &args)?;
+    let catalog = run.catalog().await?;
+    let entry = run.cancel.unless(catalog.find(which)).await?;
+    let open = Archive::open(run.store.clone(), catalog.place(entry.id));
+    let archive = run.cancel.unless(open).await?;
+    let options = options(run, &args, &entry)?;
+    announce(&entry, &server);
+    if args.plan {
+        let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
+        let plan = apply::plan(&archive, &server, &options, &silent, &run.cancel).await?;
+        return say_plan(run, &plan);
+    }
+    let started_at = Timestamp::now();
+    let progress = Arc::new(Bar::new(entry.manifest.totals.raw_bytes));
+    let done = apply::restore(&archive, &server, options, progress, &run.cancel).await;
+    let record = RunRecord {
+        verb: "restore".into(),
+        drctl: env!("CARGO_PKG_VERSION").into(),
+        started_at,
+        ended_at: Timestamp::now(),
+        exit: done
+            .as_ref()
+            .err()
+            .map_or(Outcome::Done, Error::outcome)
+            .code(),
+        backup: Some(entry.id),
+        error: done.as_ref().err().map(Error::to_string),
+    };
+    runs::record(&run.store, &run.config.target, &record).await;
+    say_report(run, &done?)
+}
+
+/// Dropping what exists takes the target's name, typed once more.
+fn confirm(run: &Run, args: &RestoreArgs) -> Result<()> {
+    match (&args.confirm, args.overwrite) {
+        (Some(name), true) if name != run.config.target.as_str() => Err(Error::usage(format!(
+            "--confirm {name} is not the target, {}",
+            run.config.target
+        ))
+        .hint("look twice at what you are about to overwrite")),
+        _ => Ok(()),
+    }
+}
+
+fn options(run: &Run, args: &RestoreArgs, entry: &Entry) -> Result<RestoreOptions> {
+    let usual = RestoreOptions::default();
+    Ok(RestoreOptions {
+        scope: scope(args)?,
+        lanes: args
+            .lanes
+            .or(run.config.restore.lanes)
+            .unwrap_or(usual.lanes),
+        overwrite: args.overwrite,
+        // What is about to replace something, or was never restored before, is read to its end
+        // before anything is touched.
+        check_first: args.check_first || args.overwrite || entry.marks.proven_at.is_none(),
+        accounts: args.accounts,
+        allow_connections: args.allow_connections,
+        allow_replica: args.allow_replica,
+        allow_cluster: args.allow_cluster,
+        substitute_definer: args.definer.as_deref().map(account).transpose()?,
+        discard: args.discard,
+        prove: !args.no_prove,
+        tuning: if args.fast_unsafe {
+            Tuning::FastUnsafe
+        } else {
+            Tuning::Keep
+        },
+        binlog: !args.no_binlog,
+        ..usual
+    })
+}
+
+fn scope(args: &RestoreArgs) -> Result<Scope> {
+    let mut scope = Scope::default();
+    for name in &args.tables {
+        let (schema, table) = name.split_once('.').ok_or_else(|| {
+            Error::usage(format!("--tables {name}: no schema"))
+                .hint("write SCHEMA.TABLE, as in shop.orders")
+        })?;
+        scope.tables.insert((schema.to_owned(), table.to_owned()));
+    }
+    for (old, new) in &args.rename {
+        if scope.rename.insert(old.clone(), new.clone()).is_some() {
+            return Err(Error::usage(format!("--rename names {old} twice")));
+        }
+    }
+    Ok(scope)
+}
+
+fn account(text: &str) -> Result<Account> {
+    match text.rsplit_once('@') {
+        Some((user, host)) if !user.is_empty() => Ok(Account {
+            user: user.to_owned(),
+            host: host.to_owned(),
+        }),
+        _ => {
+            Err(Error::usage(format!("--definer {text} is not an account")).hint("write user@host"))
+        }
+    }
+}
+
+/// Which backup it is, how old, and whether anybody ever restored it: before anything is done.
+fn announce(entry: &Entry, server: &ServerConfig) {
+    let now = Timestamp::now();
+    let proven = entry
+        .marks
+        .proven_at
+        .map_or("never proven".to_owned(), |at| {
+            format!("proven {}", text::ago(at, now))
+        });
+    tracing::info!(
+        backup = %entry.id,
+        taken = text::ago(entry.manifest.snapshot_at, now),
+        proven,
+        authenticated = entry.manifest.is_authenticated(),
+        into = %server.url,
+        "restore"
+    );
+    if !entry.is_trusted() {
+        tracing::warn!(
+            reasons = entry.suspect().join("; "),
+            "the backup is suspect"
+        );
+    }
+}
+
+async fn undo_settings(run: &Run, server: &Arc<ServerConfig>) -> Result<()> {
+    let settings = apply::undo_settings(server, &run.cancel).await?;
+    match (run.output, settings.as_slice()) {
+        (Output::Json, settings) => text::json(&settings),
+        (Output::Text, []) => text::print("no settings to put back\n"),
+        (Output::Text, settings) => text::print(&format!("put back: {}\n", settings.join(", "))),
+    }
+}
+
+fn say_plan(run: &Run, plan: &RestorePlan) -> Result<()> {
+    if run.output == Output::Json {
+        text::json(plan)?;
+    } else {
+        text::print(&plan_page(plan))?;
+    }
+    match plan.refusals.as_slice() {
+        [] => Ok(()),
+        refusals => {
+            let what: Vec<&str> = refusals
+                .iter()
+                .map(|refusal| refusal.what.as_str())
+                .collect();
+            Err(
+                Error::refused(format!("the restore would be refused: {}", what.join("; ")))
+                    .hint(refusals[0].hint.clone()),
+            )
+        }
+    }
+}
+
+fn plan_page(plan: &RestorePlan) -> String {
+    let mut lines = vec![
+        ("backup", plan.backup.clone()),
+        ("into", plan.server.clone()),
+        ("tables", text::count(plan.tables)),
+        ("rows", text::count(plan.rows)),
+        ("SQL", text::bytes(plan.raw_bytes)),
+        ("disk", format!("about {}", text::bytes(plan.disk_bytes))),
+        (
+            "binary log",
+            format!("about {}", text::bytes(plan.binlog_bytes)),
+        ),
+        (
+            "time",
+            format!(
+                "about {} without the proof, judged by {}",
+                text::span(jiff::SignedDuration::from_secs(
+                    plan.estimated_seconds.ceil() as i64
+                )),
+                plan.estimated_from
+            ),
+        ),
+    ];
+    if plan.resumes {
+        lines.push(("resumes", "an unfinished restore of this backup".into()));
+    }
+    lines.extend(
+        plan.discards
+            .iter()
+            .map(|id| ("discards", format!("the unfinished restore of {id}"))),
+    );
+    lines.extend(
+        plan.creates
+            .iter()
+            .map(|object| ("creates", object.to_string())),
+    );
+    lines.extend(
+        plan.replaces
+            .iter()
+            .map(|object| ("REPLACES", object.to_string())),
+    );
+    lines.extend(plan.definers.iter().map(|(account, there)| {
+        let there = match there {
+            Some(true) => "is there",
+            Some(false) => "is missing",
+            None => "cannot be looked for",
+        };
+        ("definer", format!("{account} {there}"))
+    }));
+    lines.extend(
+        plan.settings
+            .iter()
+            .map(|setting| ("changes", (*setting).to_owned())),
+    );
+    lines.extend(
+        plan.warnings
+            .iter()
+            .map(|warning| ("warning", warning.clone())),
+    );
+    lines.extend(
+        plan.refusals
+            .iter()
+            .map(|refusal| ("REFUSED", format!("{}; {}", refusal.what, refusal.hint))),
+    );
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:>11}  {value}\n"))
+        .collect()
+}
+
+fn say_report(run: &Run, report: &RestoreReport) -> Result<()> {
+    if run.output == Output::Json {
+        return text::json(report);
+    }
+    let mut lines: Vec<(&str, String)> = report
+        .stages
+        .iter()
+        .map(|stage| (stage.name, format!("{:.1} s", stage.seconds)))
+        .collect();
+    lines.push(("total", format!("{:.1} s", report.total().as_secs_f64())));
+    lines.push((
+        "loaded",
+        format!(
+            "{} rows, {} of SQL, over {} connections",
+            text::count(report.rows),
+            text::bytes(report.raw_bytes),
+            report.lanes
+        ),
+    ));
+    lines.extend(
+        report
+            .expired_events
+            .iter()
+            .map(|event| ("expired", format!("{event}: its time has passed"))),
+    );
+    lines.extend(
+        report
+            .warnings
+            .iter()
+            .map(|warning| ("warning", warning.clone())),
+    );
+    lines.push(match &report.proof {
+        Some(proof) => ("proof", proof.summary()),
+        None => (
+            "proof",
+            "skipped: nothing says that the data are right".into(),
+        ),
+    });
+    let page: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name:>12}  {value}\n"))
+        .collect();
+    text::print(&format!("restored {}\n{page}", report.backup))
+}
+
+/// The load as a bar; the other passes as lines of the log.
+struct Bar {
+    bytes: u64,
+    load: std::sync::Mutex<Option<Shown>>,
+}
+
+impl Bar {
+    fn new(bytes: u64) -> Self {
+        Bar {
+            bytes,
+            load: std::sync::Mutex::new(None),
+        }
+    }
+
+    fn load(&self) -> std::sync::MutexGuard<'_, Option<Shown>> {
+        self.load
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, pass: Pass, bytes: Option<u64>) {
+        tracing::debug!(pass = pass.name(), "begins");
+        *self.load() =
+            (pass == Pass::Data).then(|| Shown::begin("restore", bytes.unwrap_or(self.bytes)));
+    }
+
+    fn advance(&self, bytes: u64, _rows: u64) {
+        if let Some(shown) = &*self.load() {
+            shown.add(bytes);
+        }
+    }
 }

@@ -22,7 +22,8 @@ use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
 use crate::error::{Error, Result};
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
-use crate::source::SourceOptions;
+use crate::source::scope::Scope;
+use crate::source::{Ddl, NonTransactional, SourceOptions, Want};
 use crate::store::StoreConfig;
 use crate::store::keys::TargetName;
 
@@ -94,6 +95,15 @@ struct RawServer {
 
 #[derive(Debug, Default, Deserialize)]
 struct RawBackup {
+    schemas: Option<Vec<String>>,
+    exclude_schemas: Option<Vec<String>>,
+    coordinates: Option<Want>,
+    accounts: Option<Want>,
+    ddl: Option<Ddl>,
+    #[serde(default)]
+    churn: Vec<String>,
+    non_transactional: Option<NonTransactional>,
+    max_lag_seconds: Option<u64>,
     codec: Option<Codec>,
     level: Option<i32>,
     read_back: Option<ReadBack>,
@@ -150,7 +160,7 @@ impl Config {
 
     /// The server to restore into: `flag`, else `into.url`, else the source's address with
     /// `into.user`.
-    pub fn into(&self, flag: Option<&str>) -> Result<ServerConfig> {
+    pub fn restore_into(&self, flag: Option<&str>) -> Result<ServerConfig> {
         let named = flag.or(self.into.url.as_deref());
         let url: ServerUrl = match (named, &self.into.user, &self.source.url) {
             (Some(url), ..) => url.parse()?,
@@ -216,6 +226,18 @@ impl RawBackup {
             }
             write.level = level;
         }
+        let scope = match (self.schemas, self.exclude_schemas) {
+            (Some(_), Some(_)) => {
+                return Err(
+                    Error::usage("both backup.schemas and backup.exclude_schemas are set")
+                        .hint("name the schemas to take, or those to leave out"),
+                );
+            }
+            (Some(schemas), None) => Scope::Only(schemas),
+            (None, except) => Scope::All {
+                except: except.unwrap_or_default(),
+            },
+        };
         let shrink_limit = self.shrink_limit.unwrap_or(0.5);
         if !(0.0..=1.0).contains(&shrink_limit) {
             return Err(Error::usage("backup.shrink_limit is not between 0 and 1"));
@@ -225,7 +247,15 @@ impl RawBackup {
             return Err(Error::usage("backup.attempts is not between 1 and 10"));
         }
         Ok(BackupConfig {
-            source: SourceOptions::default(),
+            source: SourceOptions {
+                scope,
+                churn: self.churn,
+                coordinates: self.coordinates.unwrap_or_default(),
+                accounts: self.accounts.unwrap_or_default(),
+                ddl: self.ddl.unwrap_or_default(),
+                non_transactional: self.non_transactional.unwrap_or_default(),
+                max_lag: Duration::from_secs(self.max_lag_seconds.unwrap_or(300)),
+            },
             write,
             read_back: self.read_back.unwrap_or_default(),
             shrink_limit,

@@ -556,7 +556,12 @@ mod tests {
 
     #[test]
     fn a_word_in_a_comment_or_a_name_is_not_a_property() {
-        for words in ["AUTO_INCREMENT", "NOT NULL", "WITH SYSTEM VERSIONING", "PARTITION BY"] {
+        for words in [
+            "AUTO_INCREMENT",
+            "NOT NULL",
+            "WITH SYSTEM VERSIONING",
+            "PARTITION BY",
+        ] {
             let sql = format!(
                 "CREATE TABLE `t` (\n  `{words}` int DEFAULT NULL COMMENT '{words}',\n  \
                  `b` int NOT NULL,\n  PRIMARY KEY (`b`),\n  UNIQUE KEY `c` (`{words}`)\n\

@@ -320,11 +320,17 @@ mod tests {
         ];
         for (open, between) in [
             ("INSERT INTO `t` VALUES (", "),("),
-            ("INSERT  IGNORE INTO `a``b`.t (`x,`, row_start) VALUES\n(", "),\n("),
+            (
+                "INSERT  IGNORE INTO `a``b`.t (`x,`, row_start) VALUES\n(",
+                "),\n(",
+            ),
         ] {
             let sql = format!("{open}{})", list.join(between));
             assert_eq!(rows(&sql).unwrap(), list);
-            assert_eq!(of_insert(sql.as_bytes()).unwrap().count_rows(), Ok(list.len() as u64));
+            assert_eq!(
+                of_insert(sql.as_bytes()).unwrap().count_rows(),
+                Ok(list.len() as u64)
+            );
         }
     }
 
@@ -332,7 +338,10 @@ mod tests {
     fn a_tuple_is_taken_apart_into_its_values() {
         let all = |tuple: &'static str| values(tuple.as_bytes()).collect::<Result<Vec<_>, _>>();
         let of = all("1,'a,\\'',NULL,0x0f,_binary 'x'").unwrap();
-        assert_eq!(of, [&b"1"[..], b"'a,\\''", b"NULL", b"0x0f", b"_binary 'x'"]);
+        assert_eq!(
+            of,
+            [&b"1"[..], b"'a,\\''", b"NULL", b"0x0f", b"_binary 'x'"]
+        );
         assert_eq!(all("").unwrap().len(), 0);
         for bad in ["1,", ",", "1 ", "'a", "f(1)"] {
             assert!(all(bad).is_err(), "{bad}");
@@ -368,8 +377,11 @@ mod tests {
             any::<f64>()
                 .prop_filter("servers hold no infinities", |n| n.is_finite())
                 .prop_map(|n| format!("{n:e}").into_bytes()),
-            prop::collection::vec(any::<u8>(), 1..20)
-                .prop_map(|bytes| format!("0x{}", hex::encode(bytes)).into_bytes()),
+            prop::collection::vec(any::<u8>(), 1..20).prop_map(|bytes| format!(
+                "0x{}",
+                hex::encode(bytes)
+            )
+            .into_bytes()),
             Just(b"NULL".to_vec()),
         ]
     }

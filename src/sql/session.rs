@@ -279,7 +279,9 @@ mod tests {
         assert!(!after(&changed).at_rest());
         assert_eq!(
             after(&changed).statements_from(Some(&before)),
-            ["/*!50003 SET character_set_client=latin1,collation_connection=latin1_bin,sql_mode='' */"]
+            [
+                "/*!50003 SET character_set_client=latin1,collation_connection=latin1_bin,sql_mode='' */"
+            ]
         );
         assert!(after(&back).at_rest());
         assert_eq!(after(&back), before);
@@ -327,7 +329,12 @@ mod tests {
               /*!40101 SET SQL_MODE=@OLD_SQL_MODE */;\n",
         );
         while scanner.next().unwrap().is_some() {}
-        assert_eq!(scanner.session().variable("system_versioning_insert_history"), None);
+        assert_eq!(
+            scanner
+                .session()
+                .variable("system_versioning_insert_history"),
+            None
+        );
         assert_eq!(scanner.session().variable("sql_mode"), None);
     }
 
