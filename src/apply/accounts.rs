@@ -7,10 +7,32 @@ use std::collections::BTreeSet;
 use crate::apply::definition::{Account, spelled};
 use crate::apply::engine::Engine;
 use crate::apply::lane::Lane;
+use crate::apply::marker;
+use crate::archive::read::Archive;
 use crate::error::{Error, Result};
-use crate::sql::scan::Scanner;
+use crate::sql::scan::{ScanError, Scanner};
 use crate::sql::statement::Kind;
 use crate::sql::tokens::Tokens;
+
+/// The accounts that a backup has; none where it took none.
+pub async fn offered(archive: &Archive) -> Result<BTreeSet<Account>> {
+    let mut all = BTreeSet::new();
+    let Some(sql) = archive.accounts().await? else {
+        return Ok(all);
+    };
+    let mut scanner = Scanner::accounts();
+    scanner.push(&sql);
+    scanner.finish();
+    while let Some(statement) = scanner.next().map_err(unknown)? {
+        let creates = Tokens::new(statement.sql).eat("CREATE");
+        all.extend(account_of(statement.sql).filter(|_| creates));
+    }
+    Ok(all)
+}
+
+fn unknown(error: ScanError) -> Error {
+    Error::archive("accounts.sql holds what drctl does not know").because(error)
+}
 
 /// Creates the accounts that are missing.
 pub async fn run(engine: &mut Engine) -> Result<()> {
@@ -28,8 +50,6 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     let mut scanner = Scanner::accounts();
     scanner.push(&sql);
     scanner.finish();
-    let unknown =
-        |error| Error::archive("accounts.sql holds what drctl does not know").because(error);
     let mut left_alone = BTreeSet::new();
     while let Some(statement) = scanner.next().map_err(unknown)? {
         if statement.kind != Kind::Account {
@@ -38,9 +58,13 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
         let account = account_of(statement.sql).ok_or_else(|| {
             Error::archive("accounts.sql holds a statement about no single account")
         })?;
-        if there.contains(&account) {
-            left_alone.insert(account.to_string());
+        let name = account.to_string();
+        if there.contains(&account) && !engine.marker.accounts.contains(&name) {
+            left_alone.insert(name);
             continue;
+        }
+        if engine.marker.accounts.insert(name.clone()) {
+            marker::note_account(&mut engine.control, &name).await?;
         }
         lane.run(statement.sql)
             .await

@@ -68,6 +68,8 @@ pub struct Case<'a> {
     pub made: &'a BTreeSet<ObjectId>,
     /// Definers, and an object of each.
     pub definers: &'a BTreeMap<Account, ObjectId>,
+    /// The accounts that the restore creates.
+    pub accounts: &'a BTreeSet<Account>,
     /// Objects that name a schema which gets another name.
     pub names_renamed: &'a [ObjectId],
 }
@@ -124,19 +126,19 @@ impl Case<'_> {
             }))
     }
 
-    /// Definers that the server does not have, with an object of each; those that `--accounts`
+    /// Definers that the server does not have, with an object of each; those that the restore
     /// creates or that have a substitute are not missing.
-    pub fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
+    fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
         let Some(accounts) = &self.facts.accounts else {
             return Vec::new();
         };
-        if self.options.accounts || self.options.substitute_definer.is_some() {
-            return Vec::new();
+        let missing = self.definers.iter().filter(|(account, _)| {
+            !accounts.contains(*account) && !self.accounts.contains(*account)
+        });
+        match self.options.substitute_definer {
+            Some(_) => Vec::new(),
+            None => missing.collect(),
         }
-        self.definers
-            .iter()
-            .filter(|(account, _)| !accounts.contains(*account))
-            .collect()
     }
 
     /// Everything that speaks against the restore.
@@ -193,12 +195,9 @@ impl Case<'_> {
     fn other_masters(&self) -> Vec<Refusal> {
         let (facts, options) = (self.facts, self.options);
         let mut all = Vec::new();
-        if !facts.connections.is_empty() && !options.allow_connections {
+        if !facts.others.is_empty() && !options.allow_connections {
             all.push(Refusal::new(
-                format!(
-                    "others are connected: {}",
-                    some_of(facts.connections.iter())
-                ),
+                format!("others are connected: {}", some_of(facts.others.iter())),
                 "fence the server, or pass --allow-connections",
             ));
         }
@@ -429,6 +428,7 @@ fn all_of(objects: &[ObjectId]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::facts::OtherConnection;
     use crate::archive::codec::Codec;
     use crate::archive::manifest::{ClientFacts, FORMAT, FileFacts, ServerFacts, Totals};
     use crate::sql::statement::ObjectKind;
@@ -496,7 +496,7 @@ mod tests {
                 .into(),
             objects: BTreeSet::new(),
             accounts: Some([root()].into()),
-            connections: Vec::new(),
+            others: Vec::new(),
             replicates_from: None,
             group_member: false,
             own_account: "root@localhost".into(),
@@ -528,6 +528,7 @@ mod tests {
             creates: &creates,
             made: &BTreeSet::new(),
             definers: &[(root(), table("Shop", "v"))].into(),
+            accounts: &BTreeSet::new(),
             names_renamed: &[],
         };
         case.refusals()
@@ -564,7 +565,13 @@ mod tests {
             ),
             (
                 "others are connected: app@web (7)",
-                |facts| facts.connections.push("app@web (7)".into()),
+                |facts| {
+                    facts.others.push(OtherConnection {
+                        id: 7,
+                        user: "app".into(),
+                        host: "web".into(),
+                    })
+                },
                 Some(|options| options.allow_connections = true),
             ),
             (
@@ -596,7 +603,7 @@ mod tests {
             (
                 "the server lacks the definer `root`@`localhost`, of table `Shop`.`v`",
                 |facts| facts.accounts = Some(BTreeSet::new()),
-                Some(|options| options.accounts = true),
+                Some(|options| options.substitute_definer = Some(root())),
             ),
             (
                 "the account x@% may not create objects of other definers",

@@ -24,7 +24,7 @@ use crate::apply::options::Scope;
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
 use crate::error::{Error, Result};
-use crate::server::connect::literal;
+use crate::server::connect::{literal, server_code};
 use crate::sql::statement::{Kind, ObjectId, Section};
 
 /// What the lanes loaded.
@@ -126,78 +126,24 @@ impl Shared {
         Ok(loaded)
     }
 
-    /// Loads one frame, repeating it where that can help.
+    /// Loads one frame, repeating it where that can help; says how many rows it has.
     async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
         let n = frame.record.n;
-        let fragile = frame
-            .of(Section::Data)
-            .any(|(statement, _)| self.is_fragile(&statement.kind));
-        if fragile && self.begun.contains(&n) {
-            return Err(broke_off(n));
-        }
-        let mut tries = Tries::default();
-        loop {
-            let failure = match self.try_load(lane, frame, fragile).await {
-                Ok(rows) => return Ok(rows),
-                Err(failure) => failure,
-            };
-            if fragile {
-                return Err(failure.into_error().context(format!("frame {n}")));
-            }
-            let conflict = matches!(failure, Failure::Conflict(_));
-            tries
-                .again(lane, failure)
-                .await
-                .map_err(|error| error.context(format!("frame {n}")))?;
-            if conflict {
-                // A lock time-out leaves the transaction open.
-                if let Err(failure) = lane.run(b"ROLLBACK").await {
-                    tries.again(lane, failure).await?;
-                }
-            } else if marker::is_frame_done(lane, n).await? {
-                // It was lost after COMMIT took effect.
-                return Ok(self
-                    .in_scope(frame)
-                    .iter()
-                    .map(|(statement, _)| statement.rows)
-                    .sum());
-            }
-        }
-    }
-
-    async fn try_load(
-        &self,
-        lane: &mut Lane,
-        frame: &Frame,
-        fragile: bool,
-    ) -> Result<u64, Failure> {
-        let n = frame.record.n;
         let statements = self.in_scope(frame);
-        if let Some((first, _)) = statements.first() {
-            lane.enter(&self.scope.session(&first.session)).await?;
-        }
-        if fragile {
-            lane.run(marker::frame_begun(n).as_bytes()).await?;
-        }
-        lane.run(b"START TRANSACTION").await?;
-        let mut rows = 0;
-        for (statement, sql) in statements {
-            lane.enter(&self.scope.session(&statement.session)).await?;
-            let done = lane.run(sql).await?;
-            if done.warnings > 0 || done.affected != statement.rows {
-                let warnings = lane.warnings().await?;
-                return Err(Failure::Fatal(not_as_dumped(
-                    &statement.kind,
-                    statement.rows,
-                    done.affected,
-                    &warnings,
-                )));
+        if statements.iter().any(|(one, _)| self.is_fragile(&one.kind)) {
+            if self.begun.contains(&n) {
+                return Err(broke_off(n));
             }
-            rows += done.affected;
+            let loaded = load_fragile(lane, &self.scope, n, &statements).await;
+            loaded.map_err(|failure| Error::from(failure).context(format!("frame {n}")))?;
+        } else {
+            let mut tries = Tries::default();
+            while let Err(failure) = load_once(lane, &self.scope, n, &statements).await {
+                let again = tries.again(lane, failure).await;
+                again.map_err(|error| error.context(format!("frame {n}")))?;
+            }
         }
-        lane.run(marker::frame_done(n).as_bytes()).await?;
-        lane.run(b"COMMIT").await?;
-        Ok(rows)
+        Ok(statements.iter().map(|(one, _)| one.rows).sum())
     }
 
     fn is_fragile(&self, kind: &Kind) -> bool {
@@ -220,6 +166,62 @@ impl Shared {
     }
 }
 
+type Inserts<'a> = [(&'a FrameStatement, &'a [u8])];
+
+/// Loads a frame in one transaction; one that is in already stays as it is.
+///
+/// The progress row comes first: it waits for an earlier try of which only the connection is gone,
+/// and then says whether that took effect.
+async fn load_once(
+    lane: &mut Lane,
+    scope: &Scope,
+    n: u64,
+    statements: &Inserts<'_>,
+) -> Result<(), Failure> {
+    const DUPLICATE: u16 = 1062;
+    // A lock time-out leaves the transaction of the last try open.
+    lane.run(b"ROLLBACK").await?;
+    lane.run(b"START TRANSACTION").await?;
+    match lane.run(marker::frame_done(n).as_bytes()).await {
+        Err(Failure::Fatal(error)) if server_code(&error) == Some(DUPLICATE) => {
+            return lane.run(b"ROLLBACK").await.map(|_| ());
+        }
+        noted => noted?,
+    };
+    insert(lane, scope, statements).await?;
+    lane.run(b"COMMIT").await.map(|_| ())
+}
+
+/// Loads a frame of a table without transactions, once.
+async fn load_fragile(
+    lane: &mut Lane,
+    scope: &Scope,
+    n: u64,
+    statements: &Inserts<'_>,
+) -> Result<(), Failure> {
+    lane.run(marker::frame_begun(n).as_bytes()).await?;
+    insert(lane, scope, statements).await?;
+    lane.run(marker::fragile_frame_done(n).as_bytes())
+        .await
+        .map(|_| ())
+}
+
+async fn insert(lane: &mut Lane, scope: &Scope, statements: &Inserts<'_>) -> Result<(), Failure> {
+    for (statement, sql) in statements {
+        lane.enter(&scope.session(&statement.session)).await?;
+        let done = lane.run(sql).await?;
+        if done.warnings > 0 || done.affected != statement.rows {
+            let warnings = lane.warnings().await?;
+            return Err(Failure::Fatal(not_as_dumped(
+                statement,
+                done.affected,
+                &warnings,
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn broke_off(n: u64) -> Error {
     Error::server(format!(
         "frame {n} broke off half-way, and its table's engine has no transactions: which of its rows are in is unknown"
@@ -228,8 +230,8 @@ fn broke_off(n: u64) -> Error {
 }
 
 /// Rows that the server took otherwise than they were dumped (exit 7).
-fn not_as_dumped(kind: &Kind, rows: u64, affected: u64, warnings: &[(u16, String)]) -> Error {
-    let table = match kind {
+fn not_as_dumped(statement: &FrameStatement, affected: u64, warnings: &[(u16, String)]) -> Error {
+    let table = match &statement.kind {
         Kind::Insert { table } => table.to_string(),
         _ => "rows".to_owned(),
     };
@@ -237,8 +239,13 @@ fn not_as_dumped(kind: &Kind, rows: u64, affected: u64, warnings: &[(u16, String
         Some((code, text)) => {
             format!("{table}: the server did not take the rows as they are: {text} ({code})")
         }
-        None => format!("{table}: the server took {affected} of {rows} rows"),
+        None => format!(
+            "{table}: the server took {affected} of {} rows",
+            statement.rows
+        ),
     };
-    Error::verification(what)
-        .hint("compare the server's version, sql_mode and character sets with those of the backup: drctl show")
+    Error::verification(what).hint(
+        "compare the server's version, sql_mode and character sets with those of the backup: \
+         drctl show",
+    )
 }

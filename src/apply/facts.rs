@@ -3,11 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::definition::Account;
-use crate::apply::marker;
 use crate::error::Result;
 use crate::server::connect::{NamedRow, literal, server_code};
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind};
+
+/// A connection that is not the restore's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherConnection {
+    /// The server's number of it.
+    pub id: u32,
+    /// Whose it is.
+    pub user: String,
+    /// Where it comes from.
+    pub host: String,
+}
+
+impl std::fmt::Display for OtherConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{} ({})", self.user, self.host, self.id)
+    }
+}
 
 /// One look at the server.
 #[derive(Debug, Clone)]
@@ -20,8 +36,8 @@ pub struct TargetFacts {
     pub objects: BTreeSet<ObjectId>,
     /// Its accounts and roles; `None` where the account of the restore may not see them.
     pub accounts: Option<BTreeSet<Account>>,
-    /// Who else is connected, a line each.
-    pub connections: Vec<String>,
+    /// Who else is connected.
+    pub others: Vec<OtherConnection>,
     /// The server that it replicates from.
     pub replicates_from: Option<String>,
     /// Whether it is an online member of a Group Replication group.
@@ -52,7 +68,7 @@ impl TargetFacts {
         Ok(TargetFacts {
             objects: objects(connection, &version, schemas).await?,
             accounts: accounts(connection, &version).await?,
-            connections: connections(connection).await?,
+            others: others(connection).await?,
             replicates_from: replicates_from(connection, &version).await?,
             group_member: group_member(connection, &variables).await?,
             privileges: privileges(connection).await?,
@@ -220,33 +236,30 @@ async fn accounts(
     }
 }
 
-async fn connections(connection: &mut Connection) -> Result<Vec<String>> {
-    const OWN_BUSINESS: [&str; 4] = [
+async fn others(connection: &mut Connection) -> Result<Vec<OtherConnection>> {
+    const OF_THE_SERVER: [&str; 4] = [
         "system user",
         "event_scheduler",
         "mysql.session",
         "mysql.infoschema",
     ];
-    let own = connection.id().to_string();
+    let own = connection.id();
     let rows = connection.named_rows("SHOW PROCESSLIST").await?;
     let text = |row: &NamedRow, column: &str| row.get(column).unwrap_or_default().to_owned();
-    Ok(rows
-        .iter()
-        .filter(|row| row.get("Id") != Some(own.as_str()))
-        .filter(|row| !OWN_BUSINESS.contains(&text(row, "User").as_str()))
-        .filter(|row| {
-            let command = text(row, "Command");
-            command != "Daemon" && command != "Slave" && !command.starts_with("Binlog Dump")
-        })
-        .map(|row| {
-            format!(
-                "{}@{} ({})",
-                text(row, "User"),
-                text(row, "Host"),
-                text(row, "Id")
-            )
-        })
-        .collect())
+    let all = rows.iter().filter_map(|row| {
+        let other = OtherConnection {
+            id: row.get("Id")?.parse().ok()?,
+            user: text(row, "User"),
+            host: text(row, "Host"),
+        };
+        let command = text(row, "Command");
+        let business = other.id == own
+            || OF_THE_SERVER.contains(&other.user.as_str())
+            || ["Daemon", "Slave"].contains(&command.as_str())
+            || command.starts_with("Binlog Dump");
+        (!business).then_some(other)
+    });
+    Ok(all.collect())
 }
 
 async fn replicates_from(
@@ -308,17 +321,6 @@ fn global_privileges(grants: &[String]) -> Option<BTreeSet<String>> {
         }
     }
     Some(held)
-}
-
-/// Whether a marker is among the schemas.
-pub async fn has_marker(connection: &mut Connection) -> Result<bool> {
-    let count: u64 = connection
-        .one(&format!(
-            "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '{}'",
-            marker::SCHEMA
-        ))
-        .await?;
-    Ok(count > 0)
 }
 
 #[cfg(test)]

@@ -6,25 +6,32 @@
 //!
 //! Both passes look at what a table has before they add to it, so that they can be repeated.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
 use crate::apply::engine::Engine;
-use crate::apply::lane::{Failure, Lane, LaneConfig, Tries};
+use crate::apply::lane::{Failure, Lane, LaneConfig, Tries, name_literal};
 use crate::apply::marker::Pass;
 use crate::apply::survey::WaitingKeys;
 use crate::error::{Error, Result};
-use crate::server::connect::literal;
+use crate::server::connect::server_code;
 use crate::sql::statement::{ObjectId, quote};
 
 /// Builds the keys that waited, several tables at once.
 pub async fn run(engine: &Engine) -> Result<()> {
     engine.progress.begin(Pass::Keys, None);
-    let tables = engine.survey.waiting.clone().into_iter();
-    let tables: Arc<Mutex<VecDeque<(ObjectId, WaitingKeys)>>> =
-        Arc::new(Mutex::new(tables.collect()));
+    let scope = &engine.options.scope;
+    let ledger = engine.archive.contents().ledger.iter();
+    let rows: BTreeMap<ObjectId, u64> = ledger
+        .filter_map(|(object, entry)| Some((scope.placed(object), entry.rows?.rows)))
+        .collect();
+    // The longest first, so that no lane is left with it at the end.
+    let mut tables: Vec<(ObjectId, WaitingKeys)> =
+        engine.survey.waiting.clone().into_iter().collect();
+    tables.sort_by_key(|(table, _)| std::cmp::Reverse(rows.get(table).copied()));
+    let tables = Arc::new(Mutex::new(VecDeque::from(tables)));
     let mut lanes = JoinSet::new();
     for _ in 0..engine.options.lanes.max(1) {
         lanes.spawn(build(engine.lane_config.clone(), tables.clone()));
@@ -94,8 +101,18 @@ async fn alter(lane: &mut Lane, table: &ObjectId, changes: Vec<Vec<u8>>) -> Resu
         quote(&table.schema),
         quote(&table.name)
     );
+    /// ER_DUP_KEYNAME, ER_FK_DUP_NAME.
+    const THERE_ALREADY: [u16; 2] = [1061, 1826];
     for change in changes {
-        lane.run(&[name.as_bytes(), &change].concat()).await?;
+        match lane.run(&[name.as_bytes(), &change].concat()).await {
+            // An earlier try, of which only the connection was gone, has ended meanwhile.
+            Err(Failure::Fatal(error))
+                if server_code(&error).is_some_and(|code| THERE_ALREADY.contains(&code)) =>
+            {
+                return Err(Failure::Conflict(error));
+            }
+            done => done?,
+        };
     }
     Ok(())
 }
@@ -110,8 +127,8 @@ async fn names(
     let sql = format!(
         "SELECT DISTINCT {column} FROM information_schema.{what}
          WHERE table_schema = {} AND table_name = {}",
-        literal(&table.schema),
-        literal(&table.name)
+        name_literal(&table.schema),
+        name_literal(&table.name)
     );
     Ok(lane.rows(&sql).await?.into_iter().collect())
 }

@@ -345,6 +345,11 @@ impl Lane {
     }
 }
 
+/// A name as a literal that means the same in every session of a dump, whatever its sql_mode.
+pub fn name_literal(name: &str) -> String {
+    format!("_utf8mb4 x'{}'", hex::encode(name))
+}
+
 /// What [`connect`] leaves a connection in, as far as sessions of dumps differ in it: what one of
 /// them does not set is to have the server's own value.
 fn connected() -> Option<Session> {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::lane::{Failure, Lane};
+use crate::apply::lane::{Failure, Lane, name_literal};
 use crate::error::{Error, Result};
 use crate::server::connect::literal;
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
@@ -22,11 +22,12 @@ pub const SCHEMA: &str = "drctl_restore";
 /// The named lock of the server that keeps a second restore away.
 pub const LOCK: &str = "drctl.restore";
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "run (one TINYINT PRIMARY KEY, run TEXT NOT NULL)",
     "objects (kind VARCHAR(32), `schema` VARCHAR(64), name VARCHAR(64), \
      PRIMARY KEY (kind, `schema`, name))",
     "frames (n BIGINT UNSIGNED PRIMARY KEY, state VARCHAR(16) NOT NULL)",
+    "accounts (account VARCHAR(300) PRIMARY KEY)",
     "passes (pass VARCHAR(32) PRIMARY KEY)",
     "events (`schema` VARCHAR(64), name VARCHAR(64), definer TEXT, PRIMARY KEY (`schema`, name))",
     "expired (`schema` VARCHAR(64), name VARCHAR(64), PRIMARY KEY (`schema`, name))",
@@ -64,6 +65,8 @@ impl RunRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pass {
+    /// Accounts that the backup has and the server lacks.
+    Accounts,
     /// What is in the way was dropped.
     Replace,
     /// Schemas, tables, sequences.
@@ -86,6 +89,7 @@ impl Pass {
     /// Its name, in the marker and in reports.
     pub fn name(self) -> &'static str {
         match self {
+            Pass::Accounts => "accounts",
             Pass::Replace => "replace",
             Pass::PreData => "pre-data",
             Pass::Data => "data",
@@ -116,6 +120,8 @@ pub struct Marker {
     pub run: RunRecord,
     /// What this restore makes: nothing of it was there when it began, or it was to be replaced.
     pub objects: BTreeSet<ObjectId>,
+    /// Accounts that this restore makes.
+    pub accounts: BTreeSet<String>,
     /// Passes that are over.
     pub passes: BTreeSet<String>,
     /// Frames that are in.
@@ -134,6 +140,7 @@ impl Marker {
         Marker {
             run,
             objects: BTreeSet::new(),
+            accounts: BTreeSet::new(),
             passes: BTreeSet::new(),
             frames: BTreeSet::new(),
             begun: BTreeSet::new(),
@@ -197,6 +204,10 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
             marker.begun.insert(n)
         };
     }
+    let accounts: Vec<String> = lane
+        .rows(&format!("SELECT account FROM {SCHEMA}.accounts"))
+        .await?;
+    marker.accounts = accounts.into_iter().collect();
     let passes: Vec<String> = lane
         .rows(&format!("SELECT pass FROM {SCHEMA}.passes"))
         .await?;
@@ -274,6 +285,17 @@ pub async fn note_objects<'a>(
     Ok(())
 }
 
+/// Notes an account before it is created. It stays when the restore is given up: others may have
+/// begun to use it.
+pub async fn note_account(lane: &mut Lane, account: &str) -> Result<(), Failure> {
+    let sql = format!(
+        "REPLACE INTO {SCHEMA}.accounts VALUES ({})",
+        literal(account)
+    );
+    lane.persist(&sql).await?;
+    Ok(())
+}
+
 /// Notes that a pass is over.
 pub async fn note_pass(lane: &mut Lane, pass: Pass) -> Result<(), Failure> {
     let sql = format!("REPLACE INTO {SCHEMA}.passes VALUES ('{}')", pass.name());
@@ -303,21 +325,20 @@ pub async fn note_expired(lane: &mut Lane, event: &ObjectId) -> Result<(), Failu
     Ok(())
 }
 
-/// The statement that notes that a frame is in: part of the frame's own transaction.
+/// The statement that notes that a frame is in: part of the frame's own transaction. It fails where
+/// the frame is in already.
 pub fn frame_done(n: u64) -> String {
-    format!("REPLACE INTO {SCHEMA}.frames VALUES ({n}, 'done')")
+    format!("INSERT INTO {SCHEMA}.frames VALUES ({n}, 'done')")
 }
 
 /// The statement that notes that a frame of a table without transactions is begun.
 pub fn frame_begun(n: u64) -> String {
-    format!("REPLACE INTO {SCHEMA}.frames VALUES ({n}, 'begun')")
+    format!("INSERT INTO {SCHEMA}.frames VALUES ({n}, 'begun')")
 }
 
-/// Whether a frame is in: what settles a connection that was lost at COMMIT.
-pub async fn is_frame_done(lane: &mut Lane, n: u64) -> Result<bool, Failure> {
-    let sql = format!("SELECT COUNT(*) FROM {SCHEMA}.frames WHERE n = {n} AND state = 'done'");
-    let count: Vec<u64> = lane.rows(&sql).await?;
-    Ok(count.first().is_some_and(|count| *count > 0))
+/// The statement that notes that a frame of a table without transactions is in.
+pub fn fragile_frame_done(n: u64) -> String {
+    format!("UPDATE {SCHEMA}.frames SET state = 'done' WHERE n = {n}")
 }
 
 /// Drops what a restore made, and then its marker. What it met is never touched: an object is
@@ -373,8 +394,8 @@ pub async fn drop_object(lane: &mut Lane, object: &ObjectId) -> Result<(), Failu
 async fn drop_view(lane: &mut Lane, view: &ObjectId) -> Result<(), Failure> {
     let sql = format!(
         "SELECT table_type FROM information_schema.tables WHERE table_schema = {} AND table_name = {}",
-        literal(&view.schema),
-        literal(&view.name)
+        name_literal(&view.schema),
+        name_literal(&view.name)
     );
     let types: Vec<String> = lane.rows(&sql).await?;
     let noun = match types.first().map(String::as_str) {

@@ -48,6 +48,7 @@ use crate::server::{ServerConfig, connect};
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 use checks::{Case, refused};
+use definition::Account;
 use engine::Engine;
 use facts::TargetFacts;
 use guard::Guard;
@@ -136,10 +137,8 @@ pub async fn discard(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<
 async fn run(engine: &mut Engine) -> Result<()> {
     engine.report.settings =
         tuning::apply(&mut engine.control, &engine.facts, engine.options.tuning).await?;
-    if engine.options.accounts {
-        accounts::run(engine).await?;
-    }
     for pass in [
+        Pass::Accounts,
         Pass::Replace,
         Pass::PreData,
         Pass::Data,
@@ -154,6 +153,8 @@ async fn run(engine: &mut Engine) -> Result<()> {
         }
         let began = Instant::now();
         match pass {
+            Pass::Accounts if engine.options.accounts => accounts::run(engine).await?,
+            Pass::Accounts => {}
             Pass::Replace => replace(engine).await?,
             Pass::PreData => pre_data::run(engine).await?,
             Pass::Data => {
@@ -168,8 +169,8 @@ async fn run(engine: &mut Engine) -> Result<()> {
             Pass::Events => post_data::enable_events(engine).await?,
         }
         engine.report.stage(pass.name(), began);
-        // Whether it was proven is asked anew of a run that resumes.
-        if pass != Pass::Prove {
+        // These two are asked anew of a run that resumes.
+        if pass != Pass::Prove && pass != Pass::Accounts {
             marker::note_pass(&mut engine.control, pass).await?;
         }
     }
@@ -215,6 +216,8 @@ struct Look {
     guard: Arc<Guard>,
     survey: Survey,
     facts: TargetFacts,
+    /// The accounts that are to be created where they are missing.
+    accounts: BTreeSet<Account>,
 }
 
 impl Look {
@@ -239,6 +242,10 @@ impl Look {
         let mut control = Lane::open(control_config(server, options.binlog, cancel)).await?;
         let marker = marker::read(&mut control).await?;
         let survey = survey(archive, &guard, options, progress, cancel).await?;
+        let accounts = match options.accounts {
+            true => accounts::offered(archive).await?,
+            false => BTreeSet::new(),
+        };
         let touched = survey
             .creates
             .iter()
@@ -247,8 +254,7 @@ impl Look {
         let mut connection = connect(server).await?;
         let mut facts = TargetFacts::read(&mut connection, &touched).await?;
         connection.close().await;
-        let own = format!("({})", control.id());
-        facts.connections.retain(|line| !line.ends_with(&own));
+        facts.others.retain(|other| other.id != control.id());
         let run = RunRecord {
             backup: manifest.id.to_string(),
             target: manifest.target.to_string(),
@@ -257,6 +263,18 @@ impl Look {
             overwrite: options.overwrite,
             started_at: jiff::Timestamp::now(),
         };
+        if marker
+            .as_ref()
+            .is_some_and(|marker| run.resumes(&marker.run))
+        {
+            // A run that was killed may have left connections that the server is not yet rid of.
+            let own = facts
+                .own_account
+                .rsplit_once('@')
+                .map_or("", |(user, _)| user)
+                .to_owned();
+            facts.others.retain(|other| other.user != own);
+        }
         Ok(Look {
             control,
             run,
@@ -264,6 +282,7 @@ impl Look {
             guard,
             survey,
             facts,
+            accounts,
         })
     }
 
@@ -297,6 +316,7 @@ impl Look {
             creates: &self.survey.creates,
             made: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
             definers: &self.survey.definers,
+            accounts: &self.accounts,
             names_renamed: &self.survey.names_renamed,
         }
     }

@@ -133,14 +133,16 @@ impl Scope {
         };
         self.is_everything()
             || match object.kind {
-                ObjectKind::Schema => self
-                    .tables
-                    .iter()
-                    .any(|(schema, _)| *schema == object.schema),
+                ObjectKind::Schema => self.takes_schema(&object.schema),
                 ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => chosen(&object.name),
                 ObjectKind::Trigger => trigger_table.is_some_and(chosen),
                 _ => false,
             }
+    }
+
+    /// Whether anything of a schema of the backup is restored.
+    pub fn takes_schema(&self, schema: &str) -> bool {
+        self.is_everything() || self.tables.iter().any(|(of, _)| of == schema)
     }
 
     /// Whether a table of the backup is restored.

@@ -24,14 +24,8 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     while let Some(ready) = frames.next().await? {
         for (statement, sql) in ready.frame.of(Section::PreData) {
             match &statement.kind {
-                Kind::CreateSchema { schema } => {
-                    if engine
-                        .options
-                        .scope
-                        .takes(&ObjectId::schema(schema.clone()), None)
-                    {
-                        create_schema(engine, &mut lane, schema, sql).await?;
-                    }
+                Kind::CreateSchema { schema } if engine.options.scope.takes_schema(schema) => {
+                    create_schema(engine, &mut lane, schema, sql).await?;
                 }
                 Kind::Create { object, .. } if engine.options.scope.takes(object, None) => {
                     let sql = without_waiting_keys(object, sql);
