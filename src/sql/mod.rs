@@ -11,6 +11,8 @@
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
 
 mod assignment;
+#[cfg(test)]
+mod corpus;
 pub mod create_table;
 mod kind;
 pub mod ledger;
