@@ -154,50 +154,47 @@ impl<'a> Rows<'a> {
 /// The values of one tuple, each as it stands there.
 pub fn values(tuple: &[u8]) -> Values<'_> {
     Values {
-        tuple,
-        at: 0,
-        done: tuple.is_empty(),
+        length: tuple.len(),
+        rest: (!tuple.is_empty()).then_some(tuple),
     }
 }
 
 /// Iterates over the values of one tuple.
 #[derive(Debug, Clone)]
 pub struct Values<'a> {
-    /// The tuple, without parentheses.
-    tuple: &'a [u8],
-    /// Where the next value begins.
-    at: usize,
-    /// The last value was given, or an error.
-    done: bool,
+    /// The tuple's length.
+    length: usize,
+    /// From the next value on; `None` at the end.
+    rest: Option<&'a [u8]>,
 }
 
 impl<'a> Iterator for Values<'a> {
     type Item = Result<&'a [u8], RowsError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let rest = &self.tuple[self.at..];
-        let length = value_length(rest);
-        self.done = true;
-        match length.map(|length| (length, rest.get(length))) {
-            Some((length, None)) => Some(Ok(&rest[..length])),
-            Some((length, Some(b','))) => {
-                self.done = false;
-                self.at += length + 1;
-                Some(Ok(&rest[..length]))
+        let rest = self.rest.take()?;
+        if let Some(length) = value_length(rest) {
+            let (value, after) = rest.split_at(length);
+            match after {
+                [] => return Some(Ok(value)),
+                [b',', after @ ..] => {
+                    self.rest = Some(after);
+                    return Some(Ok(value));
+                }
+                _ => {}
             }
-            _ => Some(Err(RowsError {
-                at: self.at,
-                what: "something other than a literal",
-            })),
         }
+        let at = self.length - rest.len();
+        Some(Err(RowsError {
+            at,
+            what: "something other than a literal",
+        }))
     }
 }
 
 /// Bytes of numbers, and of hexadecimal literals' digits.
-static NUMERIC: [u8; 256] = {
+static CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
     let numeric = b"0123456789+-.eE";
@@ -216,23 +213,36 @@ static NUMERIC: [u8; 256] = {
 const NUMBER: u8 = 1;
 const HEX: u8 = 2;
 
-fn run_of(class: u8, bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|byte| NUMERIC[*byte as usize] & class == 0)
-        .unwrap_or(bytes.len())
+/// Where the bytes of a class end, looked at from `at` on.
+#[inline]
+fn run_of(class: u8, bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && CLASS[bytes[at] as usize] & class != 0 {
+        at += 1;
+    }
+    at
 }
 
 /// The length of the literal that `bytes` begins with.
+#[inline]
 fn value_length(bytes: &[u8]) -> Option<usize> {
+    let &first = bytes.first()?;
+    if first == b'\'' {
+        return quoted_end(bytes);
+    }
+    if CLASS[first as usize] & NUMBER != 0 && !matches!(bytes.get(1), Some(b'x' | b'X')) {
+        return Some(run_of(NUMBER, bytes, 1));
+    }
+    other_length(bytes)
+}
+
+/// The literals that are neither strings nor numbers.
+fn other_length(bytes: &[u8]) -> Option<usize> {
     match bytes {
-        [b'\'', ..] => quoted_end(bytes),
-        [b'0', b'x' | b'X', digits @ ..] => Some(run_of(HEX, digits) + 2),
-        [b'0'..=b'9' | b'+' | b'-' | b'.', rest @ ..] => Some(run_of(NUMBER, rest) + 1),
         [b'N', b'U', b'L', b'L', ..] => Some(4),
-        [b'b' | b'x' | b'B' | b'X', rest @ ..] if rest.first() == Some(&b'\'') => {
-            let digits = run_of(HEX, &rest[1..]);
-            (rest.get(digits + 1) == Some(&b'\'')).then_some(digits + 3)
+        [b'0', b'x' | b'X', ..] => Some(run_of(HEX, bytes, 2)),
+        [b'b' | b'x' | b'B' | b'X', b'\'', ..] => {
+            let end = run_of(HEX, bytes, 2);
+            (bytes.get(end) == Some(&b'\'')).then_some(end + 1)
         }
         [b'_', rest @ ..] => {
             let name = rest
