@@ -367,20 +367,19 @@ impl Words<'_> {
             self.0 = rest;
             return Some(On::Global);
         }
-        if self.0.starts_with('`') || self.0.starts_with('"') {
-            if let Some(on) = self.name().and_then(|schema| {
-                self.0 = self.0.strip_prefix('.')?;
-                if let Some(rest) = self.0.strip_prefix("* ") {
-                    self.0 = rest;
-                    return Some(On::Schema(schema));
-                }
-                let table = self.name()?;
-                self.0 = self.0.strip_prefix(' ')?;
-                Some(On::Table(schema, table))
-            }) {
-                return Some(on);
+        // A name with no dot behind it is that of PROXY ON `user`@`host`.
+        let named = self.name().and_then(|schema| {
+            self.0 = self.0.strip_prefix('.')?;
+            if let Some(rest) = self.0.strip_prefix("* ") {
+                self.0 = rest;
+                return Some(On::Schema(schema));
             }
-            // PROXY ON `user`@`host`
+            let table = self.name()?;
+            self.0 = self.0.strip_prefix(' ')?;
+            Some(On::Table(schema, table))
+        });
+        if named.is_some() {
+            return named;
         }
         let words = ["PROCEDURE ", "FUNCTION ", "PACKAGE ", "LIBRARY ", "'"];
         words

@@ -9,5 +9,7 @@ mod apply_restore;
 mod harness;
 mod hygiene;
 mod layers;
+mod source_preflight;
+mod source_server;
 mod store;
 mod support;
