@@ -10,6 +10,7 @@ pub mod client;
 pub mod connect;
 pub mod dump_child;
 pub mod flavour;
+mod login;
 pub mod secret;
 pub mod url;
 

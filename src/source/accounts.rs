@@ -1,7 +1,7 @@
 //! CREATE USER and GRANT of all accounts, as SQL beside the dump.
 //!
 //! A data restore never touches accounts, but views, triggers and routines run as their definers,
-//! so the accounts have to be somewhere. Left out are the server's own, and `root@localhost`, which
+//! so the accounts have to be somewhere. Left out are the server's own, and the local `root`, which
 //! every installation makes for itself. The text holds password hashes.
 
 use std::fmt::Write as _;
@@ -29,7 +29,10 @@ impl Account {
     }
 
     fn is_left_out(&self) -> bool {
-        let local = self.host.as_deref() == Some("localhost");
+        let local = matches!(
+            self.host.as_deref(),
+            Some("localhost" | "127.0.0.1" | "::1")
+        );
         let own = [
             "mysql.sys",
             "mysql.session",
@@ -48,7 +51,7 @@ impl Account {
 /// may not read the schema `mysql`.
 pub async fn sql(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<u8>> {
     let mut sql =
-        String::from("-- Accounts and privileges, without the server's own and root@localhost.\n");
+        String::from("-- Accounts and privileges, without the server's own and the local root.\n");
     let accounts = list(connection, server).await?;
     if !server.is_mariadb() {
         // Hashes are raw bytes, control characters included.
@@ -169,10 +172,14 @@ async fn grants(
     };
     // MariaDB adds what PUBLIC holds to what it shows of others.
     let of_public = |line: &String| who != "PUBLIC" && line.ends_with(" TO PUBLIC");
-    Ok(lines
-        .into_iter()
-        .filter(|line| about_it(line) && !of_public(line))
-        .collect())
+    let mut kept: Vec<String> = Vec::new();
+    for line in lines {
+        // MariaDB's installation leaves the same PROXY grant twice.
+        if about_it(&line) && !of_public(&line) && !kept.contains(&line) {
+            kept.push(line);
+        }
+    }
+    Ok(kept)
 }
 
 async fn default_roles(connection: &mut Connection, accounts: &[Account]) -> Result<String> {

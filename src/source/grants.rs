@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::scope::{Scope, same_name};
+use super::show_grants::{Line, On, shape};
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 use crate::{Error, Outcome, Result};
@@ -95,55 +96,28 @@ impl Grants {
     }
 
     fn line(&mut self, line: &str) -> Option<()> {
-        if line.starts_with("SET DEFAULT ROLE ") {
-            return Some(());
-        }
-        // MariaDB appends "IDENTIFIED …", "REQUIRE …" and "WITH …" after the grantee.
-        let (revoke, rest) = match line.strip_prefix("GRANT ") {
-            Some(rest) => (false, rest),
-            None => (true, line.strip_prefix("REVOKE ")?),
-        };
-        let mut words = Words(rest);
-        let (items, end) = words.list(&["ON", "TO"])?;
-        if end == "TO" {
-            // GRANT `role`@`%` TO … hands out a role, active or not.
-            self.roles.extend(items);
-            return Some(());
-        }
-        let on = words.object()?;
-        let grantee = words.grantee(if revoke { "FROM" } else { "TO" })?;
-        // "SELECT (`a`)" is about columns, and no column grant makes a dump complete.
-        let privileges: BTreeSet<String> = items
-            .into_iter()
-            .filter(|item| !item.contains('('))
-            .map(|item| item.to_uppercase())
-            .map(|item| match item.as_str() {
-                "ALL PRIVILEGES" => "ALL".to_owned(),
-                _ => item,
-            })
-            .collect();
-        match (on, revoke) {
-            (On::Global, false) => self.global.extend(privileges),
-            (On::Global, true) => return None,
-            (On::Schema(schema), true) => {
-                self.revoked
-                    .entry(unescape(&schema))
-                    .or_default()
-                    .extend(privileges);
+        let (revoke, on, grantee, privileges) = match Line::parse(line)? {
+            Line::Roles(roles) => {
+                self.roles.extend(roles);
+                return Some(());
             }
-            (On::Schema(pattern), false) => self
-                .schemas
-                .entry((grantee, pattern))
-                .or_default()
-                .extend(privileges),
-            (On::Table(schema, table), false) => self
-                .tables
-                .entry((schema, table))
-                .or_default()
-                .extend(privileges),
-            (On::Table(..), true) => return None,
-            (On::Other, _) => {}
-        }
+            Line::Privileges {
+                revoke,
+                privileges,
+                on,
+                grantee,
+            } => (revoke, on, grantee, privileges),
+        };
+        let held = match (on, revoke) {
+            (On::Other, _) => return Some(()),
+            (On::Global, false) => &mut self.global,
+            (On::Schema(schema), true) => self.revoked.entry(unescape(&schema)).or_default(),
+            (On::Schema(pattern), false) => self.schemas.entry((grantee, pattern)).or_default(),
+            (On::Table(schema, table), false) => self.tables.entry((schema, table)).or_default(),
+            // Partial revokes are of schemas.
+            (On::Global | On::Table(..), true) => return None,
+        };
+        held.extend(privileges);
         Some(())
     }
 
@@ -305,124 +279,6 @@ impl Grants {
 fn holds(privileges: &BTreeSet<String>, privilege: &str) -> bool {
     // ALL on a schema holds all there is to hold there; global ALL includes the rest.
     privileges.contains(privilege) || privileges.contains("ALL")
-}
-
-/// What a GRANT is on.
-enum On {
-    /// `*.*`
-    Global,
-    /// `` `pattern`.* ``
-    Schema(String),
-    /// `` `schema`.`table` ``
-    Table(String, String),
-    /// A routine, a proxy user: nothing that a dump asks for.
-    Other,
-}
-
-/// The rest of a line of SHOW GRANTS.
-struct Words<'a>(&'a str);
-
-impl Words<'_> {
-    /// Comma-separated items up to one of `ends`, and which it was. Quotes and parentheses nest.
-    fn list(&mut self, ends: &[&'static str]) -> Option<(Vec<String>, &'static str)> {
-        let (mut items, mut item) = (Vec::new(), String::new());
-        let (mut quote, mut depth) = (None, 0usize);
-        let mut at = 0;
-        while let Some(c) = self.0[at..].chars().next() {
-            let between_words = item.is_empty() || item.ends_with(' ');
-            if quote.is_none() && depth == 0 && between_words {
-                let rest = &self.0[at..];
-                let end = ends
-                    .iter()
-                    .find(|end| rest.strip_prefix(**end).is_some_and(|r| r.starts_with(' ')));
-                if let Some(end) = end {
-                    items.push(item.trim().to_owned());
-                    self.0 = &rest[end.len() + 1..];
-                    return Some((items, end));
-                }
-            }
-            match (quote, c) {
-                (Some(open), c) if c == open => quote = None,
-                (Some(_), _) => {}
-                (None, '`' | '\'' | '"') => quote = Some(c),
-                (None, '(') => depth += 1,
-                (None, ')') => depth = depth.checked_sub(1)?,
-                (None, ',') if depth == 0 => {
-                    items.push(item.trim().to_owned());
-                    item.clear();
-                    at += 1;
-                    continue;
-                }
-                _ => {}
-            }
-            item.push(c);
-            at += c.len_utf8();
-        }
-        None
-    }
-
-    /// What the grant is on; leaves the text behind it.
-    fn object(&mut self) -> Option<On> {
-        if let Some(rest) = self.0.strip_prefix("*.* ") {
-            self.0 = rest;
-            return Some(On::Global);
-        }
-        // A name with no dot behind it is that of PROXY ON `user`@`host`.
-        let named = self.name().and_then(|schema| {
-            self.0 = self.0.strip_prefix('.')?;
-            if let Some(rest) = self.0.strip_prefix("* ") {
-                self.0 = rest;
-                return Some(On::Schema(schema));
-            }
-            let table = self.name()?;
-            self.0 = self.0.strip_prefix(' ')?;
-            Some(On::Table(schema, table))
-        });
-        if named.is_some() {
-            return named;
-        }
-        let words = ["PROCEDURE ", "FUNCTION ", "PACKAGE ", "LIBRARY ", "'"];
-        words
-            .iter()
-            .any(|word| self.0.starts_with(word) || self.0.starts_with('@'))
-            .then_some(On::Other)
-    }
-
-    /// A quoted name.
-    fn name(&mut self) -> Option<String> {
-        let open = self.0.chars().next().filter(|c| matches!(c, '`' | '"'))?;
-        let (mut name, mut chars) = (String::new(), self.0.char_indices().skip(1).peekable());
-        while let Some((at, c)) = chars.next() {
-            if c != open {
-                name.push(c);
-            } else if chars.next_if(|(_, next)| *next == open).is_some() {
-                name.push(open);
-            } else {
-                self.0 = &self.0[at + 1..];
-                return Some(name);
-            }
-        }
-        None
-    }
-
-    /// Whom the grant is for: the text behind TO or FROM, up to what MariaDB appends.
-    fn grantee(&mut self, word: &str) -> Option<String> {
-        let rest = match self.0.find(&format!("{word} ")) {
-            Some(at) => &self.0[at + word.len() + 1..],
-            None => return None,
-        };
-        let end = [" IDENTIFIED", " REQUIRE", " WITH"]
-            .iter()
-            .filter_map(|clause| rest.find(clause))
-            .min()
-            .unwrap_or(rest.len());
-        Some(rest[..end].to_owned())
-    }
-}
-
-/// A line without what might be a password's hash.
-fn shape(line: &str) -> &str {
-    line.find("IDENTIFIED").map_or(line, |at| &line[..at])
 }
 
 /// Whether a pattern has no wildcard in force.

@@ -8,9 +8,9 @@
 //! Memory: about 200 bytes an object.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use super::scope::{Scope, is_system, same_name};
+use super::innodb_name::innodb_name;
+use super::scope::{Scope, same_name};
 use crate::Result;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind};
@@ -30,7 +30,7 @@ pub struct Inventory {
     /// Tables that InnoDB knows and the server does not show, as InnoDB spells them.
     pub hidden: Vec<String>,
     /// Whether schema and table names differ by more than case alone.
-    fold: bool,
+    pub(super) fold: bool,
 }
 
 /// What changes when an object's definition does.
@@ -57,40 +57,6 @@ pub struct TableFacts {
     pub rows: u64,
     /// Whether it keeps MariaDB's system-versioned history.
     pub versioned: bool,
-}
-
-/// One thing that changed between two inventories.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// What changed.
-    pub object: ObjectId,
-    /// How.
-    pub how: Change,
-}
-
-/// How an object changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It was not there before.
-    Created,
-    /// It is not there any more.
-    Dropped,
-    /// Its definition is another.
-    Altered,
-    /// Its rows are other ones: truncated, or exchanged by RENAME.
-    Replaced,
-}
-
-impl fmt::Display for Moved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = match self.how {
-            Change::Created => "created",
-            Change::Dropped => "dropped",
-            Change::Altered => "altered",
-            Change::Replaced => "truncated or exchanged",
-        };
-        write!(f, "{} was {how}", self.object)
-    }
 }
 
 impl Inventory {
@@ -318,7 +284,7 @@ impl Inventory {
             .cloned()
     }
 
-    fn add(&mut self, object: ObjectId, definition: String) {
+    pub(super) fn add(&mut self, object: ObjectId, definition: String) {
         let stamp = Stamp {
             definition,
             table_id: None,
@@ -340,218 +306,8 @@ impl Inventory {
         let sum = |size: fn(&TableFacts) -> u64| self.tables.values().map(size).sum();
         (sum(|t| t.data_bytes), sum(|t| t.index_bytes))
     }
-
-    /// What moved between this inventory and a later one, apart from tables whose `schema.table`
-    /// matches one of the `churn` patterns (`%` is any run of characters): those come and go.
-    pub fn diff(&self, after: &Inventory, churn: &[String]) -> Vec<Moved> {
-        let mut moved = Vec::new();
-        let mut push = |object: &ObjectId, how| {
-            let name = format!("{}.{}", object.schema, object.name);
-            if !churn.iter().any(|pattern| like(pattern, &name)) {
-                moved.push(Moved {
-                    object: object.clone(),
-                    how,
-                });
-            }
-        };
-        for (object, before) in &self.objects {
-            match after.objects.get(object) {
-                None => push(object, Change::Dropped),
-                Some(now) if now.definition != before.definition => push(object, Change::Altered),
-                Some(now) => {
-                    let both = before.table_id.zip(now.table_id);
-                    if both.is_some_and(|(before, now)| before != now) {
-                        push(object, Change::Replaced);
-                    }
-                }
-            }
-        }
-        for object in after.objects.keys() {
-            if !self.objects.contains_key(object) {
-                push(object, Change::Created);
-            }
-        }
-        moved
-    }
-
-    /// What existed throughout, here and in the later inventory `after`, and was not `seen` in the
-    /// dump.
-    pub fn missing_from(&self, after: &Inventory, seen: &BTreeSet<ObjectId>) -> Vec<ObjectId> {
-        let folded: BTreeSet<ObjectId> = match self.fold {
-            true => seen.iter().map(fold).collect(),
-            false => BTreeSet::new(),
-        };
-        self.objects
-            .keys()
-            .filter(|object| after.objects.contains_key(object))
-            .filter(|object| !seen.contains(object) && !folded.contains(&fold(object)))
-            .cloned()
-            .collect()
-    }
-}
-
-fn fold(object: &ObjectId) -> ObjectId {
-    ObjectId {
-        schema: object.schema.to_lowercase(),
-        kind: object.kind,
-        name: object.name.to_lowercase(),
-    }
 }
 
 fn hash(bytes: &[u8]) -> String {
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
-}
-
-/// The schema and table behind InnoDB's spelling, or `None` for what is no user's table and for
-/// names with letters whose short codes this does not know: nothing is said about those.
-fn innodb_name(spelled: &str) -> Option<(String, String)> {
-    let (schema, table) = spelled.split_once('/')?;
-    // Partitions and subpartitions: t#P#p0, t#p#p0#sp#s0.
-    let lower = table.to_ascii_lowercase();
-    let table = lower.find("#p#").map_or(table, |at| &table[..at]);
-    // Intermediate tables of ALTER, and the hidden tables of FULLTEXT indexes.
-    if lower.starts_with("#sql") || is_fulltext_part(&lower) {
-        return None;
-    }
-    let schema = decode(schema)?;
-    (!is_system(&schema)).then_some(())?;
-    Some((schema, decode(table)?))
-}
-
-/// `fts_000000000000042c_being_deleted`, `fts_…_0000000000000045_index_1`.
-fn is_fulltext_part(lower: &str) -> bool {
-    lower.strip_prefix("fts_").is_some_and(|rest| {
-        let id = rest.split('_').next().unwrap_or_default();
-        id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) && rest.len() > 17
-    })
-}
-
-/// A name out of the file-name character set: `@` and four hex digits are one UTF-16 unit. Letters
-/// of some alphabets have codes of two characters, from a table of the server's own: `None`.
-fn decode(spelled: &str) -> Option<String> {
-    let mut units = Vec::new();
-    let mut rest = spelled;
-    while let Some(c) = rest.chars().next() {
-        if c == '@' {
-            let code = rest.get(1..5)?;
-            let hex = code.bytes().all(|b| b.is_ascii_hexdigit());
-            units.push(u16::from_str_radix(code, 16).ok().filter(|_| hex)?);
-            rest = &rest[5..];
-        } else {
-            units.extend(c.encode_utf16(&mut [0; 2]).iter());
-            rest = &rest[c.len_utf8()..];
-        }
-    }
-    String::from_utf16(&units).ok()
-}
-
-/// Whether a name matches a pattern in which `%` stands for any run of characters.
-fn like(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('%') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            let tails = name.char_indices().map(|(at, _)| &name[at..]);
-            tails.chain([""]).any(|tail| like(rest, tail))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn inventory(objects: &[(ObjectId, &str, Option<u64>)]) -> Inventory {
-        let mut all = Inventory::default();
-        for (object, definition, table_id) in objects {
-            all.add(object.clone(), (*definition).to_owned());
-            if let Some(stamp) = all.objects.get_mut(object) {
-                stamp.table_id = *table_id;
-            }
-        }
-        all
-    }
-
-    fn t(name: &str) -> ObjectId {
-        ObjectId::table("shop", name)
-    }
-
-    #[test]
-    fn everything_that_moved_is_told_apart() {
-        let before = inventory(&[
-            (t("dropped"), "1", Some(1)),
-            (t("altered"), "1", Some(2)),
-            (t("a"), "1", Some(3)),
-            (t("b"), "1", Some(4)),
-            (t("still"), "1", Some(5)),
-        ]);
-        let after = inventory(&[
-            (t("altered"), "2", Some(6)),
-            (t("a"), "1", Some(4)),
-            (t("b"), "1", Some(3)),
-            (t("still"), "1", Some(5)),
-            (t("new"), "1", Some(7)),
-        ]);
-        let moved: Vec<String> = before
-            .diff(&after, &[])
-            .iter()
-            .map(Moved::to_string)
-            .collect();
-        assert_eq!(
-            moved,
-            [
-                "table `shop`.`a` was truncated or exchanged",
-                "table `shop`.`altered` was altered",
-                "table `shop`.`b` was truncated or exchanged",
-                "table `shop`.`dropped` was dropped",
-                "table `shop`.`new` was created",
-            ]
-        );
-        assert_eq!(before.diff(&before, &[]), []);
-        assert_eq!(before.diff(&after, &["shop.%".into()]), []);
-        // `%` is any run of characters, `_` is itself.
-        let churn = ["shop.a".into(), "s%.%d".into(), "shop.ne_".into()];
-        assert_eq!(before.diff(&after, &churn).len(), 2);
-    }
-
-    #[test]
-    fn what_existed_throughout_must_have_been_seen() {
-        let before = inventory(&[
-            (t("a"), "", None),
-            (t("b"), "", None),
-            (t("gone"), "", None),
-        ]);
-        let after = inventory(&[(t("a"), "", None), (t("b"), "", None), (t("new"), "", None)]);
-        let seen = BTreeSet::from([t("a"), t("other")]);
-        assert_eq!(before.missing_from(&after, &seen), [t("b")]);
-        let seen = BTreeSet::from([t("A"), t("B")]);
-        assert_eq!(before.missing_from(&after, &seen).len(), 2);
-        let folded = Inventory {
-            fold: true,
-            ..before
-        };
-        assert_eq!(folded.missing_from(&after, &seen), []);
-    }
-
-    #[test]
-    fn innodb_spells_names_as_files() {
-        let name = |spelled| innodb_name(spelled).map(|(s, t)| format!("{s}/{t}"));
-        for (spelled, expected) in [
-            ("shop/t", Some("shop/t")),
-            ("shop/a@0040b@002d@0020@002f", Some("shop/a@b- /")),
-            ("we@0020ird/@d83d@de00", Some("we ird/😀")),
-            ("shop/pp#P#p0", Some("shop/pp")),
-            ("shop/pp#p#p0#sp#s1", Some("shop/pp")),
-            ("shop/#sql-ib1065-2", None),
-            ("shop/FTS_000000000000042c_BEING_DELETED", None),
-            ("shop/fts_000000000000042c_0000000000000045_index_1", None),
-            ("shop/fts_of_mine", Some("shop/fts_of_mine")),
-            ("mysql/user", None),
-            ("SYS_FOREIGN", None),
-            // Letters of the short table: nothing is said.
-            ("shop/@0p", None),
-            ("shop/@0pabc", None),
-        ] {
-            assert_eq!(name(spelled).as_deref(), expected, "{spelled}");
-        }
-    }
 }

@@ -14,25 +14,36 @@ const MAX_LOCK_NAME_CHARS: usize = 64;
 ///
 /// The connection holds it until it closes. `Outcome::Held` (exit 11) where another run has it.
 pub async fn take(connection: &mut Connection, target: &TargetName) -> Result<()> {
+    const ATTEMPTS: u32 = 3;
     let name = literal(&lock_name(target));
-    match connection
-        .one::<Option<i64>>(&format!("SELECT GET_LOCK({name}, 0)"))
-        .await?
-    {
-        Some(1) => Ok(()),
-        _ => {
-            let holder: Option<u64> = connection
-                .one(&format!("SELECT IS_USED_LOCK({name})"))
-                .await?;
-            let by = holder.map_or(String::new(), |id| {
-                format!(" (connection {id} of the server)")
-            });
-            Err(
-                Error::held(format!("another backup of {target} is running{by}"))
-                    .hint("wait for it, or end it"),
-            )
+    let mut by = String::new();
+    for _ in 0..ATTEMPTS {
+        let taken: Option<i64> = connection
+            .one(&format!("SELECT GET_LOCK({name}, 0)"))
+            .await?;
+        if taken == Some(1) {
+            return Ok(());
         }
+        let holder: Option<u64> = connection
+            .one(&format!("SELECT IS_USED_LOCK({name})"))
+            .await?;
+        if let Some(id) = holder {
+            by = format!(" (connection {id} of the server)");
+            break;
+        }
+        // It ended just now.
     }
+    Err(
+        Error::held(format!("another backup of {target} is running{by}"))
+            .hint("wait for it, or end it"),
+    )
+}
+
+/// Gives the lock back at once: a server notices that a connection has closed a little later.
+pub async fn release(connection: &mut Connection, target: &TargetName) {
+    let name = literal(&lock_name(target));
+    // The connection's end does the same.
+    let _ = connection.run(&format!("DO RELEASE_LOCK({name})")).await;
 }
 
 /// Makes sure that the connection still holds the lock: asked before a backup is committed.

@@ -4,7 +4,7 @@
 //!
 //! - [`scope`]: which schemas a backup covers.
 //! - [`grants`]: what the account may see, and what it is missing.
-//! - [`inventory`]: what exists, and what moved while it was dumped.
+//! - [`inventory`]: what exists; [`moved`]: what moved while it was dumped.
 //! - [`replica`]: how current the server is.
 //! - [`facts`]: its identity, the variables that a restore depends on, lossy columns.
 //! - [`preflight`]: all that is asked and refused before a dump.
@@ -18,11 +18,14 @@ pub mod coordinates;
 pub mod dump;
 pub mod facts;
 pub mod grants;
+mod innodb_name;
 pub mod inventory;
 pub mod lock;
+pub mod moved;
 pub mod preflight;
 pub mod replica;
 pub mod scope;
+mod show_grants;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -228,11 +231,12 @@ impl Source {
     }
 
     /// Lets go of the server.
-    pub async fn close(self) {
-        if let Some(ddl) = self.ddl {
+    pub async fn close(mut self) {
+        if let Some(ddl) = self.ddl.take() {
             // Nothing hangs on it any more: the connection's end releases it too.
             let _ = ddl.release().await;
         }
+        lock::release(&mut self.connection, &self.target).await;
         self.connection.close().await;
     }
 }

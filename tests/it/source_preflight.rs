@@ -217,7 +217,7 @@ on_both!(
             ("DROP TRIGGER shop.tr; CREATE TRIGGER shop.tr BEFORE INSERT ON shop.t FOR EACH ROW SET NEW.note = 2", "trigger `shop`.`tr` was altered"),
             ("DROP PROCEDURE shop.p; CREATE PROCEDURE shop.p() SELECT 2", "procedure `shop`.`p` was altered"),
             ("ALTER EVENT shop.e ON SCHEDULE EVERY 2 DAY", "event `shop`.`e` was altered"),
-            ("ALTER DATABASE shop CHARACTER SET latin1", "schema `shop` was altered"),
+            ("ALTER DATABASE shop CHARACTER SET ascii", "schema `shop` was altered"),
             ("CREATE TABLE shop.twin LIKE shop.words; RENAME TABLE shop.words TO shop.x, shop.twin TO shop.words, shop.x TO shop.twin", "table `shop`.`words` was"),
         ] {
             let error = disturbed(&server, &shop(), &format!("{later} {sql}")).expect_err(sql);

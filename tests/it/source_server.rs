@@ -7,6 +7,7 @@ use drctl::server::{Client, Connection, DumpChild, Role, Secret, ServerConfig, c
 use drctl::source::dump::DumpPlan;
 use drctl::{Outcome, Result, source};
 
+use super::support::lab::ScratchDir;
 use super::support::{Flavour, Server};
 use crate::{need, on_both};
 
@@ -98,22 +99,31 @@ on_both!(
         let server = Server::shared(flavour);
         let schema = server.fresh_schema("hostile");
         server.exec(&format!("CREATE TABLE {schema}.t (id INT); INSERT INTO {schema}.t VALUES (1),(2),(3)"));
-        let text = block_on(async {
+        let home = ScratchDir::new();
+        std::fs::write(home.path().join(".my.cnf"), "[mysqldump]\nwhere=id<2\n").unwrap();
+        let rows = |output: std::process::Output| {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let text = String::from_utf8(output.stdout).unwrap();
+            ["(1)", "(2)", "(3)"].iter().filter(|row| text.contains(*row)).count()
+        };
+        let careless = std::process::Command::new(flavour.dump_bin())
+            .env("HOME", home.path())
+            .args(["--user=root", "--socket"])
+            .arg(server.socket())
+            .args(["--databases", &schema])
+            .output()
+            .unwrap();
+        assert_eq!(rows(careless), 1, "the hazard is real: exit 0 and rows are gone");
+        block_on(async {
             let (_connection, client) = client(&config(&server.url(), None, flavour)).await.unwrap();
-            let home = std::env::temp_dir().join(format!("drctl-home-{}-{schema}", std::process::id()));
-            std::fs::create_dir_all(&home).unwrap();
-            std::fs::write(home.join(".my.cnf"), "[mysqldump]\nwhere=id<2\n[client]\nwhere=id<2\n").unwrap();
-            // What a shell would hand on: the child must not look at any of it.
             let mut command = client.dump_command(["--databases", &schema]);
             let environment: Vec<_> = command.as_std().get_envs().map(|(key, _)| key.to_owned()).collect();
             assert_eq!(environment, ["HOME", "LC_ALL", "PATH"]);
-            let first = command.as_std().get_args().next().unwrap().to_owned();
-            assert!(first.to_str().unwrap().starts_with("--defaults-file="), "{first:?}");
-            let output = command.output().await.unwrap();
-            std::fs::remove_dir_all(&home).unwrap();
-            String::from_utf8(output.stdout).unwrap()
+            assert_eq!(rows(command.output().await.unwrap()), 3);
+            // Not even where the home directory is handed on.
+            let mut command = client.dump_command(["--databases", &schema]);
+            assert_eq!(rows(command.env("HOME", home.path()).output().await.unwrap()), 3);
         });
-        assert!(text.contains("(1),(2),(3)"), "{text}");
     }
 );
 
