@@ -17,12 +17,20 @@ const TOTAL_BYTES: usize = 256 << 20;
 
 fn main() {
     let sysbench = |i: usize| {
-        format!("{i},{},'{}','{}'", i * 7, "68487932199-96439406143-".repeat(5), "67847967377-".repeat(5))
+        format!(
+            "{i},{},'{}','{}'",
+            i * 7,
+            "68487932199-96439406143-".repeat(5),
+            "67847967377-".repeat(5)
+        )
     };
     let integers = |i: usize| format!("{i},{},{},NULL,{},0,1", i * 3, i * 5, i % 7);
     let binary = |i: usize| format!("{i},0x{}", "00FF27225C".repeat(100));
-    let rows: [(&str, &dyn Fn(usize) -> String); 3] =
-        [("sysbench", &sysbench), ("integers", &integers), ("hex", &binary)];
+    let rows: [(&str, &dyn Fn(usize) -> String); 3] = [
+        ("sysbench", &sysbench),
+        ("integers", &integers),
+        ("hex", &binary),
+    ];
     for (name, row) in rows {
         let insert = insert(1 << 20, row);
         let statement = [&insert[..], b";\n"].concat();
@@ -30,14 +38,18 @@ fn main() {
         measure(&format!("scan {name}"), dump.len(), || scan(&dump));
         let times = TOTAL_BYTES / insert.len();
         measure(&format!("rows {name}"), times * insert.len(), || {
-            (0..times).map(|_| of_insert(&insert).unwrap().count_rows().unwrap()).sum()
+            (0..times)
+                .map(|_| of_insert(&insert).unwrap().count_rows().unwrap())
+                .sum()
         });
         measure(&format!("values {name}"), times * insert.len(), || {
             let rows = (0..times).flat_map(|_| of_insert(&insert).unwrap());
             rows.map(|row| values(row.unwrap()).count() as u64).sum()
         });
         measure(&format!("digest {name}"), times * insert.len(), || {
-            (0..times).map(|_| RowSum::of_insert(&insert).unwrap().rows).sum()
+            (0..times)
+                .map(|_| RowSum::of_insert(&insert).unwrap().rows)
+                .sum()
         });
     }
     let mut long = insert(512 << 20, &sysbench);

@@ -28,7 +28,8 @@ pub fn init(verbose: u8) {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_target(false);
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     // A second call, by a test, changes nothing.
     let _ = match human {
         true => registry.with(layer.compact().without_time()).try_init(),

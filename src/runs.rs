@@ -8,8 +8,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Store;
 use crate::store::keys::{BackupId, RunName, TargetName};
+use crate::store::{Store, StoreError};
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,11 +34,6 @@ pub struct RunRecord {
 
 /// Puts the record into the store; a failure is logged and changes nothing.
 pub async fn record(store: &Arc<dyn Store>, target: &TargetName, record: &RunRecord) {
-    let name = RunName {
-        time: record.ended_at,
-        verb: record.verb.clone(),
-        exit: record.exit,
-    };
     let body = match serde_json::to_vec_pretty(record) {
         Ok(body) => Bytes::from(body),
         Err(error) => {
@@ -46,7 +41,21 @@ pub async fn record(store: &Arc<dyn Store>, target: &TargetName, record: &RunRec
             return;
         }
     };
-    if let Err(error) = store.put_new(&target.run(&name), body).await {
-        tracing::warn!(%error, "cannot store the record of this run");
+    // Names have whole seconds: of two runs that ended in the same one, the later gives way.
+    const TRIES: i64 = 5;
+    for later in 0..TRIES {
+        let name = RunName {
+            time: record.ended_at + jiff::SignedDuration::from_secs(later),
+            verb: record.verb.clone(),
+            exit: record.exit,
+        };
+        match store.put_new(&target.run(&name), body.clone()).await {
+            Ok(()) => return,
+            Err(StoreError::AlreadyExists { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot store the record of this run");
+                return;
+            }
+        }
     }
 }

@@ -6,20 +6,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::apply;
 use crate::apply::definition::Account;
 use crate::apply::marker::Pass;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
-use crate::apply::{self};
+use crate::archive::BackupPlace;
 use crate::archive::read::Archive;
 use crate::catalog::Entry;
 use crate::cli::{Output, RestoreArgs};
 use crate::commands::progress::Progress as Shown;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
+use crate::proof::compare::Comparison;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
+use crate::store::keys::{BackupObject, DrillLevel, DrillName, DrillVerdict};
 
 /// Restores it, or says what restoring it would do.
 pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
@@ -41,6 +44,7 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         let plan = apply::plan(&archive, &server, &options, &silent, &run.cancel).await?;
         return say_plan(run, &plan);
     }
+    let whole = options.scope.is_everything() && options.scope.rename.is_empty();
     let started_at = Timestamp::now();
     let progress = Arc::new(Bar::new(entry.manifest.totals.raw_bytes));
     let done = apply::restore(&archive, &server, options, progress, &run.cancel).await;
@@ -58,7 +62,32 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         error: done.as_ref().err().map(Error::to_string),
     };
     runs::record(&run.store, &run.config.target, &record).await;
-    say_report(run, &done?)
+    let report = done?;
+    if whole && report.proof.as_ref().is_some_and(Comparison::is_equal) {
+        note_proof(run, &catalog.place(entry.id), &report).await;
+    }
+    say_report(run, &report)
+}
+
+/// Leaves the evidence beside the backup: a restore of all of it that was proven is as good as a
+/// drill. Best effort, since whoever restores may only be allowed to read.
+async fn note_proof(run: &Run, place: &BackupPlace, report: &RestoreReport) {
+    let drill = DrillName {
+        time: Timestamp::now(),
+        level: DrillLevel::Restore,
+        verdict: DrillVerdict::Pass,
+    };
+    let noted = match serde_json::to_vec_pretty(report) {
+        Ok(body) => {
+            run.store
+                .put_new(&place.key(&BackupObject::Drill(drill)), body.into())
+                .await
+        }
+        Err(error) => return tracing::warn!(%error, "cannot write the proof down"),
+    };
+    if let Err(error) = noted {
+        tracing::warn!(%error, "cannot store the proof beside the backup");
+    }
 }
 
 /// Dropping what exists takes the target's name, typed once more.
