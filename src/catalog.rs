@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{MAX_BYTES, Manifest};
 use crate::archive::read;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -24,6 +24,8 @@ const READS_AT_ONCE: usize = 32;
 pub struct Marks {
     /// Whether there is a manifest: without one it is no backup.
     pub committed: bool,
+    /// Bytes of the manifest.
+    pub manifest_bytes: u64,
     /// When a restore of it was last verified.
     pub proven_at: Option<Timestamp>,
     /// Whether it is kept for ever.
@@ -94,7 +96,10 @@ impl Catalog {
             let marks = marks.entry(id).or_default();
             marks.modified_at = marks.modified_at.max(Some(object.modified));
             match name {
-                BackupObject::Manifest => marks.committed = true,
+                BackupObject::Manifest => {
+                    marks.committed = true;
+                    marks.manifest_bytes = object.size;
+                }
                 BackupObject::Pin => marks.pinned = true,
                 BackupObject::Accepted => marks.accepted = true,
                 BackupObject::Running => marks.heartbeat_at = Some(object.modified),
@@ -156,6 +161,14 @@ impl Catalog {
             Some(marks) if marks.committed => marks.clone(),
             _ => return Err(self.none(format!("there is no backup {id} of {}", self.target))),
         };
+        if marks.manifest_bytes > MAX_BYTES as u64 {
+            return Err(Error::archive(format!(
+                "the manifest of {} has {} bytes, more than any has",
+                self.place(id),
+                marks.manifest_bytes
+            ))
+            .hint("restore another backup, and find out what changed the store"));
+        }
         let manifest = read::manifest(&self.store, &self.place(id)).await?;
         Ok(Entry {
             id,

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
-use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest};
+use crate::archive::manifest::{FileFacts, Manifest};
 use crate::archive::write::encode::hex128;
 use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
@@ -49,21 +49,14 @@ pub struct Contents {
 /// Reads a manifest, and holds it against the place that it was found in.
 pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Manifest> {
     let key = place.key(&BackupObject::Manifest);
-    let meta = match store.head(&key).await {
-        Ok(meta) => meta,
+    let bytes = match store.get(&key, None).await {
+        Ok(bytes) => bytes,
         Err(StoreError::NotFound { .. }) => {
             return Err(Error::nothing(format!("there is no {place}")).hint("see drctl list"));
         }
         Err(error) => return Err(error.into()),
     };
-    if meta.size > MAX_BYTES as u64 {
-        return Err(Error::archive(format!(
-            "{key} has {} bytes, too many",
-            meta.size
-        )));
-    }
-    let manifest =
-        Manifest::from_bytes(&store.get(&key, None).await?).map_err(|e| e.context(&key))?;
+    let manifest = Manifest::from_bytes(&bytes).map_err(|e| e.context(&key))?;
     if (&manifest.id, &manifest.target) != (&place.id, &place.target) {
         return Err(Error::archive(format!(
             "{key} is the manifest of {} of {}: the archive was moved or edited",
