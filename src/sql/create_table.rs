@@ -8,8 +8,8 @@
 //! Afterwards SHOW CREATE TABLE must give the same text. So these stay: the primary key; without
 //! one, the first UNIQUE over NOT NULL columns, which orders the rows; a key that leads with the
 //! AUTO_INCREMENT column; and every key before one that stays, since a server lists keys as they
-//! were added. Tables that are partitioned, system-versioned, not InnoDB or of a shape not known
-//! here keep everything.
+//! were added. Tables that are partitioned, system-versioned, not InnoDB, with a key USING HASH or
+//! of a shape not known here keep everything.
 
 use std::collections::BTreeSet;
 
@@ -58,6 +58,8 @@ struct Key {
     fulltext: bool,
     /// Whether building it later is known to come to the same.
     movable: bool,
+    /// USING HASH, which MariaDB forgets at any ALTER, and which may be a hidden column.
+    hashed: bool,
     /// Its columns; `None` for an expression.
     parts: Vec<Option<String>>,
 }
@@ -234,10 +236,11 @@ impl CreateTable {
         let keeps_all = options
             .iter()
             .any(|token| special.iter().any(|word| token.is(word)))
-            || self
-                .lines
-                .iter()
-                .any(|line| line.kind == LineKind::Other && Tokens::new(&line.text).eat("PERIOD"));
+            || self.lines.iter().any(|line| match &line.kind {
+                LineKind::Key(key) => key.hashed,
+                LineKind::Other => Tokens::new(&line.text).eat("PERIOD"),
+                _ => false,
+            });
         engine && !keeps_all
     }
 
@@ -359,14 +362,13 @@ fn key(mut tokens: Tokens<'_>) -> Option<Key> {
         }
         at_part = false;
     }
-    // MariaDB's UNIQUE over a BLOB is a hidden column.
-    let hashed = tokens.eat_all(&["USING", "HASH"]);
-    let movable = !special && !hashed && !name.eq_ignore_ascii_case("FTS_DOC_ID_INDEX");
+    let movable = !special && !name.eq_ignore_ascii_case("FTS_DOC_ID_INDEX");
     Some(Key {
         name,
         unique,
         fulltext,
         movable,
+        hashed: tokens.eat_all(&["USING", "HASH"]),
         parts,
     })
 }

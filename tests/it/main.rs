@@ -6,6 +6,8 @@
 mod apply_archive;
 mod apply_faults;
 mod apply_restore;
+mod client_splits;
+mod deferred_keys;
 mod harness;
 mod hygiene;
 mod layers;
