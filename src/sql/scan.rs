@@ -2,7 +2,7 @@
 //!
 //! Every byte of the input belongs to exactly one statement; the texts, concatenated, are the
 //! input. Where a statement ends is [`super::lex`]'s matter, what it is [`super::kind`]'s; this
-//! file holds the bytes, and the client's two line-based rules: DELIMITER and `-- ` lines.
+//! file holds the bytes, and what stands between statements: DELIMITER, comment lines, comments.
 //!
 //! Memory: the longest statement plus the last chunk. A statement that spans many chunks is
 //! looked at once, and its bytes move only when at least as many before them were consumed.
@@ -102,6 +102,8 @@ enum Progress {
     /// A line for the client, whose white space ends at the first number and which has been
     /// searched for its end up to the second.
     Line(usize, usize),
+    /// A `/* … */` with no statement before it, with the same numbers.
+    Block(usize, usize),
 }
 
 /// Where a statement lies in the buffer, relative to its start.
@@ -272,6 +274,7 @@ impl Scanner {
                     match Opening::of(rest, line_start, self.ended) {
                         None => return Ok(None),
                         Some(Opening::Line) => self.progress = Progress::Line(from, from),
+                        Some(Opening::Block) => self.progress = Progress::Block(from, from + 2),
                         Some(Opening::Statement) => {
                             self.progress = Progress::Statement(from, Lexer::default());
                         }
@@ -299,6 +302,29 @@ impl Scanner {
                         to: from,
                         end,
                         kind,
+                    }));
+                }
+                Progress::Block(from, seen) => {
+                    let Some(close) = memchr::memmem::find(&bytes[*seen..], b"*/") else {
+                        if self.ended {
+                            return Err(Problem::Unterminated(kind::head(&bytes[*from..])));
+                        }
+                        *seen = (*seen).max(bytes.len() - 1);
+                        return check_length(bytes.len() - *from, self.limit);
+                    };
+                    let (from, end) = (*from, *seen + close + 2);
+                    // Another opening inside ends elsewhere for the client.
+                    if memchr::memmem::find(&bytes[from + 2..end], b"/*").is_some() {
+                        return Err(Problem::Unknown(kind::head(&bytes[from..])));
+                    }
+                    let Some(tail) = line_tail(&bytes[end..], self.ended) else {
+                        return Ok(None);
+                    };
+                    return Ok(Some(Extent {
+                        from,
+                        to: from,
+                        end: end + tail,
+                        kind: Kind::Comment,
                     }));
                 }
                 Progress::Statement(from, lexer) => {
@@ -347,6 +373,8 @@ impl Scanner {
 enum Opening {
     /// A comment line or DELIMITER: it ends with the line.
     Line,
+    /// A comment of its own, such as the one around commented GTIDs.
+    Block,
     /// SQL: it ends with the delimiter.
     Statement,
 }
@@ -366,10 +394,12 @@ impl Opening {
         };
         let line = comment
             || line_start && (is_delimiter(rest) || SANDBOX.iter().any(|it| rest.starts_with(it)));
-        Some(if line {
-            Opening::Line
-        } else {
-            Opening::Statement
+        let block = rest.starts_with(b"/*")
+            && !matches!(rest, [_, _, b'!' | b'+', ..] | [_, _, b'M', b'!', ..]);
+        Some(match (line, block) {
+            (true, _) => Opening::Line,
+            (false, true) => Opening::Block,
+            (false, false) => Opening::Statement,
         })
     }
 }

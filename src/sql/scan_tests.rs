@@ -155,6 +155,24 @@ fn a_body_that_client_and_server_end_at_different_places_is_refused() {
 }
 
 #[test]
+fn a_body_that_the_client_cuts_in_two_is_refused() {
+    // To the client the comment goes on to the second star and slash, inside of the text.
+    refused(
+        "DELIMITER ;;\n/*!50003 CREATE*/ /*!50003 TRIGGER t BEFORE INSERT ON u FOR EACH ROW BEGIN \
+         /* c */ SET @a='*/;;'; END */;;\nDELIMITER ;\n",
+    );
+}
+
+#[test]
+fn a_comment_between_statements_belongs_to_none_of_them() {
+    let dump = "/* SET @@GLOBAL.GTID_PURGED='+3e11;\n-4';*/\n\nUSE d;\n/* x */";
+    let use_d = Kind::Use { schema: "d".into() };
+    assert_eq!(kinds(dump), [Kind::Comment, use_d, Kind::Comment]);
+    assert_eq!(scan_by(dump.as_bytes(), 1).unwrap()[1].1, b"USE d");
+    refused("/* a /*! b */ c */ USE d;\n");
+}
+
+#[test]
 fn every_form_that_dumps_write_has_its_kind() {
     let dump = "USE `d`;\n\
         CREATE DATABASE /*!32312 IF NOT EXISTS*/ `e``f` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;\n\
