@@ -277,3 +277,93 @@ fn definition_digest(sql: &[u8], kind: ObjectKind, session: &Session) -> String 
     }
     hex::encode(digest.finalize())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(values: &str) -> RowSum {
+        RowSum::of_insert(format!("INSERT INTO `t` VALUES {values}").as_bytes()).unwrap()
+    }
+
+    fn defined(ledger: &mut Ledger, sql: &str, object: ObjectId) -> Result<(), Duplicate> {
+        let kind = Kind::Create {
+            object,
+            placeholder: false,
+        };
+        let statement = Statement {
+            text: sql.as_bytes(),
+            sql: sql.as_bytes(),
+            kind,
+        };
+        ledger.observe(&statement, &Session::default())
+    }
+
+    #[test]
+    fn a_row_changed_lost_doubled_or_exchanged_for_another_shows() {
+        let good = rows("(1,'a'),(2,'b'),(2,'b')");
+        for bad in [
+            "(1,'a'),(2,'b'),(2,'B')",
+            "(1,'a'),(2,'b')",
+            "(1,'a'),(1,'a'),(2,'b')",
+        ] {
+            assert_ne!(rows(bad), good, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_rows_and_statements_does_not_matter() {
+        let mut apart = rows("(2,'b')");
+        apart += rows("(1,'a'),(3,'c')");
+        assert_eq!(apart, rows("(1,'a'),(2,'b'),(3,'c')"));
+    }
+
+    #[test]
+    fn one_object_cannot_be_defined_twice_in_one_part_or_in_two() {
+        let table = ObjectId::table("d", "t");
+        let mut ledger = Ledger::default();
+        defined(&mut ledger, "CREATE TABLE `t` (a int)", table.clone()).unwrap();
+        let again = defined(&mut ledger, "CREATE TABLE `t` (a int)", table.clone());
+        assert_eq!(again, Err(Duplicate(table.clone())));
+        assert_eq!(ledger.clone().merge(ledger), Err(Duplicate(table)));
+    }
+
+    #[test]
+    fn parts_of_a_dump_add_up_and_rows_without_a_definition_show() {
+        let table = ObjectId::table("d", "t");
+        let mut first = Ledger::default();
+        first.add_rows(&table, rows("(1,'a')"));
+        assert_eq!(first.undefined().collect::<Vec<_>>(), [&table]);
+        let mut second = Ledger::default();
+        defined(&mut second, "CREATE TABLE `t` (a int)", table.clone()).unwrap();
+        second.add_rows(&table, rows("(2,'b')"));
+        first.merge(second).unwrap();
+        assert_eq!(first.undefined().count(), 0);
+        assert_eq!(
+            first.get(&table).unwrap().rows,
+            Some(rows("(1,'a'),(2,'b')"))
+        );
+    }
+
+    #[test]
+    fn records_come_back_from_json_as_they_were() {
+        let mut ledger = Ledger::default();
+        let table = ObjectId::table("d", "t");
+        defined(&mut ledger, "CREATE TABLE `t` (a int)", table.clone()).unwrap();
+        ledger.add_rows(&table, rows("(1,'a')"));
+        let trigger = ObjectId::new(ObjectKind::Trigger, "d", "x");
+        defined(
+            &mut ledger,
+            "CREATE TRIGGER x BEFORE INSERT ON t SET @a=1",
+            trigger,
+        )
+        .unwrap();
+        let mut back = Ledger::default();
+        for record in ledger.clone().into_records() {
+            let json = serde_json::to_string(&record).unwrap();
+            back.add(serde_json::from_str(&json).unwrap()).unwrap();
+        }
+        assert!(ledger.iter().eq(back.iter()));
+        assert!(serde_json::from_str::<RowDigest>("\"+00000000000000000000000000000ff\"").is_err());
+    }
+}

@@ -14,9 +14,13 @@ mod assignment;
 #[cfg(test)]
 mod corpus;
 pub mod create_table;
+mod definition;
+mod head;
 mod kind;
 pub mod ledger;
 mod lex;
+mod lines;
+mod problem;
 pub mod rows;
 pub mod scan;
 pub mod session;

@@ -9,8 +9,11 @@
 
 use std::collections::BTreeSet;
 
+use super::head::head;
 use super::kind::{self, Context, Language, Unknown};
 use super::lex::{Lexer, Stop};
+use super::lines::{Opening, delimiter_of, is_delimiter, is_trailer, line_tail};
+pub use super::problem::{Problem, ScanError};
 use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind, Statement};
 use super::tokens::is_space;
@@ -18,50 +21,8 @@ use super::tokens::is_space;
 /// The longest statement that any server takes: `max_allowed_packet` ends at 1 GiB.
 pub const LONGEST_STATEMENT: usize = 1 << 30;
 
-/// The first line of a MariaDB dump, in the spelling of today and of early 2024.
-const SANDBOX: [&[u8]; 2] = [
-    b"/*M!999999\\- enable the sandbox mode */",
-    b"/*!999999\\- enable the sandbox mode */",
-];
-
-/// What follows the dump's last statement. The rest of the line is the time.
-const TRAILER: &[u8] = b"-- Dump completed";
-
 /// Bytes kept allocated for the next statement.
 const KEEP_BYTES: usize = 8 << 20;
-
-/// Why a dump cannot be taken apart. Never shows a value of a row.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("at byte {offset} of the dump: {problem}")]
-pub struct ScanError {
-    /// Where the statement begins, in bytes from the dump's first.
-    pub offset: u64,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-/// What can be wrong with a statement.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// No statement that the dump programs write.
-    #[error("a statement that no dump contains: {0}")]
-    Unknown(String),
-    /// A name that is not UTF-8.
-    #[error("a name that is not UTF-8, in: {0}")]
-    Name(String),
-    /// It goes on after the limit.
-    #[error("a statement of more than {0} bytes")]
-    TooLong(usize),
-    /// The input ended within it.
-    #[error("the dump ends in the middle of a statement: {0}")]
-    Unterminated(String),
-    /// The plain client would take it for one of its commands.
-    #[error("a backslash outside of quotes, which the mysql client takes for a command, in: {0}")]
-    Backslash(String),
-    /// A delimiter other than semicolons.
-    #[error("a DELIMITER that no dump sets")]
-    Delimiter,
-}
 
 /// Takes chunks of a dump, gives statements.
 #[derive(Debug)]
@@ -307,7 +268,7 @@ impl Scanner {
                 Progress::Block(from, seen) => {
                     let Some(close) = memchr::memmem::find(&bytes[*seen..], b"*/") else {
                         if self.ended {
-                            return Err(Problem::Unterminated(kind::head(&bytes[*from..])));
+                            return Err(Problem::Unterminated(head(&bytes[*from..])));
                         }
                         *seen = (*seen).max(bytes.len() - 1);
                         return check_length(bytes.len() - *from, self.limit);
@@ -315,7 +276,7 @@ impl Scanner {
                     let (from, end) = (*from, *seen + close + 2);
                     // Another opening inside ends elsewhere for the client.
                     if memchr::memmem::find(&bytes[from + 2..end], b"/*").is_some() {
-                        return Err(Problem::Unknown(kind::head(&bytes[from..])));
+                        return Err(Problem::Unknown(head(&bytes[from..])));
                     }
                     let Some(tail) = line_tail(&bytes[end..], self.ended) else {
                         return Ok(None);
@@ -332,9 +293,9 @@ impl Scanner {
                     let sql = &bytes[from..];
                     let escapes = !self.session.no_backslash_escapes();
                     match lexer.run(sql, &self.delimiter, escapes, self.ended) {
-                        Stop::Backslash(_) => return Err(Problem::Backslash(kind::head(sql))),
+                        Stop::Backslash(_) => return Err(Problem::Backslash(head(sql))),
                         Stop::More if self.ended => {
-                            return Err(Problem::Unterminated(kind::head(sql)));
+                            return Err(Problem::Unterminated(head(sql)));
                         }
                         Stop::More => return check_length(sql.len(), self.limit),
                         Stop::Delimiter(to) => {
@@ -352,8 +313,8 @@ impl Scanner {
                             };
                             let kind =
                                 kind::of(sql, &context).map_err(|unknown| match unknown {
-                                    Unknown::Kind => Problem::Unknown(kind::head(sql)),
-                                    Unknown::Name => Problem::Name(kind::head(sql)),
+                                    Unknown::Kind => Problem::Unknown(head(sql)),
+                                    Unknown::Name => Problem::Name(head(sql)),
                                 })?;
                             return Ok(Some(Extent {
                                 from,
@@ -369,41 +330,6 @@ impl Scanner {
     }
 }
 
-/// How a statement opens.
-enum Opening {
-    /// A comment line or DELIMITER: it ends with the line.
-    Line,
-    /// A comment of its own, such as the one around commented GTIDs.
-    Block,
-    /// SQL: it ends with the delimiter.
-    Statement,
-}
-
-impl Opening {
-    /// Looks at the first bytes that are not blank; `None` when they are too few to tell.
-    fn of(rest: &[u8], line_start: bool, ended: bool) -> Option<Opening> {
-        const LONGEST_MARK: usize = 48;
-        let enough = ended || rest.len() >= LONGEST_MARK || memchr::memchr(b'\n', rest).is_some();
-        if !enough && matches!(rest[0], b'-' | b'/' | b'd' | b'D') {
-            return None;
-        }
-        let comment = match rest {
-            [b'#', ..] | [b'-', b'-'] => true,
-            [b'-', b'-', third, ..] => is_space(*third),
-            _ => false,
-        };
-        let line = comment
-            || line_start && (is_delimiter(rest) || SANDBOX.iter().any(|it| rest.starts_with(it)));
-        let block = rest.starts_with(b"/*")
-            && !matches!(rest, [_, _, b'!' | b'+', ..] | [_, _, b'M', b'!', ..]);
-        Some(match (line, block) {
-            (true, _) => Opening::Line,
-            (false, true) => Opening::Block,
-            (false, false) => Opening::Statement,
-        })
-    }
-}
-
 fn check_length(bytes: usize, limit: usize) -> Result<Option<Extent>, Problem> {
     if bytes > limit {
         return Err(Problem::TooLong(limit));
@@ -411,49 +337,9 @@ fn check_length(bytes: usize, limit: usize) -> Result<Option<Extent>, Problem> {
     Ok(None)
 }
 
-/// Whether a line is the client's DELIMITER command.
-fn is_delimiter(line: &[u8]) -> bool {
-    const WORD: &[u8] = b"delimiter";
-    line.len() > WORD.len()
-        && line[..WORD.len()].eq_ignore_ascii_case(WORD)
-        && is_space(line[WORD.len()])
-}
-
-/// The delimiter that a DELIMITER line sets. The dump programs set nothing but semicolons.
-fn delimiter_of(line: &[u8]) -> Result<Vec<u8>, Problem> {
-    /// The client cuts a longer one.
-    const LONGEST: usize = 15;
-    let argument = line["delimiter".len()..].trim_ascii();
-    let valid = !argument.is_empty()
-        && argument.len() <= LONGEST
-        && argument.iter().all(|byte| *byte == b';');
-    valid.then(|| argument.to_vec()).ok_or(Problem::Delimiter)
-}
-
-/// How many bytes after the delimiter belong to the statement: blanks and the newline, or none
-/// when something else follows on the line. `None` when the line goes on in the next chunk.
-fn line_tail(after: &[u8], ended: bool) -> Option<usize> {
-    let blanks = after
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
-        .count();
-    match after.get(blanks) {
-        Some(b'\n') => Some(blanks + 1),
-        Some(_) => Some(0),
-        None => ended.then_some(blanks),
-    }
-}
-
 fn trim_end(sql: &[u8]) -> &[u8] {
     let blanks = sql.iter().rev().take_while(|byte| is_space(**byte)).count();
     &sql[..sql.len() - blanks]
-}
-
-fn is_trailer(statement: &Statement<'_>) -> bool {
-    let line = statement.text.trim_ascii_start();
-    statement.kind == Kind::Comment
-        && line.starts_with(TRAILER)
-        && matches!(line.get(TRAILER.len()), None | Some(b' ' | b'\n' | b'\r'))
 }
 
 /// Keeps the set of views that stand as place-holders.
