@@ -93,8 +93,11 @@ pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
     // Without these, even the list of schemas would lie.
     refuse_missing(&grants, version, scope, &[])?;
     let replication = replica::replication(connection, version).await?;
-    let read_only: bool = connection.one("SELECT @@global.read_only").await?;
-    replication.check(options.max_lag, read_only)?;
+    // A number, or a word in newer MariaDB.
+    let read_only: String = connection
+        .one("SELECT CAST(@@global.read_only AS CHAR)")
+        .await?;
+    replication.check(options.max_lag, !matches!(read_only.as_str(), "0" | "OFF"))?;
 
     let inventory = inventory(connection, version, scope).await?;
     let schemas = inventory.schema_names();
