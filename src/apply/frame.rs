@@ -5,6 +5,7 @@
 //! not be executed stops those before it too. What only sets the scene (SET, USE, DELIMITER, LOCK,
 //! comments) is followed, not kept: lanes bring themselves to a statement's session.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -91,6 +92,16 @@ impl Frame {
             return Err(Error::archive(format!(
                 "frame {n} has {rows} rows, the index says {}",
                 record.rows
+            )));
+        }
+        // A pass that is told otherwise would leave statements out.
+        let sections: BTreeSet<Section> = statements
+            .iter()
+            .filter_map(|statement| statement.kind.section())
+            .collect();
+        if sections != record.sections.iter().copied().collect() {
+            return Err(Error::archive(format!(
+                "frame {n} has statements of other sections than the index says"
             )));
         }
         Ok(Frame {

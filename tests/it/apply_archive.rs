@@ -9,9 +9,15 @@ use drctl::archive::codec::Codec;
 use drctl::archive::manifest::{ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals};
 use drctl::archive::read::Archive;
 use drctl::archive::write::commit::put_manifest;
+use drctl::archive::write::encode::Encoders;
+use drctl::archive::write::framer::RawFrame;
+use drctl::archive::write::sequencer::{Sequencer, Written};
 use drctl::archive::write::{ArchiveWriter, WriteOptions};
 use drctl::cancel::Cancel;
 use drctl::server::{Role, ServerConfig};
+use drctl::sql::ledger::Ledger;
+use drctl::sql::session::Session;
+use drctl::sql::statement::{Kind, ObjectId, Section, Statement};
 use drctl::store::Store;
 use drctl::store::keys::BackupId;
 use drctl::store::memory::MemoryStore;
@@ -67,14 +73,15 @@ pub async fn archive_of(server: &Server, schemas: &[&str]) -> Archive {
 
 /// An archive of the text of a dump.
 pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let now = jiff::Timestamp::now();
-    let place = BackupPlace {
-        target: "shop".parse().unwrap(),
-        id: BackupId::generate(now),
-    };
-    let codec = Codec::Zstd;
-    let writer = ArchiveWriter::begin(store.clone(), place.clone(), WriteOptions::new(codec))
+    let (store, place) = stored(server, sql).await;
+    Archive::open(store, place).await.unwrap()
+}
+
+/// An archive of the text of a dump, to be tampered with.
+pub async fn stored(server: &Server, sql: &[u8]) -> (Arc<dyn Store>, BackupPlace) {
+    let (store, place) = empty_place();
+    let options = WriteOptions::new(Codec::Zstd);
+    let writer = ArchiveWriter::begin(store.clone(), place.clone(), options)
         .await
         .unwrap();
     let stream = writer.stream(0);
@@ -89,6 +96,79 @@ pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
     }
     let end = stream.finish().await.unwrap().unwrap();
     let written = writer.finish(vec![end], Vec::new()).await.unwrap();
+    commit(server, &store, &place, written).await;
+    (store, place)
+}
+
+/// An archive of frames that no `drctl backup` would write, with every digest right. Its ledger has
+/// the schema `shop` and the table `shop.t`.
+pub async fn forged(server: &Server, frames: &[(Section, &str)]) -> Archive {
+    let (store, place) = empty_place();
+    let encoders = Encoders::new(Codec::Zstd, 1);
+    let mut sequencer = Sequencer::begin(store.clone(), place.clone(), encoders, 1 << 30)
+        .await
+        .unwrap();
+    let mut session = Session::default();
+    for (section, sql) in frames {
+        let frame = RawFrame {
+            stream: 0,
+            sql: sql.as_bytes().to_vec(),
+            sections: vec![*section],
+            before: session.clone(),
+            after: session.clone(),
+            tables: vec![ObjectId::table("shop", "t")],
+            inserts: Vec::new(),
+            longest: sql.len(),
+        };
+        sequencer.push_raw(frame).await.unwrap();
+        let kind = Kind::Use {
+            schema: "shop".into(),
+        };
+        session.apply(&Statement {
+            text: b"",
+            sql: b"",
+            kind,
+        });
+    }
+    let mut ledger = Ledger::default();
+    for kind in [
+        Kind::CreateSchema {
+            schema: "shop".into(),
+        },
+        Kind::Create {
+            object: ObjectId::table("shop", "t"),
+            placeholder: false,
+        },
+    ] {
+        ledger
+            .observe(
+                &Statement {
+                    text: b"",
+                    sql: b"",
+                    kind,
+                },
+                &session,
+            )
+            .unwrap();
+    }
+    let written = sequencer.finish(ledger, Vec::new()).await.unwrap();
+    commit(server, &store, &place, written).await;
+    Archive::open(store, place).await.unwrap()
+}
+
+fn empty_place() -> (Arc<dyn Store>, BackupPlace) {
+    let id = BackupId::generate(jiff::Timestamp::now());
+    (
+        Arc::new(MemoryStore::new()),
+        BackupPlace {
+            target: "shop".parse().unwrap(),
+            id,
+        },
+    )
+}
+
+async fn commit(server: &Server, store: &Arc<dyn Store>, place: &BackupPlace, written: Written) {
+    let now = place.id.snapshot_at();
     let rows = written.ledger.total_rows();
     let manifest = Manifest {
         format: FORMAT,
@@ -114,7 +194,7 @@ pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
             version: "test".into(),
             options: options(server.flavour()),
         },
-        codec,
+        codec: Codec::Zstd,
         encryption: "none".into(),
         signature: "none".into(),
         segments: written
@@ -138,8 +218,7 @@ pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
         labels: Default::default(),
         suspect: Vec::new(),
     };
-    put_manifest(&store, &place, &manifest).await.unwrap();
-    Archive::open(store, place).await.unwrap()
+    put_manifest(store, place, &manifest).await.unwrap();
 }
 
 /// How the restore reaches a server.

@@ -5,6 +5,7 @@
 
 mod apply_archive;
 mod apply_faults;
+mod apply_refusals;
 mod apply_restore;
 mod client_splits;
 mod deferred_keys;
