@@ -25,7 +25,7 @@ use crate::commands::progress::Progress;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
 use crate::runs::{self, RunRecord};
-use crate::source::{self, Dump, Source};
+use crate::source::{Dump, Preflight, Source};
 use crate::sql::statement::ObjectKind;
 use crate::store::keys::{BackupId, BackupObject};
 use crate::suspect::{self, Facts};
@@ -33,6 +33,9 @@ use crate::target;
 
 /// Bytes asked of mysqldump at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// How long a run that failed may take to tidy up: within the grace period of a pod.
+const TIDY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the heartbeat of a running backup is written.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -148,80 +151,85 @@ async fn attempt_once(
     bound: &str,
     baseline: &Option<Facts>,
 ) -> Result<Manifest> {
-    let mut preflight = run.cancel.unless(source.preflight()).await?;
-    let id = BackupId::generate(preflight.snapshot_at);
+    let preflight = run.cancel.unless(source.preflight()).await?;
     let place = BackupPlace {
         target: run.config.target.clone(),
-        id,
+        id: BackupId::generate(preflight.snapshot_at),
     };
     let heartbeat = Heartbeat::begin(run, &place).await?;
-    let writer =
-        ArchiveWriter::begin(run.store.clone(), place.clone(), run.config.backup.write).await?;
+    let prepared = match write(run, source, &place, preflight).await {
+        Ok((preflight, written)) => {
+            let facts = facts(&preflight, &written);
+            let limit = run.config.backup.shrink_limit;
+            let suspect = suspect::reasons(&facts, bound, baseline.as_ref(), limit);
+            let prepare = prepare(
+                run, source, &place, &preflight, written, labels, started_at, suspect,
+            );
+            run.cancel.unless(prepare).await
+        }
+        Err(error) => Err(error),
+    };
+    let ended = match prepared {
+        // From here on nothing is deleted, and nothing cancels.
+        Ok(manifest) => commit::put_manifest(&run.store, &place, &manifest)
+            .await
+            .map(|()| manifest),
+        Err(error) => {
+            tidy(commit::discard(&run.store, &place)).await;
+            Err(error)
+        }
+    };
+    tidy(heartbeat.end(run)).await;
+    ended
+}
 
-    let dumped = run.cancel.unless(dump(source, &preflight, &writer)).await;
-    let end = match dumped {
+/// Tidying up must not hold up an exit: what it does not get done is swept by a later run.
+async fn tidy<T>(work: impl Future<Output = T>) -> Option<T> {
+    let done = tokio::time::timeout(TIDY_TIMEOUT, work).await;
+    if done.is_err() {
+        tracing::warn!("the store is too slow to tidy up; a later run sweeps what remains");
+    }
+    done.ok()
+}
+
+/// The dump, judged and written: everything that is in the store before the documents beside it.
+async fn write(
+    run: &Run,
+    source: &mut Source,
+    place: &BackupPlace,
+    mut preflight: Preflight,
+) -> Result<(Preflight, Written)> {
+    let begin = ArchiveWriter::begin(run.store.clone(), place.clone(), run.config.backup.write);
+    let writer = run.cancel.unless(begin).await?;
+    let dumped = run.cancel.unless(async {
+        let (end, coordinates) = dump(source, &preflight, &writer).await?;
+        let seen = end.objects.iter().map(|(object, _)| object.clone());
+        source.settle(&preflight, &seen.collect()).await?;
+        Ok((end, coordinates))
+    });
+    match dumped.await {
         Ok((end, coordinates)) => {
             preflight.coordinates = coordinates;
-            end
+            let more = records(&preflight);
+            let written = run.cancel.unless(writer.finish(vec![end], more)).await?;
+            Ok((preflight, written))
         }
         Err(error) => {
-            let cause = writer.abort().await;
-            heartbeat.end(run).await;
+            let cause = tidy(writer.abort()).await.flatten();
             // A store that fails stops the dump too; of the two, its failure is the cause.
-            return Err(match cause {
+            Err(match cause {
                 Some(cause) if !run.cancel.is_cancelled() => cause,
                 _ => error,
-            });
+            })
         }
-    };
-    let committed = async {
-        let seen = end
-            .objects
-            .iter()
-            .map(|(object, _)| object.clone())
-            .collect();
-        let verdict = run.cancel.unless(source.settle(&preflight, &seen)).await;
-        let more = records(&preflight);
-        let written = match verdict {
-            Ok(()) => writer.finish(vec![end], more).await?,
-            Err(error) => {
-                writer.abort().await;
-                return Err(error);
-            }
-        };
-        let facts = facts(&preflight, &written);
-        let reasons = suspect::reasons(
-            &facts,
-            bound,
-            baseline.as_ref(),
-            run.config.backup.shrink_limit,
-        );
-        run.cancel
-            .unless(prepare(
-                run, source, &place, &preflight, written, labels, started_at, reasons,
-            ))
-            .await
     }
-    .await;
-    let manifest = match committed {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            commit::discard(&run.store, &place).await;
-            heartbeat.end(run).await;
-            return Err(error);
-        }
-    };
-    // From here on nothing is deleted, and nothing cancels.
-    let sent = commit::put_manifest(&run.store, &place, &manifest).await;
-    heartbeat.end(run).await;
-    sent.map(|()| manifest)
 }
 
 /// Pumps one mysqldump into the archive. The end of its stream is reached only by a process that
 /// ended well.
 async fn dump(
     source: &Source,
-    preflight: &source::Preflight,
+    preflight: &Preflight,
     writer: &ArchiveWriter,
 ) -> Result<(StreamEnd, Option<Coordinates>)> {
     let progress = Progress::begin("backup", preflight.expected_bytes());
@@ -262,7 +270,7 @@ async fn pump(child: &mut Dump, stream: &StreamWriter, progress: &Progress) -> R
     }
 }
 
-fn records(preflight: &source::Preflight) -> Vec<Record> {
+fn records(preflight: &Preflight) -> Vec<Record> {
     let inventory = preflight
         .inventory_records()
         .into_iter()
@@ -272,7 +280,7 @@ fn records(preflight: &source::Preflight) -> Vec<Record> {
         .collect()
 }
 
-fn facts(preflight: &source::Preflight, written: &Written) -> Facts {
+fn facts(preflight: &Preflight, written: &Written) -> Facts {
     let objects = written.ledger.iter().map(|(object, _)| object);
     let tables = objects.filter(|object| object.kind == ObjectKind::Table);
     Facts {
@@ -295,7 +303,7 @@ async fn prepare(
     run: &Run,
     source: &mut Source,
     place: &BackupPlace,
-    preflight: &source::Preflight,
+    preflight: &Preflight,
     written: Written,
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::{Codec, decode};
@@ -150,6 +151,11 @@ pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
     let manifest = place.key(&BackupObject::Manifest);
     if objects.iter().any(|object| object.key == manifest) {
         return;
+    }
+    // A cancelled run may have dropped an upload half-way.
+    let all = Timestamp::now() + SignedDuration::from_mins(5);
+    if let Err(error) = store.abort_stale_uploads(&place.prefix(), all).await {
+        tracing::warn!(%place, %error, "cannot abort uploads; a later run sweeps them");
     }
     for object in objects {
         if let Err(error) = store.delete(&object.key).await {

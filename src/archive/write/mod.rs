@@ -61,8 +61,6 @@ impl WriteOptions {
 
 /// An archive in the making: nothing of it is listed as a backup until its manifest is there.
 pub struct ArchiveWriter {
-    store: Arc<dyn Store>,
-    place: BackupPlace,
     sink: FrameSink,
     sequencing: JoinHandle<Result<Sequencer>>,
 }
@@ -98,12 +96,7 @@ impl ArchiveWriter {
             }
             Ok(sequencer)
         });
-        Ok(ArchiveWriter {
-            store,
-            place,
-            sink,
-            sequencing,
-        })
+        Ok(ArchiveWriter { sink, sequencing })
     }
 
     /// Begins a stream, counted from 0.
@@ -130,19 +123,17 @@ impl ArchiveWriter {
         sequencer.finish(objects, more).await
     }
 
-    /// Gives up: open uploads are aborted and complete objects deleted. Gives the error that
-    /// stopped the writing, if one did.
+    /// Gives up: open uploads are aborted; complete objects are left to [`commit::discard`]. Gives
+    /// the error that stopped the writing, if one did.
     pub async fn abort(self) -> Option<Error> {
         drop(self.sink);
-        let cause = match joined(self.sequencing).await {
+        match joined(self.sequencing).await {
             Ok(sequencer) => {
                 sequencer.abort().await;
                 None
             }
             Err(error) => Some(error),
-        };
-        commit::discard(&self.store, &self.place).await;
-        cause
+        }
     }
 }
 
