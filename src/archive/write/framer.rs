@@ -221,13 +221,10 @@ impl Framer {
         let run = first_of_run.map_or(0, |before| before + 1);
         let run_bytes = end - self.blocks[run].text.start;
         let before_run_bytes = self.blocks[run].text.start;
-        if run > 0 && rows && run_bytes > LONG_RUN_BYTES {
-            self.cut(run)
-        } else if run == last
-            && !rows
-            && self.only_rows_before(run)
-            && before_run_bytes > LONG_RUN_BYTES
-        {
+        let long_run_began = run > 0 && rows && run_bytes > LONG_RUN_BYTES;
+        let long_run_ended =
+            run == last && !rows && before_run_bytes > LONG_RUN_BYTES && self.only_rows_before(run);
+        if long_run_began || long_run_ended {
             self.cut(run)
         } else if end > FRAME_BYTES {
             self.cut(last)

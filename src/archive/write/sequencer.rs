@@ -213,7 +213,7 @@ impl Sequencer {
             });
         }
         let every = self.sample.get(1).map_or(1, |second| second.n.max(1));
-        if record.n % every == 0 {
+        if record.n.is_multiple_of(every) {
             self.sample.push(record);
         }
     }
