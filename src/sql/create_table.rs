@@ -236,8 +236,11 @@ impl CreateTable {
     }
 }
 
-/// Head, definitions and tail; `None` if the text is not one definition a line.
-fn split(sql: &[u8]) -> Option<(&[u8], Vec<&[u8]>, &[u8])> {
+/// Head, definitions and tail of a CREATE TABLE.
+type Parts<'a> = (&'a [u8], Vec<&'a [u8]>, &'a [u8]);
+
+/// `None` if the text is not one definition a line.
+fn split(sql: &[u8]) -> Option<Parts<'_>> {
     let mut tokens = Tokens::new(sql);
     if !tokens.eat_all(&["CREATE", "TABLE"]) {
         return None;

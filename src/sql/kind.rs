@@ -197,7 +197,7 @@ impl Head<'_> {
             return Err(Unknown::Kind);
         }
         let mut depth = 1;
-        while let Some(token) = tokens.next() {
+        for token in tokens.by_ref() {
             match token {
                 Token::Mark(b'(') => depth += 1,
                 Token::Mark(b')') => depth -= 1,
@@ -299,11 +299,9 @@ impl Head<'_> {
         for _ in 0..2 {
             self.mark(b',')?;
             self.tokens.eat_mark(b'-');
-            let Some(Token::Word(number)) = self.tokens.next() else {
-                return Err(Unknown::Kind);
-            };
-            if !number.iter().all(u8::is_ascii_digit) {
-                return Err(Unknown::Kind);
+            match self.tokens.next() {
+                Some(Token::Word(number)) if number.iter().all(u8::is_ascii_digit) => {}
+                _ => return Err(Unknown::Kind),
             }
         }
         self.mark(b')')?;
@@ -341,20 +339,17 @@ impl Head<'_> {
 
     /// `user@host`, a role, or CURRENT_USER.
     fn account(&mut self) -> Result<(), Unknown> {
-        self.account_part()?;
-        if self.tokens.eat_mark(b'@') {
-            self.account_part()?;
-        } else if self.tokens.eat_mark(b'(') {
+        loop {
+            let part = self.tokens.next().and_then(|token| token.bytes());
+            part.ok_or(Unknown::Kind)?;
+            if !self.tokens.eat_mark(b'@') {
+                break;
+            }
+        }
+        if self.tokens.eat_mark(b'(') {
             self.mark(b')')?;
         }
         Ok(())
-    }
-
-    fn account_part(&mut self) -> Result<(), Unknown> {
-        match self.tokens.next() {
-            Some(Token::Word(_) | Token::Name(_) | Token::Text(_)) => Ok(()),
-            _ => Err(Unknown::Kind),
-        }
     }
 
     /// A name of an object, with its schema: the one written, or the one in force.

@@ -1,7 +1,12 @@
+//! The scanner, first on what must be refused, then on what dumps contain, then on anything.
+
 use super::*;
 
-/// Scans `dump` in chunks of the given size: the texts, the SQL and the kinds.
-fn scan_by(dump: &[u8], chunk: usize) -> Result<Vec<(Vec<u8>, Vec<u8>, Kind)>, ScanError> {
+/// Text, SQL and kind.
+type Owned = (Vec<u8>, Vec<u8>, Kind);
+
+/// Scans `dump` in chunks of the given size.
+fn scan_by(dump: &[u8], chunk: usize) -> Result<Vec<Owned>, ScanError> {
     let mut scanner = Scanner::new();
     let mut statements = Vec::new();
     let mut chunks = dump.chunks(chunk);
