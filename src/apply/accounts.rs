@@ -80,14 +80,14 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     Ok(())
 }
 
-/// The account that a statement is about: behind `USER` or `ROLE`, or the last `TO` or `FROM`.
+/// The account that a statement is about: behind `USER` or `ROLE`, or the last `TO`, `FROM` or `FOR`.
 fn account_of(sql: &[u8]) -> Option<Account> {
     let mut tokens = Tokens::new(sql);
     let verb = tokens.next()?;
     if verb.is("GRANT") || verb.is("REVOKE") || verb.is("SET") {
         let mut last = None;
         while let Some(token) = tokens.next() {
-            if token.is("TO") || token.is("FROM") {
+            if token.is("TO") || token.is("FROM") || (token.is("FOR") && verb.is("SET")) {
                 last = Some(tokens.clone());
             }
         }
@@ -126,6 +126,7 @@ mod tests {
             ("GRANT `r`@`%` TO `a`@`%`", "`a`@`%`"),
             ("CREATE ROLE IF NOT EXISTS `r`", "`r`"),
             ("SET DEFAULT ROLE `r`@`%` TO `a`@`%`", "`a`@`%`"),
+            ("SET DEFAULT ROLE `r` FOR `a`@`%`", "`a`@`%`"),
             ("REVOKE INSERT ON `x`.* FROM `a`@`%`", "`a`@`%`"),
         ] {
             assert_eq!(

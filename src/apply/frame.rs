@@ -52,7 +52,6 @@ impl Frame {
         let unknown = |error: ScanError| {
             Error::archive(format!("frame {n} holds what drctl does not know")).because(error)
         };
-        guard.admit_session(session)?;
         let mut scanner = Scanner::resuming(session.clone());
         scanner.push(&raw);
         scanner.finish();

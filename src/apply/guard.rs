@@ -13,7 +13,6 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::sql::session::Session;
 use crate::sql::statement::{Kind, Statement};
 
 /// Schemas that belong to the server.
@@ -64,13 +63,6 @@ impl Guard {
             | Kind::ToggleKeys
             | Kind::Transaction => Ok(()),
         }
-    }
-
-    /// Refuses (exit 6) to begin where `USE` of another schema is in force.
-    pub fn admit_session(&self, session: &Session) -> Result<()> {
-        session
-            .schema()
-            .map_or(Ok(()), |schema| self.admit_schema(schema))
     }
 
     fn admit_schema(&self, schema: &str) -> Result<()> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use drctl::apply::options::RestoreOptions;
 use drctl::apply::report::{Progress, RestoreReport, Silent};
 use drctl::archive::BackupPlace;
-use drctl::archive::codec::Codec;
+use drctl::archive::codec::{Codec, Encoder};
 use drctl::archive::manifest::{ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals};
 use drctl::archive::read::Archive;
-use drctl::archive::write::commit::put_manifest;
+use drctl::archive::write::commit::{put_file, put_manifest};
 use drctl::archive::write::encode::Encoders;
 use drctl::archive::write::framer::RawFrame;
 use drctl::archive::write::sequencer::{Sequencer, Written};
@@ -19,7 +19,7 @@ use drctl::sql::ledger::Ledger;
 use drctl::sql::session::Session;
 use drctl::sql::statement::{Kind, ObjectId, Section, Statement};
 use drctl::store::Store;
-use drctl::store::keys::BackupId;
+use drctl::store::keys::{BackupId, BackupObject};
 use drctl::store::memory::MemoryStore;
 
 use super::support::{Flavour, Server};
@@ -73,12 +73,16 @@ pub async fn archive_of(server: &Server, schemas: &[&str]) -> Archive {
 
 /// An archive of the text of a dump.
 pub async fn archive_from(server: &Server, sql: &[u8]) -> Archive {
-    let (store, place) = stored(server, sql).await;
+    let (store, place) = stored(server, sql, None).await;
     Archive::open(store, place).await.unwrap()
 }
 
 /// An archive of the text of a dump, to be tampered with.
-pub async fn stored(server: &Server, sql: &[u8]) -> (Arc<dyn Store>, BackupPlace) {
+pub async fn stored(
+    server: &Server,
+    sql: &[u8],
+    accounts: Option<&[u8]>,
+) -> (Arc<dyn Store>, BackupPlace) {
     let (store, place) = empty_place();
     let options = WriteOptions::new(Codec::Zstd);
     let writer = ArchiveWriter::begin(store.clone(), place.clone(), options)
@@ -96,7 +100,15 @@ pub async fn stored(server: &Server, sql: &[u8]) -> (Arc<dyn Store>, BackupPlace
     }
     let end = stream.finish().await.unwrap().unwrap();
     let written = writer.finish(vec![end], Vec::new()).await.unwrap();
-    commit(server, &store, &place, written).await;
+    let accounts = match accounts {
+        Some(sql) => {
+            let object = BackupObject::Accounts(Codec::Zstd.suffix());
+            let body = Encoder::new(Codec::Zstd, 1).unwrap().encode(sql).unwrap();
+            Some(put_file(&store, &place, &object, &body).await.unwrap())
+        }
+        None => None,
+    };
+    commit(server, &store, &place, written, accounts).await;
     (store, place)
 }
 
@@ -152,7 +164,7 @@ pub async fn forged(server: &Server, frames: &[(Section, &str)]) -> Archive {
             .unwrap();
     }
     let written = sequencer.finish(ledger, Vec::new()).await.unwrap();
-    commit(server, &store, &place, written).await;
+    commit(server, &store, &place, written, None).await;
     Archive::open(store, place).await.unwrap()
 }
 
@@ -167,7 +179,13 @@ fn empty_place() -> (Arc<dyn Store>, BackupPlace) {
     )
 }
 
-async fn commit(server: &Server, store: &Arc<dyn Store>, place: &BackupPlace, written: Written) {
+async fn commit(
+    server: &Server,
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    written: Written,
+    accounts: Option<FileFacts>,
+) {
     let now = place.id.snapshot_at();
     let rows = written.ledger.total_rows();
     let manifest = Manifest {
@@ -203,7 +221,7 @@ async fn commit(server: &Server, store: &Arc<dyn Store>, place: &BackupPlace, wr
             .map(|segment| segment.facts.clone())
             .collect(),
         index: written.index.facts.clone(),
-        accounts: None::<FileFacts>,
+        accounts,
         totals: Totals {
             raw_bytes: written.raw_bytes,
             stored_bytes: written.stored_bytes,

@@ -83,7 +83,7 @@ on_both!(
         source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT); INSERT INTO shop.t VALUES (1)");
         let target = Server::start(flavour);
         let archive = block_on(async {
-            let (store, place) = stored(&source, &dump(&source, &["shop"])).await;
+            let (store, place) = stored(&source, &dump(&source, &["shop"]), None).await;
             let manifest = drctl::archive::read::manifest(&store, &place).await.unwrap();
             let object = BackupObject::parse(&manifest.segments[0].name).unwrap();
             let key = place.key(&object);
@@ -204,5 +204,41 @@ on_both!(
             restore(&archive, &target, RestoreOptions::default()).await.unwrap()
         });
         assert!(report.proof.unwrap().is_equal());
+    }
+);
+
+on_both!(
+    fn accounts_that_are_missing_come_back_and_those_that_exist_stay_as_they_are(flavour) {
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE shop; CREATE ROLE reader; GRANT SELECT ON shop.* TO reader;
+             CREATE USER app@'%' IDENTIFIED BY 'it''s'; GRANT reader TO app@'%'; GRANT INSERT ON shop.* TO app@'%';
+             CREATE USER known@'%' IDENTIFIED BY 'x'; GRANT ALL ON *.* TO known@'%';
+             CREATE DEFINER = app@'%' VIEW shop.v AS SELECT 1 AS one",
+        );
+        source.exec(match flavour {
+            Flavour::MariaDb => "SET DEFAULT ROLE reader FOR app@'%'",
+            Flavour::MySql => "SET DEFAULT ROLE reader TO app@'%'",
+        });
+        let target = Server::start(flavour);
+        target.exec("CREATE USER known@'%'");
+        let archive = block_on(async {
+            let mut connection = drctl::server::connect(&into(&source)).await.unwrap();
+            let text = (source.value("SELECT @@version"), source.value("SELECT @@version_comment"));
+            let version = drctl::server::ServerVersion::parse(&text.0, &text.1).unwrap();
+            let accounts = drctl::source::accounts::sql(&mut connection, &version).await.unwrap();
+            let text = dump(&source, &["shop"]);
+            let (store, place) = stored(&source, &text, Some(&accounts)).await;
+            Archive::open(store, place).await.unwrap()
+        });
+        refused(&archive, &target, RestoreOptions::default(), 9, "lacks the definer `app`@`%`");
+        let options = RestoreOptions { accounts: true, ..RestoreOptions::default() };
+        let report = block_on(restore(&archive, &target, options)).unwrap();
+        assert!(report.proof.unwrap().is_equal());
+        assert!(report.warnings.iter().any(|warning| warning.contains("`known`@`%`")));
+        let shown = |server: &Server, account: &str| server.query(&format!("SHOW GRANTS FOR {account}"));
+        assert_eq!(shown(&target, "app@'%'"), shown(&source, "app@'%'"));
+        assert_ne!(shown(&target, "known@'%'"), shown(&source, "known@'%'"));
+        assert_eq!(target.value("SELECT one FROM shop.v"), "1");
     }
 );
