@@ -29,7 +29,8 @@ pub fn restore_txt(manifest: &Manifest) -> String {
          \n\
          3. Restore into a server that has none of its schemas. Its longest statement has\n\
          \x20  {longest} bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
-         \x20  --binary-mode keeps the client from interpreting what is in the rows.\n\
+         \x20  --binary-mode keeps the client from interpreting what is in the rows, --comments from\n\
+         \x20  dropping comments out of routines.\n\
          \n",
         id = manifest.id,
         target = manifest.target,
@@ -40,7 +41,7 @@ pub fn restore_txt(manifest: &Manifest) -> String {
         longest = manifest.totals.largest_statement_bytes,
     );
     text.push_str(&format!(
-        "    {decode} {dump} | {client} --binary-mode --max-allowed-packet=1G -u root -p\n"
+        "    {decode} {dump} | {client} --binary-mode --comments --max-allowed-packet=1G -u root -p\n"
     ));
     if let Some(accounts) = &manifest.accounts {
         text.push_str(&format!(

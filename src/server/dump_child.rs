@@ -23,6 +23,9 @@ const PIPE_BYTES: usize = 1 << 20;
 /// How much of stderr is kept; more than this is a failure whatever it says.
 pub const STDERR_KEPT_BYTES: usize = 32 << 10;
 
+/// How long a dump may be silent. mysqldump loops for ever on an event whose body holds `;;`.
+const STALL: Duration = Duration::from_secs(600);
+
 /// How long a stopped program may take to end by itself, and stderr to close behind its exit.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -96,15 +99,27 @@ impl DumpChild {
         if !buffer.has_remaining_mut() {
             return Err(Error::unexpected("a dump is read into a full buffer"));
         }
-        let count = self.stdout.read_buf(buffer).await.map_err(|error| {
-            self.role
-                .error(format!("read {}", self.name))
-                .because(error)
-        })?;
+        let read = tokio::time::timeout(STALL, self.stdout.read_buf(buffer)).await;
+        let count = match read {
+            Ok(read) => read.map_err(|error| {
+                self.role
+                    .error(format!("read {}", self.name))
+                    .because(error)
+            })?,
+            Err(_) => return Err(self.stalled()),
+        };
         if count == 0 {
             self.settle().await?;
         }
         Ok(count)
+    }
+
+    fn stalled(&self) -> Error {
+        let what = format!("{} wrote nothing for {} s", self.name, STALL.as_secs());
+        self.role.error(what).hint(
+            "look at the server's process list for what it waits for; an event whose body holds ;; \
+             makes it loop for ever",
+        )
     }
 
     /// Stops the program early: asks, waits a little, kills. What it wrote is worthless.
