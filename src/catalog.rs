@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
 use crate::archive::manifest::{MAX_BYTES, Manifest};
-use crate::archive::read;
+use crate::archive::read::{self, Archive};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillVerdict, TargetName};
@@ -134,6 +134,16 @@ impl Catalog {
             .iter()
             .filter(|(_, marks)| !marks.committed)
             .map(|(id, marks)| (*id, marks))
+    }
+
+    /// Whose backups they are.
+    pub fn target(&self) -> &TargetName {
+        &self.target
+    }
+
+    /// Opens a backup for reading.
+    pub async fn open(&self, id: BackupId) -> Result<Archive> {
+        Archive::open(self.store.clone(), self.place(id)).await
     }
 
     /// Where a backup is.

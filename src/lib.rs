@@ -15,12 +15,14 @@
 
 pub mod apply;
 pub mod archive;
+pub mod baseline;
 pub mod cancel;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod leftovers;
 pub mod logging;
 pub mod proof;
 pub mod runs;

@@ -3,7 +3,6 @@
 //! lock → preflight → dump → what moved? → read back → accounts → manifest → suspect?
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,17 +12,17 @@ use crate::archive::BackupPlace;
 use crate::archive::codec::Encoder;
 use crate::archive::index::Record;
 use crate::archive::manifest::{self, ClientFacts, Coordinates, FileFacts, Manifest, Totals};
-use crate::archive::read::Archive;
 use crate::archive::restore_txt::restore_txt;
 use crate::archive::write::commit;
 use crate::archive::write::framer::StreamEnd;
 use crate::archive::write::sequencer::Written;
 use crate::archive::write::{ArchiveWriter, stream::StreamWriter};
-use crate::catalog::{Catalog, Which};
+use crate::baseline;
 use crate::cli::{BackupArgs, Output};
 use crate::commands::progress::Progress;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
+use crate::leftovers::{self, Heartbeat};
 use crate::runs::{self, RunRecord};
 use crate::source::{Dump, Preflight, Source};
 use crate::sql::statement::ObjectKind;
@@ -36,9 +35,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// How long a run that failed may take to tidy up: within the grace period of a pod.
 const TIDY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often the heartbeat of a running backup is written.
-const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Makes a backup.
 pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
@@ -102,15 +98,16 @@ async fn make(
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,
 ) -> Result<Manifest> {
-    let catalog = run.catalog().await?;
-    sweep(run, &catalog).await;
-    let baseline = baseline(run, &catalog).await?;
     let config = run.config.source()?;
     let options = &run.config.backup.source;
     let mut source = run
         .cancel
         .unless(Source::connect(&config, &run.config.target, options))
         .await?;
+    // Behind the lock: no other run of this target can be at work on what looks left over.
+    let catalog = run.catalog().await?;
+    leftovers::sweep(&run.store, &catalog).await;
+    let baseline = run.cancel.unless(baseline::facts(&catalog)).await?;
     let bound = target::bind(
         &run.store,
         &run.config.target,
@@ -156,7 +153,10 @@ async fn attempt_once(
         target: run.config.target.clone(),
         id: BackupId::generate(preflight.snapshot_at),
     };
-    let heartbeat = Heartbeat::begin(run, &place).await?;
+    let heartbeat = run
+        .cancel
+        .unless(Heartbeat::begin(&run.store, &place))
+        .await?;
     let prepared = match write(run, source, &place, preflight).await {
         Ok((preflight, written)) => {
             let facts = facts(&preflight, &written);
@@ -179,7 +179,7 @@ async fn attempt_once(
             Err(error)
         }
     };
-    tidy(heartbeat.end(run)).await;
+    tidy(heartbeat.end()).await;
     ended
 }
 
@@ -389,100 +389,4 @@ async fn put_accounts(run: &Run, place: &BackupPlace, sql: &[u8]) -> Result<File
         .map_err(|e| Error::unexpected("cannot compress the accounts").because(e))?;
     let object = BackupObject::Accounts(write.codec.suffix());
     commit::put_file(&run.store, place, &object, &stored).await
-}
-
-/// What the new backup is judged against: the newest verified one, else the newest trusted one.
-async fn baseline(run: &Run, catalog: &Catalog) -> Result<Option<Facts>> {
-    let mut found = None;
-    for which in [Which::LatestVerified, Which::Latest] {
-        match run.cancel.unless(catalog.find(which)).await {
-            Ok(entry) => {
-                found = Some(entry);
-                break;
-            }
-            Err(error) if error.outcome() == Outcome::NothingToDo => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let Some(entry) = found else { return Ok(None) };
-    let open = Archive::open(run.store.clone(), catalog.place(entry.id));
-    let archive = match run.cancel.unless(open).await {
-        Ok(archive) => archive,
-        // A damaged backup is what drills find; it must not keep new ones from being made.
-        Err(error) if error.outcome() == Outcome::Archive => {
-            tracing::warn!(%error, "the backup before this one is damaged: nothing to judge against");
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    let contents = archive.contents();
-    let inventory = contents
-        .inventory
-        .iter()
-        .map(|record| record.object.schema.clone());
-    let objects = contents.ledger.iter().map(|(object, _)| object);
-    let tables = objects.filter(|object| object.kind == ObjectKind::Table);
-    Ok(Some(Facts {
-        identity: archive.manifest().server.identity.clone(),
-        schemas: inventory.collect(),
-        tables: tables
-            .map(|table| (table.schema.clone(), table.name.clone()))
-            .collect(),
-        rows: archive.manifest().totals.rows,
-        raw_bytes: archive.manifest().totals.raw_bytes,
-    }))
-}
-
-/// Removes what killed runs left behind, once their heartbeat is older than a day. Best effort.
-async fn sweep(run: &Run, catalog: &Catalog) {
-    let old = Timestamp::now() - jiff::SignedDuration::from_hours(24);
-    for (id, marks) in catalog.uncommitted() {
-        if marks.modified_at.is_some_and(|at| at < old) {
-            tracing::info!(%id, "sweeping what a killed backup left");
-            commit::discard(&run.store, &catalog.place(id)).await;
-        }
-    }
-    let prefix = run.config.target.prefix();
-    match run.store.abort_stale_uploads(&prefix, old).await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "aborted uploads that killed backups left"),
-        Err(error) => tracing::warn!(%error, "cannot look for unfinished uploads"),
-    }
-}
-
-/// Keeps `running.json` fresh, so that a sweep spares the backup in the making.
-struct Heartbeat {
-    key: String,
-    beating: tokio::task::JoinHandle<()>,
-}
-
-impl Heartbeat {
-    async fn begin(run: &Run, place: &BackupPlace) -> Result<Self> {
-        let key = place.key(&BackupObject::Running);
-        let store = Arc::clone(&run.store);
-        let beat = |at: Timestamp| Bytes::from(format!("{{\"at\":\"{at}\"}}\n"));
-        run.cancel
-            .unless(async { Ok(store.put(&key, beat(Timestamp::now())).await?) })
-            .await?;
-        let beating = tokio::spawn({
-            let key = key.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(HEARTBEAT).await;
-                    if let Err(error) = store.put(&key, beat(Timestamp::now())).await {
-                        tracing::warn!(%error, "cannot write the heartbeat");
-                    }
-                }
-            }
-        });
-        Ok(Heartbeat { key, beating })
-    }
-
-    async fn end(self, run: &Run) {
-        self.beating.abort();
-        let _ = self.beating.await;
-        if let Err(error) = run.store.delete(&self.key).await {
-            tracing::warn!(%error, "cannot delete the heartbeat");
-        }
-    }
 }

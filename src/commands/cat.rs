@@ -16,7 +16,7 @@ pub async fn run(run: &Run, args: CatArgs) -> Result<()> {
     run.cancel
         .unless(async {
             let entry = catalog.find(which).await?;
-            let archive = Archive::open(run.store.clone(), catalog.place(entry.id)).await?;
+            let archive = catalog.open(entry.id).await?;
             match args.accounts {
                 true => accounts(&archive).await,
                 false => dump(&archive).await,

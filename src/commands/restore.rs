@@ -13,7 +13,6 @@ use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
-use crate::archive::read::Archive;
 use crate::catalog::Entry;
 use crate::cli::{Output, RestoreArgs};
 use crate::commands::progress::Progress as Shown;
@@ -35,7 +34,7 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     confirm(run, &args)?;
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
-    let open = Archive::open(run.store.clone(), catalog.place(entry.id));
+    let open = catalog.open(entry.id);
     let archive = run.cancel.unless(open).await?;
     let options = options(run, &args, &entry)?;
     announce(&entry, &server);

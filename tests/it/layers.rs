@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["drill"],
     &["report", "notify"],
+    &["baseline", "leftovers"],
     &["source", "apply", "catalog", "runs", "suspect", "target"],
     // A restore ends with its proof, and a drill asks for one alone.
     &["proof"],
