@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
@@ -157,12 +157,12 @@ impl Catalog {
     /// Every committed backup with its manifest, newest first: one small read each.
     pub async fn entries(&self) -> Result<Vec<Entry>> {
         let ids: Vec<BackupId> = self.committed().map(|(id, _)| id).collect();
-        futures_util::stream::iter(ids.into_iter().map(|id| self.entry(id)))
+        let mut entries = futures_util::stream::iter(ids.into_iter().map(|id| self.entry(id)))
             .buffered(READS_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect()
+            .try_collect::<Vec<Entry>>()
+            .await?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
+        Ok(entries)
     }
 
     /// One committed backup.
@@ -192,7 +192,15 @@ impl Catalog {
         if let Which::Id(id) = which {
             return self.entry(id).await;
         }
+        let mut newest: Option<Entry> = None;
         for (id, marks) in self.committed() {
+            // Ids have whole seconds: of several in one second the manifests tell the newest.
+            if newest
+                .as_ref()
+                .is_some_and(|entry| entry.id.snapshot_at() != id.snapshot_at())
+            {
+                break;
+            }
             let fits = match which {
                 Which::Id(_) | Which::Latest => true,
                 Which::LatestVerified => marks.proven_at.is_some(),
@@ -200,10 +208,16 @@ impl Catalog {
             };
             if fits {
                 let entry = self.entry(id).await?;
-                if entry.is_trusted() {
-                    return Ok(entry);
+                let newer = newest
+                    .as_ref()
+                    .is_none_or(|other| other.manifest.snapshot_at < entry.manifest.snapshot_at);
+                if entry.is_trusted() && newer {
+                    newest = Some(entry);
                 }
             }
+        }
+        if let Some(entry) = newest {
+            return Ok(entry);
         }
         let committed = self.committed().count();
         Err(self.none(match (committed, which) {
