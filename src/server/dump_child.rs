@@ -334,6 +334,7 @@ mod tests {
         let mut read = Vec::new();
         let error = loop {
             match child.read(&mut read).await {
+                Ok(0) => panic!("a flood of complaints ended well"),
                 Ok(_) => {}
                 Err(error) => break error,
             }
