@@ -4,9 +4,6 @@
 //! it is not, and the row says which. So a lost connection at COMMIT is settled by looking, a deadlock
 //! by repeating, and an interrupted restore by skipping what is in.
 //!
-//! After each INSERT the server must have no warning, and as many rows as the frame has: mysqldump's
-//! sql_mode is not strict, and a server clips a value that does not fit with a warning only.
-//!
 //! Tables whose engine has no transactions cannot be settled so. Their frames are written down before
 //! they begin, and one that broke off ends the restore.
 
@@ -18,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::apply::engine::Engine;
 use crate::apply::frame::{Frame, FrameStatement};
+use crate::apply::insert::insert;
 use crate::apply::lane::{Failure, Lane, LaneConfig, Tries};
 use crate::apply::marker::{self, Pass};
 use crate::apply::options::Scope;
@@ -188,7 +186,7 @@ async fn load_once(
         }
         noted => noted?,
     };
-    insert(lane, scope, statements).await?;
+    insert_all(lane, scope, statements).await?;
     lane.run(b"COMMIT").await.map(|_| ())
 }
 
@@ -200,24 +198,20 @@ async fn load_fragile(
     statements: &Inserts<'_>,
 ) -> Result<(), Failure> {
     lane.run(marker::frame_begun(n).as_bytes()).await?;
-    insert(lane, scope, statements).await?;
+    insert_all(lane, scope, statements).await?;
     lane.run(marker::fragile_frame_done(n).as_bytes())
         .await
         .map(|_| ())
 }
 
-async fn insert(lane: &mut Lane, scope: &Scope, statements: &Inserts<'_>) -> Result<(), Failure> {
+async fn insert_all(
+    lane: &mut Lane,
+    scope: &Scope,
+    statements: &Inserts<'_>,
+) -> Result<(), Failure> {
     for (statement, sql) in statements {
         lane.enter(&scope.session(&statement.session)).await?;
-        let done = lane.run(sql).await?;
-        if done.warnings > 0 || done.affected != statement.rows {
-            let warnings = lane.warnings().await?;
-            return Err(Failure::Fatal(not_as_dumped(
-                statement,
-                done.affected,
-                &warnings,
-            )));
-        }
+        insert(lane, statement, sql).await?;
     }
     Ok(())
 }
@@ -227,25 +221,4 @@ fn broke_off(n: u64) -> Error {
         "frame {n} broke off half-way, and its table's engine has no transactions: which of its rows are in is unknown"
     ))
     .hint("begin anew with --discard")
-}
-
-/// Rows that the server took otherwise than they were dumped (exit 7).
-fn not_as_dumped(statement: &FrameStatement, affected: u64, warnings: &[(u16, String)]) -> Error {
-    let table = match &statement.kind {
-        Kind::Insert { table } => table.to_string(),
-        _ => "rows".to_owned(),
-    };
-    let what = match warnings.first() {
-        Some((code, text)) => {
-            format!("{table}: the server did not take the rows as they are: {text} ({code})")
-        }
-        None => format!(
-            "{table}: the server took {affected} of {} rows",
-            statement.rows
-        ),
-    };
-    Error::verification(what).hint(
-        "compare the server's version, sql_mode and character sets with those of the backup: \
-         drctl show",
-    )
 }

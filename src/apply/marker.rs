@@ -315,6 +315,17 @@ pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<(), Fai
     Ok(())
 }
 
+/// Whether the server has an event.
+pub async fn exists_event(lane: &mut Lane, event: &ObjectId) -> Result<bool, Failure> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.events WHERE event_schema = {} AND event_name = {}",
+        literal(&event.schema),
+        literal(&event.name)
+    );
+    let count: Vec<u64> = lane.rows(&sql).await?;
+    Ok(count.first().is_some_and(|count| *count > 0))
+}
+
 /// Notes an event that the server did not keep.
 pub async fn note_expired(lane: &mut Lane, event: &ObjectId) -> Result<(), Failure> {
     let (schema, name) = (literal(&event.schema), literal(&event.name));

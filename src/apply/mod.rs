@@ -11,7 +11,7 @@
 //! - [`marker`]: what an interrupted restore leaves for the next one.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
 //! - [`lane`]: one connection in a session of the dump.
-//! - [`pre_data`], [`data`], [`keys`], [`post_data`]: the passes; [`accounts`] before them.
+//! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`accounts`] before them.
 //! - [`tuning`]: settings that are changed meanwhile.
 //!
 //! Each pass can be repeated, and ends in a barrier that the marker remembers.
@@ -24,6 +24,7 @@ pub mod engine;
 pub mod facts;
 pub mod frame;
 pub mod guard;
+pub mod insert;
 pub mod keys;
 pub mod lane;
 pub mod marker;

@@ -16,9 +16,6 @@ use crate::error::Result;
 use crate::proof::normalise::disabled_event;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
-/// The server's word for an event whose time has passed: it is dropped as it is created.
-const EXPIRED: u16 = 1588;
-
 /// Creates what rows must not meet.
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::PostData, None);
@@ -109,17 +106,23 @@ async fn create(
         in_the_way = true;
     };
     for (code, text) in warnings {
-        if code == EXPIRED {
-            let is_it = |event: &PendingEvent| {
-                (&event.schema, &event.name) == (&placed.schema, &placed.name)
-            };
-            engine.marker.events.retain(|event| !is_it(event));
-            engine.marker.expired.insert(placed.clone());
-            marker::note_expired(&mut engine.control, &placed).await?;
-        } else {
-            engine.report.warn(format!("{placed}: {text} ({code})"));
-        }
+        engine.report.warn(format!("{placed}: {text} ({code})"));
     }
+    if object.kind == ObjectKind::Event {
+        note_if_expired(engine, &placed).await?;
+    }
+    Ok(())
+}
+
+/// An event whose time has passed is dropped by the server as it is created, with a note at most.
+async fn note_if_expired(engine: &mut Engine, event: &ObjectId) -> Result<()> {
+    if marker::exists_event(&mut engine.control, event).await? {
+        return Ok(());
+    }
+    let is_it = |other: &PendingEvent| (&other.schema, &other.name) == (&event.schema, &event.name);
+    engine.marker.events.retain(|other| !is_it(other));
+    engine.marker.expired.insert(event.clone());
+    marker::note_expired(&mut engine.control, event).await?;
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub fn lane_settings(facts: &TargetFacts, options: &RestoreOptions) -> Vec<Strin
     let has = |name: &str| facts.variables.contains_key(name);
     let mut all = vec![
         "SET SESSION unique_checks = 0, foreign_key_checks = 0, autocommit = 1".to_owned(),
+        // All warnings about an INSERT are looked at.
+        "SET SESSION max_error_count = 65535".to_owned(),
         // A conflict is repeated; waiting for it longer helps nobody.
         "SET SESSION lock_wait_timeout = 300, innodb_lock_wait_timeout = 60".to_owned(),
     ];
