@@ -75,57 +75,6 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Objects that are in the way: they exist, and no earlier run of this restore made them.
-    pub fn in_the_way(&self) -> Vec<ObjectId> {
-        let wanted: BTreeSet<(String, &str, String)> = self
-            .creates
-            .iter()
-            .filter_map(|object| self.name_space(object))
-            .collect();
-        let made: BTreeSet<ObjectId> = self
-            .made
-            .iter()
-            .map(|object| self.facts.folded(object))
-            .collect();
-        self.facts
-            .objects
-            .iter()
-            .filter(|object| !made.contains(&self.facts.folded(object)))
-            .filter(|object| {
-                self.name_space(object)
-                    .is_some_and(|name| wanted.contains(&name))
-            })
-            .filter(|object| !self.made_as_placeholder(object, &made))
-            .cloned()
-            .collect()
-    }
-
-    /// Tables, views and sequences share their names; an existing schema is reused.
-    fn name_space(&self, object: &ObjectId) -> Option<(String, &'static str, String)> {
-        use crate::sql::statement::ObjectKind as Kind;
-        let object = self.facts.folded(object);
-        let space = match object.kind {
-            Kind::Schema => return None,
-            Kind::Table | Kind::View | Kind::Sequence => "table",
-            kind => kind.noun(),
-        };
-        let name = match object.kind {
-            Kind::Table | Kind::View | Kind::Sequence => object.name,
-            _ => object.name.to_lowercase(),
-        };
-        Some((object.schema, space, name))
-    }
-
-    /// A view's place-holder is a table on some servers.
-    fn made_as_placeholder(&self, object: &ObjectId, made: &BTreeSet<ObjectId>) -> bool {
-        use crate::sql::statement::ObjectKind as Kind;
-        object.kind == Kind::Table
-            && made.contains(&self.facts.folded(&ObjectId {
-                kind: Kind::View,
-                ..object.clone()
-            }))
-    }
-
     /// Definers that the server does not have, with an object of each; those that the restore
     /// creates or that have a substitute are not missing.
     fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
@@ -149,31 +98,6 @@ impl Case<'_> {
         all.extend(self.definers());
         all.extend(self.limits());
         all
-    }
-
-    /// What the schemas of the backup have beside it, where all of it is restored: an empty schema is
-    /// reused, another one would not be what was dumped.
-    fn strangers(&self) -> Vec<ObjectId> {
-        use crate::sql::statement::ObjectKind as Kind;
-        if !self.options.scope.is_everything() {
-            return Vec::new();
-        }
-        let folded = |objects: &BTreeSet<ObjectId>| -> BTreeSet<ObjectId> {
-            objects
-                .iter()
-                .map(|object| self.facts.folded(object))
-                .collect()
-        };
-        let (made, creates) = (folded(self.made), folded(self.creates));
-        self.facts
-            .objects
-            .iter()
-            .filter(|object| object.kind != Kind::Schema)
-            .filter(|object| !made.contains(&self.facts.folded(object)))
-            .filter(|object| !creates.contains(&self.facts.folded(object)))
-            .filter(|object| !self.made_as_placeholder(object, &made))
-            .cloned()
-            .collect()
     }
 
     fn existing_objects(&self) -> Option<Refusal> {

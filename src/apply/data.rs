@@ -14,9 +14,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::apply::engine::Engine;
+use crate::apply::failure::Failure;
 use crate::apply::frame::{Frame, FrameStatement};
 use crate::apply::insert::insert;
-use crate::apply::lane::{Failure, Lane, LaneConfig, Tries};
+use crate::apply::lane::{self, Lane, LaneConfig, Tries};
 use crate::apply::marker::{self, Pass};
 use crate::apply::options::Scope;
 use crate::apply::read_ahead::ReadAhead;
@@ -63,9 +64,7 @@ pub async fn run(engine: &mut Engine) -> Result<Loaded> {
         lanes.spawn(async move { shared.work(config).await });
     }
     let mut loaded = Loaded::default();
-    while let Some(lane) = lanes.join_next().await {
-        // The first failure ends the others: dropping the set aborts them.
-        let lane = lane.map_err(|e| Error::unexpected("a lane broke off").because(e))??;
+    for lane in lane::join(lanes, &engine.cancel).await? {
         loaded.rows += lane.rows;
         loaded.bytes += lane.bytes;
     }

@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
+use crate::apply::failure::Failure;
 use crate::apply::frame::FrameStatement;
-use crate::apply::lane::{Failure, Lane};
+use crate::apply::lane::Lane;
 use crate::error::{Error, Result};
 use crate::sql::rows::{RowsError, of_insert};
 use crate::sql::statement::Kind;

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
 use crate::apply::engine::Engine;
-use crate::apply::lane::{Failure, Lane, LaneConfig, Tries, name_literal};
+use crate::apply::failure::Failure;
+use crate::apply::lane::{self, Lane, LaneConfig, Tries, name_literal};
 use crate::apply::marker::Pass;
 use crate::apply::survey::WaitingKeys;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::server::connect::server_code;
 use crate::sql::statement::{ObjectId, quote};
 
@@ -36,10 +37,7 @@ pub async fn run(engine: &Engine) -> Result<()> {
     for _ in 0..engine.options.lanes.max(1) {
         lanes.spawn(build(engine.lane_config.clone(), tables.clone()));
     }
-    while let Some(lane) = lanes.join_next().await {
-        lane.map_err(|e| Error::unexpected("a lane broke off").because(e))??;
-    }
-    Ok(())
+    lane::join(lanes, &engine.cancel).await.map(|_| ())
 }
 
 async fn build(

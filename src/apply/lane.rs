@@ -5,14 +5,16 @@
 //! where they stand. What a restore needs differently (checks off, no binary log) follows as its
 //! own settings, so that no session of a dump can undo them.
 //!
-//! Its failures say what a restore can do about them: [`Failure`].
+//! Its failures say what a restore can do about them: [`super::failure`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
+use tokio::task::JoinSet;
 
-use crate::apply::marker;
+use crate::apply::discard::drop_object;
+use crate::apply::failure::{self, Failure, sorted};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::server::{Connection, ServerConfig, connect};
@@ -25,40 +27,8 @@ pub const RECONNECT_WAIT: Duration = Duration::from_secs(120);
 /// The pause between two attempts to reach a server that has gone away.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The most characters of a statement that an error quotes.
-const QUOTED_CHARS: usize = 60;
-
-/// Why a statement did not do what it should, by what can be done about it.
-#[derive(Debug)]
-pub enum Failure {
-    /// A deadlock or a lock time-out: the transaction was rolled back, and can be repeated.
-    Conflict(Error),
-    /// The connection is gone; whether the last statement took effect is unknown.
-    Lost(Error),
-    /// Anything else ends the restore.
-    Fatal(Error),
-}
-
-impl Failure {
-    /// The error, for a caller that can do nothing about it.
-    pub fn into_error(self) -> Error {
-        match self {
-            Failure::Conflict(error) | Failure::Lost(error) | Failure::Fatal(error) => error,
-        }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        failure.into_error()
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Fatal(error)
-    }
-}
+/// How long telling the server to stop may take.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often something that can be done again has been tried.
 #[derive(Debug, Default)]
@@ -229,15 +199,37 @@ impl Lane {
     pub async fn run(&mut self, sql: &[u8]) -> Result<Done, Failure> {
         let conn = self.connection.conn();
         let answer = tokio::select! {
-            answer = conn.query_drop(sql) => answer,
-            () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
+            answer = conn.query_drop(sql) => Some(answer),
+            () = self.config.cancel.token().cancelled() => None,
         };
-        answer.map_err(|error| failure(sql, error))?;
+        let Some(answer) = answer else {
+            self.abandon().await;
+            return Err(Failure::Fatal(self.config.cancel.error()));
+        };
+        answer.map_err(|error| sorted(sql, error))?;
         let conn = self.connection.conn();
         Ok(Done {
             affected: conn.affected_rows(),
             warnings: conn.get_warnings(),
         })
+    }
+
+    /// Tells the server to stop what this connection executes: it would not notice before the end
+    /// that nobody waits for it, and building a key can take hours. Best effort: a run that resumes
+    /// copes with what goes on.
+    async fn abandon(&self) {
+        let id = self.id();
+        let kill = async {
+            let mut connection = connect(&self.config.server).await?;
+            connection.run(&format!("KILL {id}")).await?;
+            connection.close().await;
+            Ok::<(), Error>(())
+        };
+        match tokio::time::timeout(ABANDON_TIMEOUT, kill).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(id, %error, "the server goes on with a statement"),
+            Err(_) => tracing::warn!(id, "the server goes on with a statement"),
+        }
     }
 
     /// Executes a statement, again where that can help: for what comes to the same when it is done
@@ -275,7 +267,7 @@ impl Lane {
     ) -> Result<Vec<(u16, String)>, Failure> {
         self.enter(session).await?;
         if in_the_way {
-            marker::drop_object(self, object).await?;
+            drop_object(self, object).await?;
         }
         if object.kind.section() == Section::PostData && object.kind != ObjectKind::View {
             self.demand_single(sql).await?;
@@ -296,7 +288,7 @@ impl Lane {
             answer = conn.query(sql) => answer,
             () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
         };
-        answer.map_err(|error| failure(sql.as_bytes(), error))
+        answer.map_err(|error| sorted(sql.as_bytes(), error))
     }
 
     /// The warnings about the last statement: code and text.
@@ -325,17 +317,17 @@ impl Lane {
             Ok(statement) => conn
                 .close(statement)
                 .await
-                .map_err(|error| failure(sql, error)),
+                .map_err(|error| sorted(sql, error)),
             Err(mysql_async::Error::Server(server)) if server.code == SYNTAX => {
                 Err(Failure::Fatal(Error::archive(format!(
                     "{}: the server does not take this for one statement: {}",
-                    start_of(sql),
+                    failure::start_of(sql),
                     server.message
                 ))))
             }
             // What else is wrong with it, executing it will tell.
             Err(mysql_async::Error::Server(_)) => Ok(()),
-            Err(error) => Err(failure(sql, error)),
+            Err(error) => Err(sorted(sql, error)),
         }
     }
 
@@ -358,104 +350,39 @@ fn connected() -> Option<Session> {
     known.then_some(session)
 }
 
-/// Sorts a driver's error by what can be done about it.
-fn failure(sql: &[u8], error: mysql_async::Error) -> Failure {
-    /// ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
-    const CONFLICTS: [u16; 2] = [1205, 1213];
-    /// Server shutdown, forced close, broken network, killed, not available, idle too long.
-    const LOST: [u16; 9] = [1053, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 4031];
-    let what = start_of(sql);
-    match &error {
-        mysql_async::Error::Server(server) => {
-            let line = Error::server(format!("{what}: {} ({})", server.message, server.code));
-            let line = match hint(server.code) {
-                Some(hint) => line.hint(hint),
-                None => line,
-            };
-            let code = server.code;
-            let line = line.caused_by(error);
-            if CONFLICTS.contains(&code) {
-                Failure::Conflict(line)
-            } else if LOST.contains(&code) {
-                Failure::Lost(line)
-            } else {
-                Failure::Fatal(line)
+/// What all lanes of a pass did, or the first failure. A cancelled run's lanes end by themselves, so
+/// that each can tell the server; those beside a failed one are dropped, and their transactions with
+/// them.
+pub async fn join<T: 'static>(mut lanes: JoinSet<Result<T>>, cancel: &Cancel) -> Result<Vec<T>> {
+    let mut done = Vec::new();
+    let mut failed = None;
+    while let Some(lane) = lanes.join_next().await {
+        let lane = lane
+            .map_err(|e| Error::unexpected("a lane broke off").because(e))
+            .and_then(|lane| lane);
+        match lane {
+            Ok(lane) => done.push(lane),
+            Err(error) => {
+                failed.get_or_insert(error);
+                if !cancel.is_cancelled() {
+                    lanes.abort_all();
+                }
             }
         }
-        mysql_async::Error::Url(_) => Failure::Fatal(Error::unexpected(what).because(error)),
-        _ => Failure::Lost(Error::server(format!("{what}: {error}")).caused_by(error)),
     }
-}
-
-/// What to do about failures that a person can do something about.
-fn hint(code: u16) -> Option<&'static str> {
-    Some(match code {
-        1021 | 1114 | 3 | 28 => {
-            "the server's disk is full: make room, and the same command resumes"
-        }
-        1044 | 1045 | 1142 | 1227 | 1370 | 1419 => {
-            "give the account of the restore the missing privilege"
-        }
-        1153 => "raise the server's max_allowed_packet",
-        1290 | 1836 => "the server is read-only",
-        _ => return None,
-    })
-}
-
-/// The first words of a statement, for messages; rows are data and stay out of them.
-fn start_of(sql: &[u8]) -> String {
-    let head = &sql[..sql.len().min(4 * QUOTED_CHARS)];
-    let text = String::from_utf8_lossy(head);
-    let text = match text.find("VALUES") {
-        Some(end) => &text[..end],
-        None => &text,
-    };
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(QUOTED_CHARS) {
-        line.truncate(end);
-        line.push('…');
+    match failed {
+        None => Ok(done),
+        Some(error) => Err(error),
     }
-    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn server(code: u16) -> Failure {
-        let error = mysql_async::ServerError {
-            code,
-            message: "no".into(),
-            state: "HY000".into(),
-        };
-        failure(
-            b"INSERT INTO `t` VALUES (1,'secret')",
-            mysql_async::Error::Server(error),
-        )
-    }
-
-    #[test]
-    fn only_conflicts_are_repeated_and_only_lost_connections_opened_again() {
-        assert!(matches!(server(1213), Failure::Conflict(_)));
-        assert!(matches!(server(1205), Failure::Conflict(_)));
-        assert!(matches!(server(1053), Failure::Lost(_)));
-        for code in [1062, 1064, 1114, 1142, 1290, 1366] {
-            assert!(matches!(server(code), Failure::Fatal(_)), "{code}");
-        }
-    }
-
     #[test]
     fn what_connecting_changed_is_put_back_for_a_session_that_does_not_set_it() {
         let changes = Session::default().statements_from(connected().as_ref());
         assert_eq!(changes, ["SET sql_mode=DEFAULT,time_zone=DEFAULT"]);
-    }
-
-    #[test]
-    fn an_error_names_the_statement_and_never_its_rows() {
-        let line = server(1114).into_error().to_string();
-        assert_eq!(
-            line,
-            "INSERT INTO `t`: no (1114); the server's disk is full: make room, and the same command resumes"
-        );
     }
 }

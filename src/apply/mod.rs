@@ -6,11 +6,11 @@
 //!   └ refusals: nothing was touched                  marker `drctl_restore` stands from plan to end
 //! ```
 //!
-//! - [`survey`], [`facts`], [`checks`], [`plan`]: what the archive would do, what the server is, what
+//! - [`look`]: [`survey`], [`facts`], [`checks`], [`occupied`], [`plan`]: what the archive would do, what the server is, what
 //!   speaks against it.
-//! - [`marker`]: what an interrupted restore leaves for the next one.
+//! - [`marker`], [`discard`]: what an interrupted restore leaves for the next one, and its end.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
-//! - [`lane`]: one connection in a session of the dump.
+//! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
 //! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`accounts`] before them.
 //! - [`tuning`]: settings that are changed meanwhile.
 //!
@@ -20,14 +20,18 @@ pub mod accounts;
 pub mod checks;
 pub mod data;
 pub mod definition;
+pub mod discard;
 pub mod engine;
 pub mod facts;
+pub mod failure;
 pub mod frame;
 pub mod guard;
 pub mod insert;
 pub mod keys;
 pub mod lane;
+pub mod look;
 pub mod marker;
+pub mod occupied;
 pub mod options;
 pub mod plan;
 pub mod post_data;
@@ -45,20 +49,17 @@ use std::time::{Duration, Instant};
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::server::{ServerConfig, connect};
+use crate::server::ServerConfig;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
-use checks::{Case, refused};
-use definition::Account;
+use checks::refused;
 use engine::Engine;
-use facts::TargetFacts;
-use guard::Guard;
-use lane::{Lane, LaneConfig};
-use marker::{Marker, Pass, RunRecord};
+use lane::Lane;
+use look::{Look, control_config};
+use marker::Pass;
 use options::RestoreOptions;
 use plan::RestorePlan;
 use report::{Progress, RestoreReport};
-use survey::{Survey, survey};
 
 /// How long putting the settings back may take at the end of a restore.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(20);
@@ -126,7 +127,7 @@ pub async fn discard(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<
     let dropped = match marker::read(&mut control).await? {
         Some(marker) => {
             tuning::undo(&mut control).await?;
-            marker::discard(&mut control, &marker).await?
+            discard::discard(&mut control, &marker).await?
         }
         None => return Err(Error::nothing("the server has no unfinished restore")),
     };
@@ -182,7 +183,7 @@ async fn run(engine: &mut Engine) -> Result<()> {
 async fn replace(engine: &mut Engine) -> Result<()> {
     let in_the_way = engine.report.replaced.clone();
     for object in &in_the_way {
-        marker::drop_object(&mut engine.control, object).await?;
+        discard::drop_object(&mut engine.control, object).await?;
     }
     let fresh: Vec<&ObjectId> = engine
         .survey
@@ -194,184 +195,4 @@ async fn replace(engine: &mut Engine) -> Result<()> {
     marker::note_objects(&mut engine.control, fresh.iter()).await?;
     engine.marker.objects.extend(fresh);
     Ok(())
-}
-
-fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel) -> LaneConfig {
-    let mut settings = vec!["SET SESSION foreign_key_checks = 0".to_owned()];
-    if !binlog {
-        settings.push("SET SESSION sql_log_bin = 0".to_owned());
-    }
-    LaneConfig {
-        server: server.clone(),
-        settings: Arc::new(settings),
-        lock: Some(marker::LOCK),
-        cancel: cancel.clone(),
-    }
-}
-
-/// Everything that is known before anything is touched.
-struct Look {
-    control: Lane,
-    run: RunRecord,
-    marker: Option<Marker>,
-    guard: Arc<Guard>,
-    survey: Survey,
-    facts: TargetFacts,
-    /// The accounts that are to be created where they are missing.
-    accounts: BTreeSet<Account>,
-}
-
-impl Look {
-    async fn take(
-        archive: &Archive,
-        server: &Arc<ServerConfig>,
-        options: &RestoreOptions,
-        progress: &Arc<dyn Progress>,
-        cancel: &Cancel,
-    ) -> Result<Look> {
-        let (manifest, contents) = (archive.manifest(), archive.contents());
-        let scope = &options.scope;
-        scope.check(contents.ledger.iter().map(|(object, _)| object))?;
-        let schemas = contents
-            .ledger
-            .iter()
-            .map(|(object, _)| object.schema.clone());
-        let guard = Arc::new(Guard::new(schemas)?);
-        // The names that a restore gives are as forbidden as those that a dump has.
-        Guard::new(scope.rename.values().cloned())
-            .map_err(|_| Error::usage("a schema cannot get the name of one of the server's own"))?;
-        let mut control = Lane::open(control_config(server, options.binlog, cancel)).await?;
-        let marker = marker::read(&mut control).await?;
-        let survey = survey(archive, &guard, options, progress, cancel).await?;
-        let accounts = match options.accounts {
-            true => accounts::offered(archive).await?,
-            false => BTreeSet::new(),
-        };
-        let touched = survey
-            .creates
-            .iter()
-            .map(|object| object.schema.clone())
-            .collect();
-        let mut connection = connect(server).await?;
-        let mut facts = TargetFacts::read(&mut connection, &touched).await?;
-        connection.close().await;
-        facts.others.retain(|other| other.id != control.id());
-        let run = RunRecord {
-            backup: manifest.id.to_string(),
-            target: manifest.target.to_string(),
-            tables: scope.tables.clone(),
-            rename: scope.rename.clone(),
-            overwrite: options.overwrite,
-            started_at: jiff::Timestamp::now(),
-        };
-        if marker
-            .as_ref()
-            .is_some_and(|marker| run.resumes(&marker.run))
-        {
-            // A run that was killed may have left connections that the server is not yet rid of.
-            let own = facts
-                .own_account
-                .rsplit_once('@')
-                .map_or("", |(user, _)| user)
-                .to_owned();
-            facts.others.retain(|other| other.user != own);
-        }
-        Ok(Look {
-            control,
-            run,
-            marker,
-            guard,
-            survey,
-            facts,
-            accounts,
-        })
-    }
-
-    /// The unfinished restore that this one goes on with.
-    fn resumed(&self, options: &RestoreOptions) -> Option<&Marker> {
-        self.marker
-            .as_ref()
-            .filter(|marker| !options.discard && self.run.resumes(&marker.run))
-    }
-
-    fn plan(&self, archive: &Archive, options: &RestoreOptions) -> RestorePlan {
-        let resumes = self.resumed(options).is_some();
-        let discards = self.marker.as_ref().filter(|_| !resumes);
-        let case = self.case(archive, options);
-        RestorePlan::new(
-            archive,
-            options,
-            &case,
-            resumes,
-            discards.map(|marker| marker.run.backup.clone()),
-        )
-    }
-
-    /// What an unfinished restore made is not in the way: it is gone on with, or dropped.
-    fn case<'a>(&'a self, archive: &'a Archive, options: &'a RestoreOptions) -> Case<'a> {
-        const NONE: &BTreeSet<ObjectId> = &BTreeSet::new();
-        Case {
-            facts: &self.facts,
-            manifest: archive.manifest(),
-            options,
-            creates: &self.survey.creates,
-            made: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
-            definers: &self.survey.definers,
-            accounts: &self.accounts,
-            names_renamed: &self.survey.names_renamed,
-        }
-    }
-
-    /// Leaves the mark on the server, and everything in place for the passes.
-    async fn engage(
-        mut self,
-        archive: &Archive,
-        options: RestoreOptions,
-        progress: Arc<dyn Progress>,
-        cancel: &Cancel,
-    ) -> Result<Engine> {
-        let replaced = self.case(archive, &options).in_the_way();
-        let resuming = self.resumed(&options).is_some();
-        let marker = match self.marker.take() {
-            Some(marker) if resuming => marker,
-            met => {
-                if let Some(unfinished) = met {
-                    tuning::undo(&mut self.control).await?;
-                    let dropped = marker::discard(&mut self.control, &unfinished).await?;
-                    self.facts
-                        .objects
-                        .retain(|object| !dropped.contains(object));
-                }
-                marker::create(&mut self.control, &self.run).await?;
-                Marker::new(self.run)
-            }
-        };
-        let settings = Arc::new(tuning::lane_settings(&self.facts, &options));
-        let lane_config = LaneConfig {
-            lock: None,
-            settings,
-            ..self.control.config().clone()
-        };
-        let report = RestoreReport {
-            backup: archive.manifest().id.to_string(),
-            lanes: options.lanes,
-            replaced,
-            frames_before: marker.frames.len() as u64,
-            ..RestoreReport::default()
-        };
-        Ok(Engine {
-            archive: archive.clone(),
-            options,
-            facts: self.facts,
-            guard: self.guard,
-            survey: self.survey,
-            control: self.control,
-            lane_config,
-            marker,
-            resuming,
-            progress,
-            cancel: cancel.clone(),
-            report,
-        })
-    }
 }

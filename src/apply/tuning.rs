@@ -5,7 +5,8 @@
 //! asked for.
 
 use crate::apply::facts::TargetFacts;
-use crate::apply::lane::{Failure, Lane};
+use crate::apply::failure::Failure;
+use crate::apply::lane::Lane;
 use crate::apply::marker::SCHEMA;
 use crate::apply::options::{RestoreOptions, Tuning};
 use crate::error::Result;

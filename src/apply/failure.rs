@@ -1,0 +1,134 @@
+//! Why a statement did not do what it should, by what a restore can do about it.
+
+use crate::error::Error;
+
+/// The most characters of a statement that an error quotes.
+const QUOTED_CHARS: usize = 60;
+
+/// Why a statement did not do what it should, by what can be done about it.
+#[derive(Debug)]
+pub enum Failure {
+    /// A deadlock or a lock time-out: the transaction was rolled back, and can be repeated.
+    Conflict(Error),
+    /// The connection is gone; whether the last statement took effect is unknown.
+    Lost(Error),
+    /// Anything else ends the restore.
+    Fatal(Error),
+}
+
+impl Failure {
+    /// The error, for a caller that can do nothing about it.
+    pub fn into_error(self) -> Error {
+        match self {
+            Failure::Conflict(error) | Failure::Lost(error) | Failure::Fatal(error) => error,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.into_error()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Fatal(error)
+    }
+}
+
+/// Sorts a driver's error by what can be done about it.
+pub fn sorted(sql: &[u8], error: mysql_async::Error) -> Failure {
+    /// ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
+    const CONFLICTS: [u16; 2] = [1205, 1213];
+    /// Server shutdown, forced close, broken network, killed, not available, idle too long.
+    const LOST: [u16; 9] = [1053, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 4031];
+    let what = start_of(sql);
+    match &error {
+        mysql_async::Error::Server(server) => {
+            let line = Error::server(format!("{what}: {} ({})", server.message, server.code));
+            let line = match hint(server.code) {
+                Some(hint) => line.hint(hint),
+                None => line,
+            };
+            let code = server.code;
+            let line = line.caused_by(error);
+            if CONFLICTS.contains(&code) {
+                Failure::Conflict(line)
+            } else if LOST.contains(&code) {
+                Failure::Lost(line)
+            } else {
+                Failure::Fatal(line)
+            }
+        }
+        mysql_async::Error::Url(_) => Failure::Fatal(Error::unexpected(what).because(error)),
+        _ => Failure::Lost(Error::server(format!("{what}: {error}")).caused_by(error)),
+    }
+}
+
+/// What to do about failures that a person can do something about.
+fn hint(code: u16) -> Option<&'static str> {
+    Some(match code {
+        1021 | 1114 | 3 | 28 => {
+            "the server's disk is full: make room, and the same command resumes"
+        }
+        1044 | 1045 | 1142 | 1227 | 1370 | 1419 => {
+            "give the account of the restore the missing privilege"
+        }
+        1153 => "raise the server's max_allowed_packet",
+        1290 | 1836 => "the server is read-only",
+        _ => return None,
+    })
+}
+
+/// The first words of a statement, for messages; rows are data and stay out of them.
+pub fn start_of(sql: &[u8]) -> String {
+    let head = &sql[..sql.len().min(4 * QUOTED_CHARS)];
+    let text = String::from_utf8_lossy(head);
+    let text = match text.find("VALUES") {
+        Some(end) => &text[..end],
+        None => &text,
+    };
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(QUOTED_CHARS) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16) -> Failure {
+        let error = mysql_async::ServerError {
+            code,
+            message: "no".into(),
+            state: "HY000".into(),
+        };
+        sorted(
+            b"INSERT INTO `t` VALUES (1,'secret')",
+            mysql_async::Error::Server(error),
+        )
+    }
+
+    #[test]
+    fn only_conflicts_are_repeated_and_only_lost_connections_opened_again() {
+        assert!(matches!(server(1213), Failure::Conflict(_)));
+        assert!(matches!(server(1205), Failure::Conflict(_)));
+        assert!(matches!(server(1053), Failure::Lost(_)));
+        for code in [1062, 1064, 1114, 1142, 1290, 1366] {
+            assert!(matches!(server(code), Failure::Fatal(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_statement_and_never_its_rows() {
+        let line = server(1114).into_error().to_string();
+        assert_eq!(
+            line,
+            "INSERT INTO `t`: no (1114); the server's disk is full: make room, and the same command resumes"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Everything that is known before anything is touched: the archive's definitions, the server, and
+//! what an unfinished restore left on it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::apply::accounts;
+use crate::apply::checks::Case;
+use crate::apply::definition::Account;
+use crate::apply::discard;
+use crate::apply::engine::Engine;
+use crate::apply::facts::TargetFacts;
+use crate::apply::guard::Guard;
+use crate::apply::lane::{Lane, LaneConfig};
+use crate::apply::marker::{self, Marker, RunRecord};
+use crate::apply::options::RestoreOptions;
+use crate::apply::plan::RestorePlan;
+use crate::apply::report::{Progress, RestoreReport};
+use crate::apply::survey::{Survey, survey};
+use crate::apply::tuning;
+use crate::archive::read::Archive;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::server::{ServerConfig, connect};
+use crate::sql::statement::ObjectId;
+
+/// How the connection that keeps the marker is opened: it holds the lock of the restore.
+pub fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel) -> LaneConfig {
+    let mut settings = vec!["SET SESSION foreign_key_checks = 0".to_owned()];
+    if !binlog {
+        settings.push("SET SESSION sql_log_bin = 0".to_owned());
+    }
+    LaneConfig {
+        server: server.clone(),
+        settings: Arc::new(settings),
+        lock: Some(marker::LOCK),
+        cancel: cancel.clone(),
+    }
+}
+
+/// Everything that is known before anything is touched.
+pub struct Look {
+    /// The connection that keeps the marker.
+    pub control: Lane,
+    /// What is asked for.
+    run: RunRecord,
+    /// What an unfinished restore left.
+    marker: Option<Marker>,
+    /// Which statements may be executed.
+    guard: Arc<Guard>,
+    /// What the archive's definitions say.
+    survey: Survey,
+    /// What the server says.
+    facts: TargetFacts,
+    /// The accounts that are to be created where they are missing.
+    accounts: BTreeSet<Account>,
+}
+
+impl Look {
+    /// Reads the archive's definitions and asks the server.
+    pub async fn take(
+        archive: &Archive,
+        server: &Arc<ServerConfig>,
+        options: &RestoreOptions,
+        progress: &Arc<dyn Progress>,
+        cancel: &Cancel,
+    ) -> Result<Look> {
+        let (manifest, contents) = (archive.manifest(), archive.contents());
+        let scope = &options.scope;
+        scope.check(contents.ledger.iter().map(|(object, _)| object))?;
+        let schemas = contents
+            .ledger
+            .iter()
+            .map(|(object, _)| object.schema.clone());
+        let guard = Arc::new(Guard::new(schemas)?);
+        // The names that a restore gives are as forbidden as those that a dump has.
+        Guard::new(scope.rename.values().cloned())
+            .map_err(|_| Error::usage("a schema cannot get the name of one of the server's own"))?;
+        let mut control = Lane::open(control_config(server, options.binlog, cancel)).await?;
+        let marker = marker::read(&mut control).await?;
+        let survey = survey(archive, &guard, options, progress, cancel).await?;
+        let accounts = match options.accounts {
+            true => accounts::offered(archive).await?,
+            false => BTreeSet::new(),
+        };
+        let touched = survey
+            .creates
+            .iter()
+            .map(|object| object.schema.clone())
+            .collect();
+        let mut connection = connect(server).await?;
+        let mut facts = TargetFacts::read(&mut connection, &touched).await?;
+        connection.close().await;
+        facts.others.retain(|other| other.id != control.id());
+        let run = RunRecord {
+            backup: manifest.id.to_string(),
+            target: manifest.target.to_string(),
+            tables: scope.tables.clone(),
+            rename: scope.rename.clone(),
+            overwrite: options.overwrite,
+            started_at: jiff::Timestamp::now(),
+        };
+        if marker
+            .as_ref()
+            .is_some_and(|marker| run.resumes(&marker.run))
+        {
+            // A run that was killed may have left connections that the server is not yet rid of.
+            let own = facts
+                .own_account
+                .rsplit_once('@')
+                .map_or("", |(user, _)| user)
+                .to_owned();
+            facts.others.retain(|other| other.user != own);
+        }
+        Ok(Look {
+            control,
+            run,
+            marker,
+            guard,
+            survey,
+            facts,
+            accounts,
+        })
+    }
+
+    /// The unfinished restore that this one goes on with.
+    fn resumed(&self, options: &RestoreOptions) -> Option<&Marker> {
+        self.marker
+            .as_ref()
+            .filter(|marker| !options.discard && self.run.resumes(&marker.run))
+    }
+
+    /// What the restore would do.
+    pub fn plan(&self, archive: &Archive, options: &RestoreOptions) -> RestorePlan {
+        let resumes = self.resumed(options).is_some();
+        let discards = self.marker.as_ref().filter(|_| !resumes);
+        let case = self.case(archive, options);
+        RestorePlan::new(
+            archive,
+            options,
+            &case,
+            resumes,
+            discards.map(|marker| marker.run.backup.clone()),
+        )
+    }
+
+    /// What an unfinished restore made is not in the way: it is gone on with, or dropped.
+    fn case<'a>(&'a self, archive: &'a Archive, options: &'a RestoreOptions) -> Case<'a> {
+        const NONE: &BTreeSet<ObjectId> = &BTreeSet::new();
+        Case {
+            facts: &self.facts,
+            manifest: archive.manifest(),
+            options,
+            creates: &self.survey.creates,
+            made: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
+            definers: &self.survey.definers,
+            accounts: &self.accounts,
+            names_renamed: &self.survey.names_renamed,
+        }
+    }
+
+    /// Leaves the mark on the server, and everything in place for the passes.
+    pub async fn engage(
+        mut self,
+        archive: &Archive,
+        options: RestoreOptions,
+        progress: Arc<dyn Progress>,
+        cancel: &Cancel,
+    ) -> Result<Engine> {
+        let replaced = self.case(archive, &options).in_the_way();
+        let resuming = self.resumed(&options).is_some();
+        let marker = match self.marker.take() {
+            Some(marker) if resuming => marker,
+            met => {
+                if let Some(unfinished) = met {
+                    tuning::undo(&mut self.control).await?;
+                    let dropped = discard::discard(&mut self.control, &unfinished).await?;
+                    self.facts
+                        .objects
+                        .retain(|object| !dropped.contains(object));
+                }
+                marker::create(&mut self.control, &self.run).await?;
+                Marker::new(self.run)
+            }
+        };
+        let settings = Arc::new(tuning::lane_settings(&self.facts, &options));
+        let lane_config = LaneConfig {
+            lock: None,
+            settings,
+            ..self.control.config().clone()
+        };
+        let report = RestoreReport {
+            backup: archive.manifest().id.to_string(),
+            lanes: options.lanes,
+            replaced,
+            frames_before: marker.frames.len() as u64,
+            ..RestoreReport::default()
+        };
+        Ok(Engine {
+            archive: archive.clone(),
+            options,
+            facts: self.facts,
+            guard: self.guard,
+            survey: self.survey,
+            control: self.control,
+            lane_config,
+            marker,
+            resuming,
+            progress,
+            cancel: cancel.clone(),
+            report,
+        })
+    }
+}
