@@ -6,8 +6,8 @@
 //!   └ refusals: nothing was touched                  marker `drctl_restore` stands from plan to end
 //! ```
 //!
-//! - [`look`]: [`survey`], [`facts`], [`checks`], [`occupied`], [`plan`]: what the archive would do, what the server is, what
-//!   speaks against it.
+//! - [`look`]: [`survey`], [`facts`], [`checks`], [`occupied`], [`plan`]: what the archive would do,
+//!   what the server is, what speaks against it.
 //! - [`marker`], [`discard`]: what an interrupted restore leaves for the next one, and its end.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
 //! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
