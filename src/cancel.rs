@@ -32,6 +32,14 @@ impl Cancel {
         self.token.is_cancelled()
     }
 
+    /// An error where the run must end.
+    pub fn check(&self) -> Result<()> {
+        match self.is_cancelled() {
+            true => Err(self.error()),
+            false => Ok(()),
+        }
+    }
+
     /// The error of a run that was ended.
     pub fn error(&self) -> Error {
         match self.reason.get().copied().unwrap_or(Outcome::Interrupted) {

@@ -110,6 +110,11 @@ pub struct ChooseArgs {
 }
 
 impl ChooseArgs {
+    /// Whether nothing was chosen.
+    pub fn is_none(&self) -> bool {
+        self.id.is_none() && !self.latest && !self.latest_verified && self.at.is_none()
+    }
+
     /// What was chosen; a usage error where nothing was.
     pub fn which(&self) -> Result<Which> {
         match (self.id, self.latest, self.latest_verified, self.at) {
@@ -176,7 +181,8 @@ pub struct RestoreArgs {
     /// The account that stands for definers which the server lacks
     #[arg(long, value_name = "USER@HOST")]
     pub definer: Option<String>,
-    /// Drop what an interrupted restore of another backup left, instead of resuming it
+    /// Drop what an interrupted restore left, instead of resuming it; with no backup named, do
+    /// nothing else
     #[arg(long)]
     pub discard: bool,
     /// Put back the settings that a killed restore changed, and do nothing else

@@ -184,6 +184,11 @@ impl Error {
         &self.what
     }
 
+    /// What to do next, where there is something to do.
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Of two failures of one run, the one that names the exit code; the first on a tie.
     #[must_use]
     pub fn most_severe(self, other: Error) -> Error {

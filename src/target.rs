@@ -45,10 +45,17 @@ pub async fn bind(
         Err(error) => error,
     };
     // There already, or the answer was lost: what the store has decides.
+    read(store, target).await?.ok_or_else(|| refusal.into())
+}
+
+/// What a target is bound to; `None` before its first backup.
+pub async fn read(store: &Arc<dyn Store>, target: &TargetName) -> Result<Option<TargetFile>> {
+    let key = target.identity();
     match store.get(&key, None).await {
         Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
             .map_err(|e| Error::archive(format!("{key} is damaged")).because(e)),
-        Err(StoreError::NotFound { .. }) => Err(refusal.into()),
+        Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

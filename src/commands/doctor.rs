@@ -1,5 +1,275 @@
-//! Not yet.
-/// a
-pub async fn run(_: &super::Run) -> crate::Result<()> {
+//! `drctl doctor`: everything a backup needs, looked at without making one.
+//!
+//! A check that fails never stops those behind it, unless they cannot be made without it.
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::catalog::Which;
+use crate::cli::Output;
+use crate::commands::{Run, text};
+use crate::error::{Error, Outcome, Result};
+use crate::server::{Connection, ServerConfig, connect};
+use crate::source::Source;
+use crate::source::scope::MARKER_SCHEMA;
+use crate::store::StoreError;
+use crate::target;
+
+/// Clocks further apart than this are worth a warning.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(2);
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Status {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One check, as `doctor --output json` shows it.
+#[derive(Debug, Clone, Serialize)]
+struct Check {
+    /// What was looked at.
+    check: &'static str,
+    /// How it ended.
+    status: Status,
+    /// What was found.
+    what: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+/// All checks so far, and the failure that names the exit code.
+#[derive(Default)]
+struct Findings {
+    checks: Vec<Check>,
+    worst: Option<Error>,
+}
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, what: impl Into<String>) {
+        self.note(check, Status::Ok, what.into(), None);
+    }
+
+    fn warn(&mut self, check: &'static str, what: impl Into<String>, fix: Option<&str>) {
+        self.note(check, Status::Warn, what.into(), fix.map(str::to_owned));
+    }
+
+    fn fail(&mut self, check: &'static str, error: Error) {
+        let fix = error.next_step().map(str::to_owned);
+        self.note(check, Status::Fail, error.what().to_owned(), fix);
+        self.worst = Some(match self.worst.take() {
+            Some(worst) => worst.most_severe(error),
+            None => error,
+        });
+    }
+
+    fn note(&mut self, check: &'static str, status: Status, what: String, fix: Option<String>) {
+        self.checks.push(Check {
+            check,
+            status,
+            what,
+            fix,
+        });
+    }
+}
+
+/// Looks at everything, and says what it found.
+pub async fn run(run: &Run) -> Result<()> {
+    let mut findings = Findings::default();
+    store(run, &mut findings).await?;
+    source(run, &mut findings).await?;
+    into(run, &mut findings).await?;
+    match run.output {
+        Output::Json => text::json(&findings.checks)?,
+        Output::Text => text::print(&page(&findings.checks))?,
+    }
+    match findings.worst {
+        None => Ok(()),
+        Some(worst) => Err(Error::new(
+            worst.outcome(),
+            "not everything that a backup needs is there",
+        )
+        .hint("see FAIL above for what and how")),
+    }
+}
+
+fn page(checks: &[Check]) -> String {
+    let row = |check: &Check| {
+        let fix = check
+            .fix
+            .as_ref()
+            .map_or(String::new(), |fix| format!("; {fix}"));
+        let status = format!("{:?}", check.status).to_uppercase();
+        vec![
+            status,
+            check.check.to_owned(),
+            format!("{}{fix}", check.what),
+        ]
+    };
+    text::table(
+        &["", "CHECK", "WHAT"],
+        &checks.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+/// The store: read, write, write only where there is nothing, clock.
+async fn store(run: &Run, findings: &mut Findings) -> Result<()> {
+    let listed = run.catalog().await;
+    run.cancel.check()?;
+    match listed {
+        Err(error) => return Ok(findings.fail("store: list", error)),
+        Ok(catalog) => {
+            let count = catalog.committed().count();
+            findings.ok(
+                "store: list",
+                format!("{}, {count} backups", run.store.location()),
+            );
+            match run.cancel.unless(catalog.find(Which::Latest)).await {
+                Ok(entry) => {
+                    let age = text::ago(entry.manifest.snapshot_at, Timestamp::now());
+                    findings.ok("newest backup", format!("{}, {age}", entry.id));
+                }
+                Err(error) if error.outcome() == Outcome::NothingToDo => {
+                    findings.warn(
+                        "newest backup",
+                        error.what(),
+                        Some("make one with drctl backup"),
+                    );
+                }
+                Err(error) => findings.fail("newest backup", error),
+            }
+        }
+    }
+    let key = format!(
+        "{}probe-{:08x}",
+        run.config.target.runs(),
+        rand::random::<u32>()
+    );
+    let probed = run.cancel.unless(probe(run, &key, findings)).await;
+    if let Err(error) = run.store.delete(&key).await {
+        let fix = "allow it, or leftovers of failed backups stay (unlisted)";
+        findings.warn("store: delete", error.to_string(), Some(fix));
+    }
+    run.cancel.check()?;
+    if let Err(error) = probed {
+        findings.fail("store: write", error);
+    }
     Ok(())
+}
+
+async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
+    let body = Bytes::from_static(b"drctl doctor was here\n");
+    run.store.put_new(key, body.clone()).await?;
+    let before = Timestamp::now();
+    match run.store.put_new(key, body.clone()).await {
+        Err(StoreError::AlreadyExists { .. }) => {}
+        Ok(()) => {
+            return Err(
+                Error::store("the store replaces objects where it was told not to").hint(
+                    "use a server that honours If-None-Match: two runs could overwrite each other",
+                ),
+            );
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if run.store.get(key, None).await? != body {
+        return Err(Error::store(
+            "the store gives back other bytes than it was given",
+        ));
+    }
+    let meta = run.store.head(key).await?;
+    findings.ok("store: write", "writes, reads back, and replaces nothing");
+    let apart = meta.modified.duration_since(before).abs();
+    if apart > CLOCK_SKEW {
+        let what = format!(
+            "this host's and the store's clock are {} apart",
+            text::span(apart)
+        );
+        findings.warn("clocks", what, Some("set both by NTP"));
+    }
+    Ok(())
+}
+
+/// The source: all that a backup asks before it begins, by the same code.
+async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
+    let config = match run.config.source() {
+        Ok(config) => config,
+        Err(error) => return Ok(findings.fail("source", error)),
+    };
+    let options = &run.config.backup.source;
+    let held = run
+        .cancel
+        .unless(Source::connect(&config, &run.config.target, options))
+        .await;
+    run.cancel.check()?;
+    let mut source = match held {
+        Ok(source) => source,
+        Err(error) if error.outcome() == Outcome::Held => {
+            let what = format!("{}: not looked at", error.what());
+            return Ok(findings.warn("source", what, error.next_step()));
+        }
+        Err(error) => return Ok(findings.fail("source", error)),
+    };
+    findings.ok("source", format!("{}, {}", config.url, source.identity()));
+    findings.ok("client", source.client().banner.clone());
+    if let Some(bound) = target::read(&run.store, &run.config.target).await?
+        && bound.identity != source.identity()
+    {
+        let what = format!("the target was bound to {}", bound.identity);
+        let fix = "the next backup will be suspect; accept it if the target really moved";
+        findings.warn("identity", what, Some(fix));
+    }
+    let looked = run.cancel.unless(source.preflight()).await;
+    source.close().await;
+    run.cancel.check()?;
+    match looked {
+        Err(error) => findings.fail("preflight", error),
+        Ok(preflight) => {
+            let schemas = preflight.schemas.len();
+            let objects = preflight.inventory.objects.len();
+            let what = format!("{schemas} schemas with {objects} objects can be dumped completely");
+            findings.ok("preflight", what);
+            for warning in &preflight.warnings {
+                findings.warn("preflight", warning.clone(), None);
+            }
+            for column in &preflight.lossy {
+                findings.warn("lossy column", column.clone(), Some("see docs/proof.md"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The server to restore into, where one is configured.
+async fn into(run: &Run, findings: &mut Findings) -> Result<()> {
+    let Ok(config) = run.config.restore_into(None) else {
+        let fix = "set DRCTL_INTO_URL: the night of a disaster is late to look for it";
+        findings.warn("restore target", "none is configured", Some(fix));
+        return Ok(());
+    };
+    let looked = run.cancel.unless(look_into(&config)).await;
+    run.cancel.check()?;
+    match looked {
+        Err(error) => findings.fail("restore target", error),
+        Ok(true) => findings.warn(
+            "restore target",
+            format!("{} carries an unfinished restore", config.url),
+            Some("finish it by the same drctl restore, or give it up by drctl restore --discard"),
+        ),
+        Ok(false) => findings.ok("restore target", config.url.to_string()),
+    }
+    Ok(())
+}
+
+async fn look_into(config: &ServerConfig) -> Result<bool> {
+    let mut connection: Connection = connect(config).await?;
+    let schemas: Vec<String> = connection
+        .rows("SELECT schema_name FROM information_schema.schemata")
+        .await?;
+    connection.close().await;
+    Ok(schemas.iter().any(|schema| schema == MARKER_SCHEMA))
 }

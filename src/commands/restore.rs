@@ -30,6 +30,9 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     if args.undo_settings {
         return undo_settings(run, &server).await;
     }
+    if args.discard && args.choose.is_none() {
+        return discard(run, &server).await;
+    }
     let which = args.choose.which()?;
     confirm(run, &args)?;
     let catalog = run.catalog().await?;
@@ -191,6 +194,18 @@ async fn undo_settings(run: &Run, server: &Arc<ServerConfig>) -> Result<()> {
         (Output::Text, []) => text::print("no settings to put back\n"),
         (Output::Text, settings) => text::print(&format!("put back: {}\n", settings.join(", "))),
     }
+}
+
+async fn discard(run: &Run, server: &Arc<ServerConfig>) -> Result<()> {
+    let dropped = apply::discard(server, &run.cancel).await?;
+    if run.output == Output::Json {
+        return text::json(&dropped);
+    }
+    let lines: String = dropped
+        .iter()
+        .map(|object| format!("dropped {object}\n"))
+        .collect();
+    text::print(&lines)
 }
 
 fn say_plan(run: &Run, plan: &RestorePlan) -> Result<()> {

@@ -87,10 +87,10 @@ fn page(run: &Run, entry: &Entry, now: Timestamp) -> String {
             .map_or(String::new(), |gtid| format!(", GTID {gtid}"));
         lines.push(("coordinates", format!("{}:{}{gtid}", at.file, at.position)));
     }
-    let objects = totals
-        .objects
-        .iter()
-        .map(|(kind, n)| format!("{} {kind}", text::count(*n)));
+    let objects = totals.objects.iter().map(|(kind, n)| match n {
+        1 => format!("1 {kind}"),
+        n => format!("{} {kind}s", text::count(*n)),
+    });
     lines.extend([
         ("holds", objects.collect::<Vec<_>>().join(", ")),
         ("rows", text::count(totals.rows)),
