@@ -1,9 +1,9 @@
 //! Frames, fetched, checked and scanned ahead of those who execute them, within a budget of bytes.
 //!
-//! Memory: a frame holds its share of the budget from before it is fetched until it is executed. Its
-//! share is the most that it ever takes: its stored bytes and its SQL, then its SQL twice while it is
-//! scanned, then its SQL and twice its longest statement (the driver's copy, and the connection's). A frame that is larger than the budget waits until it is alone, and takes all of it.
-//! So the frames of a restore take at most
+//! Memory: a frame holds its share of the budget from before it is fetched until it is executed: at
+//! first for its stored bytes and its SQL, then for its SQL twice while it is scanned; from then on
+//! for its SQL and twice its longest statement (the driver's copy, and the connection's). A frame
+//! that is larger than the budget waits until it is alone. So the frames of a restore take at most
 //!
 //! ```text
 //! max(memory_bytes, longest frame + 2 × longest statement)
@@ -96,8 +96,7 @@ impl Walk {
             if !wanted(&record) {
                 continue;
             }
-            let share = share_bytes(&record).div_ceil(UNIT_BYTES);
-            let share = u32::try_from(share).unwrap_or(u32::MAX).min(units);
+            let share = in_units(most_bytes(&record)).min(units);
             let share = tokio::select! {
                 share = budget.clone().acquire_many_owned(share) => share,
                 () = self.cancel.token().cancelled() => return Err(self.cancel.error()),
@@ -106,8 +105,11 @@ impl Walk {
                 share.map_err(|e| Error::unexpected("reading ahead broke off").because(e))?;
             let (archive, guard) = (self.archive.clone(), self.guard.clone());
             let frame = tokio::spawn(async move {
+                let mut share = share;
+                let keep = in_units(executed_bytes(&record)) as usize;
                 let raw = archive.fetch(&record).await?;
                 let frame = scan(archive, guard, record, raw).await?;
+                drop(share.split(share.num_permits().saturating_sub(keep)));
                 Ok(ReadyFrame {
                     frame,
                     _share: share,
@@ -143,10 +145,18 @@ async fn scan(
 }
 
 /// The most bytes of memory that a frame takes at any time.
-fn share_bytes(record: &FrameRecord) -> u64 {
-    let scanned = 2 * record.raw;
-    let executed = record.raw + 2 * record.longest;
-    (record.stored + record.raw).max(scanned).max(executed)
+fn most_bytes(record: &FrameRecord) -> u64 {
+    let read = record.stored.max(record.raw) + record.raw;
+    read.max(executed_bytes(record))
+}
+
+/// The most bytes of memory that a frame takes while it is executed.
+fn executed_bytes(record: &FrameRecord) -> u64 {
+    record.raw + 2 * record.longest
+}
+
+fn in_units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -173,8 +183,8 @@ mod tests {
 
     #[test]
     fn a_frame_of_one_long_statement_counts_three_times() {
-        assert_eq!(share_bytes(&frame(10, 64 << 20, 64 << 20)), 192 << 20);
-        assert_eq!(share_bytes(&frame(4 << 20, 8 << 20, 1 << 20)), 16 << 20);
-        assert_eq!(share_bytes(&frame(9, 8, 0)), 17);
+        assert_eq!(most_bytes(&frame(10, 64 << 20, 64 << 20)), 192 << 20);
+        assert_eq!(most_bytes(&frame(4 << 20, 8 << 20, 1 << 20)), 16 << 20);
+        assert_eq!(most_bytes(&frame(9, 8, 0)), 17);
     }
 }
