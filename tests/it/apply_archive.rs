@@ -1,5 +1,6 @@
 //! Archives for tests of the restore, made of real dumps by the real writer, without a `drctl backup`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drctl::apply::options::RestoreOptions;
@@ -8,7 +9,8 @@ use drctl::archive::BackupPlace;
 use drctl::archive::codec::{Codec, Encoder};
 use drctl::archive::manifest::{ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals};
 use drctl::archive::read::Archive;
-use drctl::archive::write::commit::{put_file, put_manifest};
+use drctl::archive::restore_txt::restore_txt;
+use drctl::archive::write::commit::{put_file, put_manifest, sha256sums};
 use drctl::archive::write::encode::Encoders;
 use drctl::archive::write::framer::RawFrame;
 use drctl::archive::write::sequencer::{Sequencer, Written};
@@ -36,6 +38,7 @@ pub fn options(flavour: Flavour) -> Vec<String> {
         "--quick",
         "--skip-add-locks",
         "--skip-disable-keys",
+        "--skip-dump-date",
         "--default-character-set=utf8mb4",
     ];
     if flavour == Flavour::MySql {
@@ -84,32 +87,50 @@ pub async fn stored(
     accounts: Option<&[u8]>,
 ) -> (Arc<dyn Store>, BackupPlace) {
     let (store, place) = empty_place();
+    write(server, &store, &place, &[sql], accounts).await;
+    (store, place)
+}
+
+/// Writes and commits an archive of the texts of several dumps, one a stream, interleaved.
+pub async fn write(
+    server: &Server,
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    streams: &[&[u8]],
+    accounts: Option<&[u8]>,
+) {
     let options = WriteOptions::new(Codec::Zstd);
     let writer = ArchiveWriter::begin(store.clone(), place.clone(), options)
         .await
         .unwrap();
-    let stream = writer.stream(0);
-    for chunk in sql.chunks(1 << 20) {
-        if stream
-            .write(bytes::Bytes::copy_from_slice(chunk))
-            .await
-            .is_err()
-        {
-            break;
+    let open: Vec<_> = (0u32..)
+        .zip(streams)
+        .map(|(n, sql)| (writer.stream(n), sql.chunks(1 << 20)))
+        .collect();
+    let mut ends = Vec::new();
+    for (stream, chunks) in open {
+        for chunk in chunks {
+            if stream
+                .write(bytes::Bytes::copy_from_slice(chunk))
+                .await
+                .is_err()
+            {
+                break;
+            }
         }
+        ends.push(stream.finish().await.unwrap().unwrap());
     }
-    let end = stream.finish().await.unwrap().unwrap();
-    let written = writer.finish(vec![end], Vec::new()).await.unwrap();
+    let written = writer.finish(ends, Vec::new()).await.unwrap();
     let accounts = match accounts {
         Some(sql) => {
             let object = BackupObject::Accounts(Codec::Zstd.suffix());
             let body = Encoder::new(Codec::Zstd, 1).unwrap().encode(sql).unwrap();
-            Some(put_file(&store, &place, &object, &body).await.unwrap())
+            Some(put_file(store, place, &object, &body).await.unwrap())
         }
         None => None,
     };
-    commit(server, &store, &place, written, accounts).await;
-    (store, place)
+    let streams = streams.len() as u32;
+    commit(server, store, place, written, accounts, streams).await;
 }
 
 /// An archive of frames that no `drctl backup` would write, with every digest right. Its ledger has
@@ -164,7 +185,7 @@ pub async fn forged(server: &Server, frames: &[(Section, &str)]) -> Archive {
             .unwrap();
     }
     let written = sequencer.finish(ledger, Vec::new()).await.unwrap();
-    commit(server, &store, &place, written, None).await;
+    commit(server, &store, &place, written, None, 1).await;
     Archive::open(store, place).await.unwrap()
 }
 
@@ -185,9 +206,14 @@ async fn commit(
     place: &BackupPlace,
     written: Written,
     accounts: Option<FileFacts>,
+    streams: u32,
 ) {
     let now = place.id.snapshot_at();
     let rows = written.ledger.total_rows();
+    let mut objects = BTreeMap::new();
+    for (object, _) in written.ledger.iter() {
+        *objects.entry(object.kind.noun().to_owned()).or_default() += 1;
+    }
     let manifest = Manifest {
         format: FORMAT,
         drctl: "test".into(),
@@ -226,16 +252,24 @@ async fn commit(
             raw_bytes: written.raw_bytes,
             stored_bytes: written.stored_bytes,
             frames: written.frames,
-            streams: 1,
+            streams,
             rows,
             largest_statement_bytes: written.longest,
-            objects: Default::default(),
+            objects,
         },
         lossy: Vec::new(),
         warnings: Vec::new(),
         labels: Default::default(),
         suspect: Vec::new(),
     };
+    let readme = restore_txt(&manifest);
+    let readme = put_file(store, place, &BackupObject::Readme, readme.as_bytes());
+    let readme = readme.await.unwrap();
+    let files = manifest.segments.iter().chain(&manifest.accounts);
+    let sums = sha256sums(files.chain([&manifest.index, &readme]));
+    put_file(store, place, &BackupObject::Sums, sums.as_bytes())
+        .await
+        .unwrap();
     put_manifest(store, place, &manifest).await.unwrap();
 }
 

@@ -9,6 +9,7 @@ mod apply_refusals;
 mod apply_restore;
 mod client_splits;
 mod deferred_keys;
+mod golden;
 mod harness;
 mod hygiene;
 mod layers;
