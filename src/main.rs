@@ -6,6 +6,11 @@ use clap::Parser;
 use drctl::cli::Cli;
 use drctl::{Outcome, commands, logging};
 
+/// glibc keeps what many threads have freed, a multiple of what is in use: frames come and go on
+/// all of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

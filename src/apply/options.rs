@@ -61,7 +61,7 @@ impl Default for RestoreOptions {
             prove: true,
             tuning: Tuning::Keep,
             binlog: true,
-            memory_bytes: 64 << 20,
+            memory_bytes: 40 << 20,
             past_rate: None,
         }
     }
