@@ -19,6 +19,7 @@
     reason = "a library for the tests beside it: not each part is used at all times"
 )]
 
+pub mod backup;
 pub mod drctl;
 pub mod fault_proxy;
 pub mod lab;

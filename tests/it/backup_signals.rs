@@ -1,0 +1,69 @@
+//! A backup that is ended from outside, or meets another one.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::Drctl;
+use crate::support::backup::{dump_by, listed, nothing_left, shop};
+use crate::support::drctl::Running;
+
+/// A backup whose dump stands still half-way until the file `go` appears.
+fn paused() -> (Drctl, Running) {
+    let (_, drctl) = shop();
+    let script = "real \"$@\" >whole; head -c 900 whole; echo >paused\n\
+                  while [ ! -e go ]; do sleep 0.05; done; tail -c +901 whole";
+    let drctl = dump_by(drctl, script);
+    let running = drctl.start(["backup"]);
+    let begun = Instant::now();
+    while !drctl.home().join("paused").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "no dump began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (drctl, running)
+}
+
+fn go_on(drctl: &Drctl) {
+    std::fs::write(drctl.home().join("go"), "").unwrap();
+}
+
+#[test]
+fn a_terminated_backup_leaves_nothing() {
+    for (signal, code, word) in [(Signal::TERM, 143, "SIGTERM"), (Signal::INT, 130, "SIGINT")] {
+        let (drctl, running) = paused();
+        running.signal(signal);
+        running.wait().fails(code, word);
+        nothing_left(&drctl);
+        go_on(&drctl);
+        drctl.run(["backup"]).ok();
+        assert_eq!(listed(&drctl).len(), 1);
+    }
+}
+
+#[test]
+fn a_killed_backup_is_not_listed_and_the_next_one_is_made() {
+    let (drctl, running) = paused();
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, 137);
+    assert!(listed(&drctl).is_empty());
+    go_on(&drctl);
+    drctl.run(["backup"]).ok();
+    assert_eq!(listed(&drctl).len(), 1);
+}
+
+#[test]
+fn a_second_backup_at_once_is_turned_away_and_the_first_goes_on() {
+    let (drctl, running) = paused();
+    drctl.run(["backup"]).fails(11, "another backup");
+    go_on(&drctl);
+    running.wait().ok();
+    assert_eq!(listed(&drctl).len(), 1);
+}
+
+#[test]
+fn a_backup_past_its_deadline_leaves_nothing() {
+    let (_, drctl) = shop();
+    let drctl = dump_by(drctl, "exec sleep 60").env("DRCTL_BACKUP_DEADLINE_SECONDS", "1");
+    drctl.run(["backup"]).fails(12, "deadline");
+    nothing_left(&drctl);
+}

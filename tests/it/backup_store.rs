@@ -1,0 +1,199 @@
+//! A store that fails, and input that is wrong.
+
+use std::fmt::Debug;
+
+use crate::support::Drctl;
+use crate::support::backup::{listed, nothing_left, server, shop, walk};
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
+use crate::support::versitygw::Gateway;
+
+/// drctl behind a proxy in front of a real S3 server, with 6 MB of rows: two parts.
+fn behind(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String) {
+    let (schema, drctl) = shop();
+    server().exec(&format!(
+        "CREATE TABLE {schema}.big (id INT PRIMARY KEY, v TEXT);
+         INSERT {schema}.big SELECT seq, REPEAT('x', 1000) FROM mysql.seq_1_to_6000"
+    ));
+    let proxy = FaultProxy::start(Gateway::shared().address());
+    if let Some((when, fault)) = rule {
+        proxy.fault(when, fault);
+    }
+    let bucket = Gateway::shared().bucket();
+    let mut drctl = drctl
+        .env("DRCTL_STORE", &format!("s3://{bucket}/p"))
+        .env("DRCTL_BACKUP_CODEC", "none")
+        .env("DRCTL_STORE_PART_BYTES", "5242880")
+        .env("DRCTL_STORE_S3_MAX_ATTEMPTS", "2");
+    for (name, value) in Gateway::shared().environment() {
+        drctl = drctl.env(name, &value);
+    }
+    (drctl.env("AWS_ENDPOINT_URL", &proxy.url()), proxy, bucket)
+}
+
+/// The keys and the unfinished uploads of a bucket, apart from `runs/` and `target.json`.
+fn left(bucket: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = Gateway::shared().client().await;
+        let keys = client
+            .list_objects_v2()
+            .bucket(bucket)
+            .send()
+            .await
+            .unwrap();
+        let keys = keys
+            .contents()
+            .iter()
+            .filter_map(|o| o.key().map(str::to_owned));
+        let uploads = client
+            .list_multipart_uploads()
+            .bucket(bucket)
+            .send()
+            .await
+            .unwrap();
+        let uploads = uploads
+            .uploads()
+            .iter()
+            .filter_map(|u| u.key().map(str::to_owned));
+        let all = keys.chain(uploads);
+        all.filter(|key| !key.contains("/runs/") && !key.ends_with("/target.json"))
+            .collect()
+    })
+}
+
+fn refused(when: When, fault: Fault, text: &str) {
+    let (drctl, _proxy, bucket) = behind(Some((when, fault)));
+    drctl.run(["backup"]).fails(5, text);
+    let direct = drctl.env("AWS_ENDPOINT_URL", &Gateway::shared().url());
+    assert!(listed(&direct).is_empty());
+    assert_eq!(left(&bucket), Vec::<String>::new());
+}
+
+#[test]
+fn a_store_that_denies() {
+    refused(
+        When::put("/p/"),
+        Fault::Answer(403, "AccessDenied"),
+        "denied",
+    );
+}
+
+#[test]
+fn a_store_that_fails_the_second_part() {
+    let when = When::put("/p/").query("partNumber=2");
+    refused(when, Fault::Answer(500, "InternalError"), "");
+}
+
+#[test]
+fn a_store_that_fails_to_complete() {
+    refused(
+        When::complete("/p/"),
+        Fault::Answer(500, "InternalError"),
+        "",
+    );
+}
+
+#[test]
+fn a_store_that_takes_no_manifest() {
+    let when = When::put("manifest.json");
+    let (drctl, _proxy, _) = behind(Some((when, Fault::Answer(403, "AccessDenied"))));
+    drctl.run(["backup"]).fails(5, "manifest.json");
+    assert!(listed(&drctl).is_empty());
+}
+
+#[test]
+fn a_manifest_whose_answer_is_lost_is_a_backup() {
+    let (drctl, proxy, _) = behind(Some((
+        When::put("manifest.json").first(1),
+        Fault::DropAnswer,
+    )));
+    drctl.run(["backup"]).ok();
+    assert_eq!(listed(&drctl).len(), 1);
+    assert!(proxy.count("PUT", "manifest.json") >= 1);
+}
+
+#[test]
+fn a_manifest_that_is_there_already_with_our_bytes_is_a_backup() {
+    let fault = Fault::ReplaceAnswer(412, "PreconditionFailed");
+    let (drctl, _proxy, _) = behind(Some((When::put("manifest.json").first(1), fault)));
+    drctl.run(["backup"]).ok();
+    assert_eq!(listed(&drctl).len(), 1);
+}
+
+#[test]
+fn a_store_that_nobody_serves() {
+    let (_, drctl) = shop();
+    let drctl = drctl.env("DRCTL_STORE", "file:///proc/no/such/place");
+    assert_eq!(drctl.run(["backup"]).code, 5);
+    let (drctl, _proxy, _) = behind(None);
+    drctl
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .run(["backup"])
+        .fails(5, "");
+}
+
+fn usage(name: &str, value: &str, code: i32, text: &str) {
+    let (_, drctl) = shop();
+    let drctl = drctl.env(name, value);
+    drctl.run(["backup"]).fails(code, text);
+}
+
+#[test]
+fn input_that_is_wrong() {
+    usage("DRCTL_BACKUP_CODDEC", "zstd", 2, "DRCTL_BACKUP_CODDEC");
+    usage("DRCTL_SOURCE_URL", "http://x", 2, "");
+    usage("DRCTL_SOURCE_CLIENT_DIR", "/nonexistent", 2, "");
+    usage("DRCTL_SOURCE_PASSWORD", "wr0ng", 4, "DRCTL_SOURCE_PASSWORD");
+}
+
+#[test]
+fn a_password_in_the_url_is_refused_and_not_repeated() {
+    let (_, drctl) = shop();
+    let run = drctl
+        .env("DRCTL_SOURCE_URL", "mysql://u:hunter2@h")
+        .run(["backup"]);
+    assert!(!format!("{run:?}").contains("hunter2"));
+    run.fails(2, "password");
+}
+
+#[test]
+fn an_empty_store_and_an_unknown_backup() {
+    let (_, drctl) = shop();
+    drctl.run(["show", "--latest"]).fails(3, "");
+    nothing_left(&drctl);
+    drctl.run(["backup"]).ok();
+    drctl.run(["show", "20200101T000000Z-aaaaaa"]).fails(3, "");
+}
+
+fn free_of(secret: &str, what: &impl Debug) {
+    assert!(
+        !format!("{what:?}").contains(secret),
+        "the password is in {what:?}"
+    );
+}
+
+#[test]
+fn the_password_appears_nowhere() {
+    let (schema, drctl) = shop();
+    let (user, secret) = (format!("u_{schema}"), "hunter2-and-more");
+    server().account(&user, secret, &["ALL ON *.*"]);
+    let drctl = drctl
+        .env("DRCTL_SOURCE_URL", &server().tcp_url(&user))
+        .env("DRCTL_SOURCE_PASSWORD", secret);
+    let script = "tr '\\0' ' ' </proc/$$/cmdline >argv; real \"$@\"";
+    let drctl = crate::support::backup::dump_by(drctl, script);
+    free_of(secret, &drctl.run(["-vv", "backup"]).ok());
+    free_of(
+        secret,
+        &std::fs::read_to_string(drctl.home().join("argv")).unwrap(),
+    );
+    let mut files = Vec::new();
+    walk(&drctl.store_dir(), &mut files);
+    assert!(files.len() > 4);
+    for file in files {
+        free_of(
+            secret,
+            &String::from_utf8_lossy(&std::fs::read(file).unwrap()),
+        );
+    }
+}
