@@ -29,7 +29,10 @@ fn go_on(drctl: &Drctl) {
 
 #[test]
 fn a_terminated_backup_leaves_nothing() {
-    for (signal, code, word) in [(Signal::TERM, 143, "SIGTERM"), (Signal::INT, 130, "SIGINT")] {
+    for (signal, code, word) in [
+        (Signal::TERM, 143, "terminated"),
+        (Signal::INT, 130, "interrupted"),
+    ] {
         let (drctl, running) = paused();
         running.signal(signal);
         running.wait().fails(code, word);

@@ -7,12 +7,12 @@ use crate::support::backup::{listed, nothing_left, server, shop, walk};
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
 
-/// drctl behind a proxy in front of a real S3 server, with 6 MB of rows: two parts.
+/// drctl behind a proxy in front of a real S3 server, with 20 MB of rows: several parts.
 fn behind(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String) {
     let (schema, drctl) = shop();
     server().exec(&format!(
         "CREATE TABLE {schema}.big (id INT PRIMARY KEY, v TEXT);
-         INSERT {schema}.big SELECT seq, REPEAT('x', 1000) FROM mysql.seq_1_to_6000"
+         INSERT {schema}.big SELECT seq, REPEAT('x', 1000) FROM mysql.seq_1_to_20000"
     ));
     let proxy = FaultProxy::start(Gateway::shared().address());
     if let Some((when, fault)) = rule {
@@ -140,7 +140,10 @@ fn usage(name: &str, value: &str, code: i32, text: &str) {
 
 #[test]
 fn input_that_is_wrong() {
-    usage("DRCTL_BACKUP_CODDEC", "zstd", 2, "DRCTL_BACKUP_CODDEC");
+    let (_, drctl) = shop();
+    std::fs::write(drctl.home().join("drctl.yaml"), "backup: {coddec: zstd}\n").unwrap();
+    let drctl = drctl.env("DRCTL_CONFIG", "drctl.yaml");
+    drctl.run(["backup"]).fails(2, "unknown key backup.coddec");
     usage("DRCTL_SOURCE_URL", "http://x", 2, "");
     usage("DRCTL_SOURCE_CLIENT_DIR", "/nonexistent", 2, "");
     usage("DRCTL_SOURCE_PASSWORD", "wr0ng", 4, "DRCTL_SOURCE_PASSWORD");
