@@ -30,7 +30,7 @@ fn go_on(drctl: &Drctl) {
 #[test]
 fn a_terminated_backup_leaves_nothing() {
     for (signal, code, word) in [
-        (Signal::TERM, 143, "terminated"),
+        (Signal::TERM, 143, "SIGTERM"),
         (Signal::INT, 130, "interrupted"),
     ] {
         let (drctl, running) = paused();
