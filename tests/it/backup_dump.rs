@@ -42,7 +42,11 @@ fn a_dump_that_complains_of_something_unknown() {
 
 #[test]
 fn a_dump_without_its_trailer() {
-    refused_by("real \"$@\" | grep -v '^-- Dump completed'", 4, "");
+    refused_by(
+        "real \"$@\" | grep -v '^-- Dump completed'",
+        4,
+        "no trailer",
+    );
 }
 
 #[test]
