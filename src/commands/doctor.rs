@@ -121,7 +121,10 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<()> {
     let listed = run.catalog().await;
     run.cancel.check()?;
     match listed {
-        Err(error) => return Ok(findings.fail("store: list", error)),
+        Err(error) => {
+            findings.fail("store: list", error);
+            return Ok(());
+        }
         Ok(catalog) => {
             let count = catalog.committed().count();
             findings.ok(
@@ -198,7 +201,10 @@ async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
 async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
     let config = match run.config.source() {
         Ok(config) => config,
-        Err(error) => return Ok(findings.fail("source", error)),
+        Err(error) => {
+            findings.fail("source", error);
+            return Ok(());
+        }
     };
     let options = &run.config.backup.source;
     let held = run
@@ -210,9 +216,13 @@ async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
         Ok(source) => source,
         Err(error) if error.outcome() == Outcome::Held => {
             let what = format!("{}: not looked at", error.what());
-            return Ok(findings.warn("source", what, error.next_step()));
+            findings.warn("source", what, error.next_step());
+            return Ok(());
         }
-        Err(error) => return Ok(findings.fail("source", error)),
+        Err(error) => {
+            findings.fail("source", error);
+            return Ok(());
+        }
     };
     findings.ok("source", format!("{}, {}", config.url, source.identity()));
     findings.ok("client", source.client().banner.clone());
