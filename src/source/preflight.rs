@@ -16,7 +16,7 @@ use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, 
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
 use crate::server::{Client, Connection, ServerVersion};
-use crate::sql::statement::ObjectId;
+use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::{Error, Result};
 
 /// What is known when the dump begins.
@@ -103,6 +103,7 @@ pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
     let schemas = inventory.schema_names();
     refuse_missing(&grants, version, scope, &schemas)?;
     refuse_invalid_views(&inventory)?;
+    refuse_endless_events(connection, &schemas).await?;
     warnings.extend(engines(connection, options, &inventory).await?);
     if !inventory.table_ids && options.ddl == Ddl::Detect {
         let fix = "grant PROCESS on *.*, or set backup.ddl: block";
@@ -212,6 +213,25 @@ fn refuse_invalid_views(inventory: &Inventory) -> Result<()> {
             views[0]
         ))
         .hint("repair or drop them")),
+    }
+}
+
+/// mysqldump looks for a delimiter that an event's body does not hold, and never finds one where
+/// the body holds `;;`: it loops, and says nothing.
+async fn refuse_endless_events(connection: &mut Connection, schemas: &[String]) -> Result<()> {
+    let events: Vec<(String, String)> = connection
+        .rows(
+            "SELECT event_schema, event_name FROM information_schema.events
+             WHERE event_definition LIKE '%;;%'",
+        )
+        .await?;
+    match events.iter().find(|(schema, _)| schemas.contains(schema)) {
+        None => Ok(()),
+        Some((schema, name)) => {
+            let event = ObjectId::new(ObjectKind::Event, schema, name);
+            let what = format!("the body of {event} holds ;;, on which mysqldump loops for ever");
+            Err(Error::source(what).hint("write it without two semicolons in a row"))
+        }
     }
 }
 

@@ -144,3 +144,13 @@ fn a_server_into_which_a_restore_is_not_finished() {
     drctl.run(["backup"]).fails(9, "drctl_restore");
     nothing_left(&drctl);
 }
+
+#[test]
+fn an_event_on_which_mysqldump_loops_for_ever() {
+    let (schema, drctl) = shop();
+    server().exec(&format!(
+        "CREATE EVENT `{schema}`.e ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 'a;;b'"
+    ));
+    drctl.run(["backup"]).fails(4, "holds ;;");
+    nothing_left(&drctl);
+}
