@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard '*.sh') .ci/run
 DENY := $(LAB)/bin/cargo-deny
 
-.PHONY: help test check lint lab demo bench audit dist clean
+.PHONY: help test check lint lab docs demo bench audit dist clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -32,6 +32,9 @@ lint:
 
 lab: ## get what the tests and the demo need (idempotent)
 	@tests/lab/setup.sh
+
+docs: ## write docs/config.md anew
+	DRCTL_WRITE_DOCS=1 cargo test --quiet --lib config::keys
 
 demo: ## back up, damage, restore and prove a real server, in under a minute once built
 	@tests/lab/setup.sh packages mysql templates

@@ -269,6 +269,34 @@ pub fn nearest(path: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    /// docs/config.md.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Configuration\n\n\
+             Made from `src/config/keys.rs` by `make docs`; a test holds it to that.\n\n\
+             One YAML file is one target: `--config FILE`, else `DRCTL_CONFIG`, `./drctl.yaml`,\n\
+             `/etc/drctl/drctl.yaml`. A flag beats a variable, a variable beats the file. An unknown key of\n\
+             the file is an error. An example: [drctl.yaml](drctl.yaml).\n\n\
+             A list as a variable is separated by commas (`a,b`), pairs are `name=value,name=value`.\n\n\
+             | key | variable | meaning |\n|---|---|---|\n",
+        );
+        for key in KEYS {
+            let (path, variable) = (key.path, variable(key.path));
+            page.push_str(&format!("| `{path}` | `{variable}` | {} |\n", key.doc));
+        }
+        page
+    }
+
+    #[test]
+    fn the_documentation_is_made_of_these_keys() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md");
+        if std::env::var_os("DRCTL_WRITE_DOCS").is_some() {
+            std::fs::write(file, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(written, page(), "run make docs");
+    }
+
     #[test]
     fn no_key_is_one_that_kubernetes_sets_for_a_service() {
         for key in KEYS {

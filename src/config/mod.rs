@@ -292,3 +292,20 @@ fn missing(path: &str, example: &str) -> Error {
     Error::usage(format!("{path} is not configured"))
         .hint(format!("set {name}, or {path}: in the file, to {example}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_documentation_is_a_whole_configuration() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drctl.yaml");
+        let (tree, _) = load::load(Some(&file), &|_| None).unwrap();
+        let config = Config::check(typed(tree).unwrap()).unwrap();
+        assert_eq!(config.target.to_string(), "shop");
+        assert_eq!(config.restore.lanes, Some(4));
+        assert_eq!(config.backup.labels["team"], "platform");
+    }
+}
