@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::store::keys::{BackupId, TargetName};
+use crate::sql::ledger::Ledger;
+use crate::store::keys::{BackupId, BackupObject, TargetName};
 
 /// The format number that this drctl writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
@@ -141,6 +142,18 @@ pub struct Totals {
     pub objects: BTreeMap<String, u64>,
 }
 
+impl Totals {
+    /// How many objects of each kind a ledger has.
+    pub fn objects_of(ledger: &Ledger) -> BTreeMap<String, u64> {
+        let mut objects = BTreeMap::new();
+        for (object, _) in ledger.iter() {
+            let kind = object.kind.noun().replace(' ', "-");
+            *objects.entry(kind).or_default() += 1;
+        }
+        objects
+    }
+}
+
 impl Manifest {
     /// The bytes to store.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
@@ -175,12 +188,44 @@ impl Manifest {
             ))
             .hint("use a drctl that knows it"));
         }
-        serde_json::from_slice(bytes).map_err(damaged)
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(damaged)?;
+        manifest.refuse_what_cannot_be_read()?;
+        Ok(manifest)
     }
 
-    /// Whether a signature vouches for it; never in format 1.
+    /// Encrypted archives, and objects under names that are never looked at.
+    fn refuse_what_cannot_be_read(&self) -> Result<()> {
+        if self.encryption != "none" {
+            return Err(Error::archive(format!(
+                "the archive is encrypted by {}, which this drctl cannot read",
+                self.encryption
+            ))
+            .hint("use a drctl that knows it"));
+        }
+        let mut files = vec![(&self.index, BackupObject::Index)];
+        for (number, facts) in self.segments.iter().enumerate() {
+            files.push((facts, self.codec.segment(number)?));
+        }
+        if let Some(facts) = &self.accounts {
+            files.push((facts, BackupObject::Accounts(self.codec.suffix())));
+        }
+        match files
+            .into_iter()
+            .find(|(facts, name)| facts.name != name.to_string())
+        {
+            None => Ok(()),
+            Some((facts, name)) => Err(Error::archive(format!(
+                "manifest.json was edited: it names {} where {name} belongs",
+                facts.name
+            ))
+            .hint("restore another backup, and find out what changed the store")),
+        }
+    }
+
+    /// Whether a signature vouches for it: never, since nothing here checks one. What the field
+    /// says is only a claim, and who can write the store can write the claim.
     pub fn is_authenticated(&self) -> bool {
-        self.signature != "none"
+        false
     }
 
     /// How many tables it holds.

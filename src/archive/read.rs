@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
-use crate::archive::manifest::{FileFacts, Manifest};
+use crate::archive::manifest::{FileFacts, Manifest, Totals};
 use crate::archive::write::encode::hex128;
 use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
@@ -105,7 +106,7 @@ impl Archive {
     async fn read_contents(&self) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut filled = vec![0u64; self.manifest.segments.len()];
-        let (mut frames, mut raw) = (0, 0);
+        let (mut frames, mut raw, mut longest) = (0, 0u64, 0);
         let wrong = |what: &str| damaged(&self.place, what);
         let mut records = self.records();
         while let Some(record) = records.next().await? {
@@ -130,8 +131,11 @@ impl Archive {
                     if frame.n != frames || frame.offset != *place || !declared {
                         return Err(wrong("frames are not in order"));
                     }
-                    *place += frame.stored;
-                    raw += frame.raw;
+                    let ends = place
+                        .checked_add(frame.stored)
+                        .zip(raw.checked_add(frame.raw));
+                    (*place, raw) = ends.ok_or_else(|| wrong("a frame has no end"))?;
+                    longest = frame.longest.max(longest);
                     frames += 1;
                 }
                 Record::Ledger(entry) => contents
@@ -143,11 +147,17 @@ impl Archive {
             }
         }
         let sizes = self.manifest.segments.iter().map(|segment| segment.bytes);
-        let totals = &self.manifest.totals;
-        let rows = contents.ledger.total_rows();
-        if !filled.into_iter().eq(sizes)
-            || (frames, raw, rows) != (totals.frames, totals.raw_bytes, totals.rows)
-        {
+        let totals = Totals {
+            raw_bytes: raw,
+            stored_bytes: filled.iter().sum(),
+            frames,
+            // A stream may have been too short for a frame.
+            streams: self.manifest.totals.streams,
+            rows: contents.ledger.total_rows(),
+            largest_statement_bytes: longest,
+            objects: Totals::objects_of(&contents.ledger),
+        };
+        if !filled.into_iter().eq(sizes) || totals != self.manifest.totals {
             return Err(wrong("it does not agree with the manifest"));
         }
         Ok(contents)
@@ -165,23 +175,7 @@ impl Archive {
     async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
         let key = self.segment_key(frame)?;
         let range = frame.offset..frame.offset + frame.stored;
-        match self.store.get(&key, Some(range)).await {
-            Ok(stored) => Ok(stored),
-            Err(error @ StoreError::NotFound { .. }) => {
-                Err(Error::archive("a segment of the backup is missing").because(error))
-            }
-            Err(error) => match self.store.head(&key).await {
-                Ok(meta) if meta.size < frame.offset + frame.stored => {
-                    Err(Error::archive(format!(
-                        "{key} is truncated: it has {} bytes, frame {} ends at {}",
-                        meta.size,
-                        frame.n,
-                        frame.offset + frame.stored
-                    )))
-                }
-                _ => Err(error.into()),
-            },
-        }
+        read_range(&self.store, &key, range, "a segment").await
     }
 
     fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
@@ -198,7 +192,7 @@ impl Archive {
         };
         let codec = self.manifest.codec;
         let key = self.place.key(&BackupObject::Accounts(codec.suffix()));
-        let stored = self.store.get(&key, None).await?;
+        let stored = read_range(&self.store, &key, 0..facts.bytes, "the accounts").await?;
         if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
             return Err(damaged(
                 &self.place,
@@ -208,6 +202,31 @@ impl Archive {
         let sql = decode_all(codec, &stored, MOST_BYTES)
             .map_err(|e| damaged(&self.place, "the accounts cannot be decoded").because(e))?;
         Ok(Some(sql))
+    }
+}
+
+/// Reads what the archive says is there. That it is not is damage, which no retry mends; only what
+/// is left is the store's failure.
+async fn read_range(
+    store: &Arc<dyn Store>,
+    key: &str,
+    range: Range<u64>,
+    what: &str,
+) -> Result<bytes::Bytes> {
+    let error = match store.get(key, Some(range.clone())).await {
+        Ok(stored) => return Ok(stored),
+        Err(error @ StoreError::NotFound { .. }) => {
+            return Err(Error::archive(format!("{what} of the backup is missing")).because(error));
+        }
+        Err(error) => error,
+    };
+    match store.head(key).await {
+        Ok(meta) if meta.size < range.end => Err(Error::archive(format!(
+            "{what} of the backup is truncated: {key} has {} bytes, and at least {} belong to it",
+            meta.size, range.end
+        ))
+        .hint("restore another backup, and find out what changed the store")),
+        _ => Err(error.into()),
     }
 }
 
@@ -285,12 +304,7 @@ impl Records {
 
     async fn read_more(&mut self) -> Result<()> {
         let end = self.facts.bytes.min(self.at + Self::CHUNK_BYTES);
-        let stored = match self.store.get(&self.key, Some(self.at..end)).await {
-            Err(error @ StoreError::NotFound { .. }) => {
-                return Err(Error::archive("the index of the backup is missing").because(error));
-            }
-            answer => answer?,
-        };
+        let stored = read_range(&self.store, &self.key, self.at..end, "the index").await?;
         self.at = end;
         self.sha256.update(&stored);
         let wrong = |what: &str| damaged(&self.key, what);

@@ -322,12 +322,6 @@ async fn prepare(
         Some(sql) => Some(put_accounts(run, place, &sql).await?),
         None => None,
     };
-    let mut objects: BTreeMap<String, u64> = BTreeMap::new();
-    for (object, _) in written.ledger.iter() {
-        *objects
-            .entry(object.kind.noun().replace(' ', "-"))
-            .or_default() += 1;
-    }
     let manifest = Manifest {
         format: manifest::FORMAT,
         drctl: env!("CARGO_PKG_VERSION").into(),
@@ -360,7 +354,7 @@ async fn prepare(
             streams: 1,
             rows: written.ledger.total_rows(),
             largest_statement_bytes: written.longest,
-            objects,
+            objects: Totals::objects_of(&written.ledger),
         },
         lossy: preflight.lossy.clone(),
         warnings: preflight.warnings.clone(),

@@ -32,14 +32,14 @@ const CONTENT: &str = "
     CREATE EVENT golden_b.e ON SCHEDULE EVERY 1 DAY
         STARTS '2026-11-21 00:00:00' DISABLE DO DELETE FROM golden_b.`a b`;";
 
-fn directory(name: &str) -> PathBuf {
+pub fn directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name)
 }
 
 /// drctl with a copy of the archive: a restore leaves its record and its proof in the store.
-fn drctl(name: &str) -> Drctl {
+pub fn drctl(name: &str) -> Drctl {
     let drctl = Drctl::new("golden");
     let copied = Command::new("cp")
         .arg("-r")

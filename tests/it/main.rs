@@ -12,6 +12,7 @@ mod backup_signals;
 mod backup_store;
 mod backup_suspect;
 mod client_splits;
+mod damage;
 mod deferred_keys;
 mod golden;
 mod harness;
