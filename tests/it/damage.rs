@@ -197,7 +197,8 @@ fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_dige
     let digest = Copy::new();
     digest.edit_frame(2, |frame| frame["xxh3"] = "0".repeat(32).into());
     digest.refused("frame 2 does not match its XXH3-128");
-    let lines: [(fn(String) -> String, &str); 5] = [
+    type TextEdit = fn(String) -> String;
+    let lines: [(TextEdit, &str); 5] = [
         (
             |text| text.replacen("\"sections\"", "sections", 1),
             "a record cannot be read",
