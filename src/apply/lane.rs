@@ -102,7 +102,8 @@ impl Lane {
             connection,
             session: connected(),
         };
-        lane.take_lock(0).await?;
+        // A server takes a moment to see that a killed restore is gone.
+        lane.take_lock(5).await?;
         lane.settle().await?;
         Ok(lane)
     }

@@ -1,6 +1,5 @@
 //! Archives for tests of the restore, made of real dumps by the real writer, without a `drctl backup`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drctl::apply::options::RestoreOptions;
@@ -210,10 +209,6 @@ async fn commit(
 ) {
     let now = place.id.snapshot_at();
     let rows = written.ledger.total_rows();
-    let mut objects = BTreeMap::new();
-    for (object, _) in written.ledger.iter() {
-        *objects.entry(object.kind.noun().to_owned()).or_default() += 1;
-    }
     let manifest = Manifest {
         format: FORMAT,
         drctl: "test".into(),
@@ -255,7 +250,7 @@ async fn commit(
             streams,
             rows,
             largest_statement_bytes: written.longest,
-            objects,
+            objects: Totals::objects_of(&written.ledger),
         },
         lossy: Vec::new(),
         warnings: Vec::new(),
