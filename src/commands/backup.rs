@@ -33,8 +33,9 @@ use crate::target;
 /// Bytes asked of mysqldump at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// How long a run that failed may take to tidy up: within the grace period of a pod.
-const TIDY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long each step of tidying up may take. There are four, abort, discard, heartbeat and record,
+/// and together they have to fit into the 30 s of grace that a pod has.
+const TIDY_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Makes a backup.
 pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
@@ -52,7 +53,7 @@ pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
         backup: made.as_ref().ok().map(|manifest| manifest.id),
         error: made.as_ref().err().map(Error::to_string),
     };
-    runs::record(&run.store, &run.config.target, &record).await;
+    tidy(runs::record(&run.store, &run.config.target, &record)).await;
     let manifest = made?;
     say(run, &manifest)?;
     match manifest.suspect.as_slice() {
@@ -108,25 +109,9 @@ async fn make(
     let catalog = run.catalog().await?;
     leftovers::sweep(&run.store, &catalog).await;
     let baseline = run.cancel.unless(baseline::facts(&catalog)).await?;
-    let bound = target::bind(
-        &run.store,
-        &run.config.target,
-        source.identity(),
-        started_at,
-    )
-    .await?;
     let mut attempt = 1;
     let manifest = loop {
-        match attempt_once(
-            run,
-            &mut source,
-            labels,
-            started_at,
-            &bound.identity,
-            &baseline,
-        )
-        .await
-        {
+        match attempt_once(run, &mut source, labels, started_at, &baseline).await {
             Err(error) if error.is_passing() && attempt < run.config.backup.attempts => {
                 tracing::warn!(%error, attempt, "the server's objects moved under the dump: again");
                 attempt += 1;
@@ -145,7 +130,6 @@ async fn attempt_once(
     source: &mut Source,
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,
-    bound: &str,
     baseline: &Option<Facts>,
 ) -> Result<Manifest> {
     let preflight = run.cancel.unless(source.preflight()).await?;
@@ -159,12 +143,19 @@ async fn attempt_once(
         .await?;
     let prepared = match write(run, source, &place, preflight).await {
         Ok((preflight, written)) => {
-            let facts = facts(&preflight, &written);
-            let limit = run.config.backup.shrink_limit;
-            let suspect = suspect::reasons(&facts, bound, baseline.as_ref(), limit);
-            let prepare = prepare(
-                run, source, &place, &preflight, written, labels, started_at, suspect,
-            );
+            let prepare = async {
+                // Not before: a run that was refused must not decide which server this is.
+                let identity = source.identity();
+                let target = &run.config.target;
+                let bound = target::bind(&run.store, target, identity, started_at).await?;
+                let facts = facts(&preflight, &written);
+                let limit = run.config.backup.shrink_limit;
+                let suspect = suspect::reasons(&facts, &bound.identity, baseline.as_ref(), limit);
+                prepare(
+                    run, source, &place, &preflight, written, labels, started_at, suspect,
+                )
+                .await
+            };
             run.cancel.unless(prepare).await
         }
         Err(error) => Err(error),
