@@ -8,7 +8,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
 
 /// drctl behind a proxy in front of a real S3 server, with 20 MB of rows: several parts.
-fn behind(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String) {
+pub(super) fn behind(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String) {
     let (schema, drctl) = shop();
     server().exec(&format!(
         "CREATE TABLE {schema}.big (id INT PRIMARY KEY, v TEXT);
@@ -31,7 +31,7 @@ fn behind(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String) {
 }
 
 /// The keys and the unfinished uploads of a bucket, apart from `runs/` and `target.json`.
-fn left(bucket: &str) -> Vec<String> {
+pub(super) fn left(bucket: &str) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = Gateway::shared().client().await;

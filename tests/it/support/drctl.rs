@@ -23,6 +23,8 @@ pub struct Drctl {
     env: BTreeMap<String, String>,
     /// When a run counts as hung.
     limit: Duration,
+    /// What a shell does before it becomes drctl.
+    before: String,
 }
 
 impl Drctl {
@@ -44,6 +46,7 @@ impl Drctl {
             home,
             env,
             limit: LIMIT,
+            before: String::new(),
         }
     }
 
@@ -88,6 +91,13 @@ impl Drctl {
         self
     }
 
+    /// Runs it behind shell commands that narrow what it may have, such as `ulimit -f 100`.
+    #[must_use]
+    pub fn behind(mut self, before: &str) -> Drctl {
+        self.before = format!("{before}; ");
+        self
+    }
+
     /// Its home directory, which is also where it runs.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -107,8 +117,10 @@ impl Drctl {
     /// Starts it, for a test that does something meanwhile.
     #[track_caller]
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
-        let mut command = lab::tied(env!("CARGO_BIN_EXE_drctl"));
+        let mut command = lab::tied("/bin/sh");
         command
+            .args(["-c", &format!("{}exec \"$@\"", self.before), "sh"])
+            .arg(env!("CARGO_BIN_EXE_drctl"))
             .args(args)
             .env_clear()
             .envs(&self.env)

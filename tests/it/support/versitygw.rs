@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,6 +112,11 @@ impl Gateway {
         // To this server a bucket is a directory.
         fs::create_dir(self.directory.path().join("data").join(&name)).expect("a bucket");
         name
+    }
+
+    /// Where an object's bytes are: to this server a key is a path.
+    pub fn object(&self, bucket: &str, key: &str) -> PathBuf {
+        self.directory.path().join("data").join(bucket).join(key)
     }
 
     /// A new bucket with Object Lock enabled, and so with versions.
