@@ -263,7 +263,10 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
             }
         };
         client.write_all(&answer.head)?;
-        client.write_all(&answer.body)?;
+        // The answer to HEAD has none; what follows it would be read as the next answer.
+        if request.method != "HEAD" {
+            client.write_all(&answer.body)?;
+        }
     }
     Ok(())
 }
