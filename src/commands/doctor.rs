@@ -11,8 +11,8 @@ use crate::cli::Output;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
 use crate::server::{Connection, ServerConfig, connect};
-use crate::source::Source;
 use crate::source::scope::MARKER_SCHEMA;
+use crate::source::{Examination, Source};
 use crate::store::StoreError;
 use crate::target;
 
@@ -80,9 +80,9 @@ impl Findings {
 /// Looks at everything, and says what it found.
 pub async fn run(run: &Run) -> Result<()> {
     let mut findings = Findings::default();
-    store(run, &mut findings).await?;
+    let largest = store(run, &mut findings).await?;
     source(run, &mut findings).await?;
-    into(run, &mut findings).await?;
+    into(run, &mut findings, largest).await?;
     match run.output {
         Output::Json => text::json(&findings.checks)?,
         Output::Text => text::print(&page(&findings.checks))?,
@@ -116,15 +116,14 @@ fn page(checks: &[Check]) -> String {
     )
 }
 
-/// The store: read, write, write only where there is nothing, clock.
-async fn store(run: &Run, findings: &mut Findings) -> Result<()> {
+/// The store: read, write, write only where there is nothing, clock. Gives the longest statement of
+/// the newest backup, bytes.
+async fn store(run: &Run, findings: &mut Findings) -> Result<Option<u64>> {
     let listed = run.catalog().await;
     run.cancel.check()?;
+    let mut largest = None;
     match listed {
-        Err(error) => {
-            findings.fail("store: list", error);
-            return Ok(());
-        }
+        Err(error) => findings.fail("store: list", error),
         Ok(catalog) => {
             let count = catalog.committed().count();
             findings.ok(
@@ -135,6 +134,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<()> {
                 Ok(entry) => {
                     let age = text::ago(entry.manifest.snapshot_at, Timestamp::now());
                     findings.ok("newest backup", format!("{}, {age}", entry.id));
+                    largest = Some(entry.manifest.totals.largest_statement_bytes);
                 }
                 Err(error) if error.outcome() == Outcome::NothingToDo => {
                     findings.warn(
@@ -161,7 +161,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<()> {
     if let Err(error) = probed {
         findings.fail("store: write", error);
     }
-    Ok(())
+    Ok(largest)
 }
 
 async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
@@ -197,7 +197,7 @@ async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-/// The source: all that a backup asks before it begins, by the same code.
+/// The source: all that a backup asks before it begins, by the same code, but without its lock.
 async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
     let config = match run.config.source() {
         Ok(config) => config,
@@ -207,18 +207,13 @@ async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
         }
     };
     let options = &run.config.backup.source;
-    let held = run
+    let met = run
         .cancel
-        .unless(Source::connect(&config, &run.config.target, options))
+        .unless(Source::look(&config, &run.config.target, options))
         .await;
     run.cancel.check()?;
-    let mut source = match held {
+    let mut source = match met {
         Ok(source) => source,
-        Err(error) if error.outcome() == Outcome::Held => {
-            let what = format!("{}: not looked at", error.what());
-            findings.warn("source", what, error.next_step());
-            return Ok(());
-        }
         Err(error) => {
             findings.fail("source", error);
             return Ok(());
@@ -226,60 +221,135 @@ async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
     };
     findings.ok("source", format!("{}, {}", config.url, source.identity()));
     findings.ok("client", source.client().banner.clone());
-    if let Some(bound) = target::read(&run.store, &run.config.target).await?
-        && bound.identity != source.identity()
-    {
-        let what = format!("the target was bound to {}", bound.identity);
-        let fix = "the next backup will be suspect; accept it if the target really moved";
-        findings.warn("identity", what, Some(fix));
+    match target::read(&run.store, &run.config.target).await {
+        Ok(Some(bound)) if bound.identity != source.identity() => {
+            let what = format!("the target was bound to {}", bound.identity);
+            let fix = "the next backup will be suspect; accept it if the target really moved";
+            findings.warn("identity", what, Some(fix));
+        }
+        Ok(_) => {}
+        Err(error) => findings.fail("identity", error),
     }
-    let looked = run.cancel.unless(source.preflight()).await;
+    let looked = run.cancel.unless(source.examine()).await;
     source.close().await;
     run.cancel.check()?;
     match looked {
         Err(error) => findings.fail("preflight", error),
-        Ok(preflight) => {
-            let schemas = preflight.schemas.len();
-            let objects = preflight.inventory.objects.len();
-            let what = format!("{schemas} schemas with {objects} objects can be dumped completely");
-            findings.ok("preflight", what);
-            for warning in &preflight.warnings {
-                findings.warn("preflight", warning.clone(), None);
-            }
-            for column in &preflight.lossy {
-                findings.warn("lossy column", column.clone(), Some("see docs/proof.md"));
-            }
-        }
+        Ok(examination) => examined(examination, findings),
     }
     Ok(())
+}
+
+fn examined(examination: Examination, findings: &mut Findings) {
+    let Examination {
+        faults,
+        warnings,
+        lossy,
+        definers,
+        schemas,
+        objects,
+    } = examination;
+    if faults.is_empty() {
+        let what = format!("{schemas} schemas with {objects} objects can be dumped completely");
+        findings.ok("preflight", what);
+    }
+    for fault in faults {
+        findings.fail("preflight", fault);
+    }
+    for warning in warnings {
+        findings.warn("preflight", warning, None);
+    }
+    for definer in definers {
+        let fix = "create the account, or give its objects another definer";
+        let what = format!("{definer} is the definer of objects, and does not exist");
+        findings.warn("definer", what, Some(fix));
+    }
+    for column in lossy {
+        findings.warn("lossy column", column, Some("see docs/proof.md"));
+    }
 }
 
 /// The server to restore into, where one is configured.
-async fn into(run: &Run, findings: &mut Findings) -> Result<()> {
-    let Ok(config) = run.config.restore_into(None) else {
+async fn into(run: &Run, findings: &mut Findings, largest: Option<u64>) -> Result<()> {
+    const CHECK: &str = "restore target";
+    if !run.config.names_restore_target() {
         let fix = "set DRCTL_INTO_URL: the night of a disaster is late to look for it";
-        findings.warn("restore target", "none is configured", Some(fix));
+        findings.warn(CHECK, "none is configured", Some(fix));
         return Ok(());
+    }
+    let config = match run.config.restore_into(None) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.fail(CHECK, error);
+            return Ok(());
+        }
     };
     let looked = run.cancel.unless(look_into(&config)).await;
     run.cancel.check()?;
-    match looked {
-        Err(error) => findings.fail("restore target", error),
-        Ok(true) => findings.warn(
-            "restore target",
-            format!("{} carries an unfinished restore", config.url),
-            Some("finish it by the same drctl restore, or give it up by drctl restore --discard"),
-        ),
-        Ok(false) => findings.ok("restore target", config.url.to_string()),
+    let looked = match looked {
+        Ok(looked) => looked,
+        Err(error) => {
+            findings.fail(CHECK, error);
+            return Ok(());
+        }
+    };
+    findings.ok(CHECK, config.url.to_string());
+    if looked.marker {
+        let what = format!("{} carries an unfinished restore", config.url);
+        let fix = "finish it by the same drctl restore, or give it up by drctl restore --discard";
+        findings.warn(CHECK, what, Some(fix));
+    }
+    if !looked.settings.is_empty() {
+        let what = format!(
+            "a restore that was killed left changed: {}",
+            looked.settings.join(", ")
+        );
+        let fix = "put them back by drctl restore --undo-settings";
+        findings.warn("settings", what, Some(fix));
+    }
+    if let Some(largest) = largest.filter(|largest| *largest >= looked.packet_bytes) {
+        let what = format!(
+            "the newest backup has a statement of {largest} bytes, and max_allowed_packet is {}",
+            looked.packet_bytes
+        );
+        let fix = "SET GLOBAL max_allowed_packet = 1073741824, and in its option file";
+        findings.warn("max_allowed_packet", what, Some(fix));
     }
     Ok(())
 }
 
-async fn look_into(config: &ServerConfig) -> Result<bool> {
+/// What is known of a server to restore into.
+struct Looked {
+    /// Whether a restore into it is unfinished.
+    marker: bool,
+    /// The names of settings that such a restore changed.
+    settings: Vec<String>,
+    /// The longest statement that it takes, bytes.
+    packet_bytes: u64,
+}
+
+async fn look_into(config: &ServerConfig) -> Result<Looked> {
     let mut connection: Connection = connect(config).await?;
+    let packet_bytes = connection.one("SELECT @@global.max_allowed_packet").await?;
+    let tables: Vec<String> = connection
+        .rows(&format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{MARKER_SCHEMA}'"
+        ))
+        .await?;
     let schemas: Vec<String> = connection
         .rows("SELECT schema_name FROM information_schema.schemata")
         .await?;
+    let settings = match tables.iter().any(|table| table == "settings") {
+        true => {
+            let names = format!("SELECT name FROM {MARKER_SCHEMA}.settings ORDER BY name");
+            connection.rows(&names).await?
+        }
+        false => Vec::new(),
+    };
     connection.close().await;
-    Ok(schemas.iter().any(|schema| schema == MARKER_SCHEMA))
+    Ok(Looked {
+        marker: schemas.iter().any(|schema| schema == MARKER_SCHEMA),
+        settings,
+        packet_bytes,
+    })
 }

@@ -158,6 +158,11 @@ impl Config {
         self.source.server(url.parse()?, Role::Source)
     }
 
+    /// Whether a server to restore into is configured at all, be it well or badly.
+    pub fn names_restore_target(&self) -> bool {
+        self.into.url.is_some() || self.into.user.is_some()
+    }
+
     /// The server to restore into: `flag`, else `into.url`, else the source's address with
     /// `into.user`.
     pub fn restore_into(&self, flag: Option<&str>) -> Result<ServerConfig> {

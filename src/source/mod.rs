@@ -12,9 +12,11 @@
 //! - [`dump`]: the dump programs' arguments, and the running dump.
 //! - [`coordinates`]: the snapshot's place in the binary log.
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
+//! - `definers`: accounts that objects name and the server lacks.
 
 pub mod accounts;
 pub mod coordinates;
+mod definers;
 pub mod dump;
 pub mod facts;
 pub mod grants;
@@ -142,10 +144,20 @@ impl Source {
         target: &TargetName,
         options: &SourceOptions,
     ) -> Result<Source> {
+        let mut source = Source::look(config, target, options).await?;
+        lock::take(&mut source.connection, target).await?;
+        Ok(source)
+    }
+
+    /// Connects without the target's lock, so that a look never keeps a backup from running.
+    pub async fn look(
+        config: &ServerConfig,
+        target: &TargetName,
+        options: &SourceOptions,
+    ) -> Result<Source> {
         options.scope.check()?;
         let mut connection = connect(config).await?;
         let version = version(&mut connection).await?;
-        lock::take(&mut connection, target).await?;
         let client = Client::for_server(config, &connection, &version).await?;
         let identity = facts::identity(&mut connection, &version).await?;
         Ok(Source {
@@ -177,7 +189,26 @@ impl Source {
             let connection = connect(&self.config).await?;
             self.ddl = Some(DdlLock::take(connection, &self.version).await?);
         }
-        preflight::run(self).await
+        preflight::run(self, &mut Err).await
+    }
+
+    /// All that [`Source::preflight`] asks, past every reason to refuse, and without any lock.
+    pub async fn examine(&mut self) -> Result<Examination> {
+        let mut faults = Vec::new();
+        let looked = preflight::run(self, &mut |fault| {
+            faults.push(fault);
+            Ok(())
+        })
+        .await?;
+        let definers = definers::missing(&mut self.connection, &looked.schemas).await?;
+        Ok(Examination {
+            faults,
+            warnings: looked.warnings,
+            lossy: looked.lossy,
+            definers,
+            schemas: looked.schemas.len(),
+            objects: looked.inventory.objects.len(),
+        })
     }
 
     /// Starts the dump; one stream for now.
@@ -239,6 +270,23 @@ impl Source {
         lock::release(&mut self.connection, &self.target).await;
         self.connection.close().await;
     }
+}
+
+/// What a look at the source found; nothing to dump by.
+#[derive(Debug)]
+pub struct Examination {
+    /// Every reason for which a backup would be refused.
+    pub faults: Vec<Error>,
+    /// What a backup would warn of.
+    pub warnings: Vec<String>,
+    /// Columns whose values do not survive being dumped, a line each.
+    pub lossy: Vec<String>,
+    /// Definers that the server lacks, as `user@host`; empty where accounts cannot be read.
+    pub definers: Vec<String>,
+    /// How many schemas are in scope.
+    pub schemas: usize,
+    /// How many objects they have, as far as the account may see.
+    pub objects: usize,
 }
 
 /// A source error that names the first few of a list.

@@ -79,32 +79,42 @@ impl Preflight {
     }
 }
 
+/// What happens to each reason to refuse: a backup ends at the first one, `doctor` notes it and
+/// goes on.
+pub(super) type OnFault<'a> = &'a mut (dyn FnMut(Error) -> Result<()> + Send);
+
 /// Asks the server everything, and refuses what would make a backup that lies.
 ///
 /// `snapshot_at` is read last, just before the dump.
-pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
+pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Preflight> {
     let (connection, version) = (&mut source.connection, &source.version);
     let (options, client) = (&source.options, &source.client);
     let scope = &options.scope;
-    refuse_marker(connection).await?;
+    or_note(refuse_marker(connection).await, fault)?;
     let mut warnings = Vec::new();
 
     let grants = Grants::read(connection, version).await?;
     // Without these, even the list of schemas would lie.
-    refuse_missing(&grants, version, scope, &[])?;
+    let early = refuse_missing(&grants, version, scope, &[]);
+    let complete = or_note(early, fault)?.is_some();
     let replication = replica::replication(connection, version).await?;
     // A number, or a word in newer MariaDB.
     let read_only: String = connection
         .one("SELECT CAST(@@global.read_only AS CHAR)")
         .await?;
-    replication.check(options.max_lag, !matches!(read_only.as_str(), "0" | "OFF"))?;
+    let current = replication.check(options.max_lag, !matches!(read_only.as_str(), "0" | "OFF"));
+    or_note(current, fault)?;
 
     let inventory = inventory(connection, version, scope).await?;
+    or_note(refuse_hidden(&inventory), fault)?;
     let schemas = inventory.schema_names();
-    refuse_missing(&grants, version, scope, &schemas)?;
-    refuse_invalid_views(&inventory)?;
-    refuse_endless_events(connection, &schemas).await?;
-    warnings.extend(engines(connection, options, &inventory).await?);
+    if complete {
+        or_note(refuse_missing(&grants, version, scope, &schemas), fault)?;
+    }
+    or_note(refuse_invalid_views(&inventory), fault)?;
+    or_note(refuse_endless_events(connection, &schemas).await, fault)?;
+    let engines = engines(connection, options, &inventory).await;
+    warnings.extend(or_note(engines, fault)?.flatten());
     if !inventory.table_ids && options.ddl == Ddl::Detect {
         let fix = "grant PROCESS on *.*, or set backup.ddl: block";
         warnings.push(format!(
@@ -120,9 +130,11 @@ pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
             "the history of system-versioned tables is left out: {why}"
         ));
     }
-    let (coordinates, warning) = coordinates(connection, version, options, &grants, client).await?;
+    let coordinates = coordinates(connection, version, options, &grants, client).await;
+    let (coordinates, warning) = or_note(coordinates, fault)?.unwrap_or_default();
     warnings.extend(warning);
-    let (accounts, warning) = accounts(connection, options.accounts).await?;
+    let accounts = accounts(connection, options.accounts).await;
+    let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
     warnings.extend(patience(connection, client).await?);
     if !source.identity.1 {
@@ -135,7 +147,9 @@ pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
     // Last, so that it is as late as it can be and still before the snapshot.
-    let snapshot_at = replica::snapshot_time(connection, version, &replication).await?;
+    let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
+    // Only `doctor` goes on without, and it has no use for it.
+    let snapshot_at = or_note(snapshot_at, fault)?.unwrap_or_default();
     Ok(Preflight {
         snapshot_at,
         identity: source.identity.0.clone(),
@@ -153,6 +167,14 @@ pub(super) async fn run(source: &mut Source) -> Result<Preflight> {
         version: version.clone(),
         accounts,
     })
+}
+
+/// A fault that `fault` lets pass has no value.
+fn or_note<T>(result: Result<T>, fault: OnFault<'_>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => fault(error).map(|()| None),
+    }
 }
 
 async fn refuse_marker(connection: &mut Connection) -> Result<()> {
@@ -192,15 +214,17 @@ async fn inventory(
     if !taken.hidden.is_empty() {
         taken = Inventory::take(connection, server, scope).await?;
     }
-    match taken.hidden.first() {
-        None => Ok(taken),
-        Some(first) => Err(connection
-            .role()
-            .error(format!(
-                "InnoDB knows {} table(s) that the server does not show, like {first}",
-                taken.hidden.len()
-            ))
-            .hint("look for tables without a definition in the server's log, and drop them")),
+    Ok(taken)
+}
+
+fn refuse_hidden(inventory: &Inventory) -> Result<()> {
+    match inventory.hidden.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::source(format!(
+            "InnoDB knows {} table(s) that the server does not show, like {first}",
+            inventory.hidden.len()
+        ))
+        .hint("look for tables without a definition in the server's log, and drop them")),
     }
 }
 

@@ -17,6 +17,7 @@ mod backup_suspect;
 mod client_splits;
 mod damage;
 mod deferred_keys;
+mod doctor;
 mod golden;
 mod harness;
 mod hygiene;

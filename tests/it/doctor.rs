@@ -1,0 +1,190 @@
+//! `drctl doctor` on real servers and stores: what is well is OK, and what is not names its fix.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::on_both;
+use crate::support::versitygw::Gateway;
+use crate::support::{Drctl, Flavour, Server};
+
+/// A server with a schema, to be dumped and restored into.
+fn drctl(server: &Server) -> Drctl {
+    server.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
+    Drctl::new("shop").source(server).into(server)
+}
+
+/// The checks, after an exit with that code.
+#[track_caller]
+fn checks(drctl: &Drctl, code: i32) -> Vec<Value> {
+    let run = drctl.run(["doctor", "--output", "json"]);
+    assert_eq!(run.code, code, "{run:#?}");
+    run.json().as_array().unwrap().clone()
+}
+
+/// There is such a check, which says so and names such a fix.
+#[track_caller]
+fn says(checks: &[Value], status: &str, what: &str, fix: &str) {
+    let holds = |check: &Value, field: &str, text: &str| {
+        check[field].as_str().unwrap_or_default().contains(text)
+    };
+    let found = checks.iter().any(|check| {
+        check["status"] == status && holds(check, "what", what) && holds(check, "fix", fix)
+    });
+    assert!(found, "no {status} {what:?} with {fix:?} in {checks:#?}");
+}
+
+on_both!(
+    fn what_is_well_is_ok_and_leaves_nothing_in_the_store(flavour) {
+        let server = Server::start_with(flavour, &["--log-bin=bin", "--server-id=1", "--net-write-timeout=600"]);
+        let drctl = drctl(&server);
+        drctl.run(["backup"]).ok();
+        let files = |drctl: &Drctl| {
+            let mut files = Vec::new();
+            crate::support::backup::walk(&drctl.store_dir(), &mut files);
+            files.retain(|file| file.contains("probe"));
+            files
+        };
+        let checks = checks(&drctl, 0);
+        let unwell: Vec<_> = checks.iter().filter(|check| check["status"] != "OK").collect();
+        assert!(unwell.is_empty(), "{unwell:#?}");
+        let names: Vec<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            ["store: list", "newest backup", "store: write", "source", "client", "preflight", "restore target"]
+        );
+        assert_eq!(files(&drctl), Vec::<String>::new());
+        let page = drctl.run(["doctor"]).ok().stdout;
+        assert_eq!(page.lines().filter(|line| line.starts_with("OK ")).count(), names.len(), "{page}");
+    }
+);
+
+on_both!(
+    fn every_fault_of_the_source_is_told_at_once_with_its_fix(flavour) {
+        let server = Server::start(flavour);
+        let drctl = drctl(&server);
+        server.exec(
+            "CREATE TABLE shop.loose (id INT) ENGINE=MyISAM;
+             CREATE TABLE shop.gone (id INT); CREATE VIEW shop.broken AS SELECT id FROM shop.gone; DROP TABLE shop.gone;
+             CREATE USER left_us; CREATE DEFINER = left_us PROCEDURE shop.p() SELECT 1; DROP USER left_us;
+             CREATE TABLE shop.lossy (price FLOAT)",
+        );
+        let checks = checks(&drctl, 9);
+        says(&checks, "FAIL", "not transactional", "convert them to InnoDB");
+        says(&checks, "FAIL", "cannot be dumped", "repair or drop them");
+        says(&checks, "WARN", "left_us@% is the definer", "create the account");
+        says(&checks, "WARN", "shop.lossy.price", "docs/proof.md");
+        says(&checks, "WARN", "has no backup", "drctl backup");
+        says(&checks, "OK", "socket", "");
+    }
+);
+
+on_both!(
+    fn missing_privileges_are_told_as_the_grant_that_gives_them(flavour) {
+        let server = Server::start(flavour);
+        let drctl = drctl(&server).env("DRCTL_SOURCE_PASSWORD", "x");
+        server.account("poor", "x", &["SELECT ON shop.*"]);
+        let drctl = drctl.env("DRCTL_SOURCE_URL", &server.url_as("poor"));
+        let checks = checks(&drctl, 4);
+        says(&checks, "FAIL", "TRIGGER on *.*", "GRANT ");
+        says(&checks, "OK", &server.url(), "");
+    }
+);
+
+#[test]
+fn a_server_that_is_not_there_and_an_unknown_client_stop_no_other_check() {
+    crate::need!(MariaDb);
+    let server = Server::start(Flavour::MariaDb);
+    let drctl = drctl(&server).env("DRCTL_SOURCE_URL", "mysql://root@127.0.0.1:1");
+    let found = checks(&drctl, 4);
+    says(&found, "FAIL", "127.0.0.1:1", "");
+    says(&found, "OK", "replaces nothing", "");
+    says(&found, "OK", &server.url(), "");
+    let drctl = drctl.without("DRCTL_SOURCE_URL").without("DRCTL_INTO_URL");
+    let found = checks(&drctl, 2);
+    says(
+        &found,
+        "FAIL",
+        "source.url is not configured",
+        "DRCTL_SOURCE_URL",
+    );
+    says(&found, "WARN", "none is configured", "DRCTL_INTO_URL");
+}
+
+#[test]
+fn a_look_keeps_no_backup_from_running_and_none_keeps_it_from_looking() {
+    crate::need!(MariaDb);
+    let server = Server::start(Flavour::MariaDb);
+    let drctl = drctl(&server);
+    let mut session = server.session();
+    session.run("SELECT GET_LOCK('drctl.shop', 0)");
+    let checks = checks(&drctl, 0);
+    says(&checks, "OK", "can be dumped completely", "");
+    drctl.run(["backup"]).fails(11, "");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_told() {
+    crate::need!(MariaDb);
+    let server = Server::start(Flavour::MariaDb);
+    let drctl = drctl(&server);
+    let file = drctl.home().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let drctl = drctl.env("DRCTL_STORE", &format!("file://{}/below", file.display()));
+    let checks = checks(&drctl, 5);
+    says(&checks, "FAIL", "below", "check");
+    says(&checks, "OK", "can be dumped completely", "");
+}
+
+#[test]
+fn an_s3_store_is_looked_at_like_any_other() {
+    crate::need!(MariaDb);
+    crate::need!(Gateway);
+    let server = Server::start(Flavour::MariaDb);
+    let gateway = Gateway::shared();
+    let mut drctl = drctl(&server).env("DRCTL_STORE", &format!("s3://{}/p", gateway.bucket()));
+    for (name, value) in gateway.environment() {
+        drctl = drctl.env(name, &value);
+    }
+    says(&checks(&drctl, 0), "OK", "replaces nothing", "");
+    let drctl = drctl.env("DRCTL_STORE", "s3://no-such-bucket/p");
+    says(
+        &checks(&drctl, 5),
+        "FAIL",
+        "no-such-bucket",
+        "name of the bucket",
+    );
+}
+
+#[test]
+fn what_a_killed_restore_left_is_told() {
+    crate::need!(MariaDb);
+    let (server, into) = (
+        Server::start(Flavour::MariaDb),
+        Server::start_with(Flavour::MariaDb, &["--max-allowed-packet=1M"]),
+    );
+    let drctl = drctl(&server).into(&into);
+    server.exec(
+        "CREATE TABLE shop.big (b LONGBLOB); INSERT INTO shop.big VALUES (REPEAT('x', 2000000))",
+    );
+    drctl.run(["backup"]).ok();
+    into.exec(
+        "CREATE DATABASE drctl_restore;
+         CREATE TABLE drctl_restore.settings (name VARCHAR(64) PRIMARY KEY, value TEXT NOT NULL);
+         INSERT INTO drctl_restore.settings VALUES ('sync_binlog', '1')",
+    );
+    let checks = checks(&drctl, 0);
+    says(&checks, "WARN", "unfinished restore", "--discard");
+    says(
+        &checks,
+        "WARN",
+        "left changed: sync_binlog",
+        "--undo-settings",
+    );
+    says(
+        &checks,
+        "WARN",
+        "max_allowed_packet is 1048576",
+        "SET GLOBAL max_allowed_packet",
+    );
+}
