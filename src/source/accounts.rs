@@ -6,9 +6,10 @@
 
 use std::fmt::Write as _;
 
-use crate::Result;
 use crate::server::{Connection, ServerVersion};
+use crate::source::Want;
 use crate::sql::statement::quote;
+use crate::{Error, Result};
 
 /// One account or role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,6 +207,34 @@ async fn default_roles(connection: &mut Connection, accounts: &[Account]) -> Res
         }
     }
     Ok(sql)
+}
+
+/// Whether the accounts can be read, and what to say where they cannot.
+pub(super) async fn readable(
+    connection: &mut Connection,
+    want: Want,
+) -> Result<(bool, Option<String>)> {
+    if want == Want::Off {
+        return Ok((false, None));
+    }
+    let readable = "SELECT user FROM mysql.user LIMIT 1";
+    if connection
+        .rows_if_allowed::<String>(readable)
+        .await?
+        .is_some()
+    {
+        return Ok((true, None));
+    }
+    match want {
+        Want::Require => Err(
+            Error::source("the account may not read the server's accounts")
+                .hint("grant it SELECT on mysql.*, or set backup.accounts: auto"),
+        ),
+        _ => Ok((
+            false,
+            Some("without accounts: grant SELECT on mysql.*, or set backup.accounts: off".into()),
+        )),
+    }
 }
 
 #[cfg(test)]

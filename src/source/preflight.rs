@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::accounts;
 use super::grants::Grants;
 use super::inventory::Inventory;
 use super::replica;
@@ -133,7 +134,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let coordinates = coordinates(connection, version, options, &grants, client).await;
     let (coordinates, warning) = or_note(coordinates, fault)?.unwrap_or_default();
     warnings.extend(warning);
-    let accounts = accounts(connection, options.accounts).await;
+    let accounts = accounts::readable(connection, options.accounts).await;
     let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
     warnings.extend(patience(connection, client).await?);
@@ -376,31 +377,6 @@ fn clocks(server: Timestamp, here: Timestamp) -> Option<String> {
             apart.as_secs()
         )
     })
-}
-
-/// Whether the accounts can be read, and what to say where they cannot.
-async fn accounts(connection: &mut Connection, want: Want) -> Result<(bool, Option<String>)> {
-    if want == Want::Off {
-        return Ok((false, None));
-    }
-    let readable = "SELECT user FROM mysql.user LIMIT 1";
-    if connection
-        .rows_if_allowed::<String>(readable)
-        .await?
-        .is_some()
-    {
-        return Ok((true, None));
-    }
-    match want {
-        Want::Require => Err(
-            Error::source("the account may not read the server's accounts")
-                .hint("grant it SELECT on mysql.*, or set backup.accounts: auto"),
-        ),
-        _ => Ok((
-            false,
-            Some("without accounts: grant SELECT on mysql.*, or set backup.accounts: off".into()),
-        )),
-    }
 }
 
 #[cfg(test)]
