@@ -16,6 +16,10 @@ use super::statement::{Kind, Statement, quote};
 /// Two names of one thing: setting either sets both.
 const CONNECTION: [&str; 2] = ["character_set_connection", "collation_connection"];
 
+/// MariaDB's client of 11 and later turns this off around a table's rows. Where a transaction begins
+/// and ends is the affair of who executes them: turning it on again would commit half of one.
+const TRANSACTIONS: &str = "autocommit";
+
 /// What is in force: the schema, and each session variable that differs from what the server had.
 ///
 /// Equality and the serialized form cover what a connection can be told, not what was saved on
@@ -144,7 +148,8 @@ impl Session {
 
     /// The statements that bring a connection to this session: a fresh one, or one in `current`.
     ///
-    /// A variable that is set there and not here gets the server's global value (DEFAULT).
+    /// A variable that is set there and not here gets the server's global value (DEFAULT). None of
+    /// them begins or ends a transaction.
     pub fn statements_from(&self, current: Option<&Session>) -> Vec<String> {
         let fresh = Session::default();
         let current = current.unwrap_or(&fresh);
@@ -155,14 +160,14 @@ impl Session {
             statements.push(format!("USE {}", quote(schema)));
         }
         let mut by_guard: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
-        for (name, setting) in &current.variables {
+        for (name, setting) in current.told() {
             let replaced = siblings(name).any(|name| self.variables.contains_key(name));
             if !replaced {
                 let group = by_guard.entry(setting.guard()).or_default();
                 group.push(format!("{name}=DEFAULT"));
             }
         }
-        for (name, setting) in &self.variables {
+        for (name, setting) in self.told() {
             if current.variables.get(name) != Some(setting) {
                 let group = by_guard.entry(setting.guard()).or_default();
                 group.push(format!("{name}={}", setting.literal()));
@@ -176,6 +181,12 @@ impl Session {
             });
         }
         statements
+    }
+
+    /// The variables that a connection is told of.
+    fn told(&self) -> impl Iterator<Item = (&String, &Setting)> {
+        let all = self.variables.iter();
+        all.filter(|(name, _)| *name != TRANSACTIONS)
     }
 
     fn assign(&mut self, assignment: Assignment) {
@@ -286,6 +297,14 @@ mod tests {
         assert!(after(&back).at_rest());
         assert_eq!(after(&back), before);
         assert!(after(&back).statements_from(Some(&before)).is_empty());
+    }
+
+    #[test]
+    fn no_transaction_ends_because_the_session_changes() {
+        let around = after("SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, @@AUTOCOMMIT=0;\nSET sql_mode='';\n");
+        assert_eq!(around.statements_from(None), ["SET sql_mode=''"]);
+        let behind = Session::default().statements_from(Some(&around));
+        assert_eq!(behind, ["SET sql_mode=DEFAULT"]);
     }
 
     #[test]
