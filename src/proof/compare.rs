@@ -1,8 +1,8 @@
 //! Two ledgers to their differences.
 //!
-//! Of three classes that are shown apart: rows that differ, objects that are on one side only,
-//! definitions whose text differs. The first is what a backup is for; the last is often a client of another
-//! version. Nothing is normalised here.
+//! Of four classes that are shown apart: rows that differ, objects that are on one side only,
+//! triggers that fire in another order, definitions whose text differs. The first is what a backup is
+//! for; the last is often a server of another version. Nothing is normalised here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,8 @@ pub enum Class {
     Data,
     /// The object is on one side only.
     MissingObject,
+    /// The trigger fires at another place among those of its table.
+    TriggerOrder,
     /// The definition's text differs.
     DdlText,
 }
@@ -60,6 +62,11 @@ impl Comparison {
         self.differences.is_empty()
     }
 
+    /// Whether nothing differs but the text of definitions.
+    pub fn is_text_alone(&self) -> bool {
+        self.count(Class::DdlText) == self.differences.len()
+    }
+
     /// How many differences of a class there are.
     pub fn count(&self, class: Class) -> usize {
         self.differences
@@ -79,6 +86,7 @@ impl Comparison {
         let counts: Vec<String> = [
             (Class::Data, "with other rows"),
             (Class::MissingObject, "on one side only"),
+            (Class::TriggerOrder, "in another order"),
             (Class::DdlText, "with another definition"),
         ]
         .iter()
@@ -136,12 +144,13 @@ pub fn compare(expected: &Side, found: &Side) -> Comparison {
             (Some(theirs), Some(ours)) if theirs != ours => {
                 differs(Class::DdlText, short(theirs), short(ours));
             }
-            (Some(_), Some(_)) if theirs.order != ours.order => {
-                differs(Class::DdlText, place(theirs.order), place(ours.order));
-            }
             (Some(_), None) => differs(Class::MissingObject, "there".into(), "missing".into()),
             (None, Some(_)) => differs(Class::MissingObject, "missing".into(), "there".into()),
             _ => {}
+        }
+        let both = theirs.ddl.is_some() && ours.ddl.is_some();
+        if both && theirs.order != ours.order {
+            differs(Class::TriggerOrder, place(theirs.order), place(ours.order));
         }
     }
     comparison.differences.sort();
@@ -205,7 +214,7 @@ mod tests {
     #[test]
     fn every_single_difference_is_found_and_has_its_class() {
         type Damage = fn(&mut Side);
-        let cases: [(&str, Damage, &[Class]); 8] = [
+        let cases: [(&str, Damage, &[Class]); 9] = [
             (
                 "a row more",
                 |side| rows(side, "a").rows += 1,
@@ -245,15 +254,25 @@ mod tests {
                 &[Class::DdlText],
             ),
             (
+                "a trigger that does something else, and later",
+                |side| {
+                    let entry = side.get_mut(&trigger()).unwrap();
+                    entry.order = Some(2);
+                    entry.ddl = Some("v".into());
+                },
+                &[Class::TriggerOrder, Class::DdlText],
+            ),
+            (
                 "a trigger that fires later",
                 |side| side.get_mut(&trigger()).unwrap().order = Some(2),
-                &[Class::DdlText],
+                &[Class::TriggerOrder],
             ),
         ];
         for (what, damage, classes) in cases {
             let mut restored = side();
             damage(&mut restored);
             let found = compare(&side(), &restored);
+            assert_eq!(found.is_text_alone(), classes == [Class::DdlText], "{what}");
             let found: Vec<Class> = found.differences.iter().map(|one| one.class).collect();
             assert_eq!(found, classes, "{what}");
         }
