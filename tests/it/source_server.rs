@@ -187,10 +187,9 @@ fn tls_is_as_the_url_asks() {
     let error = open(at("tls=disabled")).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Source);
 
-    let mariadb = Server::shared(Flavour::MariaDb);
-    let user = format!("tls_{}", mariadb.fresh_schema("tls"));
-    mariadb.account(&user, "pw", &[]);
-    let at = |options: &str| format!("{}/?{options}", mariadb.tcp_url(&user));
+    let mariadb = Server::start_with(Flavour::MariaDb, &["--skip-ssl"]);
+    mariadb.account("tls", "pw", &[]);
+    let at = |options: &str| format!("{}/?{options}", mariadb.tcp_url("tls"));
     let open = |url: String| block_on(connect(&config(&url, Some("pw"), Flavour::MariaDb)));
     assert!(!open(at("tls=preferred")).unwrap().encrypted());
     let error = open(at("tls=required")).unwrap_err();
@@ -205,7 +204,7 @@ fn no_client_that_fits_is_a_usage_error_that_says_what_there_is() {
     let mut config = config(&server.url(), None, Flavour::MariaDb);
     let error = block_on(client(&config)).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Usage);
-    assert!(error.to_string().contains("is MariaDB 10."), "{error}");
+    assert!(error.to_string().contains("is MariaDB 1"), "{error}");
     config.client_dir = Some(PathBuf::from("/nonexistent"));
     let error = block_on(client(&config)).unwrap_err();
     assert!(

@@ -3,7 +3,7 @@
 #
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
-#   setup.sh PIECE...   single pieces: packages gateway deny mysql templates aws
+#   setup.sh PIECE...   single pieces: packages gateway deny mysql mariadb-next templates aws
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -18,6 +18,7 @@ VERSITYGW=v1.8.0
 CARGO_DENY=0.20.2
 MYSQL_AT_LEAST=9.7
 MYSQL_PACKAGES=mysql-server-core,mysql-client-core
+MARIADB_NEXT_SUITE=trixie
 
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
 PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz jq
@@ -127,6 +128,41 @@ exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries" "\$root/$bi
 WRAPPER
 }
 
+# The MariaDB of the next Debian release, in the same way; with-mariadb-next.sh puts it in the place of
+# the system's.
+piece_mariadb-next() {
+    local home="$LAB/mariadb-next"
+    [ -f "$home/template/version" ] && return
+    [ "$(uname -m)" = x86_64 ] || fail "the MariaDB wrappers know amd64 only, this is $(uname -m)"
+    say "unpacking the root filesystem of the next MariaDB"
+    local new="$LAB/new.mariadb-next" share name
+    rm -rf "$new" "$home"
+    mkdir -p "$new/bin" "$new/template/data/mysql"
+    mmdebstrap --quiet --variant=extract --include=mariadb-server-core,mariadb-client \
+        "$MARIADB_NEXT_SUITE" "$new/root" ${DRCTL_DEBIAN_MIRROR:+"$DRCTL_DEBIAN_MIRROR"} 2>"$new/log" ||
+        fail "mmdebstrap failed: $(tail -n 3 "$new/log" | tr '\n' ' ')"
+    for name in mariadb mariadb-dump mariadb-admin mariadb-binlog mariadb-tzinfo-to-sql; do
+        wrapper "$home/root" "usr/bin/$name" '' >"$new/bin/$name"
+    done
+    # shellcheck disable=SC2016  # the wrapper expands it
+    wrapper "$home/root" usr/sbin/mariadbd ' --basedir="$root/usr" --plugin-dir="$root/usr/lib/mysql/plugin" \
+    --lc-messages-dir="$root/usr/share/mariadb" --character-sets-dir="$root/usr/share/mariadb/charsets"' \
+        >"$new/bin/mariadbd"
+    chmod 755 "$new"/bin/*
+    mv "$new" "$home"
+    # What mariadb-install-db does, without the shell and the tools that it would look for in there.
+    share="$home/root/usr/share/mariadb"
+    {
+        printf '%s\n' 'CREATE DATABASE IF NOT EXISTS mysql;' 'USE mysql;' 'SET @auth_root_socket = NULL;' \
+            'SET @skip_auth_anonymous = 1;'
+        cat "$share"/{mariadb_system_tables,mariadb_performance_tables,mariadb_system_tables_data}.sql \
+            "$share"/{fill_help_tables,maria_add_gis_sp_bootstrap,mariadb_sys_schema}.sql
+    } | "$home/bin/mariadbd" --no-defaults --bootstrap --datadir="$home/template/data" --user=root \
+        --innodb-log-file-size=8M >"$home/log" 2>&1 || fail "mariadbd --bootstrap failed: see $home/log"
+    "$home/bin/mariadbd" --no-defaults --version | version_number >"$home/version"
+    mv "$home/version" "$home/template/version"
+}
+
 # The version of the MySQL in a root filesystem, which may not stand where its wrappers expect it.
 mysql_version() {
     local libraries="$1/usr/lib/x86_64-linux-gnu"
@@ -208,8 +244,8 @@ fi
 exec 9>"$LAB/.lock"
 flock 9
 case "${1:-}" in
-'') everything packages gateway deny mysql templates ;;
-bench) everything packages gateway deny mysql templates bench aws ;;
+'') everything packages gateway deny mysql mariadb-next templates ;;
+bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac
 say "ready in $LAB"
