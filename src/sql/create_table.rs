@@ -22,7 +22,7 @@ use super::tokens::{Token, Tokens, quoted_end};
 pub struct CreateTable {
     /// Everything before the first definition: `` CREATE TABLE `t` (``.
     head: Vec<u8>,
-    /// The definitions, one a line, without indentation and comma.
+    /// The definitions, one a line.
     lines: Vec<Line>,
     /// From the closing parenthesis on: options and partitions.
     tail: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct CreateTable {
 /// One definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
-    /// Its text.
+    /// Its text, as it stands between its indentation and its comma.
     text: Vec<u8>,
     /// What it defines.
     kind: LineKind,
@@ -92,7 +92,7 @@ impl CreateTable {
         self.lines.iter().any(|line| line.deferred)
     }
 
-    /// The CREATE TABLE without what waits.
+    /// The CREATE TABLE without what waits: byte for byte what was parsed, where nothing does.
     pub fn kept(&self) -> Vec<u8> {
         if self.lines.is_empty() {
             return self.head.clone();
@@ -105,8 +105,8 @@ impl CreateTable {
             .collect();
         [
             &self.head[..],
-            b"\n  ",
-            &kept.join(&b",\n  "[..]),
+            INDENT,
+            &kept.join(&[b",", INDENT].concat()[..]),
             b"\n",
             &self.tail,
         ]
@@ -165,7 +165,7 @@ impl CreateTable {
             .filter(move |line| {
                 line.deferred && name(&line.kind).is_some_and(|name| !there.contains(name))
             })
-            .map(|line| [b"ADD ", &line.text[..]].concat())
+            .map(|line| [b"ADD ", line.text.trim_ascii_end()].concat())
     }
 
     /// Marks what waits.
@@ -239,7 +239,11 @@ impl CreateTable {
 /// Head, definitions and tail of a CREATE TABLE.
 type Parts<'a> = (&'a [u8], Vec<&'a [u8]>, &'a [u8]);
 
-/// `None` if the text is not one definition a line.
+/// What a server writes before every definition.
+const INDENT: &[u8] = b"\n  ";
+
+/// `None` if the text is not one definition a line, indented as a server does: what is put together
+/// again must be what was there.
 fn split(sql: &[u8]) -> Option<Parts<'_>> {
     let mut tokens = Tokens::new(sql);
     if !tokens.eat_all(&["CREATE", "TABLE"]) {
@@ -255,18 +259,19 @@ fn split(sql: &[u8]) -> Option<Parts<'_>> {
     let mut from = head;
     let mut at = head;
     let mut depth = 0;
+    let line = |from: usize, end: usize| sql[from..end].strip_prefix(INDENT);
     loop {
         match sql.get(at)? {
             b'`' | b'\'' | b'"' => at += quoted_end(&sql[at..])? - 1,
             b'(' => depth += 1,
             b')' if depth > 0 => depth -= 1,
             b',' if depth == 0 && sql.get(at + 1) == Some(&b'\n') => {
-                definitions.push(sql[from..at].trim_ascii());
+                definitions.push(line(from, at)?);
                 from = at + 1;
             }
             b',' if depth == 0 => return None,
             b')' => {
-                definitions.push(sql[from..at].trim_ascii());
+                definitions.push(line(from, at)?.strip_suffix(b"\n")?);
                 return Some((&sql[..head], definitions, &sql[at..]));
             }
             _ => {}
@@ -434,6 +439,9 @@ mod tests {
             key.replace("\n", ""),
             key.replace(") ENGINE=InnoDB", ""),
             key.replace("`t`", "`t"),
+            key.replace("  `a` int", " `a` int"),
+            key.replace("\n)", " \n )"),
+            format!("{key} WITH SYSTEM VERSIONING").replace("int,", "int ,"),
             "CREATE TABLE `t` LIKE `u`".to_owned(),
             String::new(),
         ] {
