@@ -51,7 +51,7 @@ impl Guard {
             Kind::Use { schema } | Kind::CreateSchema { schema } | Kind::AlterSchema { schema } => {
                 self.admit_schema(schema)
             }
-            Kind::Drop { object, .. }
+            Kind::Drop { object }
             | Kind::SetSequence { object }
             | Kind::Insert { table: object }
             | Kind::Create { object, .. } => self.admit_schema(&object.schema),
@@ -125,7 +125,6 @@ mod tests {
             },
             Kind::Drop {
                 object: ObjectId::schema("other"),
-                placeholder: false,
             },
         ] {
             let refused = admit(kind.clone()).unwrap_err();

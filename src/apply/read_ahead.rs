@@ -20,6 +20,7 @@ use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
 use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
+use crate::archive::whole::Turns;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -41,12 +42,34 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
+    /// Begins to fetch all frames, and holds the segments against their digests too.
+    pub fn whole(
+        archive: &Archive,
+        guard: &Arc<Guard>,
+        memory_bytes: usize,
+        cancel: &Cancel,
+    ) -> Self {
+        let turns = Some(Turns::default());
+        Self::walk(archive, guard, memory_bytes, cancel, turns, |_| true)
+    }
+
     /// Begins to fetch the frames that `wanted` picks.
     pub fn begin(
         archive: &Archive,
         guard: &Arc<Guard>,
         memory_bytes: usize,
         cancel: &Cancel,
+        wanted: impl Fn(&FrameRecord) -> bool + Send + 'static,
+    ) -> Self {
+        Self::walk(archive, guard, memory_bytes, cancel, None, wanted)
+    }
+
+    fn walk(
+        archive: &Archive,
+        guard: &Arc<Guard>,
+        memory_bytes: usize,
+        cancel: &Cancel,
+        turns: Option<Turns>,
         wanted: impl Fn(&FrameRecord) -> bool + Send + 'static,
     ) -> Self {
         // How many frames wait is bounded by their bytes; this only bounds the smallest ones.
@@ -56,6 +79,7 @@ impl ReadAhead {
             guard: guard.clone(),
             memory_bytes,
             cancel: cancel.clone(),
+            turns,
             sender,
         };
         ReadAhead {
@@ -82,11 +106,13 @@ struct Walk {
     guard: Arc<Guard>,
     memory_bytes: usize,
     cancel: Cancel,
+    /// The queue of all frames, where all are read.
+    turns: Option<Turns>,
     sender: mpsc::Sender<JoinHandle<Result<ReadyFrame>>>,
 }
 
 impl Walk {
-    async fn run(self, wanted: impl Fn(&FrameRecord) -> bool) -> Result<()> {
+    async fn run(mut self, wanted: impl Fn(&FrameRecord) -> bool) -> Result<()> {
         let units = u32::try_from(self.memory_bytes as u64 / UNIT_BYTES)
             .unwrap_or(u32::MAX)
             .max(1);
@@ -104,10 +130,14 @@ impl Walk {
             let share =
                 share.map_err(|e| Error::unexpected("reading ahead broke off").because(e))?;
             let (archive, guard) = (self.archive.clone(), self.guard.clone());
+            let turn = self.turns.as_mut().map(Turns::take);
             let frame = tokio::spawn(async move {
                 let mut share = share;
                 let keep = in_units(executed_bytes(&record)) as usize;
-                let raw = archive.fetch(&record).await?;
+                let raw = match turn {
+                    Some(turn) => archive.fetch_in_turn(&record, turn).await?,
+                    None => archive.fetch(&record).await?,
+                };
                 let frame = scan(archive, guard, record, raw).await?;
                 drop(share.split(share.num_permits().saturating_sub(keep)));
                 Ok(ReadyFrame {

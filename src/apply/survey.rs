@@ -2,7 +2,7 @@
 //! before anything is executed.
 //!
 //! The frames of definitions are always read, so that a statement which must not be executed is
-//! found while nothing has been; with `check_first` all frames are.
+//! found while nothing has been; with `check_first` all frames are, and every other object too.
 //!
 //! Memory: names, definers and the definitions of tables with keys that wait, which grow with the number of tables and not with
 //! their rows.
@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::apply::accounts;
 use crate::apply::definition::{Account, definer, names_schema, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
@@ -55,14 +56,16 @@ pub async fn survey(
     progress: &Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<Survey> {
-    let everything = options.check_first;
-    let mut frames = ReadAhead::begin(
-        archive,
-        guard,
-        options.memory_bytes,
-        cancel,
-        move |record| everything || record.has(Section::PreData) || record.has(Section::PostData),
-    );
+    let mut frames = match options.check_first {
+        true => {
+            archive.check_documents().await?;
+            accounts::offered(archive).await?;
+            ReadAhead::whole(archive, guard, options.memory_bytes, cancel)
+        }
+        false => ReadAhead::begin(archive, guard, options.memory_bytes, cancel, |record| {
+            record.has(Section::PreData) || record.has(Section::PostData)
+        }),
+    };
     let mut survey = Survey::default();
     while let Some(ready) = frames.next().await? {
         survey.note(&ready.frame, &options.scope)?;

@@ -2,11 +2,15 @@
 //!
 //! It stays below [`MAX_BYTES`] whatever the size of the database, so that listing a thousand
 //! backups costs a thousand small reads; what grows with the database is in the index.
+//!
+//! Everything else of a backup has its digest in a document above it; nothing is above this one. So
+//! its last field is the SHA-256 of its own bytes up to there: the *seal*.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
@@ -17,6 +21,9 @@ pub const FORMAT: u32 = 1;
 
 /// The most that a manifest may take, bytes.
 pub const MAX_BYTES: usize = 16 << 10;
+
+/// What stands between the sealed bytes and their SHA-256, and behind it.
+const SEAL: (&[u8], &[u8]) = (b",\n  \"sha256\": \"", b"\"\n}\n");
 
 /// How many entries of a list that can grow with the database are kept here.
 const MAX_LISTED: usize = 20;
@@ -163,7 +170,7 @@ impl Manifest {
         }
         let mut bytes = serde_json::to_vec_pretty(&short)
             .map_err(|e| Error::unexpected("cannot write the manifest").because(e))?;
-        bytes.push(b'\n');
+        seal(&mut bytes);
         if bytes.len() > MAX_BYTES {
             return Err(Error::unexpected(format!(
                 "the manifest would take {} bytes, more than {MAX_BYTES}",
@@ -187,6 +194,12 @@ impl Manifest {
                 "the archive is of format {format}, this drctl reads format {FORMAT}"
             ))
             .hint("use a drctl that knows it"));
+        }
+        if !is_sealed(bytes) {
+            return Err(Error::archive(
+                "manifest.json was edited: it does not match its own SHA-256",
+            )
+            .hint("restore another backup, and find out what changed the store"));
         }
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(damaged)?;
         manifest.refuse_what_cannot_be_read()?;
@@ -234,6 +247,27 @@ impl Manifest {
     }
 }
 
+/// Puts the seal in the place of the closing brace.
+fn seal(json: &mut Vec<u8>) {
+    json.truncate(json.trim_ascii_end().len().saturating_sub(b"\n}".len()));
+    let sha256 = hex::encode(Sha256::digest(&json));
+    for piece in [SEAL.0, sha256.as_bytes(), SEAL.1] {
+        json.extend_from_slice(piece);
+    }
+}
+
+/// Whether a manifest ends in the seal of all that stands before it.
+fn is_sealed(bytes: &[u8]) -> bool {
+    const DIGITS: usize = 64;
+    let sealed = || {
+        let rest = bytes.strip_suffix(SEAL.1)?;
+        let (rest, sha256) = rest.split_at_checked(rest.len().checked_sub(DIGITS)?)?;
+        let body = rest.strip_suffix(SEAL.0)?;
+        Some(hex::encode(Sha256::digest(body)).as_bytes() == sha256)
+    };
+    sealed() == Some(true)
+}
+
 /// Keeps the first entries of a list, each of a bounded length, and says how many more there are.
 fn abbreviate(list: &mut Vec<String>) {
     const MAX_CHARS: usize = 200;
@@ -247,5 +281,124 @@ fn abbreviate(list: &mut Vec<String>) {
     }
     if more > 0 {
         list.push(format!("… and {more} more, all in the index"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::codec::Codec;
+
+    fn file(name: &str) -> FileFacts {
+        FileFacts {
+            name: name.into(),
+            bytes: 1,
+            sha256: "00".repeat(32),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let id: BackupId = "20261121T020000Z-000001".parse().unwrap();
+        let now = id.snapshot_at();
+        Manifest {
+            format: FORMAT,
+            drctl: "1.2.3".into(),
+            id,
+            target: "shop".parse().unwrap(),
+            snapshot_at: now,
+            started_at: now,
+            finished_at: now,
+            server: ServerFacts {
+                flavour: "mysql".into(),
+                version: "9.7.0".into(),
+                identity: "a".into(),
+                fingerprint: BTreeMap::from([("lower_case_table_names".into(), "0".into())]),
+                bytes: 1,
+            },
+            coordinates: None,
+            client: ClientFacts {
+                name: "mysqldump".into(),
+                version: "9.7.0".into(),
+                options: vec!["--events".into()],
+            },
+            codec: Codec::Zstd,
+            encryption: "none".into(),
+            signature: "none".into(),
+            segments: vec![file("dump.sql.zst")],
+            index: file("index.jsonl.zst"),
+            accounts: None,
+            totals: Totals::default(),
+            lossy: Vec::new(),
+            warnings: vec!["w".into()],
+            labels: BTreeMap::from([("why".into(), "before }\n the move".into())]),
+            suspect: vec!["it shrank".into()],
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let manifest = manifest();
+        assert_eq!(
+            Manifest::from_bytes(&manifest.to_bytes().unwrap()).unwrap(),
+            manifest
+        );
+    }
+
+    #[test]
+    fn the_seal_is_the_digest_of_all_but_the_last_83_bytes() {
+        let bytes = manifest().to_bytes().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let sealed = &bytes[..bytes.len() - 83];
+        assert_eq!(json["sha256"], hex::encode(Sha256::digest(sealed)));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let bytes = manifest().to_bytes().unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let refused = Manifest::from_bytes(&flipped).unwrap_err();
+            assert_eq!(refused.outcome().code(), 6, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_changed_added_or_taken_out_is_refused_although_it_is_good_json() {
+        let bytes = manifest().to_bytes().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        for (from, to) in [
+            ("\"it shrank\"", ""),
+            ("\"drctl\": \"1.2.3\"", "\"drctl\": \"1.2.4\""),
+            ("\"drctl\"", "\"later\": 1,\n  \"drctl\""),
+            ("\"encryption\": \"none\",\n  ", ""),
+            (",\n  \"sha256\": \"", ",\n  \"sha265\": \""),
+            ("\n}\n", "\n}"),
+            ("\n}\n", ",\n  \"suspect\": []\n}\n"),
+        ] {
+            let edited = match to.is_empty() || from.starts_with("\"d") {
+                true => text.replacen(from, to, 1),
+                false => {
+                    let at = text.rfind(from).unwrap();
+                    format!("{}{to}{}", &text[..at], &text[at + from.len()..])
+                }
+            };
+            assert_ne!(edited, text);
+            let refused = Manifest::from_bytes(edited.as_bytes()).unwrap_err();
+            assert_eq!(refused.outcome().code(), 6, "{from} → {to}");
+        }
+    }
+
+    #[test]
+    fn fields_that_only_a_later_drctl_knows_are_ignored() {
+        let bytes = manifest().to_bytes().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let mut later = text
+            .replacen("\"drctl\"", "\"later\": [1],\n  \"drctl\"", 1)
+            .into_bytes();
+        later.truncate(later.len() - 83);
+        later.extend_from_slice(b"\n}");
+        seal(&mut later);
+        assert_eq!(Manifest::from_bytes(&later).unwrap(), manifest());
     }
 }

@@ -9,12 +9,14 @@
 //! - [`codec`]: a frame's bytes, compressed and back.
 //! - [`write`]: statements → frames → segments → commit.
 //! - [`read`]: manifest and index → checked, decoded frames.
+//! - [`whole`]: what only a reading of the whole archive can check.
 
 pub mod codec;
 pub mod index;
 pub mod manifest;
 pub mod read;
 pub mod restore_txt;
+pub mod whole;
 pub mod write;
 
 use crate::store::Key;

@@ -106,7 +106,7 @@ impl Archive {
     async fn read_contents(&self) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut filled = vec![0u64; self.manifest.segments.len()];
-        let (mut frames, mut raw, mut longest) = (0, 0u64, 0);
+        let (mut frames, mut segment, mut raw, mut longest) = (0, 0, 0u64, 0);
         let wrong = |what: &str| damaged(&self.place, what);
         let mut records = self.records();
         while let Some(record) = records.next().await? {
@@ -128,9 +128,12 @@ impl Archive {
                             .tables
                             .iter()
                             .all(|n| (*n as usize) < contents.tables.len());
-                    if frame.n != frames || frame.offset != *place || !declared {
+                    let in_order =
+                        frame.n == frames && frame.segment >= segment && frame.offset == *place;
+                    if !in_order || !declared {
                         return Err(wrong("frames are not in order"));
                     }
+                    segment = frame.segment;
                     let ends = place
                         .checked_add(frame.stored)
                         .zip(raw.checked_add(frame.raw));
@@ -172,16 +175,22 @@ impl Archive {
             .map_err(|e| Error::unexpected("decoding a frame broke off").because(e))?
     }
 
-    async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
+    pub(super) async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
         let key = self.segment_key(frame)?;
         let range = frame.offset..frame.offset + frame.stored;
         read_range(&self.store, &key, range, "a segment").await
     }
 
-    fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
+    /// The key of the segment that a frame lies in.
+    pub(super) fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
         Ok(self
             .place
             .key(&self.manifest.codec.segment(frame.segment as usize)?))
+    }
+
+    /// The store, and where in it the backup is.
+    pub(super) fn place(&self) -> (&Arc<dyn Store>, &BackupPlace) {
+        (&self.store, &self.place)
     }
 
     /// accounts.sql, checked and decoded; `None` where none were taken.
@@ -192,15 +201,16 @@ impl Archive {
         };
         let codec = self.manifest.codec;
         let key = self.place.key(&BackupObject::Accounts(codec.suffix()));
-        let stored = read_range(&self.store, &key, 0..facts.bytes, "the accounts").await?;
+        let stored = read_range(&self.store, &key, 0..facts.bytes, "accounts.sql").await?;
+        let wrong = |what: &str| {
+            Error::archive(format!("accounts.sql {what}"))
+                .hint("restore another backup, and find out what changed the store")
+        };
         if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
-            return Err(damaged(
-                &self.place,
-                "the accounts do not match their SHA-256",
-            ));
+            return Err(wrong("does not match its SHA-256"));
         }
         let sql = decode_all(codec, &stored, MOST_BYTES)
-            .map_err(|e| damaged(&self.place, "the accounts cannot be decoded").because(e))?;
+            .map_err(|e| wrong("cannot be decoded").because(e))?;
         Ok(Some(sql))
     }
 }
@@ -230,7 +240,8 @@ async fn read_range(
     }
 }
 
-fn check_and_decode(
+/// A frame's SQL, if its stored bytes and its SQL match their digests.
+pub(super) fn check_and_decode(
     codec: crate::archive::codec::Codec,
     frame: &FrameRecord,
     key: &str,

@@ -1,10 +1,12 @@
 //! `drctl cat`: a backup's SQL on standard output, for the ordinary tools.
 //!
-//! Every frame is checked before its first byte is written, and what follows a damaged one is not.
+//! Every frame is checked before its first byte is written, and what follows a damaged one is not;
+//! nor is the last frame of a segment that is not the one that the manifest names.
 
 use std::io::Write;
 
 use crate::archive::read::Archive;
+use crate::archive::whole::Turns;
 use crate::cli::CatArgs;
 use crate::commands::Run;
 use crate::error::{Error, Result};
@@ -34,9 +36,10 @@ async fn accounts(archive: &Archive) -> Result<()> {
 }
 
 async fn dump(archive: &Archive) -> Result<()> {
-    let mut frames = archive.frames();
+    archive.check_documents().await?;
+    let (mut frames, mut turns) = (archive.frames(), Turns::default());
     while let Some(frame) = frames.next().await? {
-        write(&archive.fetch(&frame).await?)?;
+        write(&archive.fetch_in_turn(&frame, turns.take()).await?)?;
     }
     Ok(())
 }

@@ -85,10 +85,7 @@ fn scan(dump: &[u8], chunk: usize) -> Result<Scanned, ScanError> {
 fn line(kind: &Kind) -> String {
     let flag = |placeholder: &bool| if *placeholder { " (place-holder)" } else { "" };
     match kind {
-        Kind::Drop {
-            object,
-            placeholder,
-        } => format!("DROP {object}{}", flag(placeholder)),
+        Kind::Drop { object } => format!("DROP {object}"),
         Kind::Create {
             object,
             placeholder,

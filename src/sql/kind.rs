@@ -3,8 +3,6 @@
 //! Heads are read word by word; bodies of routines and views are nobody's business here, with one
 //! exception: what hides a second statement behind the first is refused.
 
-use std::collections::BTreeSet;
-
 use super::assignment::parse_set;
 use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind};
@@ -37,8 +35,6 @@ pub struct Context<'a> {
     pub delimited: bool,
     /// The schema in force.
     pub session: &'a Session,
-    /// Views whose place-holder was seen and whose final definition was not.
-    pub placeholders: &'a BTreeSet<ObjectId>,
 }
 
 /// The kind of a statement, without its delimiter.
@@ -250,28 +246,16 @@ impl Head<'_> {
     }
 
     fn drop(&mut self) -> Result<Kind, Unknown> {
-        let guard = self.tokens.guard();
         let kind = self.object_kind()?;
         self.expect(&["IF", "EXISTS"])?;
-        if kind == ObjectKind::Schema {
-            let object = ObjectId::schema(self.one_name()?);
-            return self.end(Kind::Drop {
-                object,
-                placeholder: false,
-            });
-        }
-        let (schema, name) = self.object_name()?;
-        let view = ObjectId::new(ObjectKind::View, &schema, &name);
-        let stands = self.context.placeholders.contains(&view);
-        let (object, placeholder) = match kind {
-            ObjectKind::View => (view, !stands),
-            ObjectKind::Table if guard.is_some() && stands => (view, false),
-            _ => (ObjectId::new(kind, schema, name), false),
+        let object = match kind {
+            ObjectKind::Schema => ObjectId::schema(self.one_name()?),
+            _ => {
+                let (schema, name) = self.object_name()?;
+                ObjectId::new(kind, schema, name)
+            }
         };
-        self.end(Kind::Drop {
-            object,
-            placeholder,
-        })
+        self.end(Kind::Drop { object })
     }
 
     fn alter(&mut self) -> Result<Kind, Unknown> {

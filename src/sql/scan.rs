@@ -92,7 +92,7 @@ impl Scanner {
     }
 
     /// A scanner in the midst of a dump, at a place where `session` was in force and
-    /// [`Session::at_rest`]. It cannot know of place-holders before that place.
+    /// [`Session::at_rest`]. [`Scanner::pending_views`] are then those of the rest alone.
     pub fn resuming(session: Session) -> Self {
         Scanner {
             buffer: Vec::new(),
@@ -309,7 +309,6 @@ impl Scanner {
                                 language: self.language,
                                 delimited: self.delimiter != b";",
                                 session: &self.session,
-                                placeholders: &self.placeholders,
                             };
                             let kind =
                                 kind::of(sql, &context).map_err(|unknown| match unknown {

@@ -196,7 +196,6 @@ fn every_form_that_dumps_write_has_its_kind() {
         /*!50003 SET SESSION SQL_MODE=\"\" */;\n";
     let drop = |kind, name: &str| Kind::Drop {
         object: ObjectId::new(kind, "d", name),
-        placeholder: false,
     };
     let sequence = || ObjectId::new(ObjectKind::Sequence, "d", "s");
     assert_eq!(
@@ -208,7 +207,6 @@ fn every_form_that_dumps_write_has_its_kind() {
             },
             Kind::Drop {
                 object: ObjectId::schema("d"),
-                placeholder: false
             },
             drop(ObjectKind::Table, "t"),
             drop(ObjectKind::Event, "e"),
@@ -242,14 +240,8 @@ fn place_holders_are_told_from_views_by_form_not_by_body() {
     assert_eq!(
         kinds(dump)[1..],
         [
-            Kind::Drop {
-                object: table("v"),
-                placeholder: false
-            },
-            Kind::Drop {
-                object: object(),
-                placeholder: true
-            },
+            Kind::Drop { object: table("v") },
+            Kind::Drop { object: object() },
             Kind::Create {
                 object: object(),
                 placeholder: true
@@ -258,18 +250,12 @@ fn place_holders_are_told_from_views_by_form_not_by_body() {
                 object: view("w"),
                 placeholder: true
             },
-            Kind::Drop {
-                object: object(),
-                placeholder: false
-            },
+            Kind::Drop { object: object() },
             Kind::Create {
                 object: object(),
                 placeholder: false
             },
-            Kind::Drop {
-                object: view("w"),
-                placeholder: false
-            },
+            Kind::Drop { object: table("w") },
         ]
     );
     let mut scanner = Scanner::new();

@@ -55,12 +55,11 @@ pub enum Kind {
         /// The schema.
         schema: String,
     },
-    /// `DROP … IF EXISTS`, also `DROP DATABASE`.
+    /// `DROP … IF EXISTS`, also `DROP DATABASE`: clears the way for the definition behind it. What a
+    /// final view clears away is its place-holder, whatever it says.
     Drop {
         /// What is dropped.
         object: ObjectId,
-        /// Clears the way for a view's place-holder, not for its final definition.
-        placeholder: bool,
     },
     /// Any `CREATE` other than of a schema.
     Create {
@@ -104,17 +103,15 @@ impl Kind {
             | Kind::UnlockTables
             | Kind::ToggleKeys
             | Kind::Transaction
+            | Kind::Drop { .. }
             | Kind::Account => None,
             Kind::CreateSchema { .. } | Kind::SetSequence { .. } => Some(Section::PreData),
             Kind::AlterSchema { .. } => Some(Section::PostData),
             Kind::Insert { .. } => Some(Section::Data),
             Kind::Create {
                 placeholder: true, ..
-            }
-            | Kind::Drop {
-                placeholder: true, ..
             } => Some(Section::PreData),
-            Kind::Create { object, .. } | Kind::Drop { object, .. } => Some(object.kind.section()),
+            Kind::Create { object, .. } => Some(object.kind.section()),
         }
     }
 }

@@ -86,37 +86,54 @@ pub async fn stored(
     accounts: Option<&[u8]>,
 ) -> (Arc<dyn Store>, BackupPlace) {
     let (store, place) = empty_place();
-    write(server, &store, &place, &[sql], accounts).await;
+    write(server, &store, &place, sql, accounts).await;
     (store, place)
 }
 
-/// Writes and commits an archive of the texts of several dumps, one a stream, interleaved.
+/// Writes and commits an archive of the text of a dump.
 pub async fn write(
     server: &Server,
     store: &Arc<dyn Store>,
     place: &BackupPlace,
-    streams: &[&[u8]],
+    sql: &[u8],
     accounts: Option<&[u8]>,
 ) {
     let options = WriteOptions::new(Codec::Zstd);
+    write_streams(server, store, place, &[sql], 1 << 20, options, accounts).await;
+}
+
+/// Writes and commits an archive of the texts of several dumps, one a stream, which arrive by turns
+/// in chunks of `chunk_bytes`.
+pub async fn write_streams(
+    server: &Server,
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    streams: &[&[u8]],
+    chunk_bytes: usize,
+    options: WriteOptions,
+    accounts: Option<&[u8]>,
+) {
     let writer = ArchiveWriter::begin(store.clone(), place.clone(), options)
         .await
         .unwrap();
-    let open: Vec<_> = (0u32..)
+    let mut open: Vec<_> = (0u32..)
         .zip(streams)
-        .map(|(n, sql)| (writer.stream(n), sql.chunks(1 << 20)))
+        .map(|(n, sql)| (writer.stream(n), sql.chunks(chunk_bytes)))
         .collect();
-    let mut ends = Vec::new();
-    for (stream, chunks) in open {
-        for chunk in chunks {
-            if stream
-                .write(bytes::Bytes::copy_from_slice(chunk))
-                .await
-                .is_err()
-            {
-                break;
-            }
+    loop {
+        let mut ended = true;
+        for (stream, chunks) in &mut open {
+            let Some(chunk) = chunks.next() else { continue };
+            let chunk = bytes::Bytes::copy_from_slice(chunk);
+            // A stream that stopped says why at its end.
+            ended &= stream.write(chunk).await.is_err();
         }
+        if ended {
+            break;
+        }
+    }
+    let mut ends = Vec::new();
+    for (stream, _) in open {
         ends.push(stream.finish().await.unwrap().unwrap());
     }
     let written = writer.finish(ends, Vec::new()).await.unwrap();

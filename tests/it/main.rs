@@ -16,6 +16,7 @@ mod backup_store;
 mod backup_suspect;
 mod client_splits;
 mod damage;
+mod damaged_copy;
 mod deferred_keys;
 mod doctor;
 mod golden;

@@ -1,9 +1,9 @@
-//! Statements of one stream to frames of about [`FRAME_BYTES`].
+//! Statements of one stream to frames of about one size, [`FRAME_BYTES`] unless told otherwise.
 //!
 //! A frame holds whole statements, verbatim, and begins and ends at rest: where no `SET` waits to
 //! be undone, so that it can be executed by itself under the session it names. What stands between
-//! two places of rest is a block; a block is never divided, and settings and comments go with the
-//! block behind them.
+//! two places of rest is a block; a block is never divided, and settings, comments and DROPs go with
+//! the block behind them.
 //!
 //! Small tables share a frame, with their definitions and triggers. Where a table's rows turn out
 //! to be many, the frame is cut in retrospect where they begin: the rows of big tables lie in
@@ -16,11 +16,11 @@ use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Section, Statement};
 
-/// A frame ends before the block that would make it longer than this, bytes of SQL.
+/// A frame ends before the block that would make it longer than this, bytes of SQL; the usual size.
 pub const FRAME_BYTES: usize = 8 << 20;
 
-/// A run of one table's rows that is longer than this, bytes, has frames of its own.
-const LONG_RUN_BYTES: usize = 1 << 20;
+/// A run of one table's rows that is longer than this share of a frame has frames of its own.
+const LONG_RUN_SHARE: usize = 8;
 
 /// A frame before compression.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +56,8 @@ pub struct StreamEnd {
 /// Cuts one stream into frames.
 pub struct Framer {
     stream: u32,
+    /// A frame ends before the block that would make it longer, bytes of SQL.
+    frame_bytes: usize,
     /// What is in force after the last statement.
     session: Session,
     /// The definitions so far.
@@ -98,14 +100,16 @@ impl Block {
 }
 
 impl Framer {
-    /// A framer for a stream whose connection begins in `session`.
-    pub fn new(stream: u32, session: Session) -> Self {
+    /// A framer for a stream whose connection begins in `session`, with frames of about
+    /// `frame_bytes` of SQL.
+    pub fn new(stream: u32, session: Session, frame_bytes: usize) -> Self {
         Framer {
             stream,
+            frame_bytes,
             before: session.clone(),
             session,
             objects: Ledger::default(),
-            sql: frame_buffer(),
+            sql: frame_buffer(frame_bytes),
             blocks: Vec::new(),
             pending: Block::default(),
         }
@@ -166,14 +170,15 @@ impl Framer {
 
     fn append(&mut self, statement: &Statement<'_>) {
         let section = statement.kind.section();
-        let begun = !self.pending.sections.is_empty() || !self.blocks.is_empty();
-        if self.stream > 0 && section.is_none() && !begun && self.objects.iter().next().is_none() {
+        let begun = !self.sql.is_empty() || self.objects.iter().next().is_some();
+        let scene = section.is_none() && !matches!(statement.kind, Kind::Drop { .. });
+        if self.stream > 0 && scene && !begun {
             // An archive has one header, that of its first stream; a prologue stands for the others.
             self.before = self.session.clone();
             return;
         }
         let start = self.sql.len();
-        if statement.text.len() > LONG_RUN_BYTES {
+        if statement.text.len() > self.long_run_bytes() {
             // Doubling would cost a long statement twice its length.
             self.sql.reserve_exact(statement.text.len());
         }
@@ -221,16 +226,22 @@ impl Framer {
         let run = first_of_run.map_or(0, |before| before + 1);
         let run_bytes = end - self.blocks[run].text.start;
         let before_run_bytes = self.blocks[run].text.start;
-        let long_run_began = run > 0 && rows && run_bytes > LONG_RUN_BYTES;
-        let long_run_ended =
-            run == last && !rows && before_run_bytes > LONG_RUN_BYTES && self.only_rows_before(run);
+        let long_run_began = run > 0 && rows && run_bytes > self.long_run_bytes();
+        let long_run_ended = run == last
+            && !rows
+            && before_run_bytes > self.long_run_bytes()
+            && self.only_rows_before(run);
         if long_run_began || long_run_ended {
             self.cut(run)
-        } else if end > FRAME_BYTES {
+        } else if end > self.frame_bytes {
             self.cut(last)
         } else {
             None
         }
+    }
+
+    fn long_run_bytes(&self) -> usize {
+        self.frame_bytes / LONG_RUN_SHARE
     }
 
     fn only_rows_before(&self, end: usize) -> bool {
@@ -243,7 +254,7 @@ impl Framer {
         let blocks = std::mem::replace(&mut self.blocks, rest);
         let last = blocks.last()?;
         let (end, after) = (last.text.end, last.after.clone());
-        let mut tail = frame_buffer();
+        let mut tail = frame_buffer(self.frame_bytes);
         tail.extend_from_slice(&self.sql[end..]);
         let mut sql = std::mem::replace(&mut self.sql, tail);
         sql.truncate(end);
@@ -276,8 +287,8 @@ impl Framer {
     }
 }
 
-fn frame_buffer() -> Vec<u8> {
-    Vec::with_capacity(FRAME_BYTES + LONG_RUN_BYTES)
+fn frame_buffer(frame_bytes: usize) -> Vec<u8> {
+    Vec::with_capacity(frame_bytes + frame_bytes / LONG_RUN_SHARE)
 }
 
 /// Adds what is not in the list yet; lists are short, and runs of the same are the rule.

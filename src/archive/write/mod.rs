@@ -30,7 +30,7 @@ use crate::archive::index::Record;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use encode::Encoders;
-use framer::StreamEnd;
+use framer::{FRAME_BYTES, StreamEnd};
 use sequencer::{SEGMENT_BYTES, Sequencer, Written};
 use stream::{FrameSink, StreamWriter};
 
@@ -46,6 +46,9 @@ pub struct WriteOptions {
     pub level: i32,
     /// Stored bytes after which a segment is rolled over.
     pub segment_bytes: u64,
+    /// Bytes of SQL after which a frame ends. What a restore holds in memory is reckoned for the
+    /// usual size: smaller ones are for tests.
+    pub frame_bytes: usize,
 }
 
 impl WriteOptions {
@@ -55,6 +58,7 @@ impl WriteOptions {
             codec,
             level: codec.default_level(),
             segment_bytes: SEGMENT_BYTES,
+            frame_bytes: FRAME_BYTES,
         }
     }
 }
@@ -62,6 +66,7 @@ impl WriteOptions {
 /// An archive in the making: nothing of it is listed as a backup until its manifest is there.
 pub struct ArchiveWriter {
     sink: FrameSink,
+    frame_bytes: usize,
     sequencing: JoinHandle<Result<Sequencer>>,
 }
 
@@ -96,12 +101,16 @@ impl ArchiveWriter {
             }
             Ok(sequencer)
         });
-        Ok(ArchiveWriter { sink, sequencing })
+        Ok(ArchiveWriter {
+            sink,
+            frame_bytes: options.frame_bytes,
+            sequencing,
+        })
     }
 
     /// Begins a stream, counted from 0.
     pub fn stream(&self, n: u32) -> StreamWriter {
-        StreamWriter::begin(n, self.sink.clone())
+        StreamWriter::begin(n, self.frame_bytes, self.sink.clone())
     }
 
     /// Completes segments and index once every stream has ended; `ends` in the order of streams,

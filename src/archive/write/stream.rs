@@ -80,10 +80,13 @@ enum Input {
 }
 
 impl StreamWriter {
-    /// A stream that begins in the client's default session.
-    pub fn begin(stream: u32, sink: FrameSink) -> Self {
+    /// A stream that begins in the client's default session, cut into frames of `frame_bytes`.
+    pub fn begin(stream: u32, frame_bytes: usize, sink: FrameSink) -> Self {
         let (input, chunks) = mpsc::channel(4);
-        let scan = tokio::task::spawn_blocking(move || scan(stream, chunks, &sink));
+        let scan = tokio::task::spawn_blocking(move || {
+            let framer = Framer::new(stream, Session::default(), frame_bytes);
+            scan(framer, chunks, &sink)
+        });
         StreamWriter { input, scan }
     }
 
@@ -112,12 +115,11 @@ impl StreamWriter {
 pub struct Stopped;
 
 fn scan(
-    stream: u32,
+    mut framer: Framer,
     mut chunks: mpsc::Receiver<Input>,
     sink: &FrameSink,
 ) -> Result<Option<StreamEnd>> {
     let mut scanner = Scanner::new();
-    let mut framer = Framer::new(stream, Session::default());
     let broken = |e: crate::sql::scan::ScanError| {
         Error::source("mysqldump wrote what drctl cannot vouch for").because(e)
     };
