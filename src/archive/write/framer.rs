@@ -17,6 +17,7 @@ use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Section, Statement};
 
 /// A frame ends before the block that would make it longer than this, bytes of SQL; the usual size.
+/// The first rows of a long run may add an eighth.
 pub const FRAME_BYTES: usize = 8 << 20;
 
 /// A run of one table's rows that is longer than this share of a frame has frames of its own.
@@ -297,3 +298,7 @@ fn note<T: Clone + PartialEq>(list: &mut Vec<T>, item: &T) {
         list.push(item.clone());
     }
 }
+
+#[cfg(test)]
+#[path = "framer_tests.rs"]
+mod tests;

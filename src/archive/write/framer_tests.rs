@@ -1,0 +1,216 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::sql::scan::Scanner;
+
+/// A dump's frames, and what its stream ends in.
+fn frames(stream: u32, dump: &[u8], frame_bytes: usize) -> Result<(Vec<RawFrame>, StreamEnd)> {
+    let mut scanner = Scanner::new();
+    let mut framer = Framer::new(stream, Session::default(), frame_bytes);
+    scanner.push(dump);
+    scanner.finish();
+    let mut frames = Vec::new();
+    while let Some(statement) = scanner.next().unwrap() {
+        frames.extend(framer.push(&statement)?);
+    }
+    let (last, end) = framer.finish()?;
+    assert!(last.len() <= 2);
+    frames.extend(last);
+    Ok((frames, end))
+}
+
+fn texts(frames: &[RawFrame]) -> Vec<&str> {
+    frames
+        .iter()
+        .map(|frame| std::str::from_utf8(&frame.sql).unwrap())
+        .collect()
+}
+
+const TABLE: &str = "CREATE TABLE `t` (`a` int);\n";
+
+/// One INSERT of this many bytes.
+fn insert(bytes: usize) -> String {
+    let empty = "INSERT INTO `t` VALUES ('');\n";
+    let value = "x".repeat(bytes - empty.len());
+    format!("INSERT INTO `t` VALUES ('{value}');\n")
+}
+
+fn corpus() -> impl Iterator<Item = Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dumps");
+    let paths = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == "sql"))
+        .map(|path| fs::read(path).unwrap())
+}
+
+#[test]
+fn the_frames_of_a_real_dump_are_the_dump_whatever_their_size() {
+    let mut most = 0;
+    for dump in corpus() {
+        for frame_bytes in [1, 100, 1000, 4000, FRAME_BYTES] {
+            let (frames, end) = frames(0, &dump, frame_bytes).unwrap();
+            let all: Vec<u8> = frames
+                .iter()
+                .chain([&end.trailer])
+                .flat_map(|frame| frame.sql.clone())
+                .collect();
+            assert!(all == dump);
+            let mut session = Session::default();
+            for frame in frames.iter().chain([&end.trailer]) {
+                assert_eq!(frame.before, session);
+                session = frame.after.clone();
+            }
+            most = most.max(frames.len());
+        }
+    }
+    assert!(most > 20, "{most}");
+}
+
+#[test]
+fn a_frame_of_a_real_dump_by_itself_is_what_it_is_in_the_whole() {
+    for dump in corpus() {
+        for frame_bytes in [1, 300, 2000] {
+            let (frames, _) = frames(0, &dump, frame_bytes).unwrap();
+            for frame in frames {
+                let mut scanner = Scanner::resuming(frame.before.clone());
+                scanner.push(&frame.sql);
+                scanner.finish();
+                let (mut sections, mut longest) = (Vec::new(), 0);
+                while let Some(statement) = scanner.next().unwrap() {
+                    longest = longest.max(statement.text.len());
+                    if let Some(section) = statement.kind.section() {
+                        note(&mut sections, &section);
+                    }
+                }
+                assert_eq!(sections, frame.sections);
+                assert_eq!(longest, frame.longest);
+                assert_eq!(scanner.session(), &frame.after);
+                assert!(scanner.session().at_rest());
+                for (place, table) in &frame.inserts {
+                    assert!(frame.sql[place.clone()].starts_with(b"INSERT"));
+                    assert!(frame.tables.contains(table));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_is_exactly_full_is_one_frame_and_a_byte_more_makes_two() {
+    let other = "CREATE TABLE `u` (`a` int);\n";
+    let dump = format!("{TABLE}{other}");
+    assert_eq!(frames(0, dump.as_bytes(), dump.len()).unwrap().0.len(), 1);
+    let (two, _) = frames(0, dump.as_bytes(), dump.len() - 1).unwrap();
+    assert_eq!(texts(&two), [TABLE, other]);
+}
+
+#[test]
+fn a_statement_that_is_longer_than_a_frame_has_one_of_its_own() {
+    let (small, long) = (insert(50), insert(5000));
+    let dump = format!("{TABLE}{long}{small}{small}");
+    let (frames, _) = frames(0, dump.as_bytes(), 1000).unwrap();
+    assert_eq!(texts(&frames), [TABLE, &long, &small.repeat(2)]);
+    let longest: Vec<usize> = frames.iter().map(|frame| frame.longest).collect();
+    assert_eq!(longest, [TABLE.len(), 5000, 50]);
+}
+
+#[test]
+fn rows_that_are_no_long_run_yet_add_an_eighth_to_a_full_frame_at_the_most() {
+    let dump = format!("{TABLE}{}{}", insert(125), insert(1000));
+    let (frames, _) = frames(0, dump.as_bytes(), 1000).unwrap();
+    assert_eq!(texts(&frames), [TABLE, &dump[TABLE.len()..]]);
+    let dump = format!("{TABLE}{}{}", insert(126), insert(1000));
+    let (frames, _) = self::frames(0, dump.as_bytes(), 1000).unwrap();
+    assert_eq!(texts(&frames), [TABLE, &insert(126), &insert(1000)]);
+}
+
+#[test]
+fn rows_that_turn_out_to_be_many_are_cut_off_from_what_stands_before_and_behind_them() {
+    let row = insert(60);
+    let other = "CREATE TABLE `u` (`a` int);\n";
+    // An eighth of 1000 bytes is a long run: two rows are none, three are.
+    let few = format!("{TABLE}{row}{row}{other}");
+    assert_eq!(frames(0, few.as_bytes(), 1000).unwrap().0.len(), 1);
+    let many = format!("{TABLE}{row}{row}{row}{other}");
+    let (many, _) = frames(0, many.as_bytes(), 1000).unwrap();
+    assert_eq!(texts(&many), [TABLE, &row.repeat(3), other]);
+    let sections: Vec<_> = many.iter().map(|frame| frame.sections.clone()).collect();
+    assert_eq!(
+        sections,
+        [[Section::PreData], [Section::Data], [Section::PreData]]
+    );
+    assert_eq!(many[1].tables, [ObjectId::table("", "t")]);
+    let places: Vec<usize> = (many[1].inserts.iter())
+        .map(|(place, _)| place.start)
+        .collect();
+    assert_eq!(places, [0, 60, 120]);
+}
+
+#[test]
+fn settings_comments_and_drops_go_with_what_stands_behind_them() {
+    let behind = "-- c\nSET sql_mode='';\nDROP TABLE IF EXISTS `u`;\nCREATE TABLE `u` (`a` int);\n";
+    let dump = format!("{TABLE}{behind}");
+    let (two, _) = frames(0, dump.as_bytes(), 1).unwrap();
+    assert_eq!(texts(&two), [TABLE, behind]);
+}
+
+#[test]
+fn what_waits_to_be_undone_is_never_divided() {
+    let trigger = "SET @saved_sql_mode = @@sql_mode;\nSET sql_mode='';\n";
+    let body = "CREATE TRIGGER `r` BEFORE INSERT ON `t` FOR EACH ROW SET @a=1;\n";
+    let back = "SET sql_mode = @saved_sql_mode;\n";
+    let first = "SET sql_mode='ANSI';\n";
+    let dump = format!("{first}{trigger}{body}{body}{back}{TABLE}").replacen("`r`", "`q`", 1);
+    let (frames, _) = frames(0, dump.as_bytes(), 1).unwrap();
+    assert_eq!(frames.len(), 2);
+    assert!(texts(&frames)[0].ends_with(back));
+    assert_eq!(texts(&frames)[1], TABLE);
+}
+
+#[test]
+fn a_stream_without_statements_has_no_frames() {
+    let (none, end) = frames(0, b"", 100).unwrap();
+    assert!(none.is_empty() && end.trailer.sql.is_empty());
+    let (none, end) = frames(0, b"-- only words\nSET sql_mode='';\n", 1).unwrap();
+    assert!(none.is_empty());
+    assert_eq!(end.trailer.sql, b"-- only words\nSET sql_mode='';\n");
+    assert_ne!(end.trailer.after, end.trailer.before);
+}
+
+#[test]
+fn a_stream_that_ends_early_is_refused() {
+    for dump in [
+        "SET sql_mode='ANSI';\nSET @saved_sql_mode = @@sql_mode;\nSET sql_mode='';\n",
+        "DELIMITER ;;\n",
+    ] {
+        let error = frames(0, dump.as_bytes(), 100).unwrap_err();
+        assert_eq!(error.outcome().code(), 4, "{dump}");
+    }
+}
+
+#[test]
+fn a_dump_that_defines_something_twice_is_refused() {
+    let dump = format!("{TABLE}{}", TABLE.replace("int", "bigint"));
+    assert_eq!(
+        frames(0, dump.as_bytes(), 100)
+            .unwrap_err()
+            .outcome()
+            .code(),
+        4
+    );
+}
+
+#[test]
+fn only_the_first_stream_brings_a_header() {
+    let header = "-- header\nSET sql_mode='ANSI';\n";
+    let first = "DROP DATABASE IF EXISTS `d`;\n-- more\nCREATE DATABASE `d`;\n";
+    let dump = format!("{header}{first}");
+    let (with, _) = frames(0, dump.as_bytes(), 1000).unwrap();
+    assert_eq!(texts(&with), [&dump]);
+    let (without, _) = frames(1, dump.as_bytes(), 1000).unwrap();
+    assert_eq!(texts(&without), [first]);
+    assert_eq!(without[0].before.variable("sql_mode"), Some("'ANSI'"));
+}
