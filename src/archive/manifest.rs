@@ -287,7 +287,7 @@ fn abbreviate(list: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::codec::Codec;
+    use crate::archive::fixture;
 
     fn file(name: &str) -> FileFacts {
         FileFacts {
@@ -298,41 +298,8 @@ mod tests {
     }
 
     fn manifest() -> Manifest {
-        let id: BackupId = "20261121T020000Z-000001".parse().unwrap();
-        let now = id.snapshot_at();
-        Manifest {
-            format: FORMAT,
-            drctl: "1.2.3".into(),
-            id,
-            target: "shop".parse().unwrap(),
-            snapshot_at: now,
-            started_at: now,
-            finished_at: now,
-            server: ServerFacts {
-                flavour: "mysql".into(),
-                version: "9.7.0".into(),
-                identity: "a".into(),
-                fingerprint: BTreeMap::from([("lower_case_table_names".into(), "0".into())]),
-                bytes: 1,
-            },
-            coordinates: None,
-            client: ClientFacts {
-                name: "mysqldump".into(),
-                version: "9.7.0".into(),
-                options: vec!["--events".into()],
-            },
-            codec: Codec::Zstd,
-            encryption: "none".into(),
-            signature: "none".into(),
-            segments: vec![file("dump.sql.zst")],
-            index: file("index.jsonl.zst"),
-            accounts: None,
-            totals: Totals::default(),
-            lossy: Vec::new(),
-            warnings: vec!["w".into()],
-            labels: BTreeMap::from([("why".into(), "before }\n the move".into())]),
-            suspect: vec!["it shrank".into()],
-        }
+        let (_, place) = fixture::place();
+        fixture::manifest(&place, vec![file("dump.sql.zst")], file("index.jsonl.zst"))
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //! - [`whole`]: what only a reading of the whole archive can check.
 
 pub mod codec;
+#[cfg(test)]
+mod fixture;
 pub mod index;
 pub mod manifest;
 pub mod read;

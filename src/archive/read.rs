@@ -357,3 +357,7 @@ fn damaged(what: impl std::fmt::Display, how: &str) -> Error {
     Error::archive(format!("the index of {what} is damaged: {how}"))
         .hint("restore another backup, and find out what changed the store")
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

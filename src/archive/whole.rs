@@ -128,3 +128,7 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 fn damaged(what: String) -> Error {
     Error::archive(what).hint("restore another backup, and find out what changed the store")
 }
+
+#[cfg(test)]
+#[path = "whole_tests.rs"]
+mod tests;

@@ -151,3 +151,7 @@ fn base64_be(crc: u64) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(crc.to_be_bytes())
 }
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

@@ -343,3 +343,7 @@ impl IndexWriter {
 fn failed(error: std::io::Error) -> Error {
     Error::unexpected("cannot compress the index").because(error)
 }
+
+#[cfg(test)]
+#[path = "sequencer_tests.rs"]
+mod tests;

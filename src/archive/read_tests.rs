@@ -1,0 +1,165 @@
+use super::*;
+use crate::archive::fixture::{self, archive, dump, edit, replace_manifest, small, text};
+use crate::store::fault::{Fault, FaultStore, Op};
+use crate::store::memory::MemoryStore;
+
+async fn open(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Archive> {
+    Archive::open(store.clone(), place.clone()).await
+}
+
+fn code<T>(result: Result<T>) -> u8 {
+    match result {
+        Ok(_) => 0,
+        Err(error) => error.outcome().code(),
+    }
+}
+
+/// Replaces the index's text, and makes the manifest agree with its digest.
+async fn edit_index(
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    manifest: &Manifest,
+    change: impl FnOnce(String) -> String,
+) {
+    let mut manifest = manifest.clone();
+    edit(store, &place.key(&BackupObject::Index), |bytes| {
+        let text = String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap();
+        *bytes = zstd::encode_all(change(text).as_bytes(), 1).unwrap();
+        manifest.index.bytes = bytes.len() as u64;
+        manifest.index.sha256 = hex::encode(Sha256::digest(&bytes));
+    })
+    .await;
+    replace_manifest(store, place, &manifest).await;
+}
+
+#[tokio::test]
+async fn an_archive_reads_as_the_dump_that_was_written() {
+    let sql = dump("d", 50);
+    let (store, place, manifest) = archive(&[&sql], small(1000, 500)).await;
+    assert!(manifest.totals.frames > 5 && manifest.segments.len() > 1);
+    let archive = open(&store, &place).await.unwrap();
+    assert_eq!(text(&archive).await.unwrap(), sql);
+    assert_eq!(archive.contents().ledger.total_rows(), 50);
+    assert_eq!(archive.accounts().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_archive_without_frames_is_read_too() {
+    let (store, place) = fixture::place();
+    let store: Arc<dyn Store> = Arc::new(store);
+    let options = small(1000, 500);
+    let written = fixture::write(&store, &place, &[], options, Vec::new()).await;
+    let manifest = fixture::commit(&store, &place, written.unwrap(), 0).await;
+    assert_eq!(manifest.unwrap().segments, []);
+    let archive = open(&store, &place).await.unwrap();
+    assert_eq!(text(&archive).await.unwrap(), "");
+    archive.check_documents().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_of_several_reads_is_read_to_its_end() {
+    let (store, place) = fixture::place();
+    let store: Arc<dyn Store> = Arc::new(store);
+    // Nothing that compresses: 3 MB.
+    let noise = |n: u32| hex::encode(Sha256::digest(n.to_be_bytes()));
+    let warnings: Vec<String> = (0..3000)
+        .map(|n| (0..32).map(|part| noise(n * 32 + part)).collect())
+        .collect();
+    let records = warnings.iter().cloned().map(Record::Warning).collect();
+    let written = fixture::write(&store, &place, &[&dump("d", 1)], small(1000, 500), records)
+        .await
+        .unwrap();
+    assert!(written.index.facts.bytes > 2 * Records::CHUNK_BYTES);
+    fixture::commit(&store, &place, written, 1).await.unwrap();
+    let archive = open(&store, &place).await.unwrap();
+    assert!(archive.contents().warnings == warnings);
+}
+
+#[tokio::test]
+async fn an_index_that_is_cut_anywhere_is_damage() {
+    let (store, place, manifest) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    let key = place.key(&BackupObject::Index);
+    let whole = store.get(&key, None).await.unwrap();
+    for length in [0, 1, 20, whole.len() - 1] {
+        store.put(&key, whole.slice(..length)).await.unwrap();
+        assert_eq!(code(open(&store, &place).await), 6, "{length} bytes");
+    }
+    // With a digest that is right it is what the frames are held against that is missed.
+    let cut = whole.slice(..whole.len() / 2);
+    let mut manifest = manifest.clone();
+    manifest.index.bytes = cut.len() as u64;
+    manifest.index.sha256 = hex::encode(Sha256::digest(&cut));
+    store.put(&key, cut).await.unwrap();
+    replace_manifest(&store, &place, &manifest).await;
+    assert_eq!(code(open(&store, &place).await), 6);
+    store.delete(&key).await.unwrap();
+    assert_eq!(code(open(&store, &place).await), 6);
+}
+
+#[tokio::test]
+async fn frames_that_go_back_to_an_earlier_segment_are_damage() {
+    let (store, place, manifest) = archive(&[&dump("d", 20)], small(400, 100)).await;
+    assert!(manifest.segments.len() >= 3);
+    open(&store, &place).await.unwrap();
+    edit_index(&store, &place, &manifest, |text| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        let frames: Vec<usize> = (0..lines.len())
+            .filter(|at| lines[*at].starts_with("{\"frame\""))
+            .collect();
+        let numbers = |line: &str, from: u64, to: u64| {
+            line.replacen(&format!("\"n\":{from},"), &format!("\"n\":{to},"), 1)
+        };
+        let (first, second) = (frames[1], frames[2]);
+        let (a, b) = (numbers(lines[second], 2, 1), numbers(lines[first], 1, 2));
+        (lines[first], lines[second]) = (&a, &b);
+        lines.join("\n") + "\n"
+    })
+    .await;
+    let error = open(&store, &place).await.unwrap_err();
+    assert!(
+        error.to_string().contains("frames are not in order"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_is_damage_and_what_cannot_be_had_is_the_stores_failure() {
+    let (store, place, _) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    for (suffix, fault) in [
+        ("manifest.json", Fault::Fail),
+        ("index.jsonl.zst", Fault::Fail),
+        ("index.jsonl.zst", Fault::Deny),
+    ] {
+        let failing: Arc<dyn Store> =
+            Arc::new(FaultStore::new(store.clone()).always(Op::Get, suffix, fault));
+        assert_eq!(code(open(&failing, &place).await), 5, "{suffix}");
+    }
+    let failing = FaultStore::new(store.clone()).always(Op::Get, "dump.sql.zst", Fault::Fail);
+    let failing: Arc<dyn Store> = Arc::new(failing);
+    let archive = open(&failing, &place).await.unwrap();
+    assert_eq!(code(text(&archive).await), 5);
+    store.delete(&place.key(&manifest_segment())).await.unwrap();
+    let archive = open(&store, &place).await.unwrap();
+    assert_eq!(code(text(&archive).await), 6);
+    let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    assert_eq!(code(open(&empty, &place).await), 3);
+}
+
+fn manifest_segment() -> BackupObject {
+    BackupObject::parse("dump.sql.zst").unwrap()
+}
+
+#[tokio::test]
+async fn bytes_that_come_over_wrong_are_never_handed_on() {
+    let (store, place, _) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    for fault in [Fault::CutShort, Fault::FlipBit] {
+        for suffix in ["manifest.json", "index.jsonl.zst"] {
+            let failing = FaultStore::new(store.clone()).always(Op::Get, suffix, fault);
+            let failing: Arc<dyn Store> = Arc::new(failing);
+            assert_eq!(code(open(&failing, &place).await), 6, "{suffix} {fault:?}");
+        }
+        let failing = FaultStore::new(store.clone()).always(Op::Get, "dump.sql.zst", fault);
+        let archive = open(&(Arc::new(failing) as Arc<dyn Store>), &place).await;
+        assert_eq!(code(text(&archive.unwrap()).await), 6, "{fault:?}");
+    }
+}

@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::archive::BackupPlace;
+use crate::archive::fixture::{archive, dump, edit, replace_manifest, small};
+use crate::store::Store;
+
+async fn open(store: &Arc<dyn Store>, place: &BackupPlace) -> Archive {
+    Archive::open(store.clone(), place.clone()).await.unwrap()
+}
+
+/// Every frame in its turn, all at once and the last asked for first; the numbers of those given.
+async fn fetch_all(archive: &Archive) -> (Vec<u64>, Option<String>) {
+    let mut frames = archive.frames();
+    let mut turns = Turns::default();
+    let mut waiting = Vec::new();
+    while let Some(frame) = frames.next().await.unwrap() {
+        waiting.push((frame, turns.take()));
+    }
+    let mut tasks = Vec::new();
+    for (frame, turn) in waiting.into_iter().rev() {
+        let archive = archive.clone();
+        let n = frame.n;
+        let task = tokio::spawn(async move { archive.fetch_in_turn(&frame, turn).await });
+        tasks.push((n, task));
+        tokio::task::yield_now().await;
+    }
+    let (mut given, mut error) = (Vec::new(), None);
+    for (n, task) in tasks.into_iter().rev() {
+        match task.await.unwrap() {
+            Ok(_) => given.push(n),
+            Err(e) if error.is_none() => error = Some(e.to_string()),
+            Err(_) => {}
+        }
+    }
+    (given, error)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_all_segments_are_given_whatever_the_order_in_which_they_arrive() {
+    let (store, place, manifest) = archive(&[&dump("d", 50)], small(1000, 200)).await;
+    assert!(manifest.segments.len() >= 3);
+    let archive = open(&store, &place).await;
+    let (given, error) = fetch_all(&archive).await;
+    assert_eq!(error, None);
+    assert_eq!(given, (0..manifest.totals.frames).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_frame_of_a_segment_with_another_digest_and_all_behind_it_are_withheld() {
+    let (store, place, mut manifest) = archive(&[&dump("d", 50)], small(1000, 200)).await;
+    manifest.segments[1].sha256 = manifest.segments[0].sha256.clone();
+    replace_manifest(&store, &place, &manifest).await;
+    let archive = open(&store, &place).await;
+    let mut frames = archive.frames();
+    let mut last = 0;
+    while let Some(frame) = frames.next().await.unwrap() {
+        if frame.segment == 1 {
+            last = frame.n;
+        }
+    }
+    let (given, error) = fetch_all(&archive).await;
+    assert_eq!(given, (0..last).collect::<Vec<_>>());
+    let error = error.unwrap();
+    assert!(error.contains("dump.sql.zst.001 does not match"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_damaged_frame_is_withheld() {
+    let (store, place, _) = archive(&[&dump("d", 50)], small(1000, 1 << 20)).await;
+    let archive = open(&store, &place).await;
+    let mut frames = archive.frames();
+    frames.next().await.unwrap();
+    let second = frames.next().await.unwrap().unwrap();
+    let key = archive.segment_key(&second).unwrap();
+    edit(&store, &key, |bytes| bytes[second.offset as usize + 9] ^= 1).await;
+    let (given, error) = fetch_all(&archive).await;
+    assert_eq!(given, [0]);
+    let error = error.unwrap();
+    assert!(
+        error.contains("frame 1 does not match its SHA-256"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn sums_and_instructions_must_agree_with_the_manifest() {
+    let (store, place, _) = archive(&[&dump("d", 3)], small(1000, 200)).await;
+    let archive = open(&store, &place).await;
+    archive.check_documents().await.unwrap();
+    let sums = place.key(&BackupObject::Sums);
+    let readme = place.key(&BackupObject::Readme);
+    for key in [&sums, &readme] {
+        let whole = store.get(key, None).await.unwrap();
+        for at in [0, whole.len() / 2, whole.len() - 1] {
+            edit(&store, key, |bytes| bytes[at] ^= 1).await;
+            let error = archive.check_documents().await.unwrap_err();
+            assert_eq!(error.outcome().code(), 6, "{key} at {at}");
+            store.put(key, whole.clone()).await.unwrap();
+        }
+        edit(&store, key, |bytes| bytes.truncate(bytes.len() / 2)).await;
+        assert!(archive.check_documents().await.is_err(), "{key} cut");
+        store.delete(key).await.unwrap();
+        let error = archive.check_documents().await.unwrap_err();
+        assert_eq!(error.outcome().code(), 6, "{key} gone");
+        store.put(key, whole).await.unwrap();
+        archive.check_documents().await.unwrap();
+    }
+}
