@@ -1,3 +1,5 @@
+//! Archives that are whole, cut, edited or out of reach, and what their reader makes of them.
+
 use super::*;
 use crate::archive::fixture::{self, archive, dump, edit, replace_manifest, small, text};
 use crate::store::fault::{Fault, FaultStore, Op};

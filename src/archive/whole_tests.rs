@@ -1,3 +1,5 @@
+//! Frames in their turn, segments and documents that are not those of the manifest.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Real and made-up dumps, cut at every edge.
+
 use std::fs;
 use std::path::Path;
 

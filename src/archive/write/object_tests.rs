@@ -1,3 +1,5 @@
+//! Objects in parts, given up, or lost on the way.
+
 use super::*;
 use crate::archive::fixture::{edit, place};
 use crate::store::fault::{Fault, FaultStore, Op};

@@ -1,3 +1,5 @@
+//! Prologues, segments, samples, and streams that take turns.
+
 use std::collections::BTreeMap;
 
 use super::*;
