@@ -124,6 +124,17 @@ impl Connection {
             .collect()
     }
 
+    /// Hands each row of a query on as it comes, so that none are held.
+    pub async fn each_row(&mut self, sql: &str, mut take: impl FnMut(Row) + Send) -> Result<()> {
+        self.timed(sql, async |conn| {
+            conn.query_iter(sql)
+                .await?
+                .for_each_and_drop(&mut take)
+                .await
+        })
+        .await
+    }
+
     /// The first row of a query, converted.
     pub async fn row<T: FromRow>(&mut self, sql: &str) -> Result<Option<T>> {
         Ok(self.rows(sql).await?.into_iter().next())

@@ -1,9 +1,9 @@
 //! Names of tables as InnoDB spells them: as files.
 
+use super::filename_codes;
 use super::scope::is_system;
 
-/// The schema and table behind InnoDB's spelling, or `None` for what is no user's table and for
-/// names with letters whose short codes this does not know: nothing is said about those.
+/// The schema and table behind InnoDB's spelling, or `None` for what is no user's table.
 pub fn innodb_name(spelled: &str) -> Option<(String, String)> {
     let (schema, table) = spelled.split_once('/')?;
     // Partitions and subpartitions: t#P#p0, t#p#p0#sp#s0.
@@ -26,23 +26,44 @@ fn is_fulltext_part(lower: &str) -> bool {
     })
 }
 
-/// A name out of the file-name character set: `@` and four hex digits are one UTF-16 unit. Letters
-/// of some alphabets have codes of two characters, from a table of the server's own: `None`.
+/// A name out of the file-name character set: `@` and four hex digits are one UTF-16 unit, `@` and
+/// two other characters a letter. `None` for what no server writes.
 fn decode(spelled: &str) -> Option<String> {
     let mut units = Vec::new();
     let mut rest = spelled;
     while let Some(c) = rest.chars().next() {
-        if c == '@' {
-            let code = rest.get(1..5)?;
-            let hex = code.bytes().all(|b| b.is_ascii_hexdigit());
-            units.push(u16::from_str_radix(code, 16).ok().filter(|_| hex)?);
-            rest = &rest[5..];
-        } else {
-            units.extend(c.encode_utf16(&mut [0; 2]).iter());
-            rest = &rest[c.len_utf8()..];
+        let (letter, length) = match c {
+            '@' => code(rest.get(1..)?)?,
+            c => (Unit::Letter(c), c.len_utf8()),
+        };
+        match letter {
+            Unit::Letter(c) => units.extend(c.encode_utf16(&mut [0; 2]).iter()),
+            Unit::Hex(unit) => units.push(unit),
         }
+        rest = &rest[length..];
     }
     String::from_utf16(&units).ok()
+}
+
+/// What one code stands for.
+enum Unit {
+    /// A letter.
+    Letter(char),
+    /// A UTF-16 unit.
+    Hex(u16),
+}
+
+/// What the code at the start of `text`, behind its `@`, stands for, and its length with the `@`.
+/// No code of two characters begins like one of hex digits.
+fn code(text: &str) -> Option<(Unit, usize)> {
+    let mut chars = text.chars();
+    if let Some(letter) = filename_codes::letter(chars.next()?, chars.next()?) {
+        return Some((Unit::Letter(letter), 3));
+    }
+    let hex = text.get(..4)?;
+    let digits = hex.bytes().all(|b| b.is_ascii_hexdigit());
+    let unit = u16::from_str_radix(hex, 16).ok().filter(|_| digits)?;
+    Some((Unit::Hex(unit), 5))
 }
 
 #[cfg(test)]
@@ -64,9 +85,19 @@ mod tests {
             ("shop/fts_of_mine", Some("shop/fts_of_mine")),
             ("mysql/user", None),
             ("SYS_FOREIGN", None),
-            // Letters of the short table: nothing is said.
-            ("shop/@0p", None),
-            ("shop/@0pabc", None),
+            // Latin, Cyrillic, Kanji, letters whose case a code's own case tells.
+            ("@0p@0020d/t@0k@003f@0020@m0u", Some("é d/tä? жu")),
+            (
+                "@0p@0020d/@65e5@672c@0020@01c5@0020@Ta#p#p0",
+                Some("é d/日本 ǅ Ƣ"),
+            ),
+            ("shop/@0pabc", Some("shop/éabc")),
+            ("shop/@0P@0G", Some("shop/ÉÀ")),
+            // What no server writes.
+            ("shop/@", None),
+            ("shop/@00", None),
+            ("shop/@é", None),
+            ("shop/@zz01", None),
         ] {
             assert_eq!(name(spelled).as_deref(), expected, "{spelled}");
         }

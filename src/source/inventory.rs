@@ -1,14 +1,15 @@
 //! What the server says exists, to hold against what the dump contains.
 //!
 //! Taken before and after the dump. What differs moved under it; what did not must have been seen
-//! in it. Each object carries a stamp that any definition change alters: for tables the time of
-//! the last ALTER and InnoDB's table id (which reveals TRUNCATE, and a RENAME that exchanged two
-//! tables; it takes PROCESS), for the rest a time and a hash of the definition.
+//! in it. Each object carries a stamp that any definition change alters: a hash of the definition, and
+//! for tables the time of the last ALTER and InnoDB's table id (which reveals TRUNCATE, and a RENAME
+//! that exchanged two tables; it takes PROCESS).
 //!
 //! Memory: about 200 bytes an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::definitions;
 use super::innodb_name::innodb_name;
 use super::scope::{Scope, same_name};
 use crate::Result;
@@ -36,9 +37,11 @@ pub struct Inventory {
 /// What changes when an object's definition does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stamp {
-    /// When the server says that it was made or altered, and a hash of its definition where the
-    /// server's clock of whole seconds says too little.
+    /// A hash of its definition, with the time of its last change where the server tells one.
     pub definition: String,
+    /// When the server says that a table was made or altered, to the second; empty for other
+    /// objects.
+    pub made: String,
     /// Made of InnoDB's ids of the table and its partitions; `None` for other objects and where
     /// they are not known.
     pub table_id: Option<u64>,
@@ -75,6 +78,7 @@ impl Inventory {
         taken.schemas(connection, scope).await?;
         let schemas: BTreeSet<String> = taken.schema_names().into_iter().collect();
         taken.tables_and_views(connection, &schemas).await?;
+        taken.definitions(connection).await?;
         taken.programs(connection, server, &schemas).await?;
         taken.innodb(connection, server, &schemas).await?;
         Ok(taken)
@@ -141,10 +145,9 @@ impl Inventory {
                     }
                     self.add(view, String::new());
                 }
-                "SEQUENCE" => self.add(
-                    ObjectId::new(ObjectKind::Sequence, schema, name),
-                    text("c").to_owned(),
-                ),
+                "SEQUENCE" => {
+                    self.add_made(ObjectId::new(ObjectKind::Sequence, schema, name), text("c"))
+                }
                 _ => {
                     let table = ObjectId::table(schema, name);
                     let facts = TableFacts {
@@ -154,7 +157,7 @@ impl Inventory {
                         rows: number("r"),
                         versioned: kind == "SYSTEM VERSIONED",
                     };
-                    self.add(table.clone(), text("c").to_owned());
+                    self.add_made(table.clone(), text("c"));
                     self.tables.insert(table, facts);
                 }
             }
@@ -170,6 +173,20 @@ impl Inventory {
             let view = ObjectId::new(ObjectKind::View, schema, name);
             if let Some(stamp) = self.objects.get_mut(&view) {
                 stamp.definition = hash(definition.as_deref().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    /// What tables and sequences are made of.
+    async fn definitions(&mut self, connection: &mut Connection) -> Result<()> {
+        for (table, hash) in definitions::hashes(connection).await? {
+            let sequence = ObjectId::new(ObjectKind::Sequence, &table.schema, &table.name);
+            let known = [table, sequence]
+                .into_iter()
+                .find(|id| self.objects.contains_key(id));
+            if let Some(stamp) = known.and_then(|id| self.objects.get_mut(&id)) {
+                stamp.definition = format!("{hash:032x}");
             }
         }
         Ok(())
@@ -287,7 +304,15 @@ impl Inventory {
     pub(super) fn add(&mut self, object: ObjectId, definition: String) {
         let stamp = Stamp {
             definition,
-            table_id: None,
+            ..Stamp::default()
+        };
+        self.objects.insert(object, stamp);
+    }
+
+    fn add_made(&mut self, object: ObjectId, made: &str) {
+        let stamp = Stamp {
+            made: made.to_owned(),
+            ..Stamp::default()
         };
         self.objects.insert(object, stamp);
     }

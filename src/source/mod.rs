@@ -12,13 +12,16 @@
 //! - [`dump`]: the dump programs' arguments, and the running dump.
 //! - [`coordinates`]: the snapshot's place in the binary log.
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
+//! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
 
 pub mod accounts;
 pub mod coordinates;
 mod definers;
+mod definitions;
 pub mod dump;
 pub mod facts;
+mod filename_codes;
 pub mod grants;
 mod innodb_name;
 pub mod inventory;

@@ -1,6 +1,6 @@
 //! What moved between two inventories, and what of both was never seen. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::inventory::Inventory;
@@ -24,7 +24,12 @@ pub enum Change {
     Dropped,
     /// Its definition is another.
     Altered,
-    /// Its rows are other ones: truncated, or exchanged by RENAME.
+    /// It bears another name now.
+    Renamed,
+    /// Another table bears its name now, and it another one.
+    Exchanged,
+    /// It is made as it was, and made anew: truncated, rebuilt, or, where ids are not known,
+    /// exchanged by RENAME.
     Replaced,
 }
 
@@ -34,7 +39,9 @@ impl fmt::Display for Moved {
             Change::Created => "created",
             Change::Dropped => "dropped",
             Change::Altered => "altered",
-            Change::Replaced => "truncated or exchanged",
+            Change::Renamed => "renamed",
+            Change::Exchanged => "exchanged by RENAME",
+            Change::Replaced => "truncated, rebuilt or exchanged",
         };
         write!(f, "{} was {how}", self.object)
     }
@@ -54,13 +61,21 @@ impl Inventory {
                 });
             }
         };
+        let places = after.places();
         for (object, before) in &self.objects {
-            match after.objects.get(object) {
+            let now = after.objects.get(object);
+            let elsewhere = before
+                .table_id
+                .and_then(|id| places.get(&id))
+                .is_some_and(|place| *place != object);
+            match now {
+                None if elsewhere => push(object, Change::Renamed),
                 None => push(object, Change::Dropped),
+                Some(_) if elsewhere => push(object, Change::Exchanged),
                 Some(now) if now.definition != before.definition => push(object, Change::Altered),
                 Some(now) => {
                     let both = before.table_id.zip(now.table_id);
-                    if both.is_some_and(|(before, now)| before != now) {
+                    if now.made != before.made || both.is_some_and(|(before, now)| before != now) {
                         push(object, Change::Replaced);
                     }
                 }
@@ -72,6 +87,14 @@ impl Inventory {
             }
         }
         moved
+    }
+
+    /// Which table bears which id.
+    fn places(&self) -> BTreeMap<u64, &ObjectId> {
+        let tables = self.objects.iter();
+        tables
+            .filter_map(|(object, stamp)| Some((stamp.table_id?, object)))
+            .collect()
     }
 
     /// What existed throughout, here and in the later inventory `after`, and was not `seen` in the
@@ -134,15 +157,18 @@ mod tests {
             (t("dropped"), "1", Some(1)),
             (t("altered"), "1", Some(2)),
             (t("a"), "1", Some(3)),
-            (t("b"), "1", Some(4)),
+            (t("b"), "2", Some(4)),
             (t("still"), "1", Some(5)),
+            (t("old"), "1", Some(8)),
+            (t("truncated"), "1", Some(9)),
         ]);
         let after = inventory(&[
             (t("altered"), "2", Some(6)),
-            (t("a"), "1", Some(4)),
+            (t("a"), "2", Some(4)),
             (t("b"), "1", Some(3)),
             (t("still"), "1", Some(5)),
-            (t("new"), "1", Some(7)),
+            (t("new"), "1", Some(8)),
+            (t("truncated"), "1", Some(10)),
         ]);
         let moved: Vec<String> = before
             .diff(&after, &[])
@@ -152,10 +178,12 @@ mod tests {
         assert_eq!(
             moved,
             [
-                "table `shop`.`a` was truncated or exchanged",
+                "table `shop`.`a` was exchanged by RENAME",
                 "table `shop`.`altered` was altered",
-                "table `shop`.`b` was truncated or exchanged",
+                "table `shop`.`b` was exchanged by RENAME",
                 "table `shop`.`dropped` was dropped",
+                "table `shop`.`old` was renamed",
+                "table `shop`.`truncated` was truncated, rebuilt or exchanged",
                 "table `shop`.`new` was created",
             ]
         );
