@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use drctl::cli::Cli;
+use drctl::server::tie;
 use drctl::{Outcome, commands, logging};
 
 /// glibc keeps what many threads have freed, a multiple of what is in use: frames come and go on
@@ -12,6 +13,10 @@ use drctl::{Outcome, commands, logging};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(error) = tie::become_child_if_asked() {
+        eprintln!("drctl: {error}");
+        return ExitCode::from(tie::NOT_STARTED);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

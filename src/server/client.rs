@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::login::Login;
+use super::tie;
 use super::{Connection, Flavour, Role, ServerConfig, ServerVersion, Version};
 use crate::{Error, Result};
 
@@ -128,7 +129,8 @@ impl Client {
         self.role
     }
 
-    /// The dump program, logged in to the server, with the given arguments.
+    /// The dump program, logged in to the server, with the given arguments, tied to this process
+    /// where [`tie::spawn`] starts it.
     pub fn dump_command<S: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -154,15 +156,14 @@ impl Client {
         program: &Path,
         args: impl IntoIterator<Item = S>,
     ) -> Command {
-        let mut command = bare(program);
+        let mut command = bare(tie::command(program));
         command.arg(self.login.argument()).args(args);
         command
     }
 }
 
-/// A program with nothing from around it: no environment, no input, killed when it is dropped.
-fn bare(program: &Path) -> Command {
-    let mut command = Command::new(program);
+/// A command with nothing from around it: no environment, no input, killed when it is dropped.
+fn bare(mut command: Command) -> Command {
     command
         .env_clear()
         // Wrapper scripts need a PATH; `~/.my.cnf` and `~/.mylogin.cnf` must not be found.
@@ -259,7 +260,7 @@ async fn ask(program: &Path, question: &str) -> Result<String> {
         Error::usage(format!("{} {question}: {why}", program.display()))
             .hint("point client_dir at a client that runs here")
     };
-    let mut command = bare(program);
+    let mut command = bare(Command::new(program));
     command.args(["--no-defaults", question]);
     let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
         .await

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
 
-use super::{Client, Role};
+use super::{Client, Role, tie};
 use crate::{Error, Result};
 
 /// What the pipe is asked to hold, so that neither side waits for the other at each 64 KiB.
@@ -35,7 +35,7 @@ const HARMLESS: &[&str] = &[
     "Deprecated program name. It will be removed in a future release, use",
 ];
 
-/// One running dump program. Dropping it kills it.
+/// One running dump program. Dropping it kills it, and so does the end of this process.
 #[derive(Debug)]
 pub struct DumpChild {
     /// The program; killed on drop.
@@ -72,8 +72,7 @@ impl DumpChild {
         command
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());
-        let mut child = command
-            .spawn()
+        let mut child = tie::spawn(command)
             .map_err(|error| role.error(format!("start {name}")).because(error))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Error::unexpected(format!("{name} has no output to read")));

@@ -12,6 +12,7 @@ pub mod dump_child;
 pub mod flavour;
 mod login;
 pub mod secret;
+pub mod tie;
 pub mod url;
 
 use std::path::PathBuf;

@@ -54,6 +54,34 @@ fn a_killed_backup_is_not_listed_and_the_next_one_is_made() {
     assert_eq!(listed(&drctl).len(), 1);
 }
 
+/// Even one that never writes again, which no closed pipe would stop.
+#[test]
+fn a_killed_backup_leaves_no_dump_program_behind() {
+    let (_, drctl) = shop();
+    let script = "real \"$@\" | head -c 900; echo $$ >pid.new; mv pid.new pid; exec sleep 600";
+    let drctl = dump_by(drctl, script);
+    let running = drctl.start(["backup"]);
+    let begun = Instant::now();
+    let pid = loop {
+        match std::fs::read_to_string(drctl.home().join("pid")) {
+            Ok(pid) => break pid.trim().to_owned(),
+            Err(_) => assert!(begun.elapsed() < Duration::from_secs(30), "no dump began"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    // A zombie has no command line any more.
+    let lives = || std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| !c.is_empty());
+    assert!(lives());
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, 137);
+    let killed = Instant::now();
+    while lives() {
+        let waited = killed.elapsed();
+        assert!(waited < Duration::from_secs(2), "{pid} outlives its drctl");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_second_backup_at_once_is_turned_away_and_the_first_goes_on() {
     let (drctl, running) = paused();
