@@ -123,7 +123,7 @@ pub const KEYS: &[ConfigKey] = &[
     key(
         "source.url",
         Form::Text,
-        "The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`. No password in it.",
+        "The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`. No password in it. TLS: `?tls=disabled`, `preferred` (default), `required` or `verify`; `ca=/file.pem` to verify by, `cert=/file.pem&key=/file.pem` to log in with a client's certificate.",
     ),
     key(
         "source.password",
@@ -143,7 +143,7 @@ pub const KEYS: &[ConfigKey] = &[
     key(
         "into.url",
         Form::Text,
-        "The server to restore into. Default: the source's address with `into.user`.",
+        "The server to restore into, as in `source.url`. Default: the source's address with `into.user`.",
     ),
     key(
         "into.user",

@@ -8,9 +8,9 @@ use std::io;
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
+use mysql_async::{ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
 
-use super::url::{Endpoint, Tls};
+use super::url::{Endpoint, Identity, Tls};
 use super::{Role, ServerConfig};
 use crate::{Error, Result};
 
@@ -97,7 +97,7 @@ async fn open(config: &ServerConfig, encrypt: bool) -> mysql_async::Result<Conn>
         Endpoint::Socket(path) => opts.socket(Some(path.to_string_lossy())),
     };
     if encrypt {
-        let tls = match &config.url.ca {
+        let mut tls = match &config.url.ca {
             Some(ca) => SslOpts::default()
                 .with_root_certs(vec![ca.clone().into()])
                 .with_disable_built_in_roots(true),
@@ -105,6 +105,10 @@ async fn open(config: &ServerConfig, encrypt: bool) -> mysql_async::Result<Conn>
                 .with_danger_accept_invalid_certs(true)
                 .with_danger_skip_domain_validation(true),
         };
+        if let Some(Identity { cert, key }) = &config.url.identity {
+            let identity = ClientIdentity::new(cert.clone().into(), key.clone().into());
+            tls = tls.with_client_identity(Some(identity));
+        }
         opts = opts.ssl_opts(Some(tls));
     }
     Conn::new(Opts::from(opts)).await

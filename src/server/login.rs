@@ -97,6 +97,10 @@ fn options(config: &ServerConfig, flavour: Flavour, encrypted: bool) -> Result<S
     if let Some(ca) = &config.url.ca {
         line("ssl-ca", &ca.to_string_lossy())?;
     }
+    if let Some(identity) = &config.url.identity {
+        line("ssl-cert", &identity.cert.to_string_lossy())?;
+        line("ssl-key", &identity.key.to_string_lossy())?;
+    }
     Ok(text)
 }
 

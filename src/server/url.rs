@@ -24,6 +24,17 @@ pub struct ServerUrl {
     pub tls: Tls,
     /// The PEM file of authorities that [`Tls::Verify`] trusts; present exactly then.
     pub ca: Option<PathBuf>,
+    /// The certificate that the account shows the server, where it must (`REQUIRE X509`).
+    pub identity: Option<Identity>,
+}
+
+/// A certificate of the client's own, and its private key: both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The file of the certificate, with those that lead to the authority behind it.
+    pub cert: PathBuf,
+    /// The file of the private key, without a passphrase.
+    pub key: PathBuf,
 }
 
 impl ServerUrl {
@@ -113,10 +124,13 @@ impl FromStr for ServerUrl {
         }
 
         let (mut socket, mut tls, mut ca) = (None, None, None);
+        let (mut cert, mut private) = (None, None);
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
                 "socket" => socket = Some(absolute("socket", &value)?),
                 "ca" => ca = Some(absolute("ca", &value)?),
+                "cert" => cert = Some(absolute("cert", &value)?),
+                "key" => private = Some(absolute("key", &value)?),
                 "tls" => {
                     let found = Tls::WORDS.iter().find(|w| w.0 == value);
                     tls = Some(found.map(|w| w.1).ok_or_else(|| {
@@ -128,7 +142,7 @@ impl FromStr for ServerUrl {
                     return Err(Error::usage(format!(
                         "the server's URL has an unknown option: {key}"
                     ))
-                    .hint("known are socket, tls and ca"));
+                    .hint("known are socket, tls, ca, cert and key"));
                 }
             }
         }
@@ -148,6 +162,25 @@ impl FromStr for ServerUrl {
             }
             (tls, _) => tls.unwrap_or_default(),
         };
+
+        let identity = match (cert, private) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(Identity { cert, key }),
+            _ => {
+                return Err(
+                    Error::usage("the server's URL names one of cert and key alone").hint(
+                        "a client's certificate needs its private key, and the other way round",
+                    ),
+                );
+            }
+        };
+        // In the clear nothing is shown to the server, and `preferred` may end in the clear.
+        if identity.is_some() && !matches!(tls, Tls::Required | Tls::Verify) {
+            return Err(Error::usage(
+                "the server's URL names a cert for a connection that may not be encrypted",
+            )
+            .hint("use tls=required, or ca=/path/to/authorities.pem with it"));
+        }
 
         let endpoint = match socket {
             Some(path) => {
@@ -182,6 +215,7 @@ impl FromStr for ServerUrl {
             endpoint,
             tls,
             ca,
+            identity,
         })
     }
 }
@@ -200,6 +234,11 @@ impl fmt::Display for ServerUrl {
         }
         if let Some(ca) = &self.ca {
             write!(f, "{separator}ca={}", encode_path(ca))?;
+            separator = "&";
+        }
+        if let Some(Identity { cert, key }) = &self.identity {
+            let (cert, key) = (encode_path(cert), encode_path(key));
+            write!(f, "{separator}cert={cert}&key={key}")?;
         }
         Ok(())
     }
@@ -281,6 +320,10 @@ mod tests {
             "mysql://u@h/?tls=verify",
             "mysql://u@h/?tls=required&ca=/ca.pem",
             "mysql://u@h/?password=hunter2",
+            "mysql://u@h/?tls=required&cert=/c.pem",
+            "mysql://u@h/?tls=required&key=/k.pem",
+            "mysql://u@h/?cert=/c.pem&key=/k.pem",
+            "mysql://u@h/?tls=required&cert=c.pem&key=/k.pem",
             "mysql://u@h/?socket=/s",
             "mysql://u@localhost:3307/?socket=/s",
             "mysql://u@localhost/?socket=relative",
@@ -311,6 +354,7 @@ mod tests {
                 },
                 tls: Tls::Preferred,
                 ca: None,
+                identity: None,
             }
         );
         assert_eq!(
@@ -338,6 +382,8 @@ mod tests {
             "mysql://u@localhost/?socket=/a%26b",
             "mysql://u@localhost/?socket=/s&tls=disabled",
             "mysql://u@h:3306/?tls=verify&ca=/c%3Da.pem",
+            "mysql://u@h:3306/?tls=required&cert=/c.pem&key=/k.pem",
+            "mysql://u@h:3306/?tls=verify&ca=/a.pem&cert=/c.pem&key=/k.pem",
         ] {
             assert_eq!(parse(text).to_string(), text);
         }

@@ -196,6 +196,39 @@ fn tls_is_as_the_url_asks() {
     assert!(error.to_string().contains("offers no TLS"), "{error}");
 }
 
+on_both!(
+    fn an_account_that_must_show_a_certificate_does(flavour) {
+        // MySQL makes itself an authority and certificates; both servers can use them.
+        need!(MySql);
+        let maker = Server::shared(Flavour::MySql);
+        let pem = |name: &str| maker.datadir().join(name).display().to_string();
+        let options = [
+            format!("--ssl-ca={}", pem("ca.pem")),
+            format!("--ssl-cert={}", pem("server-cert.pem")),
+            format!("--ssl-key={}", pem("server-key.pem")),
+        ];
+        let server = Server::start_with(flavour, &options.each_ref().map(String::as_str));
+        server.exec("CREATE DATABASE shown; CREATE TABLE shown.t (a INT); INSERT INTO shown.t VALUES (4711)");
+        server.account("x509", "pw", &["SELECT, SHOW VIEW, TRIGGER, EVENT ON *.*"]);
+        server.exec("ALTER USER 'x509'@'%' REQUIRE X509");
+        let open = |options: &str| {
+            let url = format!("{}/?{options}", server.tcp_url("x509"));
+            block_on(async {
+                let (_connection, client) = client(&config(&url, Some("pw"), flavour)).await?;
+                dump(&client, "shown").await
+            })
+        };
+        let error = open("tls=required").unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Source);
+        assert!(error.to_string().contains("Access denied"), "{error}");
+        let (cert, key) = (pem("client-cert.pem"), pem("client-key.pem"));
+        let dumped = open(&format!("tls=required&cert={cert}&key={key}")).unwrap();
+        assert!(String::from_utf8(dumped).unwrap().contains("(4711)"));
+        let error = open(&format!("tls=required&cert={cert}&key=/nonexistent")).unwrap_err();
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+);
+
 #[test]
 fn no_client_that_fits_is_a_usage_error_that_says_what_there_is() {
     need!(MySql);
