@@ -19,6 +19,7 @@ mod damage;
 mod damaged_copy;
 mod deferred_keys;
 mod doctor;
+mod fidelity;
 mod golden;
 mod harness;
 mod hygiene;

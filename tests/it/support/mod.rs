@@ -20,6 +20,7 @@
 )]
 
 pub mod backup;
+pub mod compare;
 pub mod drctl;
 pub mod fault_proxy;
 pub mod lab;

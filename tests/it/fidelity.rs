@@ -1,0 +1,338 @@
+//! Restored equals source: the corpus of `tests/corpus/fidelity`, one idea a file, in the schema
+//! that is called like the file.
+//!
+//! For each flavour, once on a server as it comes and once on one of ANSI_QUOTES and
+//! NO_BACKSLASH_ESCAPES: all files go into one server, a backup is made, and what `drctl restore`
+//! and what the plain client by RESTORE.txt make of it is compared with the source. Each file is a
+//! test of its own that looks at its part of the result.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use super::support::compare::{self, Picture};
+use super::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
+
+/// What the corpus is loaded with, so that the same file is the same everywhere.
+const SESSION: &str =
+    "SET NAMES utf8mb4; SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION';";
+/// A server where quoted text is read another way.
+const ODD: &str = "--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES";
+
+/// A file of the corpus.
+struct Row {
+    /// Its stem: the name of its schema, and the beginning of its further ones.
+    name: String,
+    /// What it does.
+    sql: String,
+}
+
+impl Row {
+    fn says(&self, mark: &str) -> bool {
+        self.sql
+            .lines()
+            .take_while(|line| line.starts_with("-- "))
+            .any(|line| line == format!("-- {mark}"))
+    }
+
+    fn is_for(&self, flavour: Flavour, odd: bool) -> bool {
+        let other = match flavour {
+            Flavour::MariaDb => "only: mysql",
+            Flavour::MySql => "only: mariadb",
+        };
+        !self.says(other) && !(odd && self.says("once"))
+    }
+
+    /// Loads it, or says which file the server does not take, and why.
+    fn load(&self, into: &Server) -> Result<(), String> {
+        let name = &self.name;
+        let sql = format!(
+            "{SESSION} CREATE DATABASE `{name}`; USE `{name}`;\n{}",
+            self.sql
+        );
+        into.try_exec(&sql)
+            .map(drop)
+            .map_err(|why| format!("{name}.sql: {why}"))
+    }
+}
+
+/// Runs one flavour and kind of server through backup and both ways back.
+struct Trip {
+    flavour: Flavour,
+    odd: bool,
+    /// What the source held.
+    source: Picture,
+    /// What `drctl restore` made of it.
+    lanes: Picture,
+    /// What the plain client made of it.
+    plain: Picture,
+    /// Of the lossy files: `server: query` and what it answered.
+    lossy: BTreeMap<(&'static str, &'static str), Vec<Vec<String>>>,
+    /// The columns that the manifest calls lossy.
+    named_lossy: String,
+}
+
+/// What tells apart what is documented as lost.
+const LOSSY: [&str; 2] = [
+    "SELECT f + 0e0 FROM lossy_float.f ORDER BY id",
+    "SELECT HEX(t) FROM lossy_cp932.c ORDER BY id",
+];
+const HISTORY: &str = "SELECT id, v FROM lossy_history.v FOR SYSTEM_TIME ALL ORDER BY id, v";
+
+impl Trip {
+    fn take(flavour: Flavour, odd: bool) -> Trip {
+        let source = server(flavour, odd);
+        let refused: Vec<String> = rows()
+            .iter()
+            .filter(|row| row.is_for(flavour, odd))
+            .filter_map(|row| row.load(&source).err())
+            .collect();
+        assert!(refused.is_empty(), "{flavour:?}: {refused:#?}");
+        let codec = if odd { "gzip" } else { "zstd" };
+        let drctl = Drctl::new("corpus")
+            .source(&source)
+            .env("DRCTL_BACKUP_CODEC", codec);
+        drctl.run(["backup"]).ok();
+        let into = server(flavour, odd);
+        let drctl = drctl.into(&into);
+        let report = drctl.run(["restore", "--latest", "--accounts"]).ok();
+        assert!(report.stdout.contains("proof"), "{}", report.stdout);
+        let lanes = compare::picture(&into);
+        let backup = backup_in(&drctl.store_dir());
+        let plain = server(flavour, odd);
+        follow_restore_txt(&backup, &plain);
+        let mut lossy = BTreeMap::new();
+        for (name, server) in [("source", &source), ("lanes", &into), ("plain", &plain)] {
+            let history = (flavour == Flavour::MariaDb).then_some(HISTORY);
+            for query in LOSSY.into_iter().chain(history) {
+                lossy.insert((name, query), server.query(query));
+            }
+        }
+        let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        Trip {
+            flavour,
+            odd,
+            source: compare::picture(&source),
+            lanes,
+            plain: compare::picture(&plain),
+            lossy,
+            named_lossy: manifest["lossy"].to_string(),
+        }
+    }
+
+    fn of(flavour: Flavour, odd: bool) -> &'static Trip {
+        static TRIPS: [LazyLock<Trip>; 4] = [
+            LazyLock::new(|| Trip::take(Flavour::MariaDb, false)),
+            LazyLock::new(|| Trip::take(Flavour::MariaDb, true)),
+            LazyLock::new(|| Trip::take(Flavour::MySql, false)),
+            LazyLock::new(|| Trip::take(Flavour::MySql, true)),
+        ];
+        &TRIPS[usize::from(flavour == Flavour::MySql) * 2 + usize::from(odd)]
+    }
+
+    /// Everything of that file came back, both ways.
+    #[track_caller]
+    fn judge(&self, name: &str) {
+        let all = rows();
+        let of = |schema: &str| owner(&all, schema) == Some(name);
+        assert!(
+            self.source.keys().any(|(schema, _)| of(schema)),
+            "{name} made nothing"
+        );
+        for (way, restored) in [
+            ("drctl restore", &self.lanes),
+            ("plain client", &self.plain),
+        ] {
+            let differences = compare::differences(&self.source, restored, of);
+            assert!(
+                differences.is_empty(),
+                "{:?}, odd: {}, by {way}:\n{}",
+                self.flavour,
+                self.odd,
+                differences.join("\n")
+            );
+        }
+    }
+}
+
+/// A private server that takes the longest values and runs no events.
+fn server(flavour: Flavour, odd: bool) -> Server {
+    let log = match flavour {
+        Flavour::MariaDb => "--innodb-log-file-size=1G",
+        Flavour::MySql => "--innodb-redo-log-capacity=1G",
+    };
+    let mut options = vec!["--max-allowed-packet=512M", "--event-scheduler=OFF", log];
+    options.extend(odd.then_some(ODD));
+    Server::start_with(flavour, &options)
+}
+
+/// Every file of the corpus.
+fn rows() -> Vec<Row> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/fidelity");
+    let mut rows: Vec<Row> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            Row {
+                name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                sql: std::fs::read_to_string(&path).unwrap(),
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    rows
+}
+
+/// The file that a schema is from: the longest whose name begins it.
+fn owner<'a>(rows: &'a [Row], schema: &str) -> Option<&'a str> {
+    rows.iter()
+        .map(|row| row.name.as_str())
+        .filter(|name| schema.starts_with(name))
+        .max_by_key(|name| name.len())
+}
+
+/// The directory of the only backup in a store.
+fn backup_in(store: &Path) -> PathBuf {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut open = vec![store.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.ends_with("RESTORE.txt") {
+                found.push(path.parent().unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+/// Runs the commands of RESTORE.txt as they stand there, but for how to log in.
+#[track_caller]
+fn follow_restore_txt(backup: &Path, into: &Server) {
+    let text = std::fs::read_to_string(backup.join("RESTORE.txt")).unwrap();
+    let commands: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .map(|command| {
+            let login = format!("-u root --socket={}", into.socket().display());
+            command.replace("-u root -p", &login)
+        })
+        .collect();
+    assert!(commands.len() >= 2, "{text}");
+    for command in commands {
+        let output = Command::new("bash")
+            .args(["-o", "pipefail", "-c", &command])
+            .current_dir(backup)
+            .env_clear()
+            .env("HOME", backup)
+            .env("LC_ALL", "C.UTF-8")
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", into.flavour().client_dir().display()),
+            )
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// A test for each file, on the flavours that have it and on both kinds of server.
+macro_rules! corpus {
+    (both: $($both:ident)*; mysql: $($mysql:ident)*; mariadb: $($mariadb:ident)*; once: $($once:ident)*;) => {
+        const TESTED: &[&str] = &[$(stringify!($both),)* $(stringify!($mysql),)* $(stringify!($mariadb),)* $(stringify!($once),)*];
+        $(corpus!(@test $both mariadb MariaDb, mariadb_odd MariaDb odd, mysql MySql, mysql_odd MySql odd);)*
+        $(corpus!(@test $mysql mysql MySql, mysql_odd MySql odd);)*
+        $(corpus!(@test $mariadb mariadb MariaDb, mariadb_odd MariaDb odd);)*
+        $(corpus!(@test $once mariadb MariaDb, mysql MySql);)*
+    };
+    (@test $name:ident $($on:ident $flavour:ident $($odd:ident)?),*) => {
+        mod $name {
+            use super::*;
+            $(
+                #[test]
+                fn $on() {
+                    need!($flavour);
+                    let odd = !concat!($(stringify!($odd))?).is_empty();
+                    Trip::of(Flavour::$flavour, odd).judge(stringify!($name));
+                }
+            )*
+        }
+    };
+}
+
+corpus! {
+    both: accounts binaries charsets checks events expired foreign_keys generated invisible json keyless keys
+        modes names numbers partitions routines schemas spatial texts times triggers views;
+    mysql: checks_mysql invisible_mysql json_mysql keys_mysql spatial_mysql;
+    mariadb: mariadb_types packages sequences versioned;
+    once: large_value;
+}
+
+#[test]
+fn each_file_of_the_corpus_is_a_test() {
+    let mut tested = TESTED.to_vec();
+    tested.sort_unstable();
+    let rows = rows();
+    let there: Vec<&str> = rows
+        .iter()
+        .filter(|row| !row.says("lossy"))
+        .map(|row| row.name.as_str())
+        .collect();
+    assert_eq!(tested, there);
+}
+
+on_both!(
+    fn what_is_lost_is_what_is_documented(flavour) {
+        let trip = Trip::of(flavour, false);
+        let [float, cp932] = LOSSY;
+        let first = |server, query| trip.lossy[&(server, query)].iter().map(|row| row.join(" ")).collect::<Vec<_>>();
+        assert_eq!(first("source", float), ["16777215", "0.5"]);
+        assert_eq!(first("source", cp932), ["ED40", "88C0"]);
+        for way in ["lanes", "plain"] {
+            assert_eq!(first(way, float), ["16777200", "0.5"], "{way}");
+            assert_eq!(first(way, cp932), ["FA5C", "88C0"], "{way}");
+        }
+        if flavour == Flavour::MariaDb {
+            assert_eq!(first("source", HISTORY).len(), 4);
+            for way in ["lanes", "plain"] {
+                assert_eq!(first(way, HISTORY), ["1 10"], "{way}");
+            }
+        }
+        let mut columns = vec!["lossy_float", "lossy_cp932"];
+        columns.extend((flavour == Flavour::MariaDb).then_some("lossy_history"));
+        for column in columns {
+            assert!(trip.named_lossy.contains(column), "{column}: {}", trip.named_lossy);
+        }
+    }
+);
+
+on_both!(
+    fn five_thousand_tables_come_back(flavour) {
+        let source = server(flavour, false);
+        let mut sql = String::from("CREATE DATABASE many; USE many;\n");
+        for i in 0..5000 {
+            sql.push_str(&format!("CREATE TABLE t{i} (id INT PRIMARY KEY, v INT, KEY (v));\n"));
+            if i % 10 == 0 {
+                sql.push_str(&format!("INSERT INTO t{i} VALUES ({i}, 1);\n"));
+            }
+        }
+        source.exec(&sql);
+        let drctl = Drctl::new("many").source(&source).env("DRCTL_BACKUP_CODEC", "none");
+        let backup = drctl.run(["backup"]).ok();
+        let into = server(flavour, false);
+        let restore = drctl.into(&into).run(["restore", "--latest"]).ok();
+        println!("backup {:?}, restore {:?}\n{}", backup.took, restore.took, restore.stdout);
+        let differences = compare::differences(&compare::picture(&source), &compare::picture(&into), |_| true);
+        assert!(differences.is_empty(), "{} differ, as {}", differences.len(), differences[0]);
+    }
+);
