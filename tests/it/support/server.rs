@@ -217,7 +217,7 @@ impl Server {
         let mut command = Command::new(self.flavour.client());
         command
             .args(["--no-defaults", "--user=root", "--batch", "--raw"])
-            .args(["--skip-column-names", "--binary-mode"])
+            .args(["--skip-column-names", "--binary-mode", "--comments"])
             .args(["--default-character-set=utf8mb4", "--max-allowed-packet=1G"])
             .arg(format!("--socket={}", self.socket().display()));
         if self.flavour == Flavour::MariaDb {
