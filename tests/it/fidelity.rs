@@ -93,7 +93,7 @@ impl Trip {
         let codec = if odd { "gzip" } else { "zstd" };
         let drctl = Drctl::new("corpus")
             .source(&source)
-            .env("DRCTL_BACKUP_CODEC", codec);
+            .env("DRCTL_BACKUP_CODEC", codec).limit(std::time::Duration::from_secs(25));
         drctl.run(["backup"]).ok();
         let into = server(flavour, odd);
         let drctl = drctl.into(&into);
