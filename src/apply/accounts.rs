@@ -12,7 +12,7 @@ use crate::archive::read::Archive;
 use crate::error::{Error, Result};
 use crate::sql::scan::{ScanError, Scanner};
 use crate::sql::statement::Kind;
-use crate::sql::tokens::Tokens;
+use crate::sql::tokens::{Token, Tokens};
 
 /// The accounts that a backup has; none where it took none.
 pub async fn offered(archive: &Archive) -> Result<BTreeSet<Account>> {
@@ -34,8 +34,18 @@ fn unknown(error: ScanError) -> Error {
     Error::archive("accounts.sql holds what drctl does not know").because(error)
 }
 
-/// Creates the accounts that are missing.
-pub async fn run(engine: &mut Engine) -> Result<()> {
+/// Which part of the accounts is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All that needs no object: it comes first, since definers have to be there.
+    Accounts,
+    /// Privileges on single tables, columns and routines: a server grants them only where these
+    /// exist.
+    ObjectGrants,
+}
+
+/// Creates the accounts that are missing, or gives them what they may do to single objects.
+pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
     let Some(sql) = engine.archive.accounts().await? else {
         return Err(Error::nothing("the backup has no accounts")
             .hint("restore without --accounts, and create the definers by hand"));
@@ -52,7 +62,9 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     scanner.finish();
     let mut left_alone = BTreeSet::new();
     while let Some(statement) = scanner.next().map_err(unknown)? {
-        if statement.kind != Kind::Account {
+        if statement.kind != Kind::Account
+            || is_object_grant(statement.sql) != (part == Part::ObjectGrants)
+        {
             continue;
         }
         let account = account_of(statement.sql).ok_or_else(|| {
@@ -70,7 +82,7 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
             .await
             .map_err(|failure| Error::from(failure).context(format!("account {account}")))?;
     }
-    if !left_alone.is_empty() {
+    if !left_alone.is_empty() && part == Part::Accounts {
         let all = left_alone.into_iter().collect::<Vec<_>>().join(", ");
         engine
             .report
@@ -78,6 +90,27 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     }
     lane.close().await;
     Ok(())
+}
+
+/// Whether it grants or revokes on one object: ON `schema`.`object`, not ON `schema`.*.
+fn is_object_grant(sql: &[u8]) -> bool {
+    let mut tokens = Tokens::new(sql);
+    let verb = tokens.next();
+    if !verb.is_some_and(|verb| verb.is("GRANT") || verb.is("REVOKE"))
+        || tokens.find(|token| token.is("ON")).is_none()
+    {
+        return false;
+    }
+    // PROCEDURE, FUNCTION, PACKAGE [BODY] may stand before the name: the dot tells.
+    while let Some(token) = tokens.next() {
+        if token == Token::Mark(b'.') {
+            return tokens.next().is_some_and(|name| name.name().is_some());
+        }
+        if token.is("TO") || token.is("FROM") {
+            return false;
+        }
+    }
+    false
 }
 
 /// The account that a statement is about: behind `USER` or `ROLE`, or the last `TO`, `FROM` or `FOR`.
@@ -136,5 +169,31 @@ mod tests {
             );
         }
         assert_eq!(account_of(b"GRANT SELECT ON x"), None);
+    }
+
+    #[test]
+    fn a_grant_on_one_object_is_told_from_those_that_need_none() {
+        for sql in [
+            "GRANT SELECT ON `a`.`t` TO `u`@`%`",
+            "GRANT SELECT, UPDATE (`on`, `b`) ON `a`.`t` TO `u`@`%` WITH GRANT OPTION",
+            "GRANT EXECUTE ON PROCEDURE `a`.`p` TO `u`@`%`",
+            "GRANT EXECUTE ON FUNCTION `to`.`p` TO `u`@`%`",
+            "REVOKE INSERT ON `a`.`t` FROM `u`@`%`",
+        ] {
+            assert!(is_object_grant(sql.as_bytes()), "{sql}");
+        }
+        for sql in [
+            "GRANT SELECT ON *.* TO `u`@`%`",
+            "GRANT SELECT ON `a`.* TO `u.v`@`10.0.0.1`",
+            "GRANT SELECT ON `a.b`.* TO `u`@`%`",
+            "REVOKE INSERT ON `a`.* FROM `u`@`%`",
+            "GRANT `a`.`t` TO `u`@`%`",
+            "GRANT PROXY ON 'a'@'1.2.3.4' TO 'u'@'%'",
+            "GRANT PROXY ON ''@'%' TO 'root'@'localhost' WITH GRANT OPTION",
+            "CREATE USER `u`@`%` IDENTIFIED BY 'ON `a`.`t`'",
+            "SET DEFAULT ROLE `r`@`%` TO `u`@`%`",
+        ] {
+            assert!(!is_object_grant(sql.as_bytes()), "{sql}");
+        }
     }
 }

@@ -52,6 +52,7 @@ use crate::error::{Error, Result};
 use crate::server::ServerConfig;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
+use accounts::Part;
 use checks::refused;
 use engine::Engine;
 use lane::Lane;
@@ -155,7 +156,9 @@ async fn run(engine: &mut Engine) -> Result<()> {
         }
         let began = Instant::now();
         match pass {
-            Pass::Accounts if engine.options.accounts => accounts::run(engine).await?,
+            Pass::Accounts if engine.options.accounts => {
+                accounts::run(engine, Part::Accounts).await?;
+            }
             Pass::Accounts => {}
             Pass::Replace => replace(engine).await?,
             Pass::PreData => pre_data::run(engine).await?,
@@ -165,7 +168,12 @@ async fn run(engine: &mut Engine) -> Result<()> {
             }
             Pass::Keys => keys::run(engine).await?,
             Pass::ForeignKeys => keys::run_foreign(engine).await?,
-            Pass::PostData => post_data::run(engine).await?,
+            Pass::PostData => {
+                post_data::run(engine).await?;
+                if engine.options.accounts {
+                    accounts::run(engine, Part::ObjectGrants).await?;
+                }
+            }
             Pass::Prove if engine.options.prove => prove::run(engine).await?,
             Pass::Prove => {}
             Pass::Events => post_data::enable_events(engine).await?,

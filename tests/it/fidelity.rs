@@ -93,7 +93,8 @@ impl Trip {
         let codec = if odd { "gzip" } else { "zstd" };
         let drctl = Drctl::new("corpus")
             .source(&source)
-            .env("DRCTL_BACKUP_CODEC", codec).limit(std::time::Duration::from_secs(25));
+            .env("DRCTL_BACKUP_CODEC", codec)
+            .limit(std::time::Duration::from_secs(120));
         drctl.run(["backup"]).ok();
         let into = server(flavour, odd);
         let drctl = drctl.into(&into);
