@@ -124,14 +124,26 @@ impl Trip {
         }
     }
 
+    /// The trip that all rows of a flavour and kind of server share; where it fails as a whole, each
+    /// of them fails and says that it was not its own fault.
+    #[track_caller]
     fn of(flavour: Flavour, odd: bool) -> &'static Trip {
-        static TRIPS: [LazyLock<Trip>; 4] = [
-            LazyLock::new(|| Trip::take(Flavour::MariaDb, false)),
-            LazyLock::new(|| Trip::take(Flavour::MariaDb, true)),
-            LazyLock::new(|| Trip::take(Flavour::MySql, false)),
-            LazyLock::new(|| Trip::take(Flavour::MySql, true)),
+        static TRIPS: [LazyLock<Option<Trip>>; 4] = [
+            LazyLock::new(|| Trip::try_take(Flavour::MariaDb, false)),
+            LazyLock::new(|| Trip::try_take(Flavour::MariaDb, true)),
+            LazyLock::new(|| Trip::try_take(Flavour::MySql, false)),
+            LazyLock::new(|| Trip::try_take(Flavour::MySql, true)),
         ];
-        &TRIPS[usize::from(flavour == Flavour::MySql) * 2 + usize::from(odd)]
+        TRIPS[usize::from(flavour == Flavour::MySql) * 2 + usize::from(odd)]
+            .as_ref()
+            .unwrap_or_else(|| {
+                panic!("the trip of {flavour:?} (odd: {odd}) failed as a whole: see the first panic of `Trip::take`")
+            })
+    }
+
+    /// None where it failed; the panic was printed by the test that took it.
+    fn try_take(flavour: Flavour, odd: bool) -> Option<Trip> {
+        std::panic::catch_unwind(|| Trip::take(flavour, odd)).ok()
     }
 
     /// Everything of that file came back, both ways.
@@ -147,7 +159,21 @@ impl Trip {
             ("drctl restore", &self.lanes),
             ("plain client", &self.plain),
         ] {
-            let differences = compare::differences(&self.source, restored, of);
+            let disabled = way == "plain client"
+                && all
+                    .iter()
+                    .any(|row| row.name == name && row.says("disabled by the plain client"));
+            let mut source = self.source.clone();
+            if disabled {
+                for ((schema, _), text) in &mut source {
+                    if of(schema) {
+                        *text = text
+                            .replace(" ENABLE DO", " DISABLE DO")
+                            .replace("\nENABLED\t", "\nDISABLED\t");
+                    }
+                }
+            }
+            let differences = compare::differences(&source, restored, of);
             assert!(
                 differences.is_empty(),
                 "{:?}, odd: {}, by {way}:\n{}",
@@ -304,15 +330,65 @@ on_both!(
             assert_eq!(first(way, cp932), ["FA5C", "88C0"], "{way}");
         }
         if flavour == Flavour::MariaDb {
-            assert_eq!(first("source", HISTORY).len(), 4);
+            assert_eq!(first("source", HISTORY), ["1 1", "1 10", "2 2"]);
             for way in ["lanes", "plain"] {
-                assert_eq!(first(way, HISTORY), ["1 10"], "{way}");
+                // Its client knows --dump-history.
+                assert_eq!(first(way, HISTORY), first("source", HISTORY), "{way}");
             }
         }
-        let mut columns = vec!["lossy_float", "lossy_cp932"];
-        columns.extend((flavour == Flavour::MariaDb).then_some("lossy_history"));
-        for column in columns {
+        for column in ["lossy_float", "lossy_cp932"] {
             assert!(trip.named_lossy.contains(column), "{column}: {}", trip.named_lossy);
+        }
+    }
+);
+
+/// What does not come back, in a schema of its own: why, what makes it, how the restore ends.
+const REFUSED: [(&str, &str, i32, &str); 5] = [
+    (
+        "a name of an ENUM beyond the first plane, which servers show as a question mark",
+        "CREATE TABLE t (a ENUM('x','🦀')) DEFAULT CHARACTER SET utf8mb4; INSERT INTO t VALUES ('🦀')",
+        7,
+        "did not take the rows as they are",
+    ),
+    (
+        "the error value of an ENUM",
+        "CREATE TABLE t (a ENUM('x')); SET sql_mode = ''; INSERT IGNORE INTO t VALUES ('no such')",
+        7,
+        "did not take the rows as they are",
+    ),
+    (
+        "a day that does not exist",
+        "SET sql_mode = 'ALLOW_INVALID_DATES'; CREATE TABLE t (a DATE); INSERT INTO t VALUES ('2026-02-31')",
+        7,
+        "did not take the rows as they are",
+    ),
+    (
+        "a default that is a day that does not exist",
+        "SET sql_mode = 'ALLOW_INVALID_DATES'; CREATE TABLE t (a DATE DEFAULT '2026-02-31')",
+        10,
+        "Invalid default value",
+    ),
+    (
+        "a view with a check on one that comes later in the alphabet",
+        "CREATE TABLE t (id INT); CREATE VIEW z AS SELECT id FROM t; \
+         CREATE VIEW a AS SELECT id FROM z WHERE id > 0 WITH LOCAL CHECK OPTION",
+        10,
+        "1368",
+    ),
+];
+
+on_both!(
+    fn what_cannot_come_back_is_refused_and_never_silent(flavour) {
+        let source = Server::start(flavour);
+        let into = Server::start(flavour);
+        for (n, (why, sql, code, says)) in REFUSED.into_iter().enumerate() {
+            source.exec(&format!("{SESSION} CREATE DATABASE refused{n}; USE refused{n}; {sql};"));
+            let drctl = Drctl::new("refused").source(&source).into(&into);
+            drctl.run(["backup"]).ok();
+            println!("{why}");
+            drctl.run(["restore", "--latest"]).fails(code, says);
+            drctl.run(["restore", "--discard"]).ok();
+            source.exec(&format!("DROP DATABASE refused{n};"));
         }
     }
 );
@@ -322,13 +398,15 @@ on_both!(
         let source = server(flavour, false);
         let mut sql = String::from("CREATE DATABASE many; USE many;\n");
         for i in 0..5000 {
-            sql.push_str(&format!("CREATE TABLE t{i} (id INT PRIMARY KEY, v INT, KEY (v));\n"));
+            let key = if i % 10 == 0 { ", KEY (v)" } else { "" };
+            sql.push_str(&format!("CREATE TABLE t{i} (id INT PRIMARY KEY, v INT{key});\n"));
             if i % 10 == 0 {
                 sql.push_str(&format!("INSERT INTO t{i} VALUES ({i}, 1);\n"));
             }
         }
         source.exec(&sql);
-        let drctl = Drctl::new("many").source(&source).env("DRCTL_BACKUP_CODEC", "none");
+        let drctl = Drctl::new("many").source(&source).env("DRCTL_BACKUP_CODEC", "none")
+            .limit(std::time::Duration::from_secs(300));
         let backup = drctl.run(["backup"]).ok();
         let into = server(flavour, false);
         let restore = drctl.into(&into).run(["restore", "--latest"]).ok();

@@ -1,3 +1,4 @@
+-- disabled by the plain client
 -- A one-shot event that is kept after its time.
 SET time_zone = '+00:00'; SET timestamp = UNIX_TIMESTAMP('2020-01-01 00:00:00');
 CREATE EVENT long_ago ON SCHEDULE AT '2020-06-01 00:00:00' ON COMPLETION PRESERVE DO SELECT 1;
