@@ -393,6 +393,50 @@ on_both!(
     }
 );
 
+#[test]
+fn a_negative_zero_of_mysql_does_not_pass_the_proof() {
+    need!(MySql);
+    let source = Server::start(Flavour::MySql);
+    source.exec(
+        "CREATE DATABASE zero; CREATE TABLE zero.t (d DOUBLE); INSERT INTO zero.t VALUES (-0e0)",
+    );
+    let into = Server::start(Flavour::MySql);
+    let drctl = Drctl::new("zero").source(&source).into(&into);
+    drctl.run(["backup"]).ok();
+    drctl.run(["restore", "--latest"]).fails(7, "other rows");
+}
+
+on_both!(
+    fn what_the_plain_client_loses_is_what_is_documented(flavour) {
+        let source = Server::start(flavour);
+        source.exec(&format!(
+            "{SESSION} CREATE DATABASE quiet; USE quiet; SET sql_mode = 'ALLOW_INVALID_DATES';
+             CREATE TABLE days (a DATE); INSERT INTO days VALUES ('2026-02-31');
+             CREATE TABLE names (id INT, a ENUM('x','🦀'), b VARCHAR(9) DEFAULT '🦀')
+             DEFAULT CHARACTER SET utf8mb4; INSERT INTO names VALUES (1, '🦀', '🦀');
+             CREATE TABLE errors (a ENUM('x')); SET sql_mode = ''; INSERT IGNORE INTO errors VALUES ('no');"
+        ));
+        let drctl = Drctl::new("quiet").source(&source);
+        drctl.run(["backup"]).ok();
+        let plain = Server::start(flavour);
+        follow_restore_txt(&backup_in(&drctl.store_dir()), &plain);
+        for server in [&source, &plain] {
+            server.exec("INSERT INTO quiet.names (id) VALUES (2)");
+        }
+        let told = |server: &Server| {
+            ["SELECT a FROM quiet.days", "SELECT HEX(a), HEX(b) FROM quiet.names ORDER BY id", "SELECT HEX(a), a + 0 FROM quiet.errors"]
+                .map(|sql| server.query(sql).iter().map(|row| row.join(" ")).collect::<Vec<_>>().join(", "))
+        };
+        assert_eq!(told(&source), ["2026-02-31", "F09FA680 F09FA680, NULL F09FA680", " 0"]);
+        // MariaDB prints a default as it prints the names of an ENUM.
+        let names = match flavour {
+            Flavour::MariaDb => " F09FA680, NULL 3F",
+            Flavour::MySql => " F09FA680, NULL F09FA680",
+        };
+        assert_eq!(told(&plain), ["0000-00-00", names, " 0"]);
+    }
+);
+
 on_both!(
     fn five_thousand_tables_come_back(flavour) {
         let source = server(flavour, false);
