@@ -437,25 +437,41 @@ on_both!(
     }
 );
 
-on_both!(
-    fn five_thousand_tables_come_back(flavour) {
-        let source = server(flavour, false);
-        let mut sql = String::from("CREATE DATABASE many; USE many;\n");
-        for i in 0..5000 {
-            let key = if i % 10 == 0 { ", KEY (v)" } else { "" };
-            sql.push_str(&format!("CREATE TABLE t{i} (id INT PRIMARY KEY, v INT{key});\n"));
-            if i % 10 == 0 {
-                sql.push_str(&format!("INSERT INTO t{i} VALUES ({i}, 1);\n"));
-            }
+#[test]
+fn five_thousand_tables_come_back() {
+    need!(MariaDb);
+    let flavour = Flavour::MariaDb;
+    let source = server(flavour, false);
+    let mut sql = String::from("CREATE DATABASE many; USE many;\n");
+    for i in 0..5000 {
+        let key = if i % 10 == 0 { ", KEY (v)" } else { "" };
+        sql.push_str(&format!(
+            "CREATE TABLE t{i} (id INT PRIMARY KEY, v INT{key});\n"
+        ));
+        if i % 10 == 0 {
+            sql.push_str(&format!("INSERT INTO t{i} VALUES ({i}, 1);\n"));
         }
-        source.exec(&sql);
-        let drctl = Drctl::new("many").source(&source).env("DRCTL_BACKUP_CODEC", "none")
-            .limit(std::time::Duration::from_secs(300));
-        let backup = drctl.run(["backup"]).ok();
-        let into = server(flavour, false);
-        let restore = drctl.into(&into).run(["restore", "--latest"]).ok();
-        println!("backup {:?}, restore {:?}\n{}", backup.took, restore.took, restore.stdout);
-        let differences = compare::differences(&compare::picture(&source), &compare::picture(&into), |_| true);
-        assert!(differences.is_empty(), "{} differ, as {}", differences.len(), differences[0]);
     }
-);
+    source.exec(&sql);
+    let drctl = Drctl::new("many")
+        .source(&source)
+        .env("DRCTL_BACKUP_CODEC", "none")
+        .limit(std::time::Duration::from_secs(300));
+    let backup = drctl.run(["backup"]).ok();
+    let into = server(flavour, false);
+    let restore = drctl.into(&into).run(["restore", "--latest"]).ok();
+    println!(
+        "backup {:?}, restore {:?}\n{}",
+        backup.took, restore.took, restore.stdout
+    );
+    let differences =
+        compare::differences(&compare::picture(&source), &compare::picture(&into), |_| {
+            true
+        });
+    assert!(
+        differences.is_empty(),
+        "{} differ, as {}",
+        differences.len(),
+        differences[0]
+    );
+}
