@@ -42,7 +42,7 @@ impl Row {
             Flavour::MariaDb => "only: mysql",
             Flavour::MySql => "only: mariadb",
         };
-        !self.says(other) && !(odd && self.says("once"))
+        !(self.says(other) || odd && self.says("once"))
     }
 
     /// Loads it, or says which file the server does not take, and why.
