@@ -13,13 +13,11 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
 
-use crate::apply::discard::drop_object;
 use crate::apply::failure::{self, Failure, sorted};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::session::Session;
-use crate::sql::statement::{ObjectId, ObjectKind, Section};
 
 /// How long a server that has gone away may take to come back: a restart with crash recovery.
 pub const RECONNECT_WAIT: Duration = Duration::from_secs(120);
@@ -256,27 +254,6 @@ impl Lane {
     async fn try_in(&mut self, session: &Session, sql: &[u8]) -> Result<(), Failure> {
         self.enter(session).await?;
         self.run(sql).await.map(|_| ())
-    }
-
-    /// Creates an object of the dump; says what warnings the server has about it.
-    pub async fn define(
-        &mut self,
-        object: &ObjectId,
-        session: &Session,
-        sql: &[u8],
-        in_the_way: bool,
-    ) -> Result<Vec<(u16, String)>, Failure> {
-        self.enter(session).await?;
-        if in_the_way {
-            drop_object(self, object).await?;
-        }
-        if object.kind.section() == Section::PostData && object.kind != ObjectKind::View {
-            self.demand_single(sql).await?;
-        }
-        match self.run(sql).await?.warnings {
-            0 => Ok(Vec::new()),
-            _ => self.warnings().await,
-        }
     }
 
     /// The rows of a query, converted.

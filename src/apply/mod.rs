@@ -11,13 +11,15 @@
 //! - [`marker`], [`discard`]: what an interrupted restore leaves for the next one, and its end.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
 //! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
-//! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`accounts`] before them.
+//! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`create`]: one object
+//!   of theirs; [`accounts`] around them.
 //! - [`tuning`]: settings that are changed meanwhile.
 //!
 //! Each pass can be repeated, and ends in a barrier that the marker remembers.
 
 pub mod accounts;
 pub mod checks;
+pub mod create;
 pub mod data;
 pub mod definition;
 pub mod discard;

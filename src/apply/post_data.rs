@@ -6,20 +6,23 @@
 
 use std::collections::BTreeSet;
 
+use crate::apply::create;
 use crate::apply::definition::{self, definer, renamed_schema};
 use crate::apply::engine::Engine;
 use crate::apply::frame::FrameStatement;
-use crate::apply::lane::{Lane, Tries};
+use crate::apply::lane::Lane;
 use crate::apply::marker::{self, Pass, PendingEvent};
 use crate::apply::survey::table_of;
 use crate::error::Result;
 use crate::proof::normalise::disabled_event;
+use crate::server::connect::server_code;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
 /// Creates what rows must not meet.
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::PostData, None);
     let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut waiting = Vec::new();
     let mut frames = engine.read_ahead(|record| record.has(Section::PostData));
     while let Some(ready) = frames.next().await? {
         for (statement, sql) in ready.frame.of(Section::PostData) {
@@ -33,14 +36,79 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
                         _ => None,
                     };
                     if engine.options.scope.takes(object, table.as_deref()) {
-                        create(engine, &mut lane, object, statement, sql).await?;
+                        let view = Waiting::new(object, statement, sql);
+                        let made = create(engine, &mut lane, object, statement, sql).await;
+                        view.unless_made(made, &mut waiting)?;
                     }
                 }
                 _ => {}
             }
         }
     }
+    create_waiting(engine, &mut lane, waiting).await?;
     lane.close().await;
+    Ok(())
+}
+
+/// What could not be created in its turn: mysqldump writes views by name, and one WITH CHECK OPTION
+/// on another needs more of that one than its place-holder.
+struct Waiting {
+    object: ObjectId,
+    statement: FrameStatement,
+    sql: Vec<u8>,
+}
+
+impl Waiting {
+    fn new(object: &ObjectId, statement: &FrameStatement, sql: &[u8]) -> Waiting {
+        Waiting {
+            object: object.clone(),
+            statement: statement.clone(),
+            sql: sql.to_vec(),
+        }
+    }
+
+    /// Lets it wait where others that are still to come can help, and fails where not.
+    fn unless_made(self, made: Result<()>, waiting: &mut Vec<Waiting>) -> Result<()> {
+        /// A CHECK OPTION on what cannot be updated: a place-holder.
+        const NOT_UPDATABLE: u16 = 1368;
+        /// What it is on waits itself.
+        const NO_SUCH_TABLE: u16 = 1146;
+        let Err(error) = made else {
+            return Ok(());
+        };
+        let helps = match server_code(&error) {
+            Some(NOT_UPDATABLE) => true,
+            Some(NO_SUCH_TABLE) => !waiting.is_empty(),
+            _ => false,
+        };
+        if self.object.kind != ObjectKind::View || !helps {
+            return Err(error);
+        }
+        waiting.push(self);
+        Ok(())
+    }
+}
+
+/// Creates what waits, in as many rounds as it takes; a round that helps nobody is the last.
+async fn create_waiting(
+    engine: &mut Engine,
+    lane: &mut Lane,
+    mut waiting: Vec<Waiting>,
+) -> Result<()> {
+    while !waiting.is_empty() {
+        let round = std::mem::take(&mut waiting);
+        let (count, mut failed) = (round.len(), None);
+        for view in round {
+            let made = create(engine, lane, &view.object, &view.statement, &view.sql).await;
+            if let Err(error) = made {
+                failed.get_or_insert(error);
+                waiting.push(view);
+            }
+        }
+        if let Some(error) = failed.filter(|_| waiting.len() == count) {
+            return Err(error);
+        }
+    }
     Ok(())
 }
 
@@ -91,20 +159,8 @@ async fn create(
         sql = disabled;
     }
     // A view's place-holder is always in its way.
-    let mut in_the_way = engine.resuming || object.kind == ObjectKind::View;
-    let mut tries = Tries::default();
-    let warnings = loop {
-        match lane.define(&placed, &session, &sql, in_the_way).await {
-            Ok(warnings) => break warnings,
-            Err(failure) => {
-                tries
-                    .again(lane, failure)
-                    .await
-                    .map_err(|error| error.context(&placed))?;
-            }
-        }
-        in_the_way = true;
-    };
+    let in_the_way = engine.resuming || object.kind == ObjectKind::View;
+    let warnings = create::create(lane, &placed, &session, &sql, in_the_way).await?;
     for (code, text) in warnings {
         engine.report.warn(format!("{placed}: {text} ({code})"));
     }

@@ -4,6 +4,7 @@
 //! The archive's own DROPs are never executed. What was in the way has been replaced before; what an
 //! interrupted run created is dropped and created again, which costs nothing while it has no rows.
 
+use crate::apply::create;
 use crate::apply::definition::{renamed_schema, schema_options};
 use crate::apply::engine::Engine;
 use crate::apply::frame::FrameStatement;
@@ -78,21 +79,7 @@ async fn create(
     let scope = engine.options.scope.clone();
     let placed = scope.placed(object);
     let session = scope.session(&statement.session);
-    let mut in_the_way = engine.resuming;
-    let mut tries = Tries::default();
-    let warnings = loop {
-        match lane.define(&placed, &session, sql, in_the_way).await {
-            Ok(warnings) => break warnings,
-            Err(failure) => {
-                tries
-                    .again(lane, failure)
-                    .await
-                    .map_err(|error| error.context(&placed))?;
-            }
-        }
-        // Whether the last try took effect is unknown.
-        in_the_way = true;
-    };
+    let warnings = create::create(lane, &placed, &session, sql, engine.resuming).await?;
     for (code, text) in warnings {
         if code == OTHER_ENGINE {
             return Err(crate::Error::server(format!("{placed}: {text}"))

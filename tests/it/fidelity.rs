@@ -343,7 +343,7 @@ on_both!(
 );
 
 /// What does not come back, in a schema of its own: why, what makes it, how the restore ends.
-const REFUSED: [(&str, &str, i32, &str); 5] = [
+const REFUSED: [(&str, &str, i32, &str); 4] = [
     (
         "a name of an ENUM beyond the first plane, which servers show as a question mark",
         "CREATE TABLE t (a ENUM('x','🦀')) DEFAULT CHARACTER SET utf8mb4; INSERT INTO t VALUES ('🦀')",
@@ -368,14 +368,25 @@ const REFUSED: [(&str, &str, i32, &str); 5] = [
         10,
         "Invalid default value",
     ),
-    (
-        "a view with a check on one that comes later in the alphabet",
-        "CREATE TABLE t (id INT); CREATE VIEW z AS SELECT id FROM t; \
-         CREATE VIEW a AS SELECT id FROM z WHERE id > 0 WITH LOCAL CHECK OPTION",
-        10,
-        "1368",
-    ),
 ];
+
+on_both!(
+    fn a_view_with_a_check_on_one_that_comes_later_in_the_alphabet_waits_for_it(flavour) {
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE v; USE v; CREATE TABLE t (id INT); CREATE VIEW z AS SELECT id FROM t;
+             CREATE VIEW m AS SELECT id FROM z WHERE id < 9 WITH CASCADED CHECK OPTION;
+             CREATE VIEW a AS SELECT id FROM m WHERE id > 0 WITH LOCAL CHECK OPTION;
+             CREATE VIEW b AS SELECT id FROM a",
+        );
+        let into = Server::start(flavour);
+        let drctl = Drctl::new("views").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        drctl.run(["restore", "--latest"]).ok();
+        into.exec("INSERT INTO v.b VALUES (1)");
+        assert!(into.try_exec("INSERT INTO v.a VALUES (-1)").is_err());
+    }
+);
 
 on_both!(
     fn what_cannot_come_back_is_refused_and_never_silent(flavour) {
