@@ -15,6 +15,7 @@ use super::rows::{RowsError, of_insert};
 use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind, Statement};
 use super::tokens::Tokens;
+use super::wording;
 
 /// A wrapping sum of xxh3-128 over row tuples; 32 hexadecimal digits when serialized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -265,6 +266,7 @@ fn definition_digest(sql: &[u8], kind: ObjectKind, session: &Session) -> String 
     ];
     let more: &[&str] = match kind {
         ObjectKind::Event => &["sql_mode", "time_zone"],
+        ObjectKind::Table => return hex::encode(Sha256::digest(wording::of_table(sql))),
         ObjectKind::View => &[],
         kind if kind.is_stored_program() => &["sql_mode"],
         _ => return hex::encode(Sha256::digest(sql)),

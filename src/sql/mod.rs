@@ -8,6 +8,7 @@
 //! - [`rows`]: one INSERT → its row tuples.
 //! - [`session`]: the `USE` and `SET`s in force at a place in the dump.
 //! - [`ledger`]: the digests that restored data are held against.
+//! - `wording`: definitions in the words that their digests are made of.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
 
 mod assignment;
@@ -26,3 +27,4 @@ pub mod scan;
 pub mod session;
 pub mod statement;
 pub mod tokens;
+mod wording;

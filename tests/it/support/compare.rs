@@ -25,7 +25,7 @@ pub fn picture(server: &Server) -> Picture {
     for part in answers.split(ABOUT).skip(1) {
         let (number, answer) = part.split_once('\n').expect("a number in a line");
         let (object, _) = &questions[number.parse::<usize>().expect("the number of a question")];
-        picture.insert(object.clone(), answer.to_owned());
+        picture.insert(object.clone(), without_implied_character_sets(answer));
     }
     assert_eq!(picture.len(), questions.len(), "each has its answer");
     picture
@@ -155,6 +155,25 @@ fn questions(server: &Server) -> BTreeMap<(String, String), String> {
         ask("accounts", format!("account {account}"), sql);
     }
     all
+}
+
+/// MySQL writes `CHARACTER SET x COLLATE x_y` for what it was told, and `COLLATE x_y` for what a
+/// column inherited: the same column.
+fn without_implied_character_sets(answer: &str) -> String {
+    const WORDS: &str = " CHARACTER SET ";
+    let mut parts = answer.split(WORDS);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let implied = part.split_once(" COLLATE ").filter(|(charset, rest)| {
+            let collation = rest.strip_prefix(charset);
+            !charset.contains(' ') && collation.is_some_and(|rest| rest.starts_with('_'))
+        });
+        match implied {
+            Some((_, rest)) => text.extend([" COLLATE ", rest]),
+            None => text.extend([WORDS, part]),
+        }
+    }
+    text
 }
 
 fn quote(name: &str) -> String {
