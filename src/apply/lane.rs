@@ -2,8 +2,8 @@
 //!
 //! A lane knows which session of the dump it is in, brings itself to the one that a statement was
 //! dumped under, and does so again after a reconnect: the archive's own SETs are never executed
-//! where they stand. What a restore needs differently (checks off, no binary log) follows as its
-//! own settings, so that no session of a dump can undo them.
+//! where they stand. What a restore needs differently (checks off, no binary log) it sets once, and no
+//! session of a dump can undo it.
 //!
 //! Its failures say what a restore can do about them: [`super::failure`].
 
@@ -189,7 +189,6 @@ impl Lane {
         for sql in session.statements_from(self.session.as_ref()) {
             self.run(sql.as_bytes()).await?;
         }
-        self.settle().await?;
         self.session = Some(session.clone());
         Ok(())
     }

@@ -18,7 +18,7 @@ const KEY_SORT_BYTES: u64 = 64 << 20;
 /// The name under which the state of the redo log is written down: it is no variable.
 const REDO_LOG: &str = "INNODB REDO_LOG";
 
-/// The settings of every connection of a restore, after those of the dump's sessions.
+/// The settings of every connection of a restore; none that a session of a dump changes.
 pub fn lane_settings(facts: &TargetFacts, options: &RestoreOptions) -> Vec<String> {
     let has = |name: &str| facts.variables.contains_key(name);
     let mut all = vec![

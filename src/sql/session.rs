@@ -16,9 +16,10 @@ use super::statement::{Kind, Statement, quote};
 /// Two names of one thing: setting either sets both.
 const CONNECTION: [&str; 2] = ["character_set_connection", "collation_connection"];
 
-/// MariaDB's client of 11 and later turns this off around a table's rows. Where a transaction begins
-/// and ends is the affair of who executes them: turning it on again would commit half of one.
-const TRANSACTIONS: &str = "autocommit";
+/// What whoever executes the statements decides by themselves. Checks wait for the end; and MariaDB's
+/// client of 11 and later turns `autocommit` off around a table's rows: turning it on again would
+/// commit half of somebody's transaction.
+const NOT_THE_DUMPS: [&str; 3] = ["autocommit", "foreign_key_checks", "unique_checks"];
 
 /// What is in force: the schema, and each session variable that differs from what the server had.
 ///
@@ -117,7 +118,7 @@ impl Session {
         self.variables.get(name).map(Setting::literal)
     }
 
-    /// Sets a variable by a literal of our own, such as `unique_checks` to `0`. False if the
+    /// Sets a variable by a literal of our own, such as `sql_mode` to `''`. False if the
     /// variable is not one that dumps set, or the literal is none.
     #[must_use]
     pub fn set(&mut self, name: &str, literal: &str) -> bool {
@@ -149,7 +150,7 @@ impl Session {
     /// The statements that bring a connection to this session: a fresh one, or one in `current`.
     ///
     /// A variable that is set there and not here gets the server's global value (DEFAULT). None of
-    /// them begins or ends a transaction.
+    /// them begins or ends a transaction, or turns checks on or off.
     pub fn statements_from(&self, current: Option<&Session>) -> Vec<String> {
         let fresh = Session::default();
         let current = current.unwrap_or(&fresh);
@@ -186,7 +187,7 @@ impl Session {
     /// The variables that a connection is told of.
     fn told(&self) -> impl Iterator<Item = (&String, &Setting)> {
         let all = self.variables.iter();
-        all.filter(|(name, _)| *name != TRANSACTIONS)
+        all.filter(|(name, _)| !NOT_THE_DUMPS.contains(&name.as_str()))
     }
 
     fn assign(&mut self, assignment: Assignment) {
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn no_transaction_ends_because_the_session_changes() {
+    fn no_transaction_ends_and_no_check_begins_because_the_session_changes() {
         let around = after("SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, @@AUTOCOMMIT=0;\nSET sql_mode='';\n");
         assert_eq!(around.statements_from(None), ["SET sql_mode=''"]);
         let behind = Session::default().statements_from(Some(&around));
@@ -381,15 +382,15 @@ mod tests {
     }
 
     #[test]
-    fn checks_are_overridden_by_literals_of_known_variables() {
+    fn known_variables_are_overridden_by_literals() {
         let mut session = after(HEADER);
-        assert!(session.set("unique_checks", "0"));
+        assert!(session.set("timestamp", "0"));
         assert!(session.set("sql_mode", "''"));
         assert!(!session.set("sql_log_bin", "0"));
         assert!(!session.set("unique_checks", "0, sql_log_bin=0"));
         assert_eq!(
             session.statements_from(Some(&after(HEADER))),
-            ["SET sql_mode='',unique_checks=0"]
+            ["SET sql_mode='',timestamp=0"]
         );
     }
 }

@@ -3,7 +3,7 @@
 use drctl::apply::options::{RestoreOptions, Scope};
 
 use super::apply_archive::{archive_of, dump, restore};
-use super::support::{Flavour, Server};
+use super::support::{Drctl, Flavour, Server};
 use crate::on_both;
 
 /// A schema with a bit of everything that has its own way through a restore.
@@ -47,6 +47,22 @@ fn comparable(server: &Server) -> String {
         |line: &&str| !line.starts_with("-- Dump completed") && !line.starts_with("-- Host:");
     text.lines().filter(differs).collect::<Vec<_>>().join("\n")
 }
+
+on_both!(
+    fn without_the_binary_log_nothing_of_it_is_in_there(flavour) {
+        let source = Server::start_with(flavour, &["--event-scheduler=OFF"]);
+        source.exec(SHOP);
+        let into = Server::start_with(flavour, &["--event-scheduler=OFF", "--log-bin=log", "--server-id=1"]);
+        let drctl = Drctl::new("quiet").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        drctl.run(["restore", "--latest", "--no-binlog"]).ok();
+        let events = |server: &Server| format!("{:?}", server.query("SHOW BINLOG EVENTS IN 'log.000001'"));
+        assert!(!events(&into).contains("shop"), "{}", events(&into));
+        into.exec("DROP DATABASE shop");
+        drctl.run(["restore", "--latest"]).ok();
+        assert!(events(&into).contains("shop"));
+    }
+);
 
 on_both!(
     fn everything_comes_back(flavour) {
