@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
 use crate::archive::manifest::{MAX_BYTES, Manifest};
 use crate::archive::read::{self, Archive};
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::store::Store;
 use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillVerdict, TargetName};
 
@@ -154,15 +154,22 @@ impl Catalog {
         }
     }
 
-    /// Every committed backup with its manifest, newest first: one small read each.
-    pub async fn entries(&self) -> Result<Vec<Entry>> {
+    /// Every committed backup with its manifest, newest first, one small read each; and the failures
+    /// of those whose manifest is damaged, which must not hide the others.
+    pub async fn entries(&self) -> Result<(Vec<Entry>, Vec<Error>)> {
         let ids: Vec<BackupId> = self.committed().map(|(id, _)| id).collect();
-        let mut entries = futures_util::stream::iter(ids.into_iter().map(|id| self.entry(id)))
-            .buffered(READS_AT_ONCE)
-            .try_collect::<Vec<Entry>>()
-            .await?;
+        let mut reads = futures_util::stream::iter(ids.into_iter().map(|id| self.entry(id)))
+            .buffered(READS_AT_ONCE);
+        let (mut entries, mut damaged) = (Vec::new(), Vec::new());
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok(entry) => entries.push(entry),
+                Err(error) if error.outcome() == Outcome::Archive => damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
-        Ok(entries)
+        Ok((entries, damaged))
     }
 
     /// One committed backup.

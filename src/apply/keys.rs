@@ -88,7 +88,11 @@ async fn add_foreign_keys(
     table: &ObjectId,
     waiting: &WaitingKeys,
 ) -> Result<(), Failure> {
-    if waiting.table.foreign_key_alters(&BTreeSet::new()).is_empty() {
+    if waiting
+        .table
+        .foreign_key_alters(&BTreeSet::new())
+        .is_empty()
+    {
         return Ok(());
     }
     lane.enter(&waiting.session).await?;

@@ -58,19 +58,25 @@ impl From<&Entry> for Row {
     }
 }
 
-/// Shows them.
+/// Shows them: all that can be read, also where a damaged one makes the command fail (exit 6).
 pub async fn run(run: &Run) -> Result<()> {
     let catalog = run.catalog().await?;
-    let entries = run.cancel.unless(catalog.entries()).await?;
+    let (entries, damaged) = run.cancel.unless(catalog.entries()).await?;
     let rows: Vec<Row> = entries.iter().map(Row::from).collect();
     match run.output {
-        Output::Json => text::json(&rows),
-        Output::Text if rows.is_empty() => text::print(&format!(
+        Output::Json => text::json(&rows)?,
+        Output::Text if rows.is_empty() && damaged.is_empty() => text::print(&format!(
             "no backups of {} in {}; make one with drctl backup\n",
             run.config.target,
             run.store.location()
-        )),
-        Output::Text => text::print(&table(&rows, Timestamp::now())),
+        ))?,
+        Output::Text => text::print(&table(&rows, Timestamp::now()))?,
+    }
+    let others = damaged.len().saturating_sub(1);
+    match damaged.into_iter().next() {
+        None => Ok(()),
+        Some(error) if others == 0 => Err(error),
+        Some(error) => Err(error.context(format!("{} damaged backups, the newest", others + 1))),
     }
 }
 

@@ -6,6 +6,7 @@
 //! it is said to be so.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -123,11 +124,15 @@ macro_rules! damages {
 }
 
 damages! {
-    a_flipped_bit_in_definitions: in_definitions("frame 1 does not match its SHA-256"), |copy| copy.flip(1);
+    a_flipped_bit_in_definitions: in_definitions("does not match its SHA-256"), |copy| {
+        copy.flip(copy.first_of(&["pre-data"]));
+    };
     a_flipped_bit_in_rows: in_rows("does not match its SHA-256"), |copy| {
         copy.flip(copy.first_of(&["data"]));
     };
-    a_flipped_bit_in_a_prologue: in_between("frame 4 does not match its SHA-256"), |copy| copy.flip(4);
+    a_flipped_bit_in_a_prologue: in_between("does not match its SHA-256"), |copy| {
+        copy.flip(copy.first_of(&[]));
+    };
     a_segment_that_is_cut: in_definitions("a segment of the backup is truncated"), |copy| {
         copy.edit("dump.sql.zst", |bytes| bytes.truncate(600));
     };
@@ -144,8 +149,9 @@ damages! {
         fs::write(a, [&second[..], &pad].concat()).unwrap();
         fs::write(b, first).unwrap();
     };
-    frames_that_are_swapped: in_definitions("frame 0 does not match its SHA-256"), |copy| {
-        let ((segment, a), (_, b)) = (copy.frame(0), copy.frame(2));
+    frames_that_are_swapped: in_definitions("does not match its SHA-256"), |copy| {
+        let (_, a) = copy.frame(0);
+        let (segment, b) = copy.frame(copy.first_of(&["pre-data"]));
         copy.edit(&segment, |bytes| {
             *bytes = [&bytes[b.clone()], &bytes[a.end..b.start], &bytes[a], &bytes[b.end..]].concat();
         });
@@ -157,9 +163,9 @@ damages! {
             bytes.splice(frame.end..frame.end, again);
         });
     };
-    a_frame_of_another_backup: in_definitions("frame 0 does not match its SHA-256"), |copy| {
+    a_frame_of_another_backup: in_definitions("does not match its SHA-256"), |copy| {
         let other = directory("one-stream").join("golden/20261121T020000Z-000001/dump.sql.zst");
-        let (segment, frame) = copy.frame(0);
+        let (segment, frame) = copy.frame(copy.first_of(&["pre-data"]));
         copy.edit(&segment, |bytes| {
             bytes[frame.clone()].copy_from_slice(&fs::read(other).unwrap()[frame]);
         });
@@ -431,6 +437,39 @@ fn an_edited_manifest_is_refused_although_its_seal_is_right() {
         copy.edit_manifest(edit);
         assert_eq!(copy.0.run(["cat", ID]).fails(6, words).stdout, "");
     }
+}
+
+#[test]
+fn a_damaged_manifest_hides_no_other_backup() {
+    let copy = Copy::new();
+    let other = directory("one-stream").join("golden");
+    let target = copy.0.store_dir().join("golden");
+    let copied = Command::new("cp")
+        .args(["-r", "-T"])
+        .args([&other, &target])
+        .status();
+    assert!(copied.unwrap().success());
+    let ids = |json: &Value| {
+        let rows = json.as_array().unwrap().iter();
+        rows.map(|row| row["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let all = ids(&copy.0.run(["list", "--output", "json"]).ok().json());
+    assert_eq!(all.len(), 2);
+    copy.edit_text("manifest.json", "golden", "g0lden");
+    let list = copy
+        .0
+        .run(["list", "--output", "json"])
+        .fails(6, &format!("{ID}/manifest.json"));
+    let [readable] = &ids(&list.json())[..] else {
+        panic!("not the other one alone: {list:?}");
+    };
+    assert!(all.contains(readable) && readable != ID);
+    copy.0.run(["show", readable]).ok();
+    // The newest is damaged: nothing older is restored in its place.
+    copy.0
+        .run(["show", "--latest"])
+        .fails(6, &format!("{ID}/manifest.json"));
 }
 
 #[test]
