@@ -85,6 +85,21 @@ impl Outcome {
             .map_or(1, |row| row.1)
     }
 
+    /// What to do next where a failure does not know better; none where there is nothing to do,
+    /// or where somebody else chose the end.
+    fn usual_step(self) -> Option<&'static str> {
+        Some(match self {
+            Outcome::Unexpected => "report it with the log",
+            Outcome::Usage => "correct it; see drctl --help and docs/config.md",
+            Outcome::NothingToDo => "see drctl list",
+            Outcome::Source => "look at the server's and drctl's log, and run the backup again",
+            Outcome::Store => "check that the store is reachable and has space, then run it again",
+            Outcome::Archive => "use another backup, and find out what changed this one",
+            Outcome::Server => "look at the server's log; the same command resumes",
+            _ => return None,
+        })
+    }
+
     /// Where several things failed at once the most severe names the exit code:
     /// 6 > 7 > 9 > 10 > 5 > 4 > 8, then everything else.
     pub fn severity(self) -> u8 {
@@ -112,7 +127,7 @@ pub struct Error {
     outcome: Outcome,
     /// What happened, to what; no final full stop.
     what: String,
-    /// What to do next, as an imperative, where there is something to do.
+    /// What to do next, as an imperative, where the usual step of the outcome is not the right one.
     hint: Option<String>,
     /// The underlying failure, for the log.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -186,7 +201,7 @@ impl Error {
 
     /// What to do next, where there is something to do.
     pub fn next_step(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.hint.as_deref().or(self.outcome.usual_step())
     }
 
     /// Of two failures of one run, the one that names the exit code; the first on a tie.
@@ -238,7 +253,7 @@ constructors! {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        match &self.hint {
+        match self.next_step() {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }
@@ -277,5 +292,13 @@ mod tests {
             error.to_string(),
             "mysqldump failed with two lines; look at the log"
         );
+    }
+
+    #[test]
+    fn an_error_that_knows_no_next_step_has_the_usual_one() {
+        let line = Error::archive("frame 5 has 2 rows, the index says 1").to_string();
+        assert!(line.ends_with("; use another backup, and find out what changed this one"));
+        let ended = Error::new(Outcome::Terminated, "cancelled by SIGTERM");
+        assert_eq!(ended.to_string(), "cancelled by SIGTERM");
     }
 }
