@@ -26,6 +26,10 @@ use crate::error::{Error, Result};
 use crate::server::connect::{literal, server_code};
 use crate::sql::statement::{Kind, ObjectId, Section};
 
+/// A connection keeps a buffer as long as the longest statement that it ever sent: behind a longer one
+/// than this, bytes, it is given up with its buffer.
+const KEPT_BYTES: u64 = 16 << 20;
+
 /// What the lanes loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Loaded {
@@ -118,6 +122,10 @@ impl Shared {
             loaded.rows += rows;
             loaded.bytes += ready.frame.record.raw;
             self.progress.advance(ready.frame.record.raw, rows);
+            if ready.frame.record.longest > KEPT_BYTES {
+                drop(ready);
+                lane.renew().await?;
+            }
         }
         lane.close().await;
         Ok(loaded)

@@ -146,9 +146,14 @@ impl Lane {
         self.config.cancel = Cancel::default();
     }
 
-    /// Connects anew, as often as it takes until [`RECONNECT_WAIT`] has passed.
+    /// Connects anew after a loss.
     pub async fn reconnect(&mut self, lost: Error) -> Result<()> {
         tracing::warn!(error = %lost, "the connection was lost; connecting again");
+        self.renew().await
+    }
+
+    /// Connects anew, as often as it takes until [`RECONNECT_WAIT`] has passed.
+    pub async fn renew(&mut self) -> Result<()> {
         let began = Instant::now();
         loop {
             match connect(&self.config.server).await {

@@ -178,7 +178,7 @@ part_list() {
     for hour in $(seq 999); do
         stamp=$(date -u -d "2020-01-01 + $hour hours" +%Y%m%dT%H%M%SZ)
         cp -r "$home/$id" "$home/$stamp-${id##*-}"
-        sed -i "s/$id/$stamp-${id##*-}/g" "$home/$stamp-${id##*-}/manifest.json"
+        readdress "$home/$stamp-${id##*-}/manifest.json" "$id" "$stamp-${id##*-}"
     done
     : >"$here/s3.log"
     timed drctl-list drctl list
@@ -186,6 +186,14 @@ part_list() {
     for _ in $(each_run); do timed drctl-list drctl list; done
     [ "$(wc -l <"$here/out")" -ge 1000 ] || { echo 'the list is not whole' >&2; return 1; }
     fact 'list with 1,000 backups in S3' "$(in_seconds "$(median drctl-list)") s, $requests requests" '< 1 s'
+}
+
+# Makes a manifest that of a backup with another id, and seals it anew.
+readdress() {
+    local body
+    body=$(head -n -2 "$1" | sed "s/$2/$3/g")
+    body=${body%,}
+    printf '%s,\n  "sha256": "%s"\n}\n' "$body" "$(printf %s "$body" | sha256sum | cut -d ' ' -f 1)" >"$1"
 }
 
 # The store holds one backup of the schema.

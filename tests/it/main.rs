@@ -24,6 +24,7 @@ mod golden;
 mod harness;
 mod hygiene;
 mod layers;
+mod memory;
 mod source_preflight;
 mod source_server;
 mod store;

@@ -67,12 +67,13 @@ impl Encoders {
     pub fn encode(&self, frame: RawFrame) -> Result<EncodedFrame> {
         let rows = digest_rows(&frame)?;
         let xxh3 = hex128(xxh3_128(&frame.sql));
-        let stored = self.compress(&frame.sql)?;
+        let raw = frame.sql.len();
+        let stored = self.compress(frame.sql)?;
         Ok(EncodedFrame {
             stream: frame.stream,
             sha256: hex::encode(Sha256::digest(&stored)),
             stored,
-            raw: frame.sql.len(),
+            raw,
             xxh3,
             sections: frame.sections,
             before: frame.before,
@@ -83,7 +84,10 @@ impl Encoders {
         })
     }
 
-    fn compress(&self, sql: &[u8]) -> Result<Vec<u8>> {
+    fn compress(&self, sql: Vec<u8>) -> Result<Vec<u8>> {
+        if self.codec == Codec::None {
+            return Ok(sql);
+        }
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let spare = idle().pop();
         let failed = |e: std::io::Error| Error::unexpected("cannot compress a frame").because(e);
@@ -91,7 +95,7 @@ impl Encoders {
             Some(encoder) => encoder,
             None => Encoder::new(self.codec, self.level).map_err(failed)?,
         };
-        let stored = encoder.encode(sql).map_err(failed)?;
+        let stored = encoder.encode(&sql).map_err(failed)?;
         idle().push(encoder);
         Ok(stored)
     }

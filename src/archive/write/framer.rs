@@ -17,7 +17,6 @@ use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Section, Statement};
 
 /// A frame ends before the block that would make it longer than this, bytes of SQL; the usual size.
-/// The first rows of a long run may add an eighth.
 pub const FRAME_BYTES: usize = 8 << 20;
 
 /// A run of one table's rows that is longer than this share of a frame has frames of its own.
@@ -116,31 +115,26 @@ impl Framer {
         }
     }
 
-    /// Takes the next statement; gives the frame that was complete before it, if one was.
-    pub fn push(&mut self, statement: &Statement<'_>) -> Result<Option<RawFrame>> {
-        let done = if self.session.at_rest() && !self.pending.sections.is_empty() {
-            self.close_block()
-        } else {
-            None
-        };
+    /// Takes the next statement. Ask [`Framer::due`] for the frames that it completes before the
+    /// next one.
+    pub fn push(&mut self, statement: &Statement<'_>) -> Result<()> {
         self.note_definition(statement)?;
         self.session.apply(statement);
         self.append(statement);
-        Ok(done)
+        if self.session.at_rest() && !self.pending.sections.is_empty() {
+            self.close_block();
+        }
+        Ok(())
     }
 
-    /// The end of the stream: its last frames (two at most), and what it amounts to.
-    pub fn finish(mut self) -> Result<(Vec<RawFrame>, StreamEnd)> {
+    /// The end of the stream: its last frame, and what it amounts to.
+    pub fn finish(mut self) -> Result<(Option<RawFrame>, StreamEnd)> {
         if !self.session.at_rest() {
             return Err(Error::source(
                 "the dump ends within a definition, its settings not undone",
             ));
         }
-        let mut frames = Vec::new();
-        if !self.pending.sections.is_empty() {
-            frames.extend(self.close_block());
-        }
-        frames.extend(self.cut(self.blocks.len()));
+        let last = self.cut(self.blocks.len());
         let trailer = RawFrame {
             stream: self.stream,
             sql: self.sql,
@@ -152,7 +146,7 @@ impl Framer {
             longest: self.pending.longest,
         };
         Ok((
-            frames,
+            last,
             StreamEnd {
                 objects: self.objects,
                 trailer,
@@ -210,16 +204,21 @@ impl Framer {
         }
     }
 
-    /// Adds the pending block to the open frame; cuts the frame before it where that is due.
-    fn close_block(&mut self) -> Option<RawFrame> {
+    /// Adds the pending block to the open frame.
+    fn close_block(&mut self) {
         let end = self.pending.text.end;
         let mut block = std::mem::take(&mut self.pending);
         self.pending.text = end..end;
         block.after = self.session.clone();
         self.blocks.push(block);
+    }
 
-        let last = self.blocks.len() - 1;
+    /// The next frame that is complete, if one is: what stands before a long run of rows, the run
+    /// before what follows it, or what fills a frame.
+    pub fn due(&mut self) -> Option<RawFrame> {
+        let last = self.blocks.len().checked_sub(1)?;
         let rows = self.blocks[last].only_rows();
+        let end = self.blocks[last].text.end;
         let first_of_run = self
             .blocks
             .iter()
@@ -235,7 +234,7 @@ impl Framer {
         if long_run_began || long_run_ended {
             self.cut(run)
         } else if end > self.frame_bytes {
-            self.cut(last)
+            self.cut(last.max(1))
         } else {
             None
         }
@@ -255,10 +254,7 @@ impl Framer {
         let blocks = std::mem::replace(&mut self.blocks, rest);
         let last = blocks.last()?;
         let (end, after) = (last.text.end, last.after.clone());
-        let mut tail = frame_buffer(self.frame_bytes);
-        tail.extend_from_slice(&self.sql[end..]);
-        let mut sql = std::mem::replace(&mut self.sql, tail);
-        sql.truncate(end);
+        let sql = self.take_text(end);
         for block in self.blocks.iter_mut().chain([&mut self.pending]) {
             block.shift_left(end);
         }
@@ -285,6 +281,19 @@ impl Framer {
             frame.longest = frame.longest.max(block.longest);
         }
         Some(frame)
+    }
+
+    /// Takes the first `end` bytes of SQL. The longer part stays where it is: a long statement is
+    /// not copied once more.
+    fn take_text(&mut self, end: usize) -> Vec<u8> {
+        if end < self.sql.len() - end {
+            return self.sql.drain(..end).collect();
+        }
+        let mut tail = frame_buffer(self.frame_bytes);
+        tail.extend_from_slice(&self.sql[end..]);
+        let mut sql = std::mem::replace(&mut self.sql, tail);
+        sql.truncate(end);
+        sql
     }
 }
 

@@ -10,8 +10,8 @@
 //!
 //! Peak memory: [`RAW_BUDGET`] of raw frames, no more than that again of encoded ones, an open
 //! frame a stream, and the parts in flight of one upload ([`object`]); together below 128 MiB. A
-//! statement longer than a frame is held three times while it passes: by the scanner, by the
-//! framer, and encoded.
+//! statement longer than that budget passes alone, held three times at the most: by the scanner, as
+//! a frame, and encoded. The stream's next one is read when it has been written.
 
 pub mod commit;
 pub mod encode;

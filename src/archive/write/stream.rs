@@ -50,18 +50,25 @@ impl FrameSink {
         )
     }
 
-    /// Hands a frame on, when there is room; blocks, so never call it from async code.
+    /// Hands a frame on, when there is room; blocks, so never call it from async code. A frame that
+    /// takes all the room goes alone: it is written when this returns.
     fn send(&self, frame: RawFrame) -> Result<(), Closed> {
-        let share = frame.sql.len().clamp(1, RAW_BUDGET) as u32;
-        let permit = self
-            .handle
-            .block_on(self.budget.clone().acquire_many_owned(share))
-            .map_err(|_| Closed)?;
+        let share = frame.sql.len().clamp(1, RAW_BUDGET);
+        let permit = self.share(share)?;
         let encoders = self.encoders.clone();
         let encoding = self.handle.spawn_blocking(move || encoders.encode(frame));
         self.frames
             .blocking_send(FrameInFlight { encoding, permit })
-            .map_err(|_| Closed)
+            .map_err(|_| Closed)?;
+        if share == RAW_BUDGET {
+            drop(self.share(RAW_BUDGET)?);
+        }
+        Ok(())
+    }
+
+    fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Closed> {
+        let share = self.budget.clone().acquire_many_owned(bytes as u32);
+        self.handle.block_on(share).map_err(|_| Closed)
     }
 }
 
@@ -135,10 +142,11 @@ fn scan(
             None => return Ok(None),
         }
         while let Some(statement) = scanner.next().map_err(broken)? {
-            if let Some(frame) = framer.push(&statement)?
-                && sink.send(frame).is_err()
-            {
-                return Ok(None);
+            framer.push(&statement)?;
+            while let Some(frame) = framer.due() {
+                if sink.send(frame).is_err() {
+                    return Ok(None);
+                }
             }
         }
     }
@@ -151,11 +159,9 @@ fn scan(
             "the dump ends before {view} is defined"
         )));
     }
-    let (frames, end) = framer.finish()?;
-    for frame in frames {
-        if sink.send(frame).is_err() {
-            return Ok(None);
-        }
+    let (last, end) = framer.finish()?;
+    match last.map(|frame| sink.send(frame)) {
+        Some(Err(Closed)) => Ok(None),
+        Some(Ok(())) | None => Ok(Some(end)),
     }
-    Ok(Some(end))
 }

@@ -1,0 +1,71 @@
+//! The bound on memory, for the process as it runs: 128 MiB, and three times the longest statement.
+//!
+//! How much a run took is its peak resident set, read while it runs; `--nocapture` shows the figures.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::need;
+use crate::support::drctl::Running;
+use crate::support::{Drctl, Flavour, Server};
+
+const MIB: u64 = 1 << 20;
+
+/// Waits for the end of a run that succeeds; the most memory that was resident, bytes.
+#[track_caller]
+fn peak(mut running: Running) -> u64 {
+    let status = format!("/proc/{}/status", running.pid());
+    let mut peak = 0;
+    while !running.has_ended() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or_default() * 1024);
+        thread::sleep(Duration::from_millis(5));
+    }
+    running.wait().ok();
+    assert!(peak > MIB, "nothing was measured");
+    peak
+}
+
+/// Backs a schema up that `sql` fills, restores it into another server, and holds both to the bound.
+#[track_caller]
+fn holds(codec: &str, sql: &str, longest_statement: u64) {
+    const PACKETS: &[&str] = &["--max-allowed-packet=256M"];
+    let source = Server::start_with(Flavour::MariaDb, PACKETS);
+    let target = Server::start_with(Flavour::MariaDb, PACKETS);
+    source.exec(&format!("CREATE DATABASE big; USE big; {sql}"));
+    let drctl = Drctl::new("big")
+        .source(&source)
+        .into(&target)
+        .env("DRCTL_BACKUP_CODEC", codec);
+    let bound = 128 * MIB + 3 * longest_statement;
+    for args in [&["backup"][..], &["restore", "--latest"]] {
+        let peak = peak(drctl.start(args));
+        let what = args[0];
+        let took = format!("{what}, {codec}: {} MiB of {}", peak / MIB, bound / MIB);
+        println!("{took}");
+        assert!(peak <= bound, "{took}");
+    }
+}
+
+#[test]
+fn a_run_takes_no_more_than_128_mib() {
+    need!(MariaDb);
+    let sql = "CREATE TABLE t (id INT PRIMARY KEY, a CHAR(60), KEY (a)) AS
+               SELECT seq AS id, SHA2(seq, 224) AS a FROM seq_1_to_1200000";
+    holds("zstd", sql, 0);
+}
+
+#[test]
+fn a_long_statement_is_held_three_times_at_the_most() {
+    need!(MariaDb);
+    let value = 24 * MIB;
+    let sql = format!(
+        "CREATE TABLE t (id INT PRIMARY KEY, b LONGBLOB);
+         INSERT INTO t SELECT seq, REPEAT(x'00ff27', {} / 3) FROM seq_1_to_4",
+        value
+    );
+    // A byte is two digits.
+    holds("none", &sql, 2 * value);
+}
