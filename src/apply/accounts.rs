@@ -39,9 +39,11 @@ fn unknown(error: ScanError) -> Error {
 pub enum Part {
     /// All that needs no object: it comes first, since definers have to be there.
     Accounts,
-    /// Privileges on single tables, columns and routines: a server grants them only where these
-    /// exist.
-    ObjectGrants,
+    /// Privileges on single tables, views (a place-holder will do) and their columns: a server grants
+    /// them only where these exist, and makes a view on a view only for a definer that may see it.
+    TableGrants,
+    /// Privileges on single routines and packages, likewise.
+    RoutineGrants,
 }
 
 /// Creates the accounts that are missing, or gives them what they may do to single objects.
@@ -62,9 +64,7 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
     scanner.finish();
     let mut left_alone = BTreeSet::new();
     while let Some(statement) = scanner.next().map_err(unknown)? {
-        if statement.kind != Kind::Account
-            || is_object_grant(statement.sql) != (part == Part::ObjectGrants)
-        {
+        if statement.kind != Kind::Account || part_of(statement.sql) != part {
             continue;
         }
         let account = account_of(statement.sql).ok_or_else(|| {
@@ -92,25 +92,31 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
     Ok(())
 }
 
-/// Whether it grants or revokes on one object: ON `schema`.`object`, not ON `schema`.*.
-fn is_object_grant(sql: &[u8]) -> bool {
+/// Which part a statement belongs to: ON `schema`.`object` it grants on one object, ON `schema`.* not.
+fn part_of(sql: &[u8]) -> Part {
     let mut tokens = Tokens::new(sql);
     let verb = tokens.next();
     if !verb.is_some_and(|verb| verb.is("GRANT") || verb.is("REVOKE"))
         || tokens.find(|token| token.is("ON")).is_none()
     {
-        return false;
+        return Part::Accounts;
     }
-    // PROCEDURE, FUNCTION, PACKAGE [BODY] may stand before the name: the dot tells.
+    // PROCEDURE, FUNCTION, PACKAGE [BODY] stand unquoted before the name of what is no table.
+    let routine = matches!(tokens.clone().next(), Some(Token::Word(_)));
     while let Some(token) = tokens.next() {
         if token == Token::Mark(b'.') {
-            return tokens.next().is_some_and(|name| name.name().is_some());
+            let object = tokens.next().is_some_and(|name| name.name().is_some());
+            return match (object, routine) {
+                (false, _) => Part::Accounts,
+                (true, false) => Part::TableGrants,
+                (true, true) => Part::RoutineGrants,
+            };
         }
         if token.is("TO") || token.is("FROM") {
-            return false;
+            break;
         }
     }
-    false
+    Part::Accounts
 }
 
 /// The account that a statement is about: behind `USER` or `ROLE`, or the last `TO`, `FROM` or `FOR`.
@@ -176,11 +182,16 @@ mod tests {
         for sql in [
             "GRANT SELECT ON `a`.`t` TO `u`@`%`",
             "GRANT SELECT, UPDATE (`on`, `b`) ON `a`.`t` TO `u`@`%` WITH GRANT OPTION",
+            "REVOKE INSERT ON `procedure`.`t` FROM `u`@`%`",
+        ] {
+            assert_eq!(part_of(sql.as_bytes()), Part::TableGrants, "{sql}");
+        }
+        for sql in [
             "GRANT EXECUTE ON PROCEDURE `a`.`p` TO `u`@`%`",
             "GRANT EXECUTE ON FUNCTION `to`.`p` TO `u`@`%`",
-            "REVOKE INSERT ON `a`.`t` FROM `u`@`%`",
+            "GRANT EXECUTE ON PACKAGE BODY `a`.`p` TO `u`@`%`",
         ] {
-            assert!(is_object_grant(sql.as_bytes()), "{sql}");
+            assert_eq!(part_of(sql.as_bytes()), Part::RoutineGrants, "{sql}");
         }
         for sql in [
             "GRANT SELECT ON *.* TO `u`@`%`",
@@ -193,7 +204,7 @@ mod tests {
             "CREATE USER `u`@`%` IDENTIFIED BY 'ON `a`.`t`'",
             "SET DEFAULT ROLE `r`@`%` TO `u`@`%`",
         ] {
-            assert!(!is_object_grant(sql.as_bytes()), "{sql}");
+            assert_eq!(part_of(sql.as_bytes()), Part::Accounts, "{sql}");
         }
     }
 }

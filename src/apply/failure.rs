@@ -75,6 +75,10 @@ fn hint(code: u16) -> Option<&'static str> {
         1044 | 1045 | 1142 | 1227 | 1370 | 1419 => {
             "give the account of the restore the missing privilege"
         }
+        1356 => {
+            "where the definer may not see what the view is about: grant it that, or begin anew with \
+             --accounts or --definer <account>"
+        }
         1153 => "raise the server's max_allowed_packet",
         1290 | 1836 => "the server is read-only",
         _ => return None,

@@ -171,9 +171,12 @@ async fn run(engine: &mut Engine) -> Result<()> {
             Pass::Keys => keys::run(engine).await?,
             Pass::ForeignKeys => keys::run_foreign(engine).await?,
             Pass::PostData => {
+                if engine.options.accounts {
+                    accounts::run(engine, Part::TableGrants).await?;
+                }
                 post_data::run(engine).await?;
                 if engine.options.accounts {
-                    accounts::run(engine, Part::ObjectGrants).await?;
+                    accounts::run(engine, Part::RoutineGrants).await?;
                 }
             }
             Pass::Prove if engine.options.prove => prove::run(engine).await?,

@@ -3,17 +3,19 @@
 //! A server of another version line writes some definitions in other words than the one that was
 //! dumped. There, and only there, the text of a definition is a warning: its own words were
 //! executed, and what the server makes of them cannot be held to what another one made. Such a
-//! restore ends well, and does not count as the proof of its backup.
+//! restore ends well, and does not count as the proof of its backup. The same goes for a view whose
+//! definer lacks privileges on this server: MariaDB shows it in other words then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::engine::Engine;
 use crate::apply::marker::Pass;
 use crate::error::{Error, Result};
-use crate::proof::compare::{Side, compare};
+use crate::proof::compare::{Class, Comparison, Side, compare};
 use crate::proof::redump::{What, redump};
 use crate::server::ServerVersion;
-use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::server::connect::server_code;
+use crate::sql::statement::{ObjectId, ObjectKind, quote};
 
 /// Dumps what was restored again and compares; a difference is exit 7.
 pub async fn run(engine: &mut Engine) -> Result<()> {
@@ -30,9 +32,8 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
         &engine.cancel,
     )
     .await?;
-    let comparison = compare(&expected(engine), &relevant(engine, found));
-    let equal = comparison.is_equal();
-    let other = other_version(engine).filter(|_| comparison.is_text_alone());
+    let mut comparison = compare(&expected(engine), &relevant(engine, found));
+    tell_unusable_views(engine, &mut comparison).await?;
     for difference in &comparison.differences {
         tracing::warn!(
             class = ?difference.class,
@@ -43,21 +44,48 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
         );
     }
     let summary = comparison.summary();
-    engine.report.proof = Some(comparison);
-    match (equal, other) {
-        (true, _) => Ok(()),
-        (false, Some((theirs, ours))) => {
-            engine.report.warn(format!(
-                "all rows are equal and all objects there, and {ours} writes definitions in other \
-                 words than {theirs}: {summary}; see the log for all of them"
-            ));
-            Ok(())
+    let excuse = match other_version(engine) {
+        _ if comparison.is_equal() => None,
+        _ if comparison.is_only(&[Class::UnusableView]) => Some(
+            "views have definers that lack privileges on this server: grant them what the views are about"
+                .to_owned(),
+        ),
+        Some((theirs, ours)) if comparison.is_only(&[Class::DdlText, Class::UnusableView]) => {
+            Some(format!("{ours} writes definitions in other words than {theirs}"))
         }
-        (false, None) => Err(Error::verification(format!(
-            "the restored server is not what was dumped: {summary}"
-        ))
-        .hint("the marker stays on the server; see the log for all differences")),
+        _ => {
+            engine.report.proof = Some(comparison);
+            return Err(Error::verification(format!(
+                "the restored server is not what was dumped: {summary}"
+            ))
+            .hint("the marker stays on the server; see the log for all differences"));
+        }
+    };
+    engine.report.proof = Some(comparison);
+    if let Some(excuse) = excuse {
+        engine.report.warn(format!(
+            "all rows are equal and all objects there, and {excuse}: {summary}; see the log for all of them"
+        ));
     }
+    Ok(())
+}
+
+/// Sets views apart that the server shows in other words only because it cannot open them.
+async fn tell_unusable_views(engine: &mut Engine, comparison: &mut Comparison) -> Result<()> {
+    const CANNOT_BE_USED: u16 = 1356;
+    for one in &mut comparison.differences {
+        if (one.class, one.object.kind) != (Class::DdlText, ObjectKind::View) {
+            continue;
+        }
+        let (schema, name) = (quote(&one.object.schema), quote(&one.object.name));
+        let sql = format!("SELECT 1 FROM {schema}.{name} LIMIT 0");
+        if let Err(failure) = engine.control.rows::<u8>(&sql).await
+            && server_code(&Error::from(failure)) == Some(CANNOT_BE_USED)
+        {
+            one.class = Class::UnusableView;
+        }
+    }
+    Ok(())
 }
 
 /// The version that was dumped and the one of this server, where they are of two lines.

@@ -18,6 +18,7 @@ mod client_splits;
 mod damage;
 mod damaged_copy;
 mod deferred_keys;
+mod definers;
 mod doctor;
 mod fidelity;
 mod golden;
