@@ -26,11 +26,6 @@ pub fn restore_txt(manifest: &Manifest) -> String {
          2. Check them:\n\
          \n\
          \x20   sha256sum -c SHA256SUMS\n\
-         \n\
-         3. Restore into a server that has none of its schemas. Its longest statement has\n\
-         \x20  {longest} bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
-         \x20  --binary-mode keeps the client from interpreting what is in the rows, --comments from\n\
-         \x20  dropping comments out of routines.\n\
          \n",
         id = manifest.id,
         target = manifest.target,
@@ -38,20 +33,34 @@ pub fn restore_txt(manifest: &Manifest) -> String {
         version = manifest.server.version,
         snapshot = manifest.snapshot_at,
         dumper = manifest.client.version,
-        longest = manifest.totals.largest_statement_bytes,
     );
-    text.push_str(&format!(
-        "    {decode} {dump} | {client} --binary-mode --comments --max-allowed-packet=1G -u root -p\n"
-    ));
-    if let Some(accounts) = &manifest.accounts {
+    let accounts = manifest.accounts.as_ref().map(|accounts| &accounts.name);
+    if let Some(accounts) = accounts {
         text.push_str(&format!(
-            "\n4. The accounts are apart, for a server that has none of them:\n\
+            "3. Views, triggers, routines and events name accounts as their definers. Where the server has\n\
+             \x20  none of them, create them first. What is granted on single tables and routines fails for\n\
+             \x20  now, since they are not there yet: --force goes on.\n\
              \n\
-             \x20   {decode} {} | {client} --binary-mode -u root -p\n\
+             \x20   {decode} {accounts} | {client} --binary-mode --force -u root -p\n\
+             \n"
+        ));
+    }
+    text.push_str(&format!(
+        "{step}. Restore into a server that has none of its schemas. Its longest statement has\n\
+         \x20  {longest} bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
+         \x20  --binary-mode keeps the client from interpreting what is in the rows, --comments from\n\
+         \x20  dropping comments out of routines.\n\
+         \n\
+         \x20   {decode} {dump} | {client} --binary-mode --comments --max-allowed-packet=1G -u root -p\n",
+        step = if accounts.is_some() { 4 } else { 3 },
+        longest = manifest.totals.largest_statement_bytes,
+    ));
+    if let Some(accounts) = accounts {
+        text.push_str(&format!(
+            "\n5. Now the accounts as a whole. If step 4 stopped at a view (error 1356), its definer needed\n\
+             \x20  some of this: repeat step 4 after it.\n\
              \n\
-             \x20  Views, triggers, routines and events name accounts as their definers: without them\n\
-             \x20  they restore but fail when used.\n",
-            accounts.name
+             \x20   {decode} {accounts} | {client} --binary-mode -u root -p\n"
         ));
     }
     text.push_str(
