@@ -2,6 +2,9 @@
 //!
 //! mysqldump's sql_mode is not strict, so a server clips a value that does not fit with a warning
 //! only: after each INSERT it must have no warning, and as many rows as were scanned.
+//!
+//! MySQL prints the negative zero of a FLOAT or DOUBLE as `-0`, and reads that as the integer, which
+//! has no sign: so it is sent as `-0e0`.
 
 use std::borrow::Cow;
 
@@ -9,7 +12,7 @@ use crate::apply::failure::Failure;
 use crate::apply::frame::FrameStatement;
 use crate::apply::lane::Lane;
 use crate::error::{Error, Result};
-use crate::sql::rows::{RowsError, of_insert};
+use crate::sql::rows::{RowsError, of_insert, values};
 use crate::sql::statement::Kind;
 
 /// MariaDB's word for a value of a generated column, which its client dumps and its server computes
@@ -27,7 +30,8 @@ pub async fn insert(
     sql: &[u8],
 ) -> Result<(), Failure> {
     let (mut affected, mut warnings) = (0, Vec::new());
-    for slice in slices(sql, statement.rows)? {
+    let sql = with_negative_zeros(sql)?;
+    for slice in slices(&sql, statement.rows)? {
         let done = lane.run(&slice).await?;
         affected += done.affected;
         if done.warnings > 0 {
@@ -45,12 +49,42 @@ pub async fn insert(
     }
 }
 
+/// An INSERT whose negative zeros keep their sign; nearly always the INSERT itself.
+fn with_negative_zeros(sql: &[u8]) -> Result<Cow<'_, [u8]>> {
+    const ZERO: &[u8] = b"-0";
+    let might = |needle: &[u8]| memchr::memmem::find(sql, needle).is_some();
+    // Nothing but such a value begins so, unless it stands in a text.
+    if !might(b",-0") && !might(b"(-0") {
+        return Ok(Cow::Borrowed(sql));
+    }
+    let (mut new, mut copied) = (Vec::new(), 0);
+    for tuple in of_insert(sql).map_err(unreadable)? {
+        for value in values(tuple.map_err(unreadable)?) {
+            let value = value.map_err(unreadable)?;
+            if value == ZERO {
+                let end = value.as_ptr() as usize - sql.as_ptr() as usize + ZERO.len();
+                new.extend_from_slice(&sql[copied..end]);
+                new.extend_from_slice(b"e0");
+                copied = end;
+            }
+        }
+    }
+    if copied == 0 {
+        return Ok(Cow::Borrowed(sql));
+    }
+    new.extend_from_slice(&sql[copied..]);
+    Ok(Cow::Owned(new))
+}
+
+fn unreadable(error: RowsError) -> Error {
+    Error::archive("rows that cannot be read").because(error)
+}
+
 /// An INSERT as INSERTs of at most [`MOST_ROWS`] rows.
 fn slices(sql: &[u8], rows: u64) -> Result<Vec<Cow<'_, [u8]>>> {
     if rows <= MOST_ROWS as u64 {
         return Ok(vec![Cow::Borrowed(sql)]);
     }
-    let unreadable = |e: RowsError| Error::archive("rows that cannot be read").because(e);
     let tuples = of_insert(sql).map_err(unreadable)?;
     let tuples = tuples.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     // Where a tuple's opening and closing parentheses stand.
@@ -106,6 +140,21 @@ mod tests {
                 .iter()
                 .all(|slice| slice.starts_with(HEAD.as_bytes()))
         );
+    }
+
+    #[test]
+    fn a_negative_zero_keeps_its_sign_and_nothing_else_changes() {
+        let sql = b"INSERT INTO `t` VALUES (-0,',-0,',-0.5),(-01,'(-0)',-0)";
+        assert_eq!(
+            *with_negative_zeros(sql).unwrap(),
+            *b"INSERT INTO `t` VALUES (-0e0,',-0,',-0.5),(-01,'(-0)',-0e0)"
+        );
+        for same in [
+            &b"INSERT INTO `t` VALUES (1,-1)"[..],
+            b"INSERT INTO `t` VALUES (',-0,')",
+        ] {
+            assert_eq!(with_negative_zeros(same).unwrap(), Cow::Borrowed(same));
+        }
     }
 
     #[test]
