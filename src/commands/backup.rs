@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::archive::BackupPlace;
 use crate::archive::codec::Encoder;
 use crate::archive::index::Record;
-use crate::archive::manifest::{self, ClientFacts, Coordinates, FileFacts, Manifest, Totals};
+use crate::archive::manifest::{self, ClientFacts, FileFacts, Manifest, Totals};
 use crate::archive::restore_txt::restore_txt;
 use crate::archive::write::commit;
 use crate::archive::write::framer::StreamEnd;
@@ -193,14 +193,13 @@ async fn write(
     let begin = ArchiveWriter::begin(run.store.clone(), place.clone(), run.config.backup.write);
     let writer = run.cancel.unless(begin).await?;
     let dumped = run.cancel.unless(async {
-        let (end, coordinates) = dump(source, &preflight, &writer).await?;
+        let end = dump(source, &mut preflight, &writer).await?;
         let seen = end.objects.iter().map(|(object, _)| object.clone());
         source.settle(&preflight, &seen.collect()).await?;
-        Ok((end, coordinates))
+        Ok(end)
     });
     match dumped.await {
-        Ok((end, coordinates)) => {
-            preflight.coordinates = coordinates;
+        Ok(end) => {
             let more = records(&preflight);
             let written = run.cancel.unless(writer.finish(vec![end], more)).await?;
             Ok((preflight, written))
@@ -217,18 +216,19 @@ async fn write(
 }
 
 /// Pumps one mysqldump into the archive. The end of its stream is reached only by a process that
-/// ended well.
+/// ended well. The preflight learns where in the binary log it stands.
 async fn dump(
     source: &Source,
-    preflight: &Preflight,
+    preflight: &mut Preflight,
     writer: &ArchiveWriter,
-) -> Result<(StreamEnd, Option<Coordinates>)> {
+) -> Result<StreamEnd> {
     let progress = Progress::begin("backup", preflight.expected_bytes());
     let mut child = source.dump(preflight)?;
     let stream = writer.stream(0);
-    let pumped = pump(&mut child, &stream, &progress).await;
+    let pumped = pump(source, &mut child, &stream, &progress).await;
     progress.end();
-    let coordinates = child.coordinates();
+    preflight.coordinates = child.coordinates();
+    preflight.warnings.extend(child.warning());
     match pumped {
         Ok(true) => {}
         Ok(false) => child.stop().await,
@@ -238,16 +238,23 @@ async fn dump(
         }
     }
     let stopped = || Error::unexpected("the archive stopped before the dump did");
-    let end = stream.finish().await?.ok_or_else(stopped)?;
-    Ok((end, coordinates))
+    stream.finish().await?.ok_or_else(stopped)
 }
 
 /// Whether the dump reached its end; not where the archive stopped taking it.
-async fn pump(child: &mut Dump, stream: &StreamWriter, progress: &Progress) -> Result<bool> {
+async fn pump(
+    source: &Source,
+    child: &mut Dump,
+    stream: &StreamWriter,
+    progress: &Progress,
+) -> Result<bool> {
     let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
     loop {
         buffer.reserve(CHUNK_BYTES / 4);
         let count = child.read(&mut buffer).await?;
+        if let Some(place) = child.place() {
+            child.note_gtid(source.gtid(&place).await);
+        }
         progress.add(count as u64);
         if count == 0 || buffer.len() >= CHUNK_BYTES / 4 {
             let chunk: Bytes = buffer.split().freeze();

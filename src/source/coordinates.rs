@@ -28,6 +28,11 @@ impl Watch {
         }
     }
 
+    /// Whether more of the dump can still tell where it stands.
+    pub fn is_open(&self) -> bool {
+        self.head.len() < WINDOW_BYTES
+    }
+
     /// The coordinates, where the dump names them.
     pub fn found(&self) -> Option<Coordinates> {
         // The header ends with the first schema: nothing behind it is the program's own word.
@@ -49,8 +54,9 @@ impl Watch {
             });
         Some(Coordinates {
             file: quoted(behind(change, "_LOG_FILE=")?)?.to_owned(),
+            // Without its end the line may be half read, and so the number.
             position: behind(change, "_LOG_POS=")?
-                .trim_end_matches(';')
+                .strip_suffix(';')?
                 .parse()
                 .ok()?,
             gtid: gtid.map(str::to_owned),
@@ -111,6 +117,7 @@ mod tests {
         let small: Vec<&[u8]> = bytes.chunks(7).collect();
         assert_eq!(watch(&small), Some(expected));
         let mysql = b"-- CHANGE REPLICATION SOURCE TO SOURCE_LOG_FILE='binlog.000001', SOURCE_LOG_POS=14058;\n";
+        assert_eq!(watch(&[&mysql[..mysql.len() - 4]]), None, "half a number");
         let found = watch(&[mysql]).unwrap();
         assert_eq!(
             (found.file.as_str(), found.position),

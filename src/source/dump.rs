@@ -99,6 +99,10 @@ impl DumpPlan {
 pub struct Dump {
     child: DumpChild,
     watch: Watch,
+    /// Whether [`Dump::place`] is still to come.
+    unplaced: bool,
+    /// The GTIDs of its place, where it does not name them itself, or why they are not known.
+    gtid: Result<Option<String>>,
 }
 
 impl Dump {
@@ -107,6 +111,8 @@ impl Dump {
         Dump {
             child,
             watch: Watch::default(),
+            unplaced: true,
+            gtid: Ok(None),
         }
     }
 
@@ -118,14 +124,37 @@ impl Dump {
         Ok(count)
     }
 
+    /// File and position of the snapshot, once, as soon as the dump names them.
+    pub fn place(&mut self) -> Option<Coordinates> {
+        if !self.unplaced {
+            return None;
+        }
+        let place = self.watch.found();
+        self.unplaced = place.is_none() && self.watch.is_open();
+        place
+    }
+
+    /// Adds what was asked about its place.
+    pub fn note_gtid(&mut self, gtid: Result<Option<String>>) {
+        self.gtid = gtid;
+    }
+
     /// Stops it early: [`DumpChild::stop`].
     pub async fn stop(self) {
         self.child.stop().await;
     }
 
+    /// What a person should know of it, once it has been read.
+    pub fn warning(&self) -> Option<String> {
+        let why = self.gtid.as_ref().err()?;
+        Some(format!("without the GTIDs of the snapshot: {why}"))
+    }
+
     /// The snapshot's place in the binary log, once the dump has been read to its end.
     pub fn coordinates(&self) -> Option<Coordinates> {
-        self.watch.found()
+        let found = self.watch.found()?;
+        let gtid = found.gtid.or_else(|| self.gtid.as_ref().ok()?.clone());
+        Some(Coordinates { gtid, ..found })
     }
 }
 

@@ -11,6 +11,7 @@
 //! - [`lock`]: one backup at a time, and no DDL under it.
 //! - [`dump`]: the dump programs' arguments, and the running dump.
 //! - [`coordinates`]: the snapshot's place in the binary log.
+//! - `gtid`: the GTIDs of that place, which MySQL's program does not tell.
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
 //! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
@@ -23,6 +24,7 @@ pub mod dump;
 pub mod facts;
 mod filename_codes;
 pub mod grants;
+mod gtid;
 mod innodb_name;
 pub mod inventory;
 pub mod lock;
@@ -40,6 +42,7 @@ use serde::Deserialize;
 pub use dump::Dump;
 pub use preflight::Preflight;
 
+use crate::archive::manifest::Coordinates;
 use crate::error::{Error, Result};
 use crate::server::connect::is_denied;
 use crate::server::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
@@ -218,6 +221,24 @@ impl Source {
     pub fn dump(&self, preflight: &Preflight) -> Result<Dump> {
         let arguments = preflight.plan.arguments(&self.client)?;
         Ok(Dump::of(DumpChild::spawn(&self.client, arguments)?))
+    }
+
+    /// The GTIDs that a MySQL server had executed at the place that its dump names; to be asked as soon
+    /// as it does. MariaDB's dumps name them themselves. What cannot be known in a moment, the error
+    /// says, and a backup does without.
+    pub async fn gtid(&self, at: &Coordinates) -> Result<Option<String>> {
+        const MOMENT: Duration = Duration::from_secs(10);
+        if self.version.is_mariadb() {
+            return Ok(None);
+        }
+        let asked = async {
+            let mut connection = connect(&self.config).await?;
+            let set = gtid::executed(&mut connection, &self.version, at).await;
+            connection.close().await;
+            set
+        };
+        let in_time = tokio::time::timeout(MOMENT, asked).await;
+        in_time.unwrap_or_else(|_| Err(Error::source("no answer in time")))
     }
 
     /// The options of the dump, for the manifest: no secret, no schemas.

@@ -15,6 +15,7 @@ mod backup_stages;
 mod backup_store;
 mod backup_suspect;
 mod client_splits;
+mod coordinates;
 mod damage;
 mod damaged_copy;
 mod deferred_keys;

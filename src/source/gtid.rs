@@ -1,0 +1,167 @@
+//! The GTIDs that a MySQL server had executed at the snapshot.
+//!
+//! mysqldump tells file and position, and the GTIDs only together with statements that keep a restore
+//! out of the binary log. So they are asked for on a connection beside it, as soon as the dump says
+//! where it stands: what the server has executed by now, less what its log holds from there to here.
+//!
+//! That is exact. The dump's position was taken under the global read lock, so all that is logged
+//! before it is among the executed ones; and the end of the log is asked for after these, so all that
+//! came later is behind the position, whether it is among them or not.
+
+use mysql_async::prelude::FromRow;
+
+use crate::archive::manifest::Coordinates;
+use crate::server::connect::is_denied;
+use crate::server::{Connection, ServerVersion};
+use crate::{Error, Result};
+
+/// The most of the log that is looked through, bytes: the dump waits meanwhile.
+const MOST_LOG_BYTES: u64 = 256 << 20;
+
+/// The longest set that goes into a manifest, which is small, bytes.
+const MOST_SET_BYTES: usize = 4 << 10;
+
+/// A row of SHOW BINLOG EVENTS.
+type Event = (String, u64, String, u64, u64, String);
+
+/// The set at a place of the binary log, as the server writes it, on one line; `None` on a server that
+/// has none. An error says why it cannot be known, and is nothing that a backup fails of.
+pub(super) async fn executed(
+    connection: &mut Connection,
+    server: &ServerVersion,
+    at: &Coordinates,
+) -> Result<Option<String>> {
+    let (_, _, executed) = status(connection, server).await?;
+    if executed.is_empty() {
+        return Ok(None);
+    }
+    let logged: bool = connection
+        .one("SELECT @@global.log_replica_updates")
+        .await?;
+    if !logged {
+        return Err(Error::source(
+            "the server does not log what it replicates (log_replica_updates is off)",
+        ));
+    }
+    let (file, position, _) = status(connection, server).await?;
+    let later = later(connection, at, (&file, position)).await?;
+    let set: String = match later.is_empty() {
+        true => executed,
+        false => {
+            let sql = format!("SELECT GTID_SUBTRACT('{executed}', '{}')", later.join(","));
+            connection.one(&sql).await?
+        }
+    };
+    let set: String = set.split_whitespace().collect();
+    match set.len() <= MOST_SET_BYTES {
+        true => Ok(Some(set)),
+        false => Err(Error::source(format!("the set has {} bytes", set.len()))),
+    }
+}
+
+/// File and position of the log's end, and the set of executed GTIDs.
+async fn status(
+    connection: &mut Connection,
+    server: &ServerVersion,
+) -> Result<(String, u64, String)> {
+    let sql = match server.is_mysql_from(8, 2, 0) {
+        true => "SHOW BINARY LOG STATUS",
+        false => "SHOW MASTER STATUS",
+    };
+    let rows = connection.named_rows(sql).await?;
+    let row = rows.first();
+    let text = |column: &str| row.and_then(|row| row.get(column)).unwrap_or_default();
+    let position = text("Position").parse().unwrap_or_default();
+    let set = text("Executed_Gtid_Set").split_whitespace().collect();
+    Ok((text("File").to_owned(), position, set))
+}
+
+/// The GTIDs of the log from `at` to `end`.
+async fn later(
+    connection: &mut Connection,
+    at: &Coordinates,
+    end: (&str, u64),
+) -> Result<Vec<String>> {
+    let mut later = Vec::new();
+    if (at.file.as_str(), at.position) == end {
+        return Ok(later);
+    }
+    for (file, from, to) in pieces(connection, at, end).await? {
+        let sql = format!("SHOW BINLOG EVENTS IN '{file}' FROM {from}");
+        let note = |row| {
+            let Ok((_, position, kind, _, _, info)) = Event::from_row_opt(row) else {
+                return;
+            };
+            if position < to && kind.to_ascii_lowercase().starts_with("gtid") {
+                later.extend(quoted(&info).map(str::to_owned));
+            }
+        };
+        match connection.each_row(&sql, note).await {
+            Err(error) if is_denied(&error) => {
+                let why =
+                    "writes went on, and the account lacks REPLICATION SLAVE to tell them apart";
+                return Err(Error::source(why));
+            }
+            read => read?,
+        }
+    }
+    Ok(later)
+}
+
+/// The files that hold what is between the two, each from where to where.
+async fn pieces(
+    connection: &mut Connection,
+    at: &Coordinates,
+    (file, position): (&str, u64),
+) -> Result<Vec<(String, u64, u64)>> {
+    const FIRST_EVENT: u64 = 4;
+    let logs = connection.named_rows("SHOW BINARY LOGS").await?;
+    let logs = logs.iter().filter_map(|log| {
+        let size: u64 = log.get("File_size")?.parse().ok()?;
+        Some((log.get("Log_name")?.to_owned(), size))
+    });
+    let mut pieces: Vec<(String, u64, u64)> = Vec::new();
+    for (name, size) in logs.skip_while(|(name, _)| *name != at.file) {
+        let from = match pieces.is_empty() {
+            true => at.position,
+            false => FIRST_EVENT,
+        };
+        let last = name == file;
+        pieces.push((name, from, if last { position } else { size }));
+        if last {
+            break;
+        }
+    }
+    let bytes: u64 = pieces
+        .iter()
+        .map(|(_, from, to)| to.saturating_sub(*from))
+        .sum();
+    match pieces.last() {
+        Some((name, ..)) if name == file && bytes <= MOST_LOG_BYTES => Ok(pieces),
+        Some((name, ..)) if name == file => Err(Error::source(format!(
+            "{bytes} bytes were logged before the server could be asked"
+        ))),
+        _ => Err(Error::source(format!("the log {} is gone", at.file))),
+    }
+}
+
+/// The GTID of an event: `SET @@SESSION.GTID_NEXT= 'uuid:7'`.
+fn quoted(info: &str) -> Option<&str> {
+    let gtid = info.split('\'').nth(1)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_".contains(&byte);
+    (gtid.contains(':') && gtid.bytes().all(plain)).then_some(gtid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_gtid_does_not_get_into_a_query() {
+        let event = "SET @@SESSION.GTID_NEXT= 'c1768b12-e591-11f1-8cfe-02fc00000001:tag_1:7'";
+        assert!(quoted(event).unwrap().ends_with("01:tag_1:7"));
+        for info in ["", "SET @@SESSION.GTID_NEXT= 'ANONYMOUS'", "x 'a:1); DO'"] {
+            assert_eq!(quoted(info), None, "{info}");
+        }
+    }
+}
