@@ -13,9 +13,9 @@ use crate::apply::frame::FrameStatement;
 use crate::apply::lane::Lane;
 use crate::apply::marker::{self, Pass, PendingEvent};
 use crate::apply::survey::table_of;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::proof::normalise::disabled_event;
-use crate::server::connect::server_code;
+use crate::server::connect::{literal, server_code};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
 /// Creates what rows must not meet.
@@ -23,12 +23,20 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::PostData, None);
     let mut lane = Lane::open(engine.lane_config.clone()).await?;
     let mut waiting = Vec::new();
+    let mut altered: Option<(FrameStatement, Vec<u8>)> = None;
     let mut frames = engine.read_ahead(|record| record.has(Section::PostData));
     while let Some(ready) = frames.next().await? {
         for (statement, sql) in ready.frame.of(Section::PostData) {
             match &statement.kind {
                 Kind::AlterSchema { schema } if engine.options.scope.is_everything() => {
                     alter_schema(engine, &mut lane, schema, statement, sql).await?;
+                }
+                // There, and back: only for what is chosen, and back to what this server's has.
+                Kind::AlterSchema { .. } => {
+                    altered = match altered {
+                        None => Some((statement.clone(), sql.to_vec())),
+                        Some(_) => None,
+                    };
                 }
                 Kind::Create { object, .. } => {
                     let table = match object.kind {
@@ -37,7 +45,17 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
                     };
                     if engine.options.scope.takes(object, table.as_deref()) {
                         let view = Waiting::new(object, statement, sql);
+                        let back = match &altered {
+                            Some((alter, sql)) => {
+                                Some(lend(engine, &mut lane, &object.schema, alter, sql).await?)
+                            }
+                            None => None,
+                        };
                         let made = create(engine, &mut lane, object, statement, sql).await;
+                        if let Some(back) = back {
+                            // On the same connection, which would go by what it knew before.
+                            lane.persist(&back).await?;
+                        }
                         view.unless_made(made, &mut waiting)?;
                     }
                 }
@@ -132,6 +150,33 @@ async fn alter_schema(
         .await
 }
 
+/// Gives a schema that is restored in part the collation that its next trigger was made under; says
+/// what gives it its own again.
+async fn lend(
+    engine: &mut Engine,
+    lane: &mut Lane,
+    schema: &str,
+    statement: &FrameStatement,
+    sql: &[u8],
+) -> Result<String> {
+    let placed = engine.options.scope.schema(schema).to_owned();
+    let own = format!(
+        "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata \
+         WHERE schema_name = {}",
+        literal(&placed)
+    );
+    let own: Vec<(String, String)> = engine.control.rows(&own).await?;
+    let (charset, collation) = own
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::server(format!("the schema {} is gone", quote(&placed))))?;
+    alter_schema(engine, lane, schema, statement, sql).await?;
+    Ok(format!(
+        "ALTER DATABASE {} CHARACTER SET {charset} COLLATE {collation}",
+        quote(&placed)
+    ))
+}
+
 async fn create(
     engine: &mut Engine,
     lane: &mut Lane,
@@ -210,9 +255,37 @@ pub async fn enable_events(engine: &mut Engine) -> Result<()> {
             quote(&event.schema),
             quote(&event.name)
         );
+        let sql = as_it_was_made(engine, &event, &sql).await?;
         engine.control.persist(&sql).await?;
         let id = ObjectId::new(ObjectKind::Event, event.schema, event.name);
         engine.report.enabled_events.push(id);
     }
     Ok(())
+}
+
+/// ALTER EVENT gives an event the character sets of who executes it, and its schema's collation of the
+/// moment: so those that it has are put in force around the statement.
+async fn as_it_was_made(engine: &mut Engine, event: &PendingEvent, alter: &str) -> Result<String> {
+    let (schema, name) = (literal(&event.schema), literal(&event.name));
+    let made = format!(
+        "SELECT character_set_client, collation_connection, database_collation, \
+         default_collation_name FROM information_schema.events JOIN information_schema.schemata \
+         ON schema_name = event_schema WHERE event_schema = {schema} AND event_name = {name}"
+    );
+    let made: Vec<(String, String, String, String)> = engine.control.rows(&made).await?;
+    let Some((client, connection, collation, own)) = made.into_iter().next() else {
+        return Ok(alter.to_owned());
+    };
+    let mut sql = alter.to_owned();
+    // In another character set its name would be another one.
+    if alter.is_ascii() {
+        let set = format!("character_set_client = {client}, collation_connection = {connection}");
+        sql = format!("SET {set}; {sql}; SET NAMES utf8mb4");
+    }
+    if collation != own {
+        let schema = quote(&event.schema);
+        let to = |collation| format!("ALTER DATABASE {schema} COLLATE {collation}");
+        sql = format!("{}; {sql}; {}", to(&collation), to(&own));
+    }
+    Ok(sql)
 }

@@ -109,6 +109,8 @@ pub struct Ledger {
     entries: BTreeMap<ObjectId, Entry>,
     /// How many triggers each table has so far.
     triggers: BTreeMap<ObjectId, u32>,
+    /// The schema that was altered for the next definition, and the collation that it has meanwhile.
+    altered: Option<(String, String)>,
 }
 
 impl Ledger {
@@ -130,11 +132,18 @@ impl Ledger {
             } => {
                 let order = (object.kind == ObjectKind::Trigger)
                     .then(|| self.trigger_order(statement.sql, object));
-                self.define(
-                    object.clone(),
-                    definition_digest(statement.sql, object.kind, session),
-                    order,
-                )
+                let altered = self.altered.as_ref();
+                let collation = altered
+                    .filter(|(schema, _)| *schema == object.schema)
+                    .map(|(_, collation)| collation.as_str());
+                let digest = definition_digest(statement.sql, object.kind, session, collation);
+                self.define(object.clone(), digest, order)
+            }
+            // Dumps write them in pairs: there, and back.
+            Kind::AlterSchema { schema } => {
+                let there = self.altered.take().is_none();
+                self.altered = there.then(|| (schema.clone(), collation_of(statement.sql)));
+                Ok(())
             }
             Kind::SetSequence { object } => {
                 let entry = self.entries.entry(object.clone()).or_default();
@@ -256,9 +265,21 @@ fn trigger_table(sql: &[u8]) -> Option<String> {
     Some(name)
 }
 
-/// SHA-256 over a definition and over what of the session the server stores with it: a routine
-/// restored under another sql_mode has the same text and another meaning.
-fn definition_digest(sql: &[u8], kind: ObjectKind, session: &Session) -> String {
+/// The collation that `ALTER DATABASE name CHARACTER SET c COLLATE c_x` names last.
+fn collation_of(sql: &[u8]) -> String {
+    let last = sql.trim_ascii().rsplit(u8::is_ascii_whitespace).next();
+    String::from_utf8_lossy(last.unwrap_or_default()).into_owned()
+}
+
+/// SHA-256 over a definition and over what the server stores with it, of the session and of the schema
+/// where it was altered for it: a routine restored under another sql_mode has the same text and another
+/// meaning.
+fn definition_digest(
+    sql: &[u8],
+    kind: ObjectKind,
+    session: &Session,
+    schema_collation: Option<&str>,
+) -> String {
     const CHARSETS: [&str; 3] = [
         "character_set_client",
         "character_set_connection",
@@ -276,6 +297,9 @@ fn definition_digest(sql: &[u8], kind: ObjectKind, session: &Session) -> String 
         if let Some(literal) = session.variable(name) {
             digest.update(format!("\0{name}={literal}"));
         }
+    }
+    if let Some(collation) = schema_collation.filter(|_| kind.is_stored_program()) {
+        digest.update(format!("\0database={collation}"));
     }
     hex::encode(digest.finalize())
 }
@@ -318,6 +342,33 @@ mod tests {
         let mut apart = rows("(2,'b')");
         apart += rows("(1,'a'),(3,'c')");
         assert_eq!(apart, rows("(1,'a'),(2,'b'),(3,'c')"));
+    }
+
+    #[test]
+    fn a_routine_of_a_schema_with_another_collation_is_another_and_only_in_between_the_two_alters()
+    {
+        let alter = |ledger: &mut Ledger, collation: &str| {
+            let sql = format!("ALTER DATABASE `d` CHARACTER SET x COLLATE {collation} ");
+            let kind = Kind::AlterSchema { schema: "d".into() };
+            let (text, sql) = (sql.as_bytes(), sql.as_bytes());
+            let statement = Statement { text, sql, kind };
+            ledger.observe(&statement, &Session::default()).unwrap();
+        };
+        let routine = |ledger: &mut Ledger, name: &str| {
+            let object = ObjectId::new(ObjectKind::Procedure, "d", name);
+            defined(ledger, "CREATE PROCEDURE p() DO 1", object.clone()).unwrap();
+            ledger.get(&object).unwrap().ddl.clone()
+        };
+        let mut ledger = Ledger::default();
+        let plain = routine(&mut ledger, "a");
+        alter(&mut ledger, "latin1_bin");
+        let altered = routine(&mut ledger, "b");
+        alter(&mut ledger, "utf8mb4_bin");
+        let back = routine(&mut ledger, "c");
+        alter(&mut ledger, "latin2_bin");
+        let other = routine(&mut ledger, "d");
+        assert_eq!(plain, back);
+        assert!(altered != plain && other != plain && other != altered);
     }
 
     #[test]
