@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use mysql_async::prelude::FromRow;
+
 use crate::Result;
+use crate::server::connect::literal;
 use crate::server::{Connection, ServerVersion};
+use crate::sql::statement::quote;
 
 /// The variables that a restored server must share, or that explain a difference.
 const FINGERPRINT: &[&str] = &[
@@ -92,27 +96,95 @@ pub async fn identity(
     Ok((format!("mariadb:{weak}"), false))
 }
 
-/// Columns whose values do not survive being dumped as text, a line each.
+/// A column that does not survive being dumped as text, or that may not.
+#[derive(FromRow)]
+struct Suspicious {
+    schema_name: String,
+    table_name: String,
+    column_name: String,
+    data_type: String,
+    charset: Option<String>,
+    /// Whether a `?` stands in its default, or among its names where it is an ENUM or SET.
+    question_mark: bool,
+}
+
+/// Columns whose values or definitions do not survive being dumped as text, a line each.
 pub async fn lossy_columns(connection: &mut Connection, schemas: &[String]) -> Result<Vec<String>> {
-    let rows: Vec<(String, String, String, String, Option<String>)> = connection
+    // One pass over all columns: for each, MariaDB opens its table.
+    let columns: Vec<Suspicious> = connection
         .rows(
-            "SELECT table_schema, table_name, column_name, data_type, character_set_name \
-             FROM information_schema.columns WHERE data_type = 'float' \
+            "SELECT table_schema AS schema_name, table_name AS table_name, \
+             column_name AS column_name, data_type AS data_type, character_set_name AS charset, \
+             COALESCE(IF(data_type IN ('enum', 'set'), column_type, column_default) LIKE '%?%', 0) \
+             AS question_mark FROM information_schema.columns \
+             WHERE data_type IN ('float', 'json') \
              OR character_set_name IN ('big5', 'cp932', 'eucjpms', 'gbk', 'sjis', 'ujis') \
+             OR character_set_name IN ('utf8mb4', 'utf16', 'utf16le', 'utf32', 'gb18030') \
+             AND (data_type IN ('enum', 'set') AND column_type LIKE '%?%' \
+             OR column_default LIKE '\\'%?%\\'') \
              ORDER BY 1, 2, ordinal_position",
         )
         .await?;
-    Ok(rows
-        .into_iter()
-        .filter(|row| schemas.contains(&row.0))
-        .map(|(schema, table, column, _, charset)| {
-            let why = match charset {
-                Some(charset) => {
-                    format!("some characters of {charset} change on the way through utf8mb4")
-                }
-                None => "FLOAT is dumped with six digits".to_owned(),
-            };
-            format!("{schema}.{table}.{column}: {why}")
-        })
-        .collect())
+    let mut lossy = Vec::new();
+    for column in columns {
+        if !schemas.contains(&column.schema_name) {
+            continue;
+        }
+        if let Some(why) = why_lossy(connection, &column).await? {
+            let Suspicious {
+                schema_name,
+                table_name,
+                column_name,
+                ..
+            } = column;
+            lossy.push(format!("{schema_name}.{table_name}.{column_name}: {why}"));
+        }
+    }
+    Ok(lossy)
+}
+
+async fn why_lossy(connection: &mut Connection, column: &Suspicious) -> Result<Option<String>> {
+    let why = match (column.charset.as_deref(), column.data_type.as_str()) {
+        // Servers show characters beyond the first plane as `?` in names and (MariaDB) defaults.
+        (_, "enum" | "set") if column.question_mark => {
+            "a name with ? may stand for characters that no definition shows"
+        }
+        (Some("utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030"), _) => {
+            match has_hidden_default(connection, column).await? {
+                true => "its default is dumped with ? for characters beyond the first plane",
+                false => return Ok(None),
+            }
+        }
+        (Some(charset), _) => {
+            let why = format!("some characters of {charset} change on the way through utf8mb4");
+            return Ok(Some(why));
+        }
+        (None, "json") => "DECIMALs and dates in JSON come back as doubles and texts",
+        (None, _) => "FLOAT is dumped with six digits",
+    };
+    Ok(Some(why.to_owned()))
+}
+
+/// Whether the default itself, of a table with rows or without, is not what definitions show of it.
+async fn has_hidden_default(connection: &mut Connection, column: &Suspicious) -> Result<bool> {
+    let (schema, table) = (&column.schema_name, &column.table_name);
+    let of_view: Option<u8> = connection
+        .row(&format!(
+            "SELECT 1 FROM information_schema.views WHERE table_schema = {} AND table_name = {}",
+            literal(schema),
+            literal(table)
+        ))
+        .await?;
+    if of_view.is_some() {
+        return Ok(false);
+    }
+    let default: Option<String> = connection
+        .one(&format!(
+            "SELECT CONVERT(DEFAULT({}) USING utf8mb4) FROM (SELECT 1) one LEFT JOIN {}.{} ON FALSE",
+            quote(&column.column_name),
+            quote(schema),
+            quote(table)
+        ))
+        .await?;
+    Ok(default.is_some_and(|default| default.chars().any(|c| c > '\u{ffff}')))
 }

@@ -39,7 +39,7 @@ pub(super) async fn executed(
         .one("SELECT @@global.log_replica_updates")
         .await?;
     if !logged {
-        return Err(Error::source(
+        return Err(unknown(
             "the server does not log what it replicates (log_replica_updates is off)",
         ));
     }
@@ -55,7 +55,7 @@ pub(super) async fn executed(
     let set: String = set.split_whitespace().collect();
     match set.len() <= MOST_SET_BYTES {
         true => Ok(Some(set)),
-        false => Err(Error::source(format!("the set has {} bytes", set.len()))),
+        false => Err(unknown(format!("the set has {} bytes", set.len()))),
     }
 }
 
@@ -100,7 +100,7 @@ async fn later(
             Err(error) if is_denied(&error) => {
                 let why =
                     "writes went on, and the account lacks REPLICATION SLAVE to tell them apart";
-                return Err(Error::source(why));
+                return Err(Error::source(why).hint("grant it that"));
             }
             read => read?,
         }
@@ -138,11 +138,16 @@ async fn pieces(
         .sum();
     match pieces.last() {
         Some((name, ..)) if name == file && bytes <= MOST_LOG_BYTES => Ok(pieces),
-        Some((name, ..)) if name == file => Err(Error::source(format!(
+        Some((name, ..)) if name == file => Err(unknown(format!(
             "{bytes} bytes were logged before the server could be asked"
         ))),
-        _ => Err(Error::source(format!("the log {} is gone", at.file))),
+        _ => Err(unknown(format!("the log {} is gone", at.file))),
     }
+}
+
+/// Why it cannot be known.
+pub(super) fn unknown(why: impl Into<String>) -> Error {
+    Error::source(why).hint("file and position are noted")
 }
 
 /// The GTID of an event: `SET @@SESSION.GTID_NEXT= 'uuid:7'`.

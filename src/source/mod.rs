@@ -238,7 +238,7 @@ impl Source {
             set
         };
         let in_time = tokio::time::timeout(MOMENT, asked).await;
-        in_time.unwrap_or_else(|_| Err(Error::source("no answer in time")))
+        in_time.unwrap_or_else(|_| Err(gtid::unknown("no answer in time")))
     }
 
     /// The options of the dump, for the manifest: no secret, no schemas.
