@@ -1,8 +1,7 @@
 //! Restored equals source: the corpus of `tests/corpus/fidelity`, one idea a file, in the schema
 //! that is called like the file.
 //!
-//! For each flavour, once on a server as it comes and once on one of ANSI_QUOTES and
-//! NO_BACKSLASH_ESCAPES: all files go into one server, a backup is made, and what `drctl restore`
+//! For each flavour, once on a server as it comes and once on one of odd modes: all files go into one server, a backup is made, and what `drctl restore`
 //! and what the plain client by RESTORE.txt make of it is compared with the source. Each file is a
 //! test of its own that looks at its part of the result.
 
@@ -18,8 +17,16 @@ use crate::{need, on_both};
 /// What the corpus is loaded with, so that the same file is the same everywhere.
 const SESSION: &str =
     "SET NAMES utf8mb4; SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION';";
-/// A server where quoted text is read another way.
-const ODD: &str = "--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES";
+/// A server where quoted text, operators, types and dates are read another way.
+const ODD: &str = "--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,IGNORE_SPACE,\
+    HIGH_NOT_PRECEDENCE,PAD_CHAR_TO_FULL_LENGTH,NO_UNSIGNED_SUBTRACTION,REAL_AS_FLOAT,\
+    STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO";
+/// The codecs, and how their ordinary tools read a dump.
+const CODECS: [(&str, &str); 3] = [
+    ("zstd", "zstd -dc dump.sql.zst"),
+    ("gzip", "gunzip -c dump.sql.gz"),
+    ("none", "cat dump.sql"),
+];
 
 /// A file of the corpus.
 struct Row {
@@ -72,6 +79,9 @@ struct Trip {
     lossy: BTreeMap<(&'static str, &'static str), Vec<Vec<String>>>,
     /// The columns that the manifest calls lossy.
     named_lossy: String,
+    /// What the ordinary tools make of a backup by each codec; of servers of odd modes, which have no
+    /// values so long that they could not be held.
+    texts: Vec<Vec<u8>>,
 }
 
 /// What tells apart what is documented as lost.
@@ -79,6 +89,8 @@ const LOSSY: [&str; 2] = [
     "SELECT f + 0e0 FROM lossy_float.f ORDER BY id",
     "SELECT HEX(t) FROM lossy_cp932.c ORDER BY id",
 ];
+/// The same, of one flavour alone.
+const JSON: &str = "SELECT JSON_TYPE(j) FROM lossy_json.j ORDER BY id";
 const HISTORY: &str = "SELECT id, v FROM lossy_history.v FOR SYSTEM_TIME ALL ORDER BY id, v";
 
 impl Trip {
@@ -90,7 +102,11 @@ impl Trip {
             .filter_map(|row| row.load(&source).err())
             .collect();
         assert!(refused.is_empty(), "{flavour:?}: {refused:#?}");
-        let codec = if odd { "gzip" } else { "zstd" };
+        let codec = match (flavour, odd) {
+            (_, false) => "zstd",
+            (Flavour::MySql, true) => "gzip",
+            (Flavour::MariaDb, true) => "none",
+        };
         let drctl = Drctl::new("corpus")
             .source(&source)
             .env("DRCTL_BACKUP_CODEC", codec)
@@ -106,14 +122,32 @@ impl Trip {
         follow_restore_txt(&backup, &plain);
         let mut lossy = BTreeMap::new();
         for (name, server) in [("source", &source), ("lanes", &into), ("plain", &plain)] {
-            let history = (flavour == Flavour::MariaDb).then_some(HISTORY);
-            for query in LOSSY.into_iter().chain(history) {
+            let own = match flavour {
+                Flavour::MariaDb => HISTORY,
+                Flavour::MySql => JSON,
+            };
+            for query in LOSSY.into_iter().chain([own]) {
                 lossy.insert((name, query), server.query(query));
             }
         }
         let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let texts = CODECS.iter().filter(|_| odd).map(|(codec, reader)| {
+            let drctl = Drctl::new("codec")
+                .source(&source)
+                .env("DRCTL_BACKUP_CODEC", codec)
+                .limit(std::time::Duration::from_secs(120));
+            drctl.run(["backup"]).ok();
+            let read = Command::new("bash")
+                .args(["-c", reader])
+                .current_dir(backup_in(&drctl.store_dir()))
+                .output()
+                .unwrap();
+            assert!(read.status.success(), "{reader}");
+            read.stdout
+        });
         Trip {
+            texts: texts.collect(),
             flavour,
             odd,
             source: compare::picture(&source),
@@ -298,8 +332,8 @@ macro_rules! corpus {
 }
 
 corpus! {
-    both: accounts binaries charsets checks events expired foreign_keys generated invisible json keyless keys
-        modes names numbers partitions routines schemas spatial texts times triggers views;
+    both: accounts binaries charsets checks database_collations events expired foreign_keys generated invisible
+        json keyless keys modes more_modes names numbers partitions routines schemas spatial texts times triggers views;
     mysql: checks_mysql invisible_mysql json_mysql keys_mysql spatial_mysql;
     mariadb: mariadb_types packages sequences versioned;
     once: large_value;
@@ -336,8 +370,78 @@ on_both!(
                 assert_eq!(first(way, HISTORY), first("source", HISTORY), "{way}");
             }
         }
-        for column in ["lossy_float", "lossy_cp932"] {
+        if flavour == Flavour::MySql {
+            assert_eq!(
+                first("source", JSON),
+                ["DECIMAL", "DATE", "TIME", "UNSIGNED INTEGER", "DOUBLE", "STRING"]
+            );
+            for way in ["lanes", "plain"] {
+                assert_eq!(
+                    first(way, JSON),
+                    ["DOUBLE", "STRING", "STRING", "UNSIGNED INTEGER", "DOUBLE", "STRING"],
+                    "{way}"
+                );
+            }
+        }
+        let own = (flavour == Flavour::MySql).then_some("lossy_json.j.j");
+        for column in ["lossy_float", "lossy_cp932"].into_iter().chain(own) {
             assert!(trip.named_lossy.contains(column), "{column}: {}", trip.named_lossy);
+        }
+    }
+);
+
+on_both!(
+    fn a_dump_is_text_whatever_its_values_are_and_the_same_by_each_codec(flavour) {
+        let texts = &Trip::of(flavour, true).texts;
+        assert_eq!(texts.len(), CODECS.len());
+        let text = String::from_utf8_lossy(&texts[0]);
+        // What blobs of every value hold must not be met as itself.
+        assert!(text.contains("000102030405060708"));
+        assert!(!text.contains('\u{1}'));
+        assert!(texts.iter().all(|other| other == &texts[0]));
+    }
+);
+
+on_both!(
+    fn a_trigger_that_is_restored_with_its_table_alone_keeps_the_collation_of_its_schema(flavour) {
+        let (source, into) = (Server::start(flavour), Server::start(flavour));
+        source.exec(
+            "CREATE DATABASE d CHARACTER SET latin2; CREATE TABLE d.t (id INT, a TEXT);
+             CREATE TRIGGER d.old BEFORE INSERT ON d.t FOR EACH ROW SET NEW.a = 'x';
+             ALTER DATABASE d CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+             CREATE TRIGGER d.new BEFORE INSERT ON d.t FOR EACH ROW SET NEW.a = 'y'",
+        );
+        let drctl = Drctl::new("alone").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        drctl.run(["restore", "--latest", "--tables", "d.t"]).ok();
+        for told in [
+            "SELECT trigger_name, database_collation FROM information_schema.triggers WHERE trigger_schema = 'd'",
+            "SHOW CREATE DATABASE d",
+        ] {
+            assert_eq!(into.exec(told), source.exec(told));
+        }
+    }
+);
+
+on_both!(
+    fn definitions_that_servers_show_with_question_marks_are_named_before_they_are_lost(flavour) {
+        let source = Server::start(flavour);
+        source.exec(&format!(
+            "{SESSION} CREATE DATABASE marks CHARACTER SET utf8mb4; USE marks;
+             CREATE TABLE t (hidden VARCHAR(9) DEFAULT 'a🦀', honest VARCHAR(9) DEFAULT 'a?',
+             name ENUM('x','🦀'), plain ENUM('x')); CREATE VIEW v AS SELECT * FROM t"
+        ));
+        let drctl = Drctl::new("marks").source(&source);
+        drctl.run(["backup"]).ok();
+        let shown = drctl.run(["show", "--latest", "--output", "json"]).ok().json();
+        let lossy = shown["lossy"].to_string();
+        for (column, is_named) in [
+            ("marks.t.hidden", flavour == Flavour::MariaDb),
+            ("marks.t.honest", false),
+            ("marks.t.name", true),
+            ("marks.t.plain", false),
+        ] {
+            assert_eq!(lossy.contains(column), is_named, "{column}: {lossy}");
         }
     }
 );
@@ -403,6 +507,19 @@ on_both!(
         }
     }
 );
+
+#[test]
+fn an_event_made_under_high_not_precedence_is_refused_since_mysql_does_not_read_what_it_writes() {
+    need!(MySql);
+    let (source, into) = (Server::start(Flavour::MySql), Server::start(Flavour::MySql));
+    source.exec(
+        "CREATE DATABASE d; SET sql_mode = 'HIGH_NOT_PRECEDENCE';
+         CREATE EVENT d.e ON SCHEDULE EVERY 1 YEAR DO SELECT 1",
+    );
+    let drctl = Drctl::new("not").source(&source).into(&into);
+    drctl.run(["backup"]).ok();
+    drctl.run(["restore", "--latest"]).fails(6, "NOT PRESERVE");
+}
 
 #[test]
 fn a_negative_zero_of_mysql_comes_back_where_the_plain_client_loses_it() {
