@@ -57,20 +57,25 @@ fn with_negative_zeros(sql: &[u8]) -> Result<Cow<'_, [u8]>> {
     if !might(b",-0") && !might(b"(-0") {
         return Ok(Cow::Borrowed(sql));
     }
-    let (mut new, mut copied) = (Vec::new(), 0);
+    let mut ends = Vec::new();
     for tuple in of_insert(sql).map_err(unreadable)? {
         for value in values(tuple.map_err(unreadable)?) {
             let value = value.map_err(unreadable)?;
             if value == ZERO {
-                let end = value.as_ptr() as usize - sql.as_ptr() as usize + ZERO.len();
-                new.extend_from_slice(&sql[copied..end]);
-                new.extend_from_slice(b"e0");
-                copied = end;
+                ends.push(value.as_ptr() as usize - sql.as_ptr() as usize + ZERO.len());
             }
         }
     }
-    if copied == 0 {
+    if ends.is_empty() {
         return Ok(Cow::Borrowed(sql));
+    }
+    // Doubling would cost a long statement twice its length.
+    let mut new = Vec::with_capacity(sql.len() + ends.len() * b"e0".len());
+    let mut copied = 0;
+    for end in ends {
+        new.extend_from_slice(&sql[copied..end]);
+        new.extend_from_slice(b"e0");
+        copied = end;
     }
     new.extend_from_slice(&sql[copied..]);
     Ok(Cow::Owned(new))
