@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::session::Session;
 
-/// How long a server that has gone away may take to come back: a restart with crash recovery.
+/// How long a server that has gone away may usually take to come back: a restart with crash recovery.
 pub const RECONNECT_WAIT: Duration = Duration::from_secs(120);
 
 /// The pause between two attempts to reach a server that has gone away.
@@ -69,6 +69,8 @@ pub struct LaneConfig {
     pub settings: Arc<Vec<String>>,
     /// A named lock of the server that the connection holds for as long as it lives.
     pub lock: Option<&'static str>,
+    /// How long the server may take to come back where it has gone away.
+    pub reconnect: Duration,
     /// Ends every wait.
     pub cancel: Cancel,
 }
@@ -152,7 +154,7 @@ impl Lane {
         self.renew().await
     }
 
-    /// Connects anew, as often as it takes until [`RECONNECT_WAIT`] has passed.
+    /// Connects anew, as often as it takes until [`LaneConfig::reconnect`] has passed.
     pub async fn renew(&mut self) -> Result<()> {
         let began = Instant::now();
         loop {
@@ -161,11 +163,11 @@ impl Lane {
                     self.connection = connection;
                     self.session = connected();
                     match self.resume().await {
-                        Err(Failure::Lost(_)) if began.elapsed() < RECONNECT_WAIT => {}
+                        Err(Failure::Lost(_)) if began.elapsed() < self.config.reconnect => {}
                         resumed => return Ok(resumed?),
                     }
                 }
-                Err(error) if began.elapsed() > RECONNECT_WAIT => {
+                Err(error) if began.elapsed() > self.config.reconnect => {
                     return Err(error
                         .context("the connection was lost and cannot be opened again")
                         .hint("when the server is back, the same command resumes"));

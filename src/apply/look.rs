@@ -11,7 +11,7 @@ use crate::apply::discard;
 use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
 use crate::apply::guard::Guard;
-use crate::apply::lane::{Lane, LaneConfig};
+use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
 use crate::apply::marker::{self, Marker, RunRecord};
 use crate::apply::options::RestoreOptions;
 use crate::apply::plan::RestorePlan;
@@ -34,6 +34,7 @@ pub fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel)
         server: server.clone(),
         settings: Arc::new(settings),
         lock: Some(marker::LOCK),
+        reconnect: RECONNECT_WAIT,
         cancel: cancel.clone(),
     }
 }
@@ -76,7 +77,11 @@ impl Look {
         // The names that a restore gives are as forbidden as those that a dump has.
         Guard::new(scope.rename.values().cloned())
             .map_err(|_| Error::usage("a schema cannot get the name of one of the server's own"))?;
-        let mut control = Lane::open(control_config(server, options.binlog, cancel)).await?;
+        let mut control = Lane::open(LaneConfig {
+            reconnect: options.reconnect,
+            ..control_config(server, options.binlog, cancel)
+        })
+        .await?;
         let marker = marker::read(&mut control).await?;
         let survey = survey(archive, &guard, options, progress, cancel).await?;
         let accounts = match options.accounts {

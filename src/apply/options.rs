@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::apply::definition::Account;
+use crate::apply::lane::RECONNECT_WAIT;
 use crate::error::{Error, Result};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
@@ -37,6 +39,8 @@ pub struct RestoreOptions {
     pub tuning: Tuning,
     /// Write the restore to the binary log, for replicas and point-in-time recovery.
     pub binlog: bool,
+    /// How long the server may take to come back where it has gone away.
+    pub reconnect: Duration,
     /// Bytes of frames that may be in memory at any time; see [`crate::apply::read_ahead`].
     pub memory_bytes: usize,
     /// Bytes of SQL a second that restores of this target have reached, for the estimate.
@@ -61,6 +65,7 @@ impl Default for RestoreOptions {
             prove: true,
             tuning: Tuning::Keep,
             binlog: true,
+            reconnect: RECONNECT_WAIT,
             memory_bytes: 40 << 20,
             past_rate: None,
         }

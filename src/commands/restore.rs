@@ -129,6 +129,7 @@ fn options(run: &Run, args: &RestoreArgs, entry: &Entry) -> Result<RestoreOption
             Tuning::Keep
         },
         binlog: !args.no_binlog,
+        reconnect: run.config.restore.reconnect,
         ..usual
     })
 }

@@ -246,6 +246,11 @@ pub const KEYS: &[ConfigKey] = &[
         "Connections that load rows. Default: the number of cores, 2 to 8.",
     ),
     key(
+        "restore.reconnect_seconds",
+        Form::Scalar,
+        "How long a server that has gone away under a restore may take to come back. Default 120.",
+    ),
+    key(
         "restore.deadline_seconds",
         Form::Scalar,
         "The run is ended after this. Default: never.",

@@ -120,8 +120,10 @@ fn value_of(name: &str, form: Form, text: &str) -> Result<Value> {
     };
     match form {
         Form::Text => Ok(Value::String(text.to_owned())),
-        Form::Scalar => serde_saphyr::from_str(text)
-            .map_err(|_| Error::usage(format!("{name} is not a number or a boolean"))),
+        Form::Scalar => match serde_saphyr::from_str(text) {
+            Ok(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value),
+            _ => Err(Error::usage(format!("{name} is not a number or a boolean"))),
+        },
         Form::List => Ok(items().map(|item| Value::String(item.to_owned())).collect()),
         Form::Pairs => {
             let mut map = Map::new();
@@ -183,6 +185,16 @@ mod tests {
         assert!(error.contains("unknown key backup.shrink_limt"), "{error}");
         assert!(
             error.contains("did you mean backup.shrink_limit?"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_is_no_number_is_named() {
+        let env = |name: &str| (name == "DRCTL_BACKUP_LEVEL").then(|| "high".to_owned());
+        let error = load(None, &env).unwrap_err().to_string();
+        assert!(
+            error.starts_with("DRCTL_BACKUP_LEVEL is not a number"),
             "{error}"
         );
     }

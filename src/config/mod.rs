@@ -13,13 +13,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::apply::lane::RECONNECT_WAIT;
 use crate::archive::codec::Codec;
 use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
+use crate::config::keys::KEYS;
 use crate::error::{Error, Result};
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
 use crate::source::scope::Scope;
@@ -66,6 +67,8 @@ pub struct BackupConfig {
 pub struct RestoreConfig {
     /// Connections that load rows.
     pub lanes: Option<usize>,
+    /// How long a server that has gone away may take to come back.
+    pub reconnect: Duration,
     /// When the run is ended.
     pub deadline: Option<Duration>,
 }
@@ -117,6 +120,7 @@ struct RawBackup {
 #[derive(Debug, Default, Deserialize)]
 struct RawRestore {
     lanes: Option<usize>,
+    reconnect_seconds: Option<u64>,
     deadline_seconds: Option<u64>,
 }
 
@@ -278,15 +282,34 @@ impl RawRestore {
         }
         Ok(RestoreConfig {
             lanes: self.lanes,
+            reconnect: self
+                .reconnect_seconds
+                .map_or(RECONNECT_WAIT, Duration::from_secs),
             deadline: self.deadline_seconds.map(Duration::from_secs),
         })
     }
 }
 
-/// Types a tree; the message names the value that does not fit, and never a password.
-fn typed<T: DeserializeOwned>(tree: Value) -> Result<T> {
-    serde_json::from_value(tree)
-        .map_err(|e| Error::usage(format!("the configuration does not fit: {e}")))
+/// Types a tree; the message names the value that does not fit, its key where only one is wrong, and
+/// never a password.
+fn typed(tree: Value) -> Result<Raw> {
+    serde_json::from_value(tree.clone()).map_err(|error| {
+        let mut keys = KEYS.iter().map(|key| key.path);
+        let wrong = keys.find(|path| serde_json::from_value::<Raw>(without(&tree, path)).is_ok());
+        let wrong = wrong.unwrap_or("the configuration");
+        Error::usage(format!("{wrong} does not fit: {error}"))
+    })
+}
+
+fn without(tree: &Value, path: &str) -> Value {
+    let mut rest = tree.clone();
+    let (above, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut names = above.split('.').filter(|name| !name.is_empty());
+    let place = names.try_fold(&mut rest, |place, name| place.get_mut(name));
+    if let Some(map) = place.and_then(Value::as_object_mut) {
+        map.remove(name);
+    }
+    rest
 }
 
 fn missing(path: &str, example: &str) -> Error {
@@ -312,5 +335,20 @@ mod tests {
         assert_eq!(config.target.to_string(), "shop");
         assert_eq!(config.restore.lanes, Some(4));
         assert_eq!(config.backup.labels["team"], "platform");
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_refused_with_its_key() {
+        for (path, value, named, why) in [
+            ("backup.codec", "lzma", "backup.codec", "unknown variant"),
+            ("restore.lanes", "many", "restore.lanes", "invalid type"),
+            ("store.url", "ftp://x", "the configuration", "the store URL"),
+        ] {
+            let mut tree = serde_json::json!({"target": "shop"});
+            load::set(&mut tree, path, value.into());
+            let error = typed(tree).unwrap_err().to_string();
+            let begin = format!("{named} does not fit: {why}");
+            assert!(error.starts_with(&begin), "{error}");
+        }
     }
 }
