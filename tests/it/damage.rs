@@ -364,7 +364,7 @@ fn every_field_of_the_manifest_is_sealed() {
         let copy = Copy::new();
         fs::write(copy.path("manifest.json"), all.join("\n") + "\n").unwrap();
         for command in [&["list"][..], &["show", ID], &["cat", ID]] {
-            copy.0.run(command).fails(6, "");
+            copy.0.run(command).fails(6, "manifest.json: ");
         }
         fields += 1;
     }

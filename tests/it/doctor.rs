@@ -120,7 +120,9 @@ fn a_look_keeps_no_backup_from_running_and_none_keeps_it_from_looking() {
     session.run("SELECT GET_LOCK('drctl.shop', 0)");
     let checks = checks(&drctl, 0);
     says(&checks, "OK", "can be dumped completely", "");
-    drctl.run(["backup"]).fails(11, "");
+    drctl
+        .run(["backup"])
+        .refused(11, &["another backup of shop is running", "wait for it"]);
 }
 
 #[test]

@@ -135,7 +135,17 @@ impl Drctl {
             child,
             begun: Instant::now(),
             limit: self.limit,
+            secrets: self.secrets(),
         }
+    }
+
+    /// What no run may ever say.
+    fn secrets(&self) -> Vec<String> {
+        let secret = |name: &str| name.ends_with("_PASSWORD") || name == "AWS_SECRET_ACCESS_KEY";
+        let named = self.env.iter().filter(|(name, _)| secret(name));
+        // A shorter one would be found in words that mean something else.
+        let told_apart = named.filter(|(_, value)| value.len() >= 5);
+        told_apart.map(|(_, value)| value.clone()).collect()
     }
 }
 
@@ -152,6 +162,8 @@ pub struct Running {
     begun: Instant,
     /// When it counts as hung.
     limit: Duration,
+    /// What it may not say.
+    secrets: Vec<String>,
 }
 
 impl Running {
@@ -203,6 +215,10 @@ impl Running {
             !run.stderr.contains("panicked at"),
             "drctl panicked: {run:?}"
         );
+        for secret in &self.secrets {
+            let said = run.stdout.contains(secret) || run.stderr.contains(secret);
+            assert!(!said, "drctl said a secret: {run:?}");
+        }
         run
     }
 }
@@ -240,13 +256,31 @@ impl Run {
         self
     }
 
-    /// It exited with `code`, and its last line of standard error, the only one that begins with
-    /// `drctl: `, holds `text`.
+    /// It was refused with `code`, in one line that holds `text`.
     #[track_caller]
     pub fn fails(self, code: i32, text: &str) -> Run {
+        self.refused(code, &[text])
+    }
+
+    /// It exited with `code`, and its last line of standard error, the only one that begins with
+    /// `drctl: `, holds each of `words` in that order: what happened, to what; what to do next.
+    #[track_caller]
+    pub fn refused(self, code: i32, words: &[&str]) -> Run {
         assert_eq!(self.code, code, "another exit code: {self:#?}");
         let line = self.error_line();
-        assert!(line.contains(text), "{line:?} does not say {text:?}");
+        let mut rest = line;
+        for word in words {
+            assert!(!word.is_empty(), "a line that may say anything: {line:?}");
+            let Some(at) = rest.find(word) else {
+                panic!("{line:?} does not say {word:?}, or not in the order of {words:?}");
+            };
+            rest = &rest[at + word.len()..];
+        }
+        // A cancelled run was told what to do by somebody else.
+        if code < 128 {
+            let next = line.split("; ").nth(1);
+            assert!(next.is_some(), "{line:?} does not say what to do next");
+        }
         self
     }
 

@@ -27,6 +27,7 @@ pub mod lab;
 pub mod server;
 pub mod session;
 pub mod versitygw;
+pub mod wire;
 
 #[allow(unused_imports, reason = "as above")]
 pub use drctl::Drctl;

@@ -113,6 +113,12 @@ impl Server {
 
     /// A private, empty server with options of its own, such as `--sql-mode=ANSI_QUOTES`.
     pub fn start_with(flavour: Flavour, options: &[&str]) -> Server {
+        let server = Server::unstarted(flavour, options);
+        server.start_again();
+        server
+    }
+
+    fn unstarted(flavour: Flavour, options: &[&str]) -> Server {
         let dir = ScratchDir::new();
         let copied = Command::new("cp")
             .args(["-r", "--reflink=auto"])
@@ -124,15 +130,38 @@ impl Server {
             copied.success(),
             "{flavour:?}: no template; run tests/lab/setup.sh"
         );
-        let server = Server {
+        Server {
             flavour,
             dir,
             options: options.iter().map(ToString::to_string).collect(),
             port: free_port(),
             child: Mutex::new(None),
-        };
-        server.start_again();
-        server
+        }
+    }
+
+    /// A private, empty server with options that MySQL takes only when it makes its data.
+    pub fn initialised(flavour: Flavour, options: &[&str]) -> Server {
+        match flavour {
+            Flavour::MariaDb => Server::start_with(flavour, options),
+            Flavour::MySql => {
+                let server = Server::unstarted(flavour, options);
+                fs::remove_dir_all(server.datadir()).expect("a copy of the template");
+                let mut making = lab::tied(flavour.server_bin());
+                making
+                    .args(["--no-defaults", "--initialize-insecure"])
+                    .arg("--innodb-redo-log-capacity=8M")
+                    .arg(format!("--datadir={}", server.datadir().display()))
+                    .args(flavour.lab_options())
+                    .args(options)
+                    .args(as_root())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
+                let made = lab::spawn(making).and_then(|mut child| child.wait());
+                assert!(made.expect("the server's binary runs").success());
+                server.start_again();
+                server
+            }
+        }
     }
 
     /// The one server of that flavour that all tests share: nothing global may be changed there.
@@ -357,12 +386,10 @@ impl Server {
             .arg("--bind-address=127.0.0.1")
             .args(self.flavour.lab_options())
             .args(&self.options)
+            .args(as_root())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
-        if rustix::process::geteuid().is_root() {
-            command.arg("--user=root");
-        }
         lab::spawn(command).expect("the server's binary runs")
     }
 
@@ -375,6 +402,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What makes a server run as root.
+fn as_root() -> Option<&'static str> {
+    rustix::process::geteuid()
+        .is_root()
+        .then_some("--user=root")
 }
 
 /// What a client printed, or what it complained of.
