@@ -12,23 +12,20 @@ use crate::apply::engine::Engine;
 use crate::apply::marker::Pass;
 use crate::error::{Error, Result};
 use crate::proof::compare::{Class, Comparison, Side, compare};
+use crate::proof::normalise::{Forgiven, names_system_tablespace};
 use crate::proof::redump::{What, redump};
-use crate::server::ServerVersion;
 use crate::server::connect::server_code;
+use crate::server::{Flavour, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 
 /// Dumps what was restored again and compares; a difference is exit 7.
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::Prove, None);
-    let events = engine.marker.events.iter();
-    let disabled: BTreeSet<ObjectId> = events
-        .map(|event| ObjectId::new(ObjectKind::Event, event.schema.clone(), event.name.clone()))
-        .collect();
     let found = redump(
         &engine.lane_config.server,
         &engine.archive.manifest().client,
         &what(engine),
-        &disabled,
+        &forgiven(engine),
         &engine.cancel,
     )
     .await?;
@@ -86,6 +83,25 @@ async fn tell_unusable_views(engine: &mut Engine, comparison: &mut Comparison) -
         }
     }
     Ok(())
+}
+
+/// What the restore itself brought about.
+fn forgiven(engine: &Engine) -> Forgiven {
+    let facts = &engine.facts;
+    let named = facts.version.flavour == Flavour::MySql && !facts.is_on("innodb_file_per_table");
+    let waiting = engine.survey.waiting.iter().filter(|_| named);
+    Forgiven {
+        disabled_events: engine
+            .marker
+            .events
+            .iter()
+            .map(|event| ObjectId::new(ObjectKind::Event, &event.schema, &event.name))
+            .collect(),
+        altered_tables: waiting
+            .filter(|(_, waiting)| !names_system_tablespace(&waiting.table.kept()))
+            .map(|(table, _)| table.clone())
+            .collect(),
+    }
 }
 
 /// The version that was dumped and the one of this server, where they are of two lines.

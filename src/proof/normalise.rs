@@ -1,10 +1,53 @@
-//! What a restored server is forgiven: nothing but what the restore itself is not yet done with.
+//! What a restored server is forgiven: nothing but what the restore itself brought about.
 //!
-//! Events are created disabled and enabled when the restore is proven, so the proof meets them
-//! disabled. Their definitions are summed up as they will be; whether an event was enabled is thus
-//! the one thing that is not read from the server, and [`super::redump`] is told of which events.
+//! - Events are created disabled and enabled when the restore is proven, so the proof meets them
+//!   disabled. Their definitions are summed up as they will be; whether an event was enabled is thus
+//!   the one thing that is not read from the server.
+//! - MySQL with innodb_file_per_table off names its system tablespace in the definition of a table
+//!   that was altered, as a restore does when it adds keys, and not before.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::sql::statement::ObjectId;
 use crate::sql::tokens::{Token, Tokens};
+
+/// What MySQL says behind the definitions of a table that an ALTER left in the system tablespace.
+const SYSTEM_TABLESPACE: &[u8] = b"\n) /*!50100 TABLESPACE `innodb_system` */ ";
+
+/// Which objects of a restored server are forgiven what.
+#[derive(Debug, Clone, Default)]
+pub struct Forgiven {
+    /// Events that the restore disabled until it is proven.
+    pub disabled_events: BTreeSet<ObjectId>,
+    /// Tables that the restore altered, on a server that then names its system tablespace.
+    pub altered_tables: BTreeSet<ObjectId>,
+}
+
+impl Forgiven {
+    /// A definition as it would be without the restore's own doing.
+    pub fn apply<'a>(&self, object: &ObjectId, sql: &'a [u8]) -> Cow<'a, [u8]> {
+        let forgiven = if self.disabled_events.contains(object) {
+            enabled_event(sql)
+        } else if self.altered_tables.contains(object) {
+            without_system_tablespace(sql)
+        } else {
+            None
+        };
+        forgiven.map_or(Cow::Borrowed(sql), Cow::Owned)
+    }
+}
+
+/// Whether a definition puts its table into the system tablespace.
+pub fn names_system_tablespace(sql: &[u8]) -> bool {
+    memchr::memmem::rfind(sql, SYSTEM_TABLESPACE).is_some()
+}
+
+fn without_system_tablespace(sql: &[u8]) -> Option<Vec<u8>> {
+    let at = memchr::memmem::rfind(sql, SYSTEM_TABLESPACE)?;
+    let rest = &sql[at + SYSTEM_TABLESPACE.len()..];
+    Some([&sql[..at], b"\n) ", rest].concat())
+}
 
 /// The definition of an enabled event, disabled; `None` where it is not enabled.
 pub fn disabled_event(sql: &[u8]) -> Option<Vec<u8>> {
@@ -15,7 +58,7 @@ pub fn disabled_event(sql: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The definition of a disabled event, enabled; `None` where it is not plainly disabled.
-pub fn enabled_event(sql: &[u8]) -> Option<Vec<u8>> {
+fn enabled_event(sql: &[u8]) -> Option<Vec<u8>> {
     let (token, tokens) = event_status(sql)?;
     // DISABLE ON SLAVE, DISABLE ON REPLICA: it runs elsewhere.
     let elsewhere = tokens.clone().next().is_some_and(|next| next.is("ON"));
@@ -61,6 +104,24 @@ mod tests {
         assert_eq!(enabled_event(&disabled).unwrap(), EVENT.as_bytes());
         assert_eq!(disabled_event(&disabled), None);
         assert_eq!(enabled_event(EVENT.as_bytes()), None);
+    }
+
+    #[test]
+    fn only_altered_tables_are_forgiven_the_system_tablespace() {
+        let table = ObjectId::table("a", "t");
+        let own = "CREATE TABLE `t` (\n  `id` int COMMENT ') /*!50100 TABLESPACE `innodb_system` */ '\n) ENGINE=InnoDB";
+        let altered = own.replace(
+            "\n) ENGINE",
+            "\n) /*!50100 TABLESPACE `innodb_system` */ ENGINE",
+        );
+        let forgiven = Forgiven {
+            altered_tables: BTreeSet::from([table.clone()]),
+            ..Forgiven::default()
+        };
+        let bytes = altered.as_bytes();
+        assert_eq!(*forgiven.apply(&table, bytes), *own.as_bytes());
+        assert_eq!(*forgiven.apply(&ObjectId::table("a", "u"), bytes), *bytes);
+        assert!(names_system_tablespace(bytes) && !names_system_tablespace(own.as_bytes()));
     }
 
     #[test]

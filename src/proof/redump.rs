@@ -8,6 +8,7 @@
 //! Memory: [`BUDGET_BYTES`] of batches, a few chunks, and the longest statement three times: read,
 //! scanned and batched.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use crate::archive::manifest::ClientFacts;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::proof::compare::Side;
-use crate::proof::normalise::enabled_event;
+use crate::proof::normalise::Forgiven;
 use crate::server::{Client, DumpChild, ServerConfig, ServerVersion, connect};
 use crate::sql::ledger::{Ledger, RowSum};
 use crate::sql::scan::Scanner;
@@ -46,13 +47,12 @@ pub enum What {
 
 /// Dumps a restored server to a ledger.
 ///
-/// `disabled` are the events that the restore disabled until it is proven: their definitions are
-/// summed up as they will be.
+/// What is `forgiven` is summed up as it would be without the restore's own doing.
 pub async fn redump(
     server: &ServerConfig,
     client: &ClientFacts,
     what: &What,
-    disabled: &BTreeSet<ObjectId>,
+    forgiven: &Forgiven,
     cancel: &Cancel,
 ) -> Result<Side> {
     let mut connection = connect(server).await?;
@@ -69,7 +69,7 @@ pub async fn redump(
     let options = proof_options(&client.options, |option| program.knows(option));
     let mut side = Side::default();
     for run in runs(what, &options) {
-        let ledger = dump_one(&program, &run, disabled, cancel).await?;
+        let ledger = dump_one(&program, &run, forgiven, cancel).await?;
         side.extend(
             ledger
                 .into_records()
@@ -154,7 +154,7 @@ fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String
 async fn dump_one(
     client: &Client,
     run: &Run,
-    disabled: &BTreeSet<ObjectId>,
+    forgiven: &Forgiven,
     cancel: &Cancel,
 ) -> Result<Ledger> {
     let mut child = DumpChild::spawn(client, &run.arguments)?;
@@ -162,7 +162,7 @@ async fn dump_one(
     let digests = Digests::default();
     let scan = Scan {
         schema: run.schema.clone(),
-        disabled: disabled.clone(),
+        forgiven: forgiven.clone(),
         digests: digests.clone(),
         handle: tokio::runtime::Handle::current(),
     };
@@ -216,7 +216,7 @@ enum Input {
 /// The scanner's thread.
 struct Scan {
     schema: Option<String>,
-    disabled: BTreeSet<ObjectId>,
+    forgiven: Forgiven,
     digests: Digests,
     handle: tokio::runtime::Handle,
 }
@@ -274,29 +274,22 @@ impl Scan {
         Ok(Some(ledger))
     }
 
-    /// Notes a definition; that of an event which the restore disabled, as it will be.
+    /// Notes a definition, less what is forgiven.
     fn define(
         &self,
         ledger: &mut Ledger,
         statement: &Statement<'_>,
         session: &Session,
     ) -> Result<()> {
-        let enabled = match &statement.kind {
-            Kind::Create { object, .. } if self.disabled.contains(object) => {
-                enabled_event(statement.sql)
-            }
-            _ => None,
+        let sql = match &statement.kind {
+            Kind::Create { object, .. } => self.forgiven.apply(object, statement.sql),
+            _ => Cow::Borrowed(statement.sql),
         };
-        let observed = match &enabled {
-            Some(sql) => ledger.observe(
-                &Statement {
-                    sql,
-                    ..statement.clone()
-                },
-                session,
-            ),
-            None => ledger.observe(statement, session),
+        let statement = Statement {
+            sql: &sql,
+            ..statement.clone()
         };
+        let observed = ledger.observe(&statement, session);
         observed.map_err(|e| Error::server("the dump contradicts itself").because(e))
     }
 }
