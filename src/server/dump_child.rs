@@ -237,11 +237,18 @@ fn judge(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<
         Some(hint) => role.error(what).hint(hint),
         None => role.error(what),
     };
-    // DDL got in between: altered (1412), dropped (1146, 1049, 1305), renamed away (1146).
-    let moved = ["1412", "1146", "1049", "1305"]
-        .iter()
-        .any(|code| names(&complaints, code));
-    Err(if moved { failed.passing() } else { failed })
+    Err(match is_of_ddl(&complaints) {
+        true => failed.passing(),
+        false => failed,
+    })
+}
+
+/// Whether DDL got in between: altered (1412, or other columns than the program had asked for),
+/// dropped (1146, 1049, 1305), renamed away (1146).
+fn is_of_ddl(complaints: &[String]) -> bool {
+    let other_columns = |line: &String| line.contains("Error in field count for table");
+    let numbers = ["1412", "1146", "1049", "1305"];
+    numbers.iter().any(|number| names(complaints, number)) || complaints.iter().any(other_columns)
 }
 
 /// Whether a client's complaints name a server's error number.
@@ -254,9 +261,9 @@ fn names(complaints: &[String], number: &str) -> bool {
 /// What to do about the failures that an operator can do something about.
 fn hint_for(complaints: &[String]) -> Option<&'static str> {
     let said = |number: &str| names(complaints, number);
-    if said("1412") {
+    if is_of_ddl(complaints) {
         return Some(
-            "a table was altered or truncated under the dump: try again, or set ddl: block",
+            "something was altered, truncated, renamed or dropped under the dump: try again when no DDL runs, or set backup.ddl: block",
         );
     }
     if said("2013") || said("2006") {
