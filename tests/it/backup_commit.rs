@@ -146,6 +146,24 @@ fn a_store_that_is_slow_is_waited_for() {
 }
 
 #[test]
+fn a_store_that_is_too_slow_once_is_asked_again() {
+    let slow = Fault::Delay(Duration::from_millis(1500));
+    let when = When::put("/dump.").query("partNumber=2").first(1);
+    let (drctl, proxy, _) = behind(Some((when, slow)));
+    impatient(drctl).run(["backup"]).ok();
+    let asked = proxy.requests();
+    let twice = asked.iter().filter(|r| r.query.contains("partNumber=2"));
+    assert_eq!(twice.count(), 2);
+}
+
+#[test]
+fn a_store_that_answers_later_than_anybody_waits() {
+    let slow = Fault::Delay(Duration::from_millis(3500));
+    let when = When::put("/dump.").query("partNumber=2");
+    refused(when, slow, 5, "dump.sql: part 2: ");
+}
+
+#[test]
 fn a_store_that_takes_a_part_and_never_answers() {
     let when = When::put("/dump.").query("partNumber=2");
     refused(when, Fault::Hang, 5, "dump.sql");

@@ -108,6 +108,34 @@ fn before_its_manifest() {
 }
 
 #[test]
+fn killed_while_the_manifest_is_under_way_it_is_either_there_or_not() {
+    let put = || When::put("/manifest.json");
+    let (drctl, _, running) = held(put(), "PUT", "/manifest.json");
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, 137);
+    let direct = drctl.env("AWS_ENDPOINT_URL", &Gateway::shared().url());
+    assert!(listed(&direct).is_empty());
+    direct.run(["backup"]).ok();
+    assert_eq!(listed(&direct).len(), 1);
+
+    let (drctl, proxy, _) = behind(Some((put(), Fault::DropAnswer)));
+    proxy.fault(When::is("GET", "/manifest.json"), Fault::Hang);
+    let running = drctl.start(["backup"]);
+    wait_for(&proxy, "GET", "/manifest.json");
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, 137);
+    let direct = drctl.env("AWS_ENDPOINT_URL", &Gateway::shared().url());
+    let id = listed(&direct)[0]["id"].as_str().unwrap().to_owned();
+    assert!(
+        direct
+            .run(["cat", &id])
+            .ok()
+            .stdout
+            .contains("-- Dump completed")
+    );
+}
+
+#[test]
 fn terminated_while_the_manifest_is_under_way_it_says_what_is_true() {
     let (drctl, proxy, _) = behind(Some((
         When::put("/manifest.json").first(1),

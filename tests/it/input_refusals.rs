@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::on_both;
-use crate::support::backup::{listed, nothing_left, server, shop};
-use crate::support::{Drctl, Server};
+use crate::support::backup::{listed, nothing_left, server, shop, shop_of};
+use crate::support::{Drctl, Flavour, Server};
 
 #[track_caller]
 fn wrong(name: &str, value: &str, code: i32, words: &[&str]) {
@@ -171,6 +171,23 @@ fn a_client_that_is_missing() {
     nothing_left(&drctl);
 }
 
+on_both!(
+    fn a_client_that_belongs_to_another_server(flavour) {
+        let (_, drctl) = shop_of(flavour);
+        let (other, server) = match flavour {
+            Flavour::MariaDb => (Flavour::MySql, "MariaDB"),
+            Flavour::MySql => (Flavour::MariaDb, "MySQL"),
+        };
+        let dir = drctl.home().join("other");
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink(other.dump_bin(), dir.join("mysqldump")).unwrap();
+        let drctl = drctl.env("DRCTL_SOURCE_CLIENT_DIR", &dir.display().to_string());
+        let fits = format!("fits the server, which is {server}");
+        drctl.run(["backup"]).refused(2, &[&fits, "other/mysqldump is ", "; install "]);
+        nothing_left(&drctl);
+    }
+);
+
 #[test]
 fn a_client_that_does_not_run() {
     let (_, drctl) = shop();
@@ -228,7 +245,7 @@ fn a_backup_that_is_not_there() {
 #[test]
 fn a_table_that_is_not_there() {
     let (schema, drctl) = shop();
-    let target = Server::start(crate::support::Flavour::MariaDb);
+    let target = Server::start(Flavour::MariaDb);
     let drctl = drctl.into(&target);
     drctl.run(["backup"]).ok();
     let table = format!("{schema}.nope");

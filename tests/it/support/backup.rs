@@ -9,46 +9,86 @@ use std::sync::LazyLock;
 use super::drctl::Run;
 use super::{Drctl, Flavour, Server};
 
-/// One server for all of these tests; nothing global may be changed there.
+/// One MariaDB server for all of these tests; nothing global may be changed there.
 pub fn server() -> &'static Server {
-    static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(Flavour::MariaDb));
-    &SERVER
+    server_of(Flavour::MariaDb)
 }
 
-/// A schema of its own with the tables `t` (three rows) and `u` (none), and drctl bound to it.
+/// One server of that flavour for all of these tests; nothing global may be changed there.
+pub fn server_of(flavour: Flavour) -> &'static Server {
+    static MARIADB: LazyLock<Server> = LazyLock::new(|| Server::start(Flavour::MariaDb));
+    static MYSQL: LazyLock<Server> = LazyLock::new(|| Server::start(Flavour::MySql));
+    match flavour {
+        Flavour::MariaDb => &MARIADB,
+        Flavour::MySql => &MYSQL,
+    }
+}
+
+/// A schema of its own on MariaDB with the tables `t` (three rows) and `u` (none), and drctl bound
+/// to it.
 pub fn shop() -> (String, Drctl) {
-    let schema = server().fresh_schema("shop");
-    server().exec(&format!(
+    shop_of(Flavour::MariaDb)
+}
+
+/// As [`shop`], on a server of that flavour.
+pub fn shop_of(flavour: Flavour) -> (String, Drctl) {
+    let server = server_of(flavour);
+    let schema = server.fresh_schema("shop");
+    server.exec(&format!(
         "CREATE TABLE `{schema}`.t (id INT PRIMARY KEY); INSERT `{schema}`.t VALUES (1), (2), (3);
          CREATE TABLE `{schema}`.u LIKE `{schema}`.t"
     ));
     let drctl = Drctl::new(&schema.replace('_', "-"))
-        .source(server())
+        .source(server)
         .env("DRCTL_BACKUP_SCHEMAS", &schema);
     (schema, drctl)
 }
 
-/// Makes drctl dump by a shell script, in which `real "$@"` is the true dump program and `sql` the
-/// client as root. Questions for version and help are passed through.
+/// Makes drctl dump MariaDB by a shell script, in which `real "$@"` is the true dump program and
+/// `sql` the client as root. Questions for version and help are passed through.
 pub fn dump_by(drctl: Drctl, script: &str) -> Drctl {
+    dump_of(Flavour::MariaDb, drctl, script)
+}
+
+/// As [`dump_by`], for a server of that flavour.
+pub fn dump_of(flavour: Flavour, drctl: Drctl, script: &str) -> Drctl {
     let dir = drctl.home().join("clients");
     fs::create_dir_all(&dir).expect("a directory");
-    let program = dir.join("mariadb-dump");
+    let named = |program: &Path| dir.join(program.file_name().expect("a program"));
+    let (dump, client) = (flavour.dump_bin(), flavour.client());
+    let program = named(&dump);
     let text = format!(
-        "#!/bin/sh\nreal() {{ /usr/bin/mariadb-dump \"$@\"; }}\n\
-         sql() {{ /usr/bin/mariadb --no-defaults -uroot -S{} -e \"$1\"; }}\n\
+        "#!/bin/sh\nreal() {{ {} \"$@\"; }}\n\
+         sql() {{ {} --no-defaults -uroot -S{} -e \"$1\"; }}\n\
          cd {}\n\
          case \"$*\" in *--version*|*--help*) real \"$@\"; exit;; esac\n{script}\n",
-        server().socket().display(),
+        dump.display(),
+        client.display(),
+        server_of(flavour).socket().display(),
         drctl.home().display(),
     );
     fs::write(&program, text).expect("a script");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
-    let shell = dir.join("mariadb");
-    if !shell.exists() {
-        std::os::unix::fs::symlink("/usr/bin/mariadb", shell).expect("a link");
+    if !named(&client).exists() {
+        std::os::unix::fs::symlink(&client, named(&client)).expect("a link");
     }
     drctl.env("DRCTL_SOURCE_CLIENT_DIR", &dir.display().to_string())
+}
+
+/// A script for [`dump_of`] that stands still in the midst of the table `a_big`, which is made here,
+/// while `act` is done, and then goes on. The process of the dump program is `$child`.
+pub fn half_way(flavour: Flavour, schema: &str, act: &str) -> String {
+    server_of(flavour).exec(&format!(
+        "USE {schema}; CREATE TABLE a_big (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(2000));
+         INSERT a_big (v) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+           SELECT REPEAT('x', 2000) FROM n;
+         INSERT a_big (v) SELECT v FROM a_big; INSERT a_big (v) SELECT v FROM a_big;
+         INSERT a_big (v) SELECT v FROM a_big"
+    ));
+    format!(
+        "rm -f pipe; mkfifo pipe; real \"$@\" >pipe & child=$!; exec <pipe; head -c 300000\n\
+         {act}\ncat; wait $child"
+    )
 }
 
 /// The backups that `list` knows.
@@ -68,10 +108,10 @@ pub fn nothing_left(drctl: &Drctl) {
     assert_eq!(files, Vec::<String>::new());
 }
 
-/// The backup failed so, and nothing is left of it.
+/// The backup was refused so, and nothing is left of it.
 #[track_caller]
-pub fn refused(drctl: &Drctl, code: i32, text: &str) -> Run {
-    let run = drctl.run(["backup"]).fails(code, text);
+pub fn refused(drctl: &Drctl, code: i32, words: &[&str]) -> Run {
+    let run = drctl.run(["backup"]).refused(code, words);
     nothing_left(drctl);
     run
 }
