@@ -120,7 +120,9 @@ fn a_store_that_forgets_what_it_took() {
     let gone = Fault::Answer(404, "NoSuchKey");
     let (drctl, proxy, bucket) = behind(Some((When::is("HEAD", "/dump."), gone.clone())));
     proxy.fault(When::is("GET", "/dump."), gone);
-    drctl.run(["backup"]).refused(5, &["dump.sql", "check "]);
+    drctl
+        .run(["backup"])
+        .refused(5, &["dump.sql: no such object", "see what the store holds"]);
     assert!(listed(&direct(drctl)).is_empty());
     assert_eq!(left(&bucket), Vec::<String>::new());
 }
