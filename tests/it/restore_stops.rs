@@ -21,8 +21,8 @@ const BIG: &str = "CREATE TABLE small (id INT PRIMARY KEY); INSERT INTO small VA
       SELECT i, REPEAT(CHAR(65 + i % 26), 2000) FROM n;
     INSERT INTO big SELECT * FROM big; INSERT INTO big SELECT * FROM big; INSERT INTO big SELECT * FROM big";
 
-/// When this much of it was sent, a frame of rows is under way.
-const HALF_WAY: u64 = 6 << 20;
+/// When this much of it was sent, one of its two frames is in and the other under way.
+const HALF_WAY: u64 = 10 << 20;
 
 /// A target with an account for restores, and a backup to restore there.
 fn made(flavour: Flavour, options: &[&str]) -> (Server, String, Drctl) {
