@@ -2,14 +2,14 @@
 
 use crate::apply::failure::Failure;
 use crate::apply::lane::{Lane, name_literal};
-use crate::apply::marker::{Marker, drop_marker};
-use crate::error::Result;
+use crate::apply::marker::{self, Marker, drop_marker};
+use crate::error::{Error, Result};
 use crate::server::connect::{literal, server_code};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 
 /// Drops what a restore made, and then its marker. What it met is never touched: an object is
 /// written down only after it was found not to exist, or was replaced as its user confirmed.
-pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>, Failure> {
+pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>> {
     lane.persist("SET SESSION foreign_key_checks = 0").await?;
     let mut objects: Vec<&ObjectId> = marker.objects.iter().collect();
     objects.sort_by_key(|object| match object.kind {
@@ -28,6 +28,25 @@ pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>, 
     }
     drop_marker(lane).await?;
     Ok(dropped)
+}
+
+/// Drops a marker in which nothing says any more what it marks; whether there was one.
+pub async fn remains(lane: &mut Lane) -> Result<bool> {
+    let there = format!(
+        "SELECT 1 FROM information_schema.schemata WHERE schema_name = '{}'",
+        marker::SCHEMA
+    );
+    if lane.rows::<u8>(&there).await?.is_empty() {
+        return Ok(false);
+    }
+    marker::drop_tables(lane).await?;
+    if !is_empty_schema(lane, marker::SCHEMA).await? {
+        let what = format!("the schema {} holds what no restore made", marker::SCHEMA);
+        return Err(Error::refused(what).hint("move it elsewhere, and drop the schema"));
+    }
+    lane.persist(&format!("DROP DATABASE {}", marker::SCHEMA))
+        .await?;
+    Ok(true)
 }
 
 async fn is_empty_schema(lane: &mut Lane, schema: &str) -> Result<bool, Failure> {

@@ -1,6 +1,7 @@
 //! Why a statement did not do what it should, by what a restore can do about it.
 
 use crate::error::Error;
+use crate::sql::tokens::Tokens;
 
 /// The most characters of a statement that an error quotes.
 const QUOTED_CHARS: usize = 60;
@@ -44,6 +45,7 @@ pub fn sorted(sql: &[u8], error: mysql_async::Error) -> Failure {
     /// Server shutdown, forced close, broken network, killed, not available, idle too long.
     const LOST: [u16; 9] = [1053, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 4031];
     let what = start_of(sql);
+    let error = discreet(sql, error);
     match &error {
         mysql_async::Error::Server(server) => {
             let line = Error::server(format!("{what}: {} ({})", server.message, server.code));
@@ -66,6 +68,23 @@ pub fn sorted(sql: &[u8], error: mysql_async::Error) -> Failure {
     }
 }
 
+/// A server quotes what it did not understand: of a statement about accounts, a password's hash.
+fn discreet(sql: &[u8], error: mysql_async::Error) -> mysql_async::Error {
+    let verb = Tokens::new(sql).next();
+    let about_accounts = verb
+        .is_some_and(|verb| verb.is("CREATE") || verb.is("ALTER") || verb.is("GRANT"))
+        && memchr::memmem::find(sql, b"IDENTIFIED").is_some();
+    match error {
+        mysql_async::Error::Server(server) if about_accounts => {
+            mysql_async::Error::Server(mysql_async::ServerError {
+                message: "the server refuses it".to_owned(),
+                ..server
+            })
+        }
+        error => error,
+    }
+}
+
 /// What to do about failures that a person can do something about.
 fn hint(code: u16) -> Option<&'static str> {
     Some(match code {
@@ -85,14 +104,14 @@ fn hint(code: u16) -> Option<&'static str> {
     })
 }
 
-/// The first words of a statement, for messages; rows are data and stay out of them.
+/// The first words of a statement, for messages; rows are data, and what identifies an account is secret.
 pub fn start_of(sql: &[u8]) -> String {
     let head = &sql[..sql.len().min(4 * QUOTED_CHARS)];
     let text = String::from_utf8_lossy(head);
-    let text = match text.find("VALUES") {
-        Some(end) => &text[..end],
-        None => &text,
-    };
+    let ends = ["VALUES", "IDENTIFIED"]
+        .iter()
+        .filter_map(|word| text.find(word));
+    let text = &text[..ends.min().unwrap_or(text.len())];
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(QUOTED_CHARS) {
         line.truncate(end);
@@ -104,6 +123,7 @@ pub fn start_of(sql: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::connect::server_code;
 
     fn server(code: u16) -> Failure {
         let error = mysql_async::ServerError {
@@ -115,6 +135,25 @@ mod tests {
             b"INSERT INTO `t` VALUES (1,'secret')",
             mysql_async::Error::Server(error),
         )
+    }
+
+    #[test]
+    fn a_password_s_hash_is_not_quoted_where_the_server_quotes_it() {
+        let refuses = |sql: &[u8]| {
+            let error = mysql_async::Error::Server(mysql_async::ServerError {
+                code: 1064,
+                message: "near 'PASSWORD '*B69027D4''".into(),
+                state: "42000".into(),
+            });
+            sorted(sql, error).into_error()
+        };
+        let secret = refuses(b"CREATE USER `a`@`%` IDENTIFIED BY PASSWORD '*B69027D4'");
+        assert!(
+            !format!("{secret} {secret:?}").contains("B69027D4"),
+            "{secret:?}"
+        );
+        assert_eq!(server_code(&secret), Some(1064));
+        assert!(refuses(b"CREATE TABLE t").to_string().contains("near"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::apply::accounts;
-use crate::apply::checks::Case;
+use crate::apply::checks::{Case, Refusal};
 use crate::apply::definition::Account;
 use crate::apply::discard;
 use crate::apply::engine::Engine;
@@ -103,6 +103,8 @@ impl Look {
             tables: scope.tables.clone(),
             rename: scope.rename.clone(),
             overwrite: options.overwrite,
+            binlog: options.binlog,
+            definer: options.substitute_definer.as_ref().map(ToString::to_string),
             started_at: jiff::Timestamp::now(),
         };
         if marker
@@ -140,13 +142,27 @@ impl Look {
         let resumes = self.resumed(options).is_some();
         let discards = self.marker.as_ref().filter(|_| !resumes);
         let case = self.case(archive, options);
-        RestorePlan::new(
+        let mut plan = RestorePlan::new(
             archive,
             options,
             &case,
             resumes,
             discards.map(|marker| marker.run.backup.clone()),
-        )
+        );
+        // Another backup takes its place; the same one in another way may be a slip, and what was
+        // restored may be in use.
+        if let Some(unfinished) = discards
+            && unfinished.run.backup == self.run.backup
+            && !options.discard
+        {
+            plan.refusals.push(Refusal {
+                what: "an unfinished restore of this backup with other options is on the server"
+                    .to_owned(),
+                hint: "give the same options to go on with it, or --discard to drop what it made"
+                    .to_owned(),
+            });
+        }
+        plan
     }
 
     /// What an unfinished restore made is not in the way: it is gone on with, or dropped.

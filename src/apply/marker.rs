@@ -23,6 +23,9 @@ pub const SCHEMA: &str = "drctl_restore";
 /// The named lock of the server that keeps a second restore away.
 pub const LOCK: &str = "drctl.restore";
 
+/// How long dropping the marker waits for who reads it, seconds.
+const DROP_SECONDS: u32 = 10;
+
 const TABLES: [&str; 8] = [
     "run (one TINYINT PRIMARY KEY, run TEXT NOT NULL)",
     "objects (kind VARCHAR(32), `schema` VARCHAR(64), name VARCHAR(64), \
@@ -48,6 +51,10 @@ pub struct RunRecord {
     pub rename: BTreeMap<String, String>,
     /// Whether what was there is replaced.
     pub overwrite: bool,
+    /// Whether it is written to the binary log.
+    pub binlog: bool,
+    /// The account that stands for missing definers.
+    pub definer: Option<String>,
     /// When it began, by the clock of the machine that restores.
     pub started_at: jiff::Timestamp,
 }
@@ -241,8 +248,10 @@ pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
     let sql =
         format!("CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
     lane.persist(&sql).await?;
+    // What a run that was killed in its last moment left would say that frames are in.
+    drop_tables(lane).await?;
     for table in TABLES {
-        let sql = format!("CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ENGINE=InnoDB");
+        let sql = format!("CREATE TABLE {SCHEMA}.{table} ENGINE=InnoDB");
         lane.persist(&sql).await?;
     }
     let run = serde_json::to_string(run)
@@ -254,11 +263,31 @@ pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
 }
 
 /// Drops the marker: the restore is whole, or nothing is left of it.
-pub async fn drop_marker(lane: &mut Lane) -> Result<(), Failure> {
+///
+/// Whoever reads it in an open transaction is waited for, but not for long.
+pub async fn drop_marker(lane: &mut Lane) -> Result<()> {
+    lane.persist(&format!("SET SESSION lock_wait_timeout = {DROP_SECONDS}"))
+        .await?;
     // The record first: what is left after a crash in between is no marker.
     lane.persist(&format!("DELETE FROM {SCHEMA}.run")).await?;
-    lane.persist(&format!("DROP DATABASE IF EXISTS {SCHEMA}"))
-        .await?;
+    let dropped = lane
+        .run(format!("DROP DATABASE IF EXISTS {SCHEMA}").as_bytes())
+        .await;
+    dropped.map(|_| ()).map_err(|failure| {
+        let why = format!("all is done but for the schema {SCHEMA}, which cannot be dropped");
+        failure.into_error().context(why).hint(format!(
+            "end whatever reads it, and run drctl restore --discard, or DROP DATABASE {SCHEMA}"
+        ))
+    })
+}
+
+/// Drops the marker's tables, and nothing else that may stand in its schema.
+pub async fn drop_tables(lane: &mut Lane) -> Result<(), Failure> {
+    for table in TABLES {
+        let name = table.split(' ').next().unwrap_or_default();
+        lane.persist(&format!("DROP TABLE IF EXISTS {SCHEMA}.{name}"))
+            .await?;
+    }
     Ok(())
 }
 
@@ -371,6 +400,8 @@ mod tests {
             tables: BTreeSet::new(),
             rename: BTreeMap::new(),
             overwrite: false,
+            binlog: true,
+            definer: None,
             started_at: jiff::Timestamp::UNIX_EPOCH,
         }
     }

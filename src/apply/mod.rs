@@ -132,6 +132,7 @@ pub async fn discard(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<
             tuning::undo(&mut control).await?;
             discard::discard(&mut control, &marker).await?
         }
+        None if discard::remains(&mut control).await? => Vec::new(),
         None => return Err(Error::nothing("the server has no unfinished restore")),
     };
     control.close().await;
@@ -154,14 +155,15 @@ async fn run(engine: &mut Engine) -> Result<()> {
         Pass::Events,
     ] {
         if engine.marker.passed(pass) {
+            // Accounts may be asked for by a run that resumes, and not before.
+            if pass == Pass::PostData {
+                run_accounts(engine, &[Part::TableGrants, Part::RoutineGrants]).await?;
+            }
             continue;
         }
         let began = Instant::now();
         match pass {
-            Pass::Accounts if engine.options.accounts => {
-                accounts::run(engine, Part::Accounts).await?;
-            }
-            Pass::Accounts => {}
+            Pass::Accounts => run_accounts(engine, &[Part::Accounts]).await?,
             Pass::Replace => replace(engine).await?,
             Pass::PreData => pre_data::run(engine).await?,
             Pass::Data => {
@@ -171,13 +173,9 @@ async fn run(engine: &mut Engine) -> Result<()> {
             Pass::Keys => keys::run(engine).await?,
             Pass::ForeignKeys => keys::run_foreign(engine).await?,
             Pass::PostData => {
-                if engine.options.accounts {
-                    accounts::run(engine, Part::TableGrants).await?;
-                }
+                run_accounts(engine, &[Part::TableGrants]).await?;
                 post_data::run(engine).await?;
-                if engine.options.accounts {
-                    accounts::run(engine, Part::RoutineGrants).await?;
-                }
+                run_accounts(engine, &[Part::RoutineGrants]).await?;
             }
             Pass::Prove if engine.options.prove => prove::run(engine).await?,
             Pass::Prove => {}
@@ -187,6 +185,16 @@ async fn run(engine: &mut Engine) -> Result<()> {
         // These two are asked anew of a run that resumes.
         if pass != Pass::Prove && pass != Pass::Accounts {
             marker::note_pass(&mut engine.control, pass).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Parts of accounts.sql, where they are asked for.
+async fn run_accounts(engine: &mut Engine, parts: &[Part]) -> Result<()> {
+    if engine.options.accounts {
+        for part in parts {
+            accounts::run(engine, *part).await?;
         }
     }
     Ok(())

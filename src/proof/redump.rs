@@ -21,6 +21,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::proof::compare::Side;
 use crate::proof::normalise::Forgiven;
+use crate::server::dump_options::is_ours;
 use crate::server::{Client, DumpChild, ServerConfig, ServerVersion, connect};
 use crate::sql::ledger::{Ledger, RowSum};
 use crate::sql::scan::Scanner;
@@ -121,34 +122,16 @@ fn runs(what: &What, options: &[String]) -> Vec<Run> {
     }
 }
 
-/// The backup's options, without those about where its source stood, and those that the client of
-/// this server does not know.
+/// The options of the backup's dump, less those that are not any dump's, such as those about where its
+/// source stood, and those that the client of this server does not know.
 fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String> {
-    const OF_THE_SOURCE: [&str; 8] = [
-        "databases",
-        "all-databases",
-        "master-data",
-        "source-data",
-        "dump-slave",
-        "dump-replica",
-        "gtid",
-        "flush-logs",
-    ];
-    options
-        .iter()
-        .filter(|option| {
-            let name = option
-                .trim_start_matches('-')
-                .split('=')
-                .next()
-                .unwrap_or_default();
-            let plain = name.strip_prefix("skip-").unwrap_or(name);
-            option.starts_with("--")
-                && !OF_THE_SOURCE.contains(&name)
-                && (knows(name) || knows(plain))
-        })
-        .cloned()
-        .collect()
+    let known = |option: &str| {
+        let option = option.trim_start_matches('-');
+        let name = option.split('=').next().unwrap_or(option);
+        knows(name) || name.strip_prefix("skip-").is_some_and(&knows)
+    };
+    let ours = options.iter().filter(|option| is_ours(option));
+    ours.filter(|option| known(option)).cloned().collect()
 }
 
 async fn dump_one(
@@ -399,7 +382,8 @@ mod tests {
             "--source-data=2",
             "--skip-lock-tables",
             "--set-gtid-purged=OFF",
-            "--unknown-here",
+            "--init-command=SET SESSION net_write_timeout=3600",
+            "--quick",
             "--databases",
             "shop",
         ]);

@@ -4,11 +4,13 @@
 //! - [`connect`]: a connection with time-outs and a known session; errors as a person meets them.
 //! - [`flavour`]: MySQL or MariaDB, and which version.
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
+//! - [`dump_options`]: what every dump is made of.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
 
 pub mod client;
 pub mod connect;
 pub mod dump_child;
+pub mod dump_options;
 pub mod flavour;
 mod login;
 pub mod secret;

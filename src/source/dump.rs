@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::archive::manifest::Coordinates;
+use crate::server::dump_options::{HISTORY, Need, OPTIONS};
 use crate::server::{Client, DumpChild};
 use crate::source::coordinates::Watch;
 use crate::{Error, Result};
@@ -79,10 +80,10 @@ impl DumpPlan {
             session.push(format!("lock_wait_timeout={}", LOCK_WAIT.as_secs()));
         }
         if self.history {
-            if !knows("dump-history") {
-                return Err(unknown("dump-history"));
+            if !knows(HISTORY) {
+                return Err(unknown(HISTORY));
             }
-            arguments.push("--dump-history".into());
+            arguments.push(format!("--{HISTORY}"));
         }
         if knows("init-command") {
             arguments.push(format!("--init-command=SET SESSION {}", session.join(", ")));
@@ -158,57 +159,10 @@ impl Dump {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
-    /// The dump would be another without it.
-    Always,
-    /// Programs that do not know it do what it asks for anyway.
-    WhereKnown,
-}
-
 fn unknown(option: &str) -> Error {
     Error::usage(format!("the dump program does not know --{option}"))
         .hint("point client_dir at a newer client")
 }
-
-/// What every dump is made of.
-const OPTIONS: &[(&str, Need)] = &[
-    // One snapshot without locks; --lock-tables is on by default.
-    ("single-transaction", Need::Always),
-    ("skip-lock-tables", Need::Always),
-    // Rows as they come, about a megabyte of them in a statement.
-    ("quick", Need::Always),
-    ("extended-insert", Need::Always),
-    ("net-buffer-length=1046528", Need::Always),
-    ("max-allowed-packet=1G", Need::Always),
-    ("hex-blob", Need::Always),
-    ("tz-utc", Need::Always),
-    // Everything that belongs to a schema.
-    ("routines", Need::Always),
-    ("triggers", Need::Always),
-    ("events", Need::Always),
-    ("create-options", Need::Always),
-    // A table's lock would keep another stream's rows out, and its keys are our own affair.
-    ("skip-add-locks", Need::Always),
-    ("skip-disable-keys", Need::Always),
-    ("add-drop-table", Need::Always),
-    ("quote-names", Need::Always),
-    ("set-charset", Need::Always),
-    ("default-character-set=utf8mb4", Need::Always),
-    // The trailer is one of the proofs that the dump is whole; without a date, equal data make
-    // equal dumps.
-    ("comments", Need::Always),
-    ("skip-dump-date", Need::Always),
-    // Tablespaces take PROCESS and belong to the installation; GTIDs belong to the manifest.
-    ("no-tablespaces", Need::Always),
-    ("set-gtid-purged=OFF", Need::WhereKnown),
-    // Histograms: older servers refuse the question for them.
-    ("column-statistics=0", Need::WhereKnown),
-    // Masking policies take privileges that a backup account has not.
-    ("skip-masking-policies", Need::WhereKnown),
-    // Lets the server wait a day for a slow store instead of a minute.
-    ("network-timeout", Need::WhereKnown),
-];
 
 #[cfg(test)]
 mod tests {

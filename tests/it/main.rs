@@ -28,6 +28,7 @@ mod hygiene;
 mod input_refusals;
 mod layers;
 mod memory;
+mod restore_again;
 mod restore_refusals;
 mod restore_stops;
 mod source_preflight;

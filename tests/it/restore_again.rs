@@ -1,0 +1,130 @@
+//! The run after one that broke off: what it goes on with, what it may not touch, what it must not
+//! believe.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::need;
+use crate::support::{Drctl, Flavour, Server};
+
+/// A source, an empty target, and a backup of the schema `shop`: a table of three rows, and an account
+/// that may read it.
+fn shop() -> (Server, Server, Drctl) {
+    let (source, target) = (
+        Server::start(Flavour::MariaDb),
+        Server::start(Flavour::MariaDb),
+    );
+    source.exec(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE t (id INT PRIMARY KEY); INSERT t VALUES (1), (2), (3);
+         CREATE TABLE u (id INT PRIMARY KEY); CREATE USER app@localhost; GRANT SELECT ON shop.t TO app@localhost",
+    );
+    let drctl = Drctl::new("shop").source(&source).into(&target);
+    drctl.run(["backup"]).ok();
+    (source, target, drctl)
+}
+
+/// Restores all but its proof, whose dump fails.
+#[track_caller]
+fn break_off(drctl: Drctl) -> Drctl {
+    let dir = drctl.home().join("clients");
+    fs::create_dir_all(&dir).unwrap();
+    let program = dir.join("mariadb-dump");
+    let script = "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec /usr/bin/mariadb-dump \"$@\";; esac\nexit 3\n";
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/mariadb", dir.join("mariadb")).unwrap();
+    let broken = drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
+    broken
+        .run(["restore", "--latest"])
+        .fails(10, "exited with 3");
+    broken.without("DRCTL_INTO_CLIENT_DIR")
+}
+
+fn rows(server: &Server) -> String {
+    server.value("SELECT COUNT(*) FROM shop.t")
+}
+
+#[test]
+fn other_options_drop_nothing_of_what_was_restored() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop();
+    let drctl = break_off(drctl);
+    for other in [
+        &["--tables", "shop.u"][..],
+        &["--no-binlog"],
+        &["--rename", "shop=shop2"],
+    ] {
+        let args = [&["restore", "--latest"], other].concat();
+        drctl.run(args).refused(
+            9,
+            &[
+                "an unfinished restore of this backup with other options",
+                "the same options",
+                "--discard",
+            ],
+        );
+        assert_eq!(rows(&target), "3");
+    }
+    drctl.run(["restore", "--latest"]).ok();
+    assert_eq!(rows(&target), "3");
+}
+
+#[test]
+fn accounts_that_are_asked_for_later_get_all_that_they_had() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop();
+    let drctl = break_off(drctl);
+    drctl.run(["restore", "--latest", "--accounts"]).ok();
+    let grants = target.exec("SHOW GRANTS FOR app@localhost");
+    assert!(grants.contains("GRANT SELECT ON `shop`.`t`"), "{grants}");
+}
+
+/// What a restore that was killed while it dropped its marker may leave.
+fn leave_remains(server: &Server) {
+    server.exec(
+        "CREATE DATABASE drctl_restore; USE drctl_restore;
+         CREATE TABLE run (one TINYINT PRIMARY KEY, run TEXT NOT NULL);
+         CREATE TABLE frames (n BIGINT UNSIGNED PRIMARY KEY, state VARCHAR(16) NOT NULL);
+         INSERT INTO frames VALUES (0, 'done'), (1, 'done'), (2, 'done'), (3, 'done');
+         CREATE TABLE passes (pass VARCHAR(32) PRIMARY KEY);
+         INSERT INTO passes VALUES ('data'), ('post-data')",
+    );
+}
+
+#[test]
+fn the_remains_of_a_marker_are_not_believed() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop();
+    leave_remains(&target);
+    drctl.run(["restore", "--latest", "--no-prove"]).ok();
+    assert_eq!(rows(&target), "3");
+}
+
+#[test]
+fn the_remains_of_a_marker_can_be_discarded() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop();
+    leave_remains(&target);
+    drctl.run(["restore", "--discard"]).ok();
+    assert_eq!(target.exec("SHOW DATABASES LIKE 'drctl%'"), "");
+    drctl
+        .run(["restore", "--discard"])
+        .refused(3, &["no unfinished restore"]);
+}
+
+#[test]
+fn somebody_who_reads_the_marker_is_not_waited_for_without_end() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop();
+    let drctl = break_off(drctl);
+    let mut session = target.session();
+    session.run("BEGIN; SELECT COUNT(*) FROM drctl_restore.frames");
+    let run = drctl.run(["restore", "--latest"]);
+    run.refused(
+        10,
+        &["all is done but for the schema drctl_restore", "--discard"],
+    );
+    drop(session);
+    drctl.run(["restore", "--discard"]).ok();
+    assert_eq!(rows(&target), "3");
+}
