@@ -1,7 +1,8 @@
-//! What a new backup is judged against: the newest verified one, else the newest trusted one.
+//! What a new backup is judged against: the newest that a restore verified or a person accepted, else the
+//! newest that is trusted by itself.
 
 use crate::archive::manifest::Manifest;
-use crate::catalog::{Catalog, Entry, Which};
+use crate::catalog::{Catalog, Entry};
 use crate::error::{Outcome, Result};
 use crate::sql::statement::ObjectKind;
 use crate::suspect::Facts;
@@ -9,12 +10,15 @@ use crate::suspect::Facts;
 /// The facts of that backup; `None` where there is none to trust.
 ///
 /// A damaged backup is what drills find. It must not keep new ones from being made, nor let them
-/// go unjudged: what can still be read of it is used.
+/// go unjudged: what can still be read of it, or of the next one, is used.
 pub async fn facts(catalog: &Catalog) -> Result<Option<Facts>> {
-    for which in [Which::LatestVerified, Which::Latest] {
-        match catalog.find(which).await {
-            Ok(entry) => return Ok(Some(facts_of(catalog, &entry).await?)),
-            Err(error) if error.outcome() == Outcome::NothingToDo => {}
+    let (vouched, others): (Vec<_>, Vec<_>) = catalog
+        .committed()
+        .partition(|(_, marks)| marks.accepted || marks.proven_at.is_some());
+    for (id, _) in vouched.into_iter().chain(others) {
+        match catalog.entry(id).await {
+            Ok(entry) if entry.is_trusted() => return Ok(Some(facts_of(catalog, &entry).await?)),
+            Ok(_) => {}
             Err(error) if error.outcome() == Outcome::Archive => {
                 tracing::warn!(%error, "a backup before this one is damaged");
             }
@@ -53,6 +57,7 @@ fn of_manifest(manifest: &Manifest) -> Facts {
         identity: manifest.server.identity.clone(),
         rows: manifest.totals.rows,
         raw_bytes: manifest.totals.raw_bytes,
+        snapshot_at: manifest.snapshot_at,
         ..Facts::default()
     }
 }

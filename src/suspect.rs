@@ -5,6 +5,9 @@
 //! chosen, counted or pruned for until a person has accepted it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::sql::statement::quote;
 
@@ -21,14 +24,33 @@ pub struct Facts {
     pub rows: u64,
     /// Bytes of SQL.
     pub raw_bytes: u64,
+    /// The time of its snapshot, by the server's clock.
+    pub snapshot_at: Timestamp,
 }
+
+/// How far ahead of this host's clock the server's may be.
+const AHEAD: Duration = Duration::from_secs(120);
 
 /// Why `new` is suspect; empty for a good one.
 ///
-/// `bound` is the identity that the target was bound to, `before` the newest verified backup, else
-/// the newest trusted one. `shrink_limit` is the share of rows or bytes that may be lost, 0 to 1.
-pub fn reasons(new: &Facts, bound: &str, before: Option<&Facts>, shrink_limit: f64) -> Vec<String> {
+/// `bound` is the identity that the target was bound to, `before` the newest backup that was verified or
+/// accepted, else the newest trusted one. `shrink_limit` is the share of rows or bytes that may be lost, 0
+/// to 1; `now` is this host's time.
+pub fn reasons(
+    new: &Facts,
+    bound: &str,
+    before: Option<&Facts>,
+    shrink_limit: f64,
+    now: Timestamp,
+) -> Vec<String> {
     let mut reasons = Vec::new();
+    // From such a snapshot on, every later and better one would look older.
+    if new.snapshot_at > now + AHEAD {
+        reasons.push(format!(
+            "its snapshot is in the future: {}",
+            new.snapshot_at
+        ));
+    }
     // Accepting a backup of a new server is how a person says that the target moved there.
     let known = before.map_or(bound, |before| before.identity.as_str());
     if new.identity != known {
@@ -38,6 +60,12 @@ pub fn reasons(new: &Facts, bound: &str, before: Option<&Facts>, shrink_limit: f
         ));
     }
     let Some(before) = before else { return reasons };
+    if new.snapshot_at < before.snapshot_at {
+        let (this, that) = (new.snapshot_at, before.snapshot_at);
+        reasons.push(format!(
+            "its snapshot is of {this}, the one before is of {that}"
+        ));
+    }
     let schemas = before.schemas.difference(&new.schemas);
     reasons.extend(vanished("schema", schemas.map(|schema| quote(schema))));
     let tables = before.tables.difference(&new.tables);
@@ -81,6 +109,26 @@ fn vanished(what: &str, names: impl Iterator<Item = String>) -> Option<String> {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn a_snapshot_in_the_future_or_before_the_last_one_is_suspect() {
+        let at = |seconds| Facts {
+            snapshot_at: Timestamp::from_second(seconds).unwrap(),
+            ..facts()
+        };
+        for (new, before, suspect) in [
+            (0, 0, 0),
+            (120, 0, 0),
+            (121, 0, 1),
+            (50, 60, 1),
+            (121, 122, 2),
+        ] {
+            let found = reasons(&at(new), "a", Some(&at(before)), 0.5, NOW);
+            assert_eq!(found.len(), suspect, "{found:?}");
+        }
+    }
+
     fn facts() -> Facts {
         Facts {
             identity: "a".into(),
@@ -92,35 +140,36 @@ mod tests {
             .into(),
             rows: 1000,
             raw_bytes: 100_000,
+            snapshot_at: NOW,
         }
     }
 
     #[test]
     fn a_backup_like_the_one_before_is_not_suspect() {
         assert_eq!(
-            reasons(&facts(), "a", Some(&facts()), 0.5),
+            reasons(&facts(), "a", Some(&facts()), 0.5, NOW),
             Vec::<String>::new()
         );
-        assert_eq!(reasons(&facts(), "a", None, 0.5), Vec::<String>::new());
+        assert_eq!(reasons(&facts(), "a", None, 0.5, NOW), Vec::<String>::new());
     }
 
     #[test]
     fn another_server_is_suspect_even_at_the_second_backup() {
         assert_eq!(
-            reasons(&facts(), "b", None, 0.5),
+            reasons(&facts(), "b", None, 0.5, NOW),
             ["the server is a, not b as before"]
         );
         let before = Facts {
             identity: "b".into(),
             ..facts()
         };
-        assert_eq!(reasons(&facts(), "b", Some(&before), 0.5).len(), 1);
+        assert_eq!(reasons(&facts(), "b", Some(&before), 0.5, NOW).len(), 1);
     }
 
     #[test]
     fn an_accepted_backup_of_a_new_server_settles_who_the_target_is() {
         assert_eq!(
-            reasons(&facts(), "the first server", Some(&facts()), 0.5),
+            reasons(&facts(), "the first server", Some(&facts()), 0.5, NOW),
             Vec::<String>::new()
         );
     }
@@ -131,13 +180,13 @@ mod tests {
         new.schemas.remove("log");
         new.tables.remove(&("log".to_owned(), "l".to_owned()));
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5),
+            reasons(&new, "a", Some(&facts()), 0.5, NOW),
             ["schema `log` vanished"]
         );
         let mut new = facts();
         new.tables.remove(&("shop".to_owned(), "orders".to_owned()));
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5),
+            reasons(&new, "a", Some(&facts()), 0.5, NOW),
             ["table `shop`.`orders` vanished"]
         );
     }
@@ -149,7 +198,7 @@ mod tests {
             ..facts()
         };
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5),
+            reasons(&new, "a", Some(&facts()), 0.5, NOW),
             ["499 rows, 1000 before"]
         );
         let new = Facts {
@@ -158,7 +207,7 @@ mod tests {
             ..facts()
         };
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5),
+            reasons(&new, "a", Some(&facts()), 0.5, NOW),
             Vec::<String>::new()
         );
         let new = Facts {
@@ -166,7 +215,7 @@ mod tests {
             ..facts()
         };
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5),
+            reasons(&new, "a", Some(&facts()), 0.5, NOW),
             ["10 bytes of SQL, 100000 before"]
         );
     }

@@ -26,12 +26,13 @@ pub const LOCK: &str = "drctl.restore";
 /// How long dropping the marker waits for who reads it, seconds.
 const DROP_SECONDS: u32 = 10;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "run (one TINYINT PRIMARY KEY, run TEXT NOT NULL)",
     "objects (kind VARCHAR(32), `schema` VARCHAR(64), name VARCHAR(64), \
      PRIMARY KEY (kind, `schema`, name))",
     "frames (n BIGINT UNSIGNED PRIMARY KEY, state VARCHAR(16) NOT NULL)",
     "accounts (account VARCHAR(300) PRIMARY KEY)",
+    "grants (n INT AUTO_INCREMENT PRIMARY KEY, statement TEXT NOT NULL)",
     "passes (pass VARCHAR(32) PRIMARY KEY)",
     "events (`schema` VARCHAR(64), name VARCHAR(64), definer TEXT, PRIMARY KEY (`schema`, name))",
     "expired (`schema` VARCHAR(64), name VARCHAR(64), PRIMARY KEY (`schema`, name))",

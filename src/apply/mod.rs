@@ -12,7 +12,7 @@
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
 //! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
 //! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`create`]: one object
-//!   of theirs; [`accounts`] around them.
+//!   of theirs; [`accounts`] and [`routine_grants`] around them.
 //! - [`tuning`]: settings that are changed meanwhile.
 //!
 //! Each pass can be repeated, and ends in a barrier that the marker remembers.
@@ -41,6 +41,7 @@ pub mod pre_data;
 pub mod prove;
 pub mod read_ahead;
 pub mod report;
+pub mod routine_grants;
 pub mod survey;
 pub mod tuning;
 
@@ -176,6 +177,7 @@ async fn run(engine: &mut Engine) -> Result<()> {
                 run_accounts(engine, &[Part::TableGrants]).await?;
                 post_data::run(engine).await?;
                 run_accounts(engine, &[Part::RoutineGrants]).await?;
+                routine_grants::give_back(engine).await?;
             }
             Pass::Prove if engine.options.prove => prove::run(engine).await?,
             Pass::Prove => {}
@@ -203,6 +205,7 @@ async fn run_accounts(engine: &mut Engine, parts: &[Part]) -> Result<()> {
 /// Drops what is in the way, as the user of the restore confirmed.
 async fn replace(engine: &mut Engine) -> Result<()> {
     let in_the_way = engine.report.replaced.clone();
+    routine_grants::note(engine, &in_the_way).await?;
     for object in &in_the_way {
         discard::drop_object(&mut engine.control, object).await?;
     }

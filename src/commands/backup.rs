@@ -150,7 +150,9 @@ async fn attempt_once(
                 let bound = target::bind(&run.store, target, identity, started_at).await?;
                 let facts = facts(&preflight, &written);
                 let limit = run.config.backup.shrink_limit;
-                let suspect = suspect::reasons(&facts, &bound.identity, baseline.as_ref(), limit);
+                let now = Timestamp::now();
+                let suspect =
+                    suspect::reasons(&facts, &bound.identity, baseline.as_ref(), limit, now);
                 prepare(
                     run, source, &place, &preflight, written, labels, started_at, suspect,
                 )
@@ -289,6 +291,7 @@ fn facts(preflight: &Preflight, written: &Written) -> Facts {
             .collect(),
         rows: written.ledger.total_rows(),
         raw_bytes: written.raw_bytes,
+        snapshot_at: preflight.snapshot_at,
     }
 }
 

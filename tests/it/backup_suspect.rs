@@ -1,8 +1,8 @@
 //! A whole backup of the wrong thing is committed, and not trusted until a person accepts it.
 
-use crate::on_both;
 use crate::support::backup::{listed, server_of, shop_of};
 use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
 
 /// The next backup is suspect for such a reason, is not the latest, and can be accepted.
 #[track_caller]
@@ -71,3 +71,31 @@ on_both!(
         suspect(&drctl.source(&other), "the server is");
     }
 );
+
+#[test]
+fn what_was_accepted_is_what_the_next_is_judged_against_also_after_one_was_verified() {
+    need!(MariaDb);
+    let (schema, drctl) = shop_of(Flavour::MariaDb);
+    let target = Server::start(Flavour::MariaDb);
+    let drctl = drctl.into(&target);
+    drctl.run(["backup"]).ok();
+    drctl.run(["restore", "--latest"]).ok();
+    server_of(Flavour::MariaDb).exec(&format!("DROP TABLE {schema}.u"));
+    suspect(&drctl, &format!("table `{schema}`.`u` vanished"));
+    drctl.run(["backup"]).ok();
+}
+
+#[test]
+fn a_server_whose_clock_was_ahead() {
+    need!(MariaDb);
+    let server = Server::start(Flavour::MariaDb);
+    server.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT); CREATE USER early; GRANT ALL ON *.* TO early");
+    let drctl = Drctl::new("shop").source(&server);
+    drctl.run(["backup"]).ok();
+    // Not for SUPER, which the account must not have.
+    server.exec("REVOKE SUPER, CONNECTION ADMIN ON *.* FROM early; SET GLOBAL init_connect = 'SET timestamp = 1890000000'");
+    suspect(
+        &drctl.env("DRCTL_SOURCE_URL", &server.tcp_url("early")),
+        "its snapshot is in the future: 2029",
+    );
+}

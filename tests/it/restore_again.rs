@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::need;
 use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
 
 /// A source, an empty target, and a backup of the schema `shop`: a table of three rows, and an account
 /// that may read it.
@@ -128,3 +128,21 @@ fn somebody_who_reads_the_marker_is_not_waited_for_without_end() {
     drctl.run(["restore", "--discard"]).ok();
     assert_eq!(rows(&target), "3");
 }
+
+on_both!(
+    fn routines_that_are_replaced_may_be_called_by_who_could_before(flavour) {
+        let server = Server::start(flavour);
+        server.exec(
+            "CREATE DATABASE shop; CREATE PROCEDURE shop.pay() DO 1; CREATE FUNCTION shop.f() RETURNS INT DETERMINISTIC RETURN 1;
+             CREATE USER app@localhost; GRANT EXECUTE ON PROCEDURE shop.pay TO app@localhost WITH GRANT OPTION;
+             GRANT EXECUTE, ALTER ROUTINE ON FUNCTION shop.f TO app@localhost",
+        );
+        let grants = || server.exec("SHOW GRANTS FOR app@localhost");
+        let before = grants();
+        assert!(before.contains("PROCEDURE"), "{before}");
+        let drctl = Drctl::new("shop").source(&server).into(&server);
+        drctl.run(["backup"]).ok();
+        drctl.run(["restore", "--latest", "--overwrite", "--confirm", "shop"]).ok();
+        assert_eq!(grants(), before);
+    }
+);
