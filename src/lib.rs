@@ -24,6 +24,7 @@ pub mod config;
 pub mod error;
 pub mod leftovers;
 pub mod logging;
+pub mod objectives;
 pub mod proof;
 pub mod runs;
 pub mod server;
@@ -32,5 +33,6 @@ pub mod sql;
 pub mod store;
 pub mod suspect;
 pub mod target;
+pub mod words;
 
 pub use error::{Error, Outcome, Result};

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+pub use crate::words::span;
 
 /// Prints a result for programs.
 pub fn json(value: &impl Serialize) -> Result<()> {
@@ -33,29 +34,6 @@ pub fn bytes(n: u64) -> String {
 /// A whole number with its thousands apart: `1,234,567`.
 pub fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
-}
-
-/// A span of time in its two largest units: `3 d 4 h`, `12 min 5 s`; short ones to a tenth: `0.3 s`.
-pub fn span(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs().max(0);
-    if seconds < 10 {
-        return format!("{:.1} s", duration.as_secs_f64().max(0.0));
-    }
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let largest = units.iter().position(|(size, _)| seconds >= *size);
-    match largest {
-        None => "0 s".to_owned(),
-        Some(at) => {
-            let (size, unit) = units[at];
-            let mut text = format!("{} {unit}", seconds / size);
-            if let Some((smaller, unit)) = units.get(at + 1)
-                && seconds % size / smaller > 0
-            {
-                text.push_str(&format!(" {} {unit}", seconds % size / smaller));
-            }
-            text
-        }
-    }
 }
 
 /// How long ago: `3 h 5 min ago`.
@@ -99,16 +77,6 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_span_shows_its_two_largest_units() {
-        let of = |seconds| span(SignedDuration::from_secs(seconds));
-        assert_eq!(of(0), "0.0 s");
-        assert_eq!(of(59), "59 s");
-        assert_eq!(of(3_600), "1 h");
-        assert_eq!(of(93_784), "1 d 2 h");
-        assert_eq!(of(-5), "0.0 s");
-    }
 
     #[test]
     fn a_table_keeps_its_columns_apart() {

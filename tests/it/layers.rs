@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["proof"],
     &["server", "archive"],
     &["sql", "store", "objectives", "retention"],
-    &["cancel"],
+    &["cancel", "words"],
     &["error"],
 ];
 

@@ -1,0 +1,41 @@
+//! Spans of time as people say them, for whoever has a line to write.
+
+use jiff::SignedDuration;
+
+/// A span of time in its two largest units: `3 d 4 h`, `12 min 5 s`; short ones to a tenth: `0.3 s`.
+pub fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    if seconds < 10 {
+        return format!("{:.1} s", duration.as_secs_f64().max(0.0));
+    }
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let largest = units.iter().position(|(size, _)| seconds >= *size);
+    match largest {
+        None => "0 s".to_owned(),
+        Some(at) => {
+            let (size, unit) = units[at];
+            let mut text = format!("{} {unit}", seconds / size);
+            if let Some((smaller, unit)) = units.get(at + 1)
+                && seconds % size / smaller > 0
+            {
+                text.push_str(&format!(" {} {unit}", seconds % size / smaller));
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_shows_its_two_largest_units() {
+        let of = |seconds| span(SignedDuration::from_secs(seconds));
+        assert_eq!(of(0), "0.0 s");
+        assert_eq!(of(59), "59 s");
+        assert_eq!(of(3_600), "1 h");
+        assert_eq!(of(93_784), "1 d 2 h");
+        assert_eq!(of(-5), "0.0 s");
+    }
+}
