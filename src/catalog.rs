@@ -14,7 +14,7 @@ use crate::archive::manifest::{MAX_BYTES, Manifest};
 use crate::archive::read::{self, Archive};
 use crate::error::{Error, Outcome, Result};
 use crate::store::Store;
-use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillVerdict, TargetName};
+use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillName, DrillVerdict, TargetName};
 
 /// How many manifests are read side by side.
 const READS_AT_ONCE: usize = 32;
@@ -26,8 +26,10 @@ pub struct Marks {
     pub committed: bool,
     /// Bytes of the manifest.
     pub manifest_bytes: u64,
-    /// When a restore of it was last verified.
+    /// When a restore of it was last verified: its data are right, whatever objective was missed.
     pub proven_at: Option<Timestamp>,
+    /// Its drills, and restores that were proven.
+    pub drills: Vec<DrillName>,
     /// Whether it is kept for ever.
     pub pinned: bool,
     /// Whether a person trusts it although it was committed as suspect.
@@ -103,11 +105,11 @@ impl Catalog {
                 BackupObject::Pin => marks.pinned = true,
                 BackupObject::Accepted => marks.accepted = true,
                 BackupObject::Running => marks.heartbeat_at = Some(object.modified),
-                BackupObject::Drill(drill)
-                    if drill.level == DrillLevel::Restore
-                        && drill.verdict == DrillVerdict::Pass =>
-                {
-                    marks.proven_at = marks.proven_at.max(Some(drill.time));
+                BackupObject::Drill(drill) => {
+                    if drill.level == DrillLevel::Restore && drill.verdict != DrillVerdict::Fail {
+                        marks.proven_at = marks.proven_at.max(Some(drill.time));
+                    }
+                    marks.drills.push(drill);
                 }
                 _ => {}
             }
@@ -139,6 +141,35 @@ impl Catalog {
     /// Whose backups they are.
     pub fn target(&self) -> &TargetName {
         &self.target
+    }
+
+    /// The oldest that may be chosen without being named and that no restore has verified.
+    pub async fn oldest_unproven(&self) -> Result<Entry> {
+        let unproven = self
+            .marks
+            .iter()
+            .filter(|(_, marks)| marks.committed && marks.proven_at.is_none());
+        for (id, _) in unproven {
+            let entry = self.entry(*id).await?;
+            if entry.is_trusted() {
+                return Ok(entry);
+            }
+        }
+        Err(self.none(format!(
+            "{} has no backup that is trusted and not yet proven",
+            self.target
+        )))
+    }
+
+    /// The names of all drills, newest first, each with its backup.
+    pub fn drills(&self) -> Vec<(BackupId, &DrillName)> {
+        let mut all: Vec<(BackupId, &DrillName)> = self
+            .marks
+            .iter()
+            .flat_map(|(id, marks)| marks.drills.iter().map(|drill| (*id, drill)))
+            .collect();
+        all.sort_by_key(|(_, drill)| std::cmp::Reverse(drill.time));
+        all
     }
 
     /// Opens a backup for reading.
@@ -243,7 +274,6 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::keys::DrillName;
     use crate::store::memory::MemoryStore;
     use bytes::Bytes;
 
@@ -282,6 +312,7 @@ mod tests {
         };
         for (level, verdict, proven) in [
             (DrillLevel::Restore, DrillVerdict::Pass, true),
+            (DrillLevel::Restore, DrillVerdict::Missed, true),
             (DrillLevel::Restore, DrillVerdict::Fail, false),
             (DrillLevel::Archive, DrillVerdict::Pass, false),
         ] {

@@ -70,6 +70,8 @@ pub enum Command {
     Cat(CatArgs),
     /// Restore a backup into a server, and prove it
     Restore(RestoreArgs),
+    /// Restore a backup into a throw-away server, prove it, and measure RTO and RPO
+    Verify(VerifyArgs),
     /// Trust a suspect backup
     Accept(IdArgs),
     /// Keep a backup for ever
@@ -200,6 +202,59 @@ pub struct RestoreArgs {
     /// Connections that load rows
     #[arg(long, value_name = "N")]
     pub lanes: Option<usize>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// Which backup
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// The oldest that is trusted and not yet proven
+    #[arg(long, conflicts_with_all = ["id", "latest", "latest_verified", "at"])]
+    pub oldest_unproven: bool,
+    /// How much is proven
+    #[arg(long, value_enum, default_value_t = LevelArg::Restore)]
+    pub level: LevelArg,
+    /// The throw-away server: `local` starts one on this machine; or the URL of an empty one
+    #[arg(long, value_name = "local|URL")]
+    pub scratch: Option<String>,
+    /// How rows get into it; by default every Nth drill goes through the plain client
+    #[arg(long, value_enum)]
+    pub path: Option<PathArg>,
+    /// How durable it is; by default every Nth drill is as durable as the target
+    #[arg(long, value_enum)]
+    pub scratch_profile: Option<ProfileArg>,
+    /// Leave its data for a look
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// How much of a backup a drill proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LevelArg {
+    /// The archive alone: digests, decoding, ledger; no server.
+    Archive,
+    /// The whole: restored into a scratch server and compared.
+    Restore,
+}
+
+/// How rows get into the scratch server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PathArg {
+    /// drctl's own way: several connections.
+    Lanes,
+    /// The plain client, as RESTORE.txt says.
+    Client,
+}
+
+/// How a local scratch server is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProfileArg {
+    /// As fast as can be.
+    Relaxed,
+    /// With the durability of the target.
+    Production,
 }
 
 /// Arguments of commands that take an id.

@@ -10,8 +10,8 @@
 //!                                                                 └ barriers: pre-data, data, keys, foreign keys, post-data
 //! ```
 //!
-//! Arrows between modules go one way: commands → {source, apply, proof, catalog} →
-//! {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
+//! A drill is the second flow into a throw-away server, and leaves a report; arrows between modules go
+//! one way: commands → drill → report → {source, apply, proof, catalog} → {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 
 pub mod apply;
 pub mod archive;
@@ -21,11 +21,13 @@ pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod drill;
 pub mod error;
 pub mod leftovers;
 pub mod logging;
 pub mod objectives;
 pub mod proof;
+pub mod report;
 pub mod runs;
 pub mod server;
 pub mod source;

@@ -1,6 +1,26 @@
-//! Spans of time as people say them, for whoever has a line to write.
+//! Sizes, numbers and spans of time as people say them, for whoever has a line to write.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+
+/// Bytes in binary units: `1.4 GiB`.
+pub fn bytes(n: u64) -> String {
+    indicatif::BinaryBytes(n).to_string()
+}
+
+/// A whole number with its thousands apart: `1,234,567`.
+pub fn count(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
+}
+
+/// Seconds as a span.
+pub fn seconds(seconds: f64) -> String {
+    span(SignedDuration::from_millis((seconds * 1e3).round() as i64))
+}
+
+/// How long ago: `3 h 5 min ago`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", span(now.duration_since(then)))
+}
 
 /// A span of time in its two largest units: `3 d 4 h`, `12 min 5 s`; short ones to a tenth: `0.3 s`.
 pub fn span(duration: SignedDuration) -> String {

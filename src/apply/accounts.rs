@@ -81,8 +81,17 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
         lane.run(statement.sql)
             .await
             .map_err(|failure| Error::from(failure).context(format!("account {account}")))?;
+        if part == Part::Accounts && Tokens::new(statement.sql).eat("CREATE") {
+            engine.report.created_accounts.push(name.clone());
+            // A role has no host, and nobody logs in as one.
+            if engine.options.scratch && !account.host.is_empty() {
+                let lock = format!("ALTER USER {name} ACCOUNT LOCK");
+                lane.run(lock.as_bytes()).await?;
+            }
+        }
     }
-    if !left_alone.is_empty() && part == Part::Accounts {
+    // That a scratch server has an administrator of its own is nothing to tell.
+    if !left_alone.is_empty() && part == Part::Accounts && !engine.options.scratch {
         let all = left_alone.into_iter().collect::<Vec<_>>().join(", ");
         engine
             .report

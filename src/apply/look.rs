@@ -212,6 +212,7 @@ impl Look {
         };
         let report = RestoreReport {
             backup: archive.manifest().id.to_string(),
+            server: self.facts.version.to_string(),
             lanes: options.lanes,
             replaced,
             frames_before: marker.frames.len() as u64,

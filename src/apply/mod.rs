@@ -85,14 +85,16 @@ pub async fn plan(
 /// Restores a backup into a server.
 ///
 /// A failure leaves the marker, and the same call again goes on where it ended. The proof failing is
-/// exit 7, and leaves the marker too: what is there is not what was dumped.
+/// exit 7, and leaves the marker too: what is there is not what was dumped. `report` holds what was
+/// done, also then.
 pub async fn restore(
     archive: &Archive,
     server: &Arc<ServerConfig>,
     options: RestoreOptions,
     progress: Arc<dyn Progress>,
     cancel: &Cancel,
-) -> Result<RestoreReport> {
+    report: &mut RestoreReport,
+) -> Result<()> {
     let began = Instant::now();
     let look = Look::take(archive, server, &options, &progress, cancel).await?;
     let refusals = look.plan(archive, &options).refusals;
@@ -106,12 +108,13 @@ pub async fn restore(
     // Settings are put back whatever happened; where that fails too, the marker knows them.
     engine.control.ignore_cancel();
     let undone = tokio::time::timeout(UNDO_TIMEOUT, tuning::undo(&mut engine.control)).await;
+    engine.report.expired_events = engine.marker.expired.iter().cloned().collect();
+    *report = engine.report;
     done?;
     undone.map_err(|_| Error::server("the server's settings could not be put back in time"))??;
-    engine.report.expired_events = engine.marker.expired.iter().cloned().collect();
     marker::drop_marker(&mut engine.control).await?;
     engine.control.close().await;
-    Ok(engine.report)
+    Ok(())
 }
 
 /// Puts back the settings that an unfinished restore changed, and leaves its marker; says which.

@@ -35,6 +35,9 @@ pub struct RestoreOptions {
     pub discard: bool,
     /// Compare the restored data with the dump.
     pub prove: bool,
+    /// The server is thrown away afterwards: nobody may log in to it with the accounts of the
+    /// backup, which are made locked, and definers that the backup has no account of are made up.
+    pub scratch: bool,
     /// Which settings of the server are changed while it is restored.
     pub tuning: Tuning,
     /// Write the restore to the binary log, for replicas and point-in-time recovery.
@@ -63,6 +66,7 @@ impl Default for RestoreOptions {
             substitute_definer: None,
             discard: false,
             prove: true,
+            scratch: false,
             tuning: Tuning::Keep,
             binlog: true,
             reconnect: RECONNECT_WAIT,

@@ -41,6 +41,8 @@ pub struct Stage {
 pub struct RestoreReport {
     /// The backup's id.
     pub backup: String,
+    /// What the server is.
+    pub server: String,
     /// The stages, in order.
     pub stages: Vec<Stage>,
     /// Rows that this run inserted.
@@ -55,6 +57,8 @@ pub struct RestoreReport {
     pub settings: Vec<String>,
     /// What was replaced.
     pub replaced: Vec<ObjectId>,
+    /// Accounts that were created.
+    pub created_accounts: Vec<String>,
     /// One-shot events whose time has passed: the server drops them as they are created.
     pub expired_events: Vec<ObjectId>,
     /// Events that were enabled at the end.

@@ -12,6 +12,7 @@ pub mod progress;
 pub mod restore;
 pub mod show;
 pub mod text;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Show(args) => show::run(&Run::begin(&global).await?, args).await,
         Command::Cat(args) => cat::run(&Run::begin(&global).await?, args).await,
         Command::Restore(args) => restore::run(&Run::begin(&global).await?, args).await,
+        Command::Verify(args) => verify::run(&Run::begin(&global).await?, args).await,
         Command::Accept(args) => accept::run(&Run::begin(&global).await?, args).await,
         Command::Pin(args) => pin::run(&Run::begin(&global).await?, args).await,
     }

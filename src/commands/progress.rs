@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::apply::marker::Pass;
 use crate::commands::text;
 
 /// How often a log gets a line.
@@ -68,6 +69,42 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A restore as people watch it: the load as a bar, the other passes in the log.
+pub struct Bar {
+    bytes: u64,
+    load: std::sync::Mutex<Option<Progress>>,
+}
+
+impl Bar {
+    /// For a backup of so many bytes of SQL.
+    pub fn new(bytes: u64) -> Self {
+        Bar {
+            bytes,
+            load: std::sync::Mutex::new(None),
+        }
+    }
+
+    fn load(&self) -> std::sync::MutexGuard<'_, Option<Progress>> {
+        self.load
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl crate::apply::report::Progress for Bar {
+    fn begin(&self, pass: Pass, bytes: Option<u64>) {
+        tracing::debug!(pass = pass.name(), "begins");
+        *self.load() =
+            (pass == Pass::Data).then(|| Progress::begin("restore", bytes.unwrap_or(self.bytes)));
+    }
+
+    fn advance(&self, bytes: u64, _rows: u64) {
+        if let Some(shown) = &*self.load() {
+            shown.add(bytes);
+        }
     }
 }
 

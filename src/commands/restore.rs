@@ -8,20 +8,20 @@ use jiff::Timestamp;
 
 use crate::apply;
 use crate::apply::definition::Account;
-use crate::apply::marker::Pass;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
 use crate::catalog::Entry;
 use crate::cli::{Output, RestoreArgs};
-use crate::commands::progress::Progress as Shown;
+use crate::commands::progress::Bar;
 use crate::commands::{Run, text};
+use crate::drill;
 use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
-use crate::store::keys::{BackupObject, DrillLevel, DrillName, DrillVerdict};
+use crate::store::keys::BackupObject;
 
 /// Restores it, or says what restoring it would do.
 pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
@@ -49,7 +49,16 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     let whole = options.scope.is_everything() && options.scope.rename.is_empty();
     let started_at = Timestamp::now();
     let progress = Arc::new(Bar::new(entry.manifest.totals.raw_bytes));
-    let done = apply::restore(&archive, &server, options, progress, &run.cancel).await;
+    let mut report = RestoreReport::default();
+    let done = apply::restore(
+        &archive,
+        &server,
+        options,
+        progress,
+        &run.cancel,
+        &mut report,
+    )
+    .await;
     let record = RunRecord {
         verb: "restore".into(),
         drctl: env!("CARGO_PKG_VERSION").into(),
@@ -64,25 +73,21 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         error: done.as_ref().err().map(Error::to_string),
     };
     runs::record(&run.store, &run.config.target, &record).await;
-    let report = done?;
+    done?;
     if whole && report.proof.as_ref().is_some_and(Comparison::is_equal) {
-        note_proof(run, &catalog.place(entry.id), &report).await;
+        note_proof(run, &entry, &catalog.place(entry.id), &report).await;
     }
     say_report(run, &report)
 }
 
 /// Leaves the evidence beside the backup: a restore of all of it that was proven is as good as a
 /// drill. Best effort, since whoever restores may only be allowed to read.
-async fn note_proof(run: &Run, place: &BackupPlace, report: &RestoreReport) {
-    let drill = DrillName {
-        time: Timestamp::now(),
-        level: DrillLevel::Restore,
-        verdict: DrillVerdict::Pass,
-    };
-    let noted = match serde_json::to_vec_pretty(report) {
+async fn note_proof(run: &Run, entry: &Entry, place: &BackupPlace, report: &RestoreReport) {
+    let drill = drill::of_restore(&entry.manifest, report);
+    let noted = match serde_json::to_vec_pretty(&drill) {
         Ok(body) => {
             run.store
-                .put_new(&place.key(&BackupObject::Drill(drill)), body.into())
+                .put_new(&place.key(&BackupObject::Drill(drill.name())), body.into())
                 .await
         }
         Err(error) => return tracing::warn!(%error, "cannot write the proof down"),
@@ -343,39 +348,4 @@ fn say_report(run: &Run, report: &RestoreReport) -> Result<()> {
         .map(|(name, value)| format!("{name:>12}  {value}\n"))
         .collect();
     text::print(&format!("restored {}\n{page}", report.backup))
-}
-
-/// The load as a bar; the other passes as lines of the log.
-struct Bar {
-    bytes: u64,
-    load: std::sync::Mutex<Option<Shown>>,
-}
-
-impl Bar {
-    fn new(bytes: u64) -> Self {
-        Bar {
-            bytes,
-            load: std::sync::Mutex::new(None),
-        }
-    }
-
-    fn load(&self) -> std::sync::MutexGuard<'_, Option<Shown>> {
-        self.load
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl Progress for Bar {
-    fn begin(&self, pass: Pass, bytes: Option<u64>) {
-        tracing::debug!(pass = pass.name(), "begins");
-        *self.load() =
-            (pass == Pass::Data).then(|| Shown::begin("restore", bytes.unwrap_or(self.bytes)));
-    }
-
-    fn advance(&self, bytes: u64, _rows: u64) {
-        if let Some(shown) = &*self.load() {
-            shown.add(bytes);
-        }
-    }
 }

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-pub use crate::words::span;
+pub use crate::words::{ago, bytes, count, span};
 
 /// Prints a result for programs.
 pub fn json(value: &impl Serialize) -> Result<()> {
@@ -24,21 +23,6 @@ pub fn print(text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Bytes in binary units: `1.4 GiB`.
-pub fn bytes(n: u64) -> String {
-    indicatif::BinaryBytes(n).to_string()
-}
-
-/// A whole number with its thousands apart: `1,234,567`.
-pub fn count(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
-}
-
-/// How long ago: `3 h 5 min ago`.
-pub fn ago(then: Timestamp, now: Timestamp) -> String {
-    format!("{} ago", span(now.duration_since(then)))
 }
 
 /// Rows under a heading, in columns; a column whose heading begins with `>` is flush right.

@@ -2,11 +2,13 @@
 //!
 //! - [`keys`]: every key, its variable, what it means.
 //! - [`load`]: file, environment and flags to one tree.
+//! - [`verify`]: the keys of drills.
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
 
 pub mod keys;
 pub mod load;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +23,10 @@ use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
 use crate::config::keys::KEYS;
+use crate::config::verify::{RawVerify, VerifyConfig};
+use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
+use crate::objectives::Objectives;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
 use crate::source::scope::Scope;
 use crate::source::{Ddl, NonTransactional, SourceOptions, Want};
@@ -39,6 +44,10 @@ pub struct Config {
     pub backup: BackupConfig,
     /// How restores run.
     pub restore: RestoreConfig,
+    /// How drills run.
+    pub verify: VerifyConfig,
+    /// What was declared.
+    pub objectives: Objectives,
     source: RawServer,
     into: RawServer,
 }
@@ -85,6 +94,8 @@ struct Raw {
     backup: RawBackup,
     #[serde(default)]
     restore: RawRestore,
+    #[serde(default)]
+    verify: RawVerify,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -143,13 +154,21 @@ impl Config {
             .store
             .ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
         store.check()?;
+        let restore = raw.restore.check()?;
+        let client_dir = raw
+            .into
+            .client_dir
+            .clone()
+            .or_else(|| raw.source.client_dir.clone());
         Ok(Config {
             target: raw
                 .target
                 .ok_or_else(|| missing("target", "a short name, like shop"))?,
             store,
             backup: raw.backup.check()?,
-            restore: raw.restore.check()?,
+            verify: raw.verify.check(restore.lanes, client_dir)?,
+            restore,
+            objectives: Objectives::default(),
             source: raw.source,
             into: raw.into,
         })
@@ -184,6 +203,25 @@ impl Config {
         let mut server = self.into.server(url, Role::Into)?;
         server.client_dir = server.client_dir.or_else(|| self.source.client_dir.clone());
         Ok(server)
+    }
+
+    /// The throw-away server of drills: `flag`, else `verify.scratch`.
+    pub fn scratch(&self, flag: Option<&str>) -> Result<Choice> {
+        match flag.unwrap_or(&self.verify.scratch) {
+            "local" => Ok(Choice::Local),
+            "pod" => Err(Error::usage("scratch pods are not in this build")
+                .hint("use --scratch local, or the URL of an empty server")),
+            url => {
+                let raw = RawServer {
+                    password: self.verify.scratch_password.clone(),
+                    password_file: self.verify.scratch_password_file.clone(),
+                    client_dir: self.verify.drill.client_dir.clone(),
+                    ..RawServer::default()
+                };
+                let server = raw.server(url.parse()?, Role::Into)?;
+                Ok(Choice::Given(Box::new(server)))
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sql::ledger::{Entry, RowSum};
 use crate::sql::statement::{ObjectId, ObjectKind};
@@ -16,7 +16,7 @@ use crate::sql::statement::{ObjectId, ObjectKind};
 pub type Side = BTreeMap<ObjectId, Entry>;
 
 /// What kind of difference it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// The rows differ.
@@ -33,7 +33,7 @@ pub enum Class {
 }
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Difference {
     /// Of which class.
     pub class: Class,
@@ -46,7 +46,7 @@ pub struct Difference {
 }
 
 /// The result of a comparison.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Tables that were compared.
     pub tables: u64,

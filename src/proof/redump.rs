@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::proof::compare::Side;
 use crate::proof::normalise::Forgiven;
 use crate::server::dump_options::is_ours;
-use crate::server::{Client, DumpChild, ServerConfig, ServerVersion, connect};
+use crate::server::{Client, DumpChild, ServerConfig};
 use crate::sql::ledger::{Ledger, RowSum};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
@@ -56,17 +56,7 @@ pub async fn redump(
     forgiven: &Forgiven,
     cancel: &Cancel,
 ) -> Result<Side> {
-    let mut connection = connect(server).await?;
-    let (version, comment): (String, String) = connection
-        .one("SELECT @@version, @@version_comment")
-        .await?;
-    let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-        Error::server(format!(
-            "the server's version {version:?} is not understood"
-        ))
-    })?;
-    let program = Client::for_server(server, &connection, &version).await?;
-    connection.close().await;
+    let program = Client::of(server).await?;
     let options = proof_options(&client.options, |option| program.knows(option));
     let mut side = Side::default();
     for run in runs(what, &options) {

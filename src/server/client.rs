@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 use super::login::Login;
 use super::tie;
-use super::{Connection, Flavour, Role, ServerConfig, ServerVersion, Version};
+use super::{Connection, Flavour, Role, ServerConfig, ServerVersion, Version, connect};
 use crate::{Error, Result};
 
 /// How long a program may take to tell its version.
@@ -46,6 +46,22 @@ pub struct Client {
 }
 
 impl Client {
+    /// Asks the server what it is, and finds the client that fits it.
+    pub async fn of(config: &ServerConfig) -> Result<Client> {
+        let mut connection = connect(config).await?;
+        let (version, comment): (String, String) = connection
+            .one("SELECT @@version, @@version_comment")
+            .await?;
+        let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
+            config.role.error(format!(
+                "the server's version {version:?} is not understood"
+            ))
+        })?;
+        let client = Client::for_server(config, &connection, &version).await?;
+        connection.close().await;
+        Ok(client)
+    }
+
     /// Finds the client that fits the server on the other end of `connection`, and asks it what it
     /// is and what it knows. A usage error (exit 2) where none fits.
     pub async fn for_server(

@@ -302,12 +302,15 @@ pub async fn restore(
     options: RestoreOptions,
 ) -> drctl::Result<RestoreReport> {
     let progress: Arc<dyn Progress> = Arc::new(Silent);
+    let (cancel, mut report) = (Cancel::default(), RestoreReport::default());
     drctl::apply::restore(
         archive,
         &into(server),
         options,
         progress,
-        &Cancel::default(),
+        &cancel,
+        &mut report,
     )
     .await
+    .map(|()| report)
 }

@@ -74,7 +74,10 @@ async fn restore_with(
     progress: Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<RestoreReport> {
-    drctl::apply::restore(made, &into(server), options, progress, cancel).await
+    let (into, mut report) = (into(server), RestoreReport::default());
+    drctl::apply::restore(made, &into, options, progress, cancel, &mut report)
+        .await
+        .map(|()| report)
 }
 
 fn one_lane() -> RestoreOptions {
@@ -268,6 +271,7 @@ on_both!(
                     RestoreOptions::default(),
                     progress,
                     &Cancel::default(),
+                    &mut RestoreReport::default(),
                 ));
                 *outcome.lock().unwrap() = Some(other.unwrap_err().outcome().code());
             })

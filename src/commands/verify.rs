@@ -1,0 +1,178 @@
+//! `drctl verify`: a drill: a backup into a throw-away server, the proof, the figures, the evidence.
+//!
+//! choose → drill → hold against the objectives → keep the report → say what was found
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::apply::report::Progress;
+use crate::catalog::{Catalog, Entry};
+use crate::cli::{LevelArg, Output, PathArg, ProfileArg, VerifyArgs};
+use crate::commands::progress::Bar;
+use crate::commands::{Run, text};
+use crate::drill::scratch::Choice;
+use crate::drill::{self, Drill, figures};
+use crate::error::{Error, Outcome, Result};
+use crate::report::model::{DrillReport, LoadPath, Profile};
+use crate::report::{history, text as page};
+use crate::runs::{self, RunRecord};
+use crate::store::keys::{BackupObject, DrillLevel, DrillVerdict};
+
+/// Runs a drill.
+pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
+    run.cancel.on_deadline(run.config.verify.deadline);
+    let started_at = Timestamp::now();
+    let mut backup = None;
+    let done = verify(run, &args, &mut backup).await;
+    let record = RunRecord {
+        verb: "verify".into(),
+        drctl: env!("CARGO_PKG_VERSION").into(),
+        started_at,
+        ended_at: Timestamp::now(),
+        exit: done
+            .as_ref()
+            .err()
+            .map_or(Outcome::Done, Error::outcome)
+            .code(),
+        backup,
+        error: done.as_ref().err().map(Error::to_string),
+    };
+    runs::record(&run.store, &run.config.target, &record).await;
+    done
+}
+
+async fn verify(
+    run: &Run,
+    args: &VerifyArgs,
+    backup: &mut Option<crate::store::keys::BackupId>,
+) -> Result<()> {
+    let scratch = run.config.scratch(args.scratch.as_deref())?;
+    let catalog = run.catalog().await?;
+    let entry = run.cancel.unless(choose(&catalog, args)).await?;
+    *backup = Some(entry.id);
+    let past = run.cancel.unless(past(run, &catalog)).await?;
+    let level = match args.level {
+        LevelArg::Archive => DrillLevel::Archive,
+        LevelArg::Restore => DrillLevel::Restore,
+    };
+    let (path, profile) = due(run, args, &scratch, &past);
+    let progress: Arc<dyn Progress> = Arc::new(Bar::new(entry.manifest.totals.raw_bytes));
+    let drill = Drill {
+        catalog: &catalog,
+        entry: &entry,
+        config: &run.config.verify.drill,
+        level,
+        path,
+        profile,
+        scratch,
+        keep: args.keep,
+        progress,
+        cancel: &run.cancel,
+    };
+    tracing::info!(
+        backup = %entry.id,
+        taken = text::ago(entry.manifest.snapshot_at, Timestamp::now()),
+        level = level.as_str(),
+        "drill"
+    );
+    let (mut report, mut done) = drill.run().await;
+    if done.is_ok() && level == DrillLevel::Restore {
+        done = run
+            .cancel
+            .unless(figures::judge(
+                &mut report,
+                &past,
+                &catalog,
+                &run.config.objectives,
+            ))
+            .await;
+        drill::settle(&mut report, &done);
+    }
+    let kept = keep_report(run, &catalog, &report).await;
+    say(run, &report)?;
+    // That there is no evidence is a failure of its own, but never hides what the drill found.
+    done.and(kept)
+}
+
+async fn choose(catalog: &Catalog, args: &VerifyArgs) -> Result<Entry> {
+    match args.oldest_unproven {
+        true => catalog.oldest_unproven().await,
+        false => catalog.find(args.choose.which()?).await,
+    }
+}
+
+/// The reports of the last drills that restored something.
+async fn past(run: &Run, catalog: &Catalog) -> Result<Vec<DrillReport>> {
+    let config = &run.config.verify.drill;
+    let most = config.client_path_every.max(config.production_every) * 2;
+    let restored = |name: &crate::store::keys::DrillName| {
+        name.level == DrillLevel::Restore && name.verdict != DrillVerdict::Fail
+    };
+    let mut reports = history::newest(&run.store, catalog, most as usize + 10, restored).await?;
+    reports.retain(|report| {
+        report
+            .scratch
+            .as_ref()
+            .is_some_and(|scratch| scratch.kind != "restore")
+    });
+    Ok(reports)
+}
+
+/// What was asked for, or what has not been drilled for so long that it is its turn.
+fn due(
+    run: &Run,
+    args: &VerifyArgs,
+    scratch: &Choice,
+    past: &[DrillReport],
+) -> (LoadPath, Profile) {
+    let config = &run.config.verify.drill;
+    let is_due = |every: u32, is_it: &dyn Fn(&DrillReport) -> bool| {
+        let before = every.saturating_sub(1) as usize;
+        every > 0 && past.len() >= before && !past.iter().take(before).any(is_it)
+    };
+    let client = is_due(config.client_path_every, &|report| {
+        report.path == Some(LoadPath::Client)
+    });
+    let production = is_due(config.production_every, &|report| {
+        let scratch = report.scratch.as_ref();
+        scratch.is_some_and(|scratch| scratch.profile == Profile::Production)
+    });
+    let profile = match (args.scratch_profile, scratch) {
+        (_, Choice::Given(_)) => Profile::AsIs,
+        (Some(ProfileArg::Production), _) => Profile::Production,
+        (Some(ProfileArg::Relaxed), _) => Profile::Relaxed,
+        (None, _) if production => Profile::Production,
+        (None, _) => Profile::Relaxed,
+    };
+    let path = match args.path {
+        Some(PathArg::Client) => LoadPath::Client,
+        Some(PathArg::Lanes) => LoadPath::Lanes,
+        // A figure of the plain client would be no RTO: its turn comes next time.
+        None if client && profile != Profile::Production => LoadPath::Client,
+        None => LoadPath::Lanes,
+    };
+    (path, profile)
+}
+
+/// Puts the report beside the backup.
+async fn keep_report(run: &Run, catalog: &Catalog, report: &DrillReport) -> Result<()> {
+    let body = serde_json::to_vec_pretty(report)
+        .map_err(|e| Error::unexpected("cannot write the report").because(e))?;
+    let key = catalog
+        .place(report.backup)
+        .key(&BackupObject::Drill(report.name()));
+    let put = run.store.put_new(&key, body.into());
+    put.await.map_err(|e| {
+        Error::store("the report of the drill could not be kept")
+            .because(e)
+            .hint("let drctl write below the target's prefix; without its report a drill proves nothing to others")
+    })
+}
+
+fn say(run: &Run, report: &DrillReport) -> Result<()> {
+    match run.output {
+        Output::Json => text::json(report),
+        Output::Text => text::print(&page::page(report)),
+    }
+}

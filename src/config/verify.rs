@@ -1,0 +1,110 @@
+//! The keys of `verify`: what was written, checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::drill::DrillConfig;
+use crate::drill::checks::{Assertion, Holds};
+use crate::error::{Error, Result};
+use crate::server::Secret;
+
+/// How `verify` runs.
+#[derive(Debug, Clone)]
+pub struct VerifyConfig {
+    /// How drills run.
+    pub drill: DrillConfig,
+    /// When the run is ended.
+    pub deadline: Option<Duration>,
+    /// `local`, or the URL of an empty server.
+    pub scratch: String,
+    /// The password of that server's account.
+    pub scratch_password: Option<Secret>,
+    /// A file that holds it.
+    pub scratch_password_file: Option<PathBuf>,
+}
+
+/// As it was written.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawVerify {
+    scratch: Option<String>,
+    scratch_password: Option<Secret>,
+    scratch_password_file: Option<PathBuf>,
+    #[serde(default)]
+    server_dirs: Vec<PathBuf>,
+    scratch_dir: Option<PathBuf>,
+    boot_seconds: Option<u64>,
+    deadline_seconds: Option<u64>,
+    client_path_every: Option<u32>,
+    production_every: Option<u32>,
+    #[serde(default)]
+    checks: Vec<RawCheck>,
+    check_table: Option<bool>,
+}
+
+/// One assertion as it was written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCheck {
+    name: Option<String>,
+    sql: String,
+    equals: Option<serde_json::Value>,
+    at_least: Option<f64>,
+    fresh_within_seconds: Option<u64>,
+    timeout_seconds: Option<u64>,
+}
+
+impl RawVerify {
+    pub(super) fn check(
+        self,
+        lanes: Option<usize>,
+        client_dir: Option<PathBuf>,
+    ) -> Result<VerifyConfig> {
+        let assertions: Result<Vec<Assertion>> =
+            self.checks.into_iter().map(RawCheck::check).collect();
+        Ok(VerifyConfig {
+            drill: DrillConfig {
+                server_dirs: self.server_dirs,
+                scratch_dir: self.scratch_dir.unwrap_or_else(std::env::temp_dir),
+                client_dir,
+                boot: Duration::from_secs(self.boot_seconds.unwrap_or(120)),
+                client_path_every: self.client_path_every.unwrap_or(7),
+                production_every: self.production_every.unwrap_or(7),
+                lanes,
+                assertions: assertions?,
+                check_table: self.check_table.unwrap_or(false),
+            },
+            deadline: self.deadline_seconds.map(Duration::from_secs),
+            scratch: self.scratch.unwrap_or_else(|| "local".to_owned()),
+            scratch_password: self.scratch_password,
+            scratch_password_file: self.scratch_password_file,
+        })
+    }
+}
+
+impl RawCheck {
+    fn check(self) -> Result<Assertion> {
+        let name = self.name.unwrap_or_else(|| self.sql.clone());
+        let holds = match (self.equals, self.at_least, self.fresh_within_seconds) {
+            (Some(serde_json::Value::String(text)), None, None) => Holds::Equals(text),
+            (Some(value @ serde_json::Value::Number(_)), None, None) => {
+                Holds::Equals(value.to_string())
+            }
+            (None, Some(least), None) => Holds::AtLeast(least),
+            (None, None, Some(seconds)) => Holds::FreshWithin(Duration::from_secs(seconds)),
+            _ => {
+                return Err(Error::usage(format!(
+                    "verify.checks: {name:?} does not say what it must return"
+                ))
+                .hint("give one of equals (a text or a number), at_least, fresh_within_seconds"));
+            }
+        };
+        Ok(Assertion {
+            name,
+            sql: self.sql,
+            holds,
+            timeout: Duration::from_secs(self.timeout_seconds.unwrap_or(60)),
+        })
+    }
+}

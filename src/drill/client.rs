@@ -1,0 +1,253 @@
+//! The plain path: the archive through the ordinary client, as somebody without drctl would restore
+//! it by its RESTORE.txt.
+//!
+//! What drctl's own loading and the client's disagree about is a bug of one of them, and here it
+//! comes to light: the ledger of the result must be the same, and the server's own count of rows
+//! ([`super::checks`]), with which drctl's scanner has nothing to do.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{ChildStdin, Command};
+
+use crate::apply::accounts;
+use crate::apply::definition::spelled;
+use crate::apply::options::RestoreOptions;
+use crate::apply::read_ahead::ReadAhead;
+use crate::apply::report::RestoreReport;
+use crate::archive::read::Archive;
+use crate::archive::whole::Turns;
+use crate::drill::{Drill, archive as whole};
+use crate::error::{Error, Result};
+use crate::proof::compare::{Class, Comparison, Side, compare};
+use crate::proof::normalise::Forgiven;
+use crate::proof::redump::{What, redump};
+use crate::server::connect::literal;
+use crate::server::{Client, ServerConfig, connect, tie};
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
+use crate::sql::tokens::Tokens;
+
+/// How much of what the client complains is read, bytes.
+const STDERR_BYTES: u64 = 16 << 10;
+
+/// Restores through the client and proves the result.
+pub async fn restore(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &Arc<ServerConfig>,
+    restored: &mut RestoreReport,
+) -> Result<()> {
+    restored.backup = archive.manifest().id.to_string();
+    restored.lanes = 1;
+    let cancel = drill.cancel;
+    let since = Instant::now();
+    whole::refuse_differences(&whole::verify(archive, &drill.progress, cancel).await?)?;
+    restored.stage("check", since);
+    let client = cancel.unless(Client::of(server)).await?;
+
+    let since = Instant::now();
+    let sql = cancel.unless(archive.accounts()).await?;
+    if let Some(sql) = &sql {
+        restored.created_accounts = missing_accounts(archive, server).await?;
+        // What is granted on single objects fails for now: they are not there yet.
+        let feed = async |mut to: ChildStdin| Ok(to.write_all(sql).await?);
+        cancel.unless(run(&client, &["--force"], feed)).await.ok();
+        cancel.check()?;
+    }
+    restored.stage("accounts", since);
+
+    let since = Instant::now();
+    let feed = async |mut to: ChildStdin| {
+        let (mut frames, mut turns) = (archive.frames(), Turns::default());
+        while let Some(frame) = frames.next().await? {
+            to.write_all(&archive.fetch_in_turn(&frame, turns.take()).await?)
+                .await?;
+            drill.progress.advance(frame.raw, frame.rows);
+        }
+        Ok(())
+    };
+    cancel.unless(run(&client, &[], feed)).await?;
+    if let Some(sql) = &sql {
+        let feed = async |mut to: ChildStdin| Ok(to.write_all(sql).await?);
+        cancel.unless(run(&client, &[], feed)).await?;
+    }
+    restored.stage("data", since);
+
+    let since = Instant::now();
+    let comparison = prove(drill, archive, server, restored).await?;
+    restored.stage("prove", since);
+    let (equal, summary) = (comparison.is_equal(), comparison.summary());
+    restored.proof = Some(comparison);
+    match equal {
+        true => Ok(()),
+        false => Err(Error::verification(format!(
+            "what the plain client restored is not what was dumped: {summary}"
+        ))
+        .hint("see the report for all differences")),
+    }
+}
+
+/// Runs the client as RESTORE.txt says, with what `feed` writes.
+async fn run(
+    client: &Client,
+    more: &[&str],
+    feed: impl AsyncFnOnce(ChildStdin) -> std::result::Result<(), Feed>,
+) -> Result<()> {
+    let usual = ["--binary-mode", "--comments", "--max-allowed-packet=1G"];
+    let mut command: Command = client.shell_command(usual.iter().chain(more))?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child =
+        tie::spawn(command).map_err(|e| Error::server("start the mysql client").because(e))?;
+    let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+        return Err(Error::unexpected("the mysql client has no pipes"));
+    };
+    let mut said = Vec::new();
+    let mut stderr = stderr.take(STDERR_BYTES);
+    let (fed, read) = tokio::join!(feed(stdin), stderr.read_to_end(&mut said));
+    if let Err(Feed::Archive(error)) = fed {
+        return Err(error);
+    }
+    let broke = |e| Error::server("run the mysql client").because(e);
+    read.map_err(broke)?;
+    let status = child.wait().await.map_err(broke)?;
+    // A pipe that broke is the client's failure, which it explains itself.
+    if status.success() && fed.is_ok() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let line = said.lines().find(|line| line.starts_with("ERROR"));
+    Err(Error::server(format!(
+        "the mysql client failed ({status}): {}",
+        line.unwrap_or("it said nothing")
+    )))
+}
+
+/// Why feeding the client ended.
+enum Feed {
+    /// The archive could not be read.
+    Archive(Error),
+    /// The client no longer listens.
+    Pipe,
+}
+
+impl From<Error> for Feed {
+    fn from(error: Error) -> Feed {
+        Feed::Archive(error)
+    }
+}
+
+impl From<std::io::Error> for Feed {
+    fn from(_: std::io::Error) -> Feed {
+        Feed::Pipe
+    }
+}
+
+/// Accounts of the backup that the server does not have.
+async fn missing_accounts(archive: &Archive, server: &ServerConfig) -> Result<Vec<String>> {
+    let mut connection = connect(server).await?;
+    let there: Vec<(String, String)> = connection.rows("SELECT user, host FROM mysql.user").await?;
+    connection.close().await;
+    let there: BTreeSet<(String, String)> = there.into_iter().collect();
+    let offered = accounts::offered(archive).await?.into_iter();
+    let missing =
+        offered.filter(|account| !there.contains(&(account.user.clone(), account.host.clone())));
+    Ok(missing.map(|account| account.to_string()).collect())
+}
+
+/// The restored server's ledger against the archive's.
+async fn prove(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &ServerConfig,
+    restored: &mut RestoreReport,
+) -> Result<Comparison> {
+    let ledger = &archive.contents().ledger;
+    let expected: Side = ledger
+        .iter()
+        .map(|(object, entry)| (object.clone(), entry.clone()))
+        .collect();
+    let schemas = expected
+        .keys()
+        .map(|object| object.schema.clone())
+        .collect();
+    let found = redump(
+        server,
+        &archive.manifest().client,
+        &What::Schemas(schemas),
+        &Forgiven::default(),
+        drill.cancel,
+    )
+    .await?;
+    let mut comparison = compare(&expected, &found);
+    let lost = comparison.differences.iter().filter(|one| {
+        (one.class, one.object.kind) == (Class::MissingObject, ObjectKind::Event)
+            && !found.contains_key(&one.object)
+    });
+    let lost: BTreeSet<ObjectId> = lost.map(|one| one.object.clone()).collect();
+    let expired = expired_events(drill, archive, server, &lost).await?;
+    comparison
+        .differences
+        .retain(|one| !expired.contains(&one.object));
+    restored.expired_events = expired.into_iter().collect();
+    Ok(comparison)
+}
+
+/// Those of the events that ran once, at a time that is over: a server drops them as they are created.
+async fn expired_events(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &ServerConfig,
+    lost: &BTreeSet<ObjectId>,
+) -> Result<BTreeSet<ObjectId>> {
+    let mut expired = BTreeSet::new();
+    if lost.is_empty() {
+        return Ok(expired);
+    }
+    let mut connection = connect(server).await?;
+    // Dumps create events in the server's own time zone.
+    connection.run("SET SESSION time_zone = 'SYSTEM'").await?;
+    let guard = Arc::new(whole::guard(archive)?);
+    let memory_bytes = RestoreOptions::default().memory_bytes;
+    let mut frames = ReadAhead::begin(archive, &guard, memory_bytes, drill.cancel, |record| {
+        record.has(Section::PostData)
+    });
+    while let Some(ready) = frames.next().await? {
+        for (statement, sql) in ready.frame.of(Section::PostData) {
+            let Kind::Create { object, .. } = &statement.kind else {
+                continue;
+            };
+            if !lost.contains(object) {
+                continue;
+            }
+            if let Some(time) = only_time(sql) {
+                let sql = format!("SELECT {} < NOW()", literal(&time));
+                let over: Option<u8> = connection.one(&sql).await?;
+                if over == Some(1) {
+                    expired.insert(object.clone());
+                }
+            }
+        }
+    }
+    connection.close().await;
+    Ok(expired)
+}
+
+/// The time of an event that runs once, and is dropped then.
+fn only_time(sql: &[u8]) -> Option<String> {
+    let mut tokens = Tokens::new(sql);
+    tokens.find(|token| token.is("EVENT"))?;
+    tokens.find(|token| token.is("SCHEDULE"))?;
+    if !tokens.eat("AT") {
+        return None;
+    }
+    let time = spelled(tokens.next()?)?;
+    tokens
+        .eat_all(&["ON", "COMPLETION", "NOT", "PRESERVE"])
+        .then_some(time)
+}

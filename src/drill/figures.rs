@@ -1,0 +1,94 @@
+//! The figures of a drill, held against the objectives: RTO from its stages and those before it, RPO
+//! from all backups of the target.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Outcome, Result};
+use crate::objectives::Objectives;
+use crate::objectives::rpo_rto::{self, Basis, DrillTime, Snapshot, WINDOW};
+use crate::report::model::{DrillReport, LoadPath, Profile, RpoFigure, RtoBasis, RtoFigure};
+
+/// Adds the figures to the report of a drill that proved its backup; exit 8 where one misses its
+/// objective.
+pub async fn judge(
+    report: &mut DrillReport,
+    past: &[DrillReport],
+    catalog: &Catalog,
+    objectives: &Objectives,
+) -> Result<()> {
+    let mut drills: Vec<DrillTime> = past.iter().filter_map(time_of).collect();
+    drills.extend(time_of(report));
+    let mut misses = Vec::new();
+    if let Some(rto) = rpo_rto::rto(&drills) {
+        let (basis, ratio) = match rto.basis {
+            Basis::Measured => (RtoBasis::Measured, None),
+            Basis::Estimated { ratio } => (RtoBasis::Estimated, Some(ratio)),
+            Basis::AtLeast => (RtoBasis::AtLeast, None),
+        };
+        report.rto = Some(RtoFigure {
+            seconds: rto.seconds,
+            basis,
+            ratio,
+            objective_seconds: objectives.rto.map(|span| span.as_secs_f64()),
+        });
+        misses.extend(rto.miss(objectives));
+    }
+    let snapshots = snapshots(report, catalog).await?;
+    let rpo = rpo_rto::rpo(&snapshots, None, Timestamp::now(), WINDOW);
+    let seconds = |span: SignedDuration| span.as_secs_f64();
+    report.rpo = Some(RpoFigure {
+        worst_seconds: rpo.worst.map(|gap| seconds(gap.length())),
+        worst_from: rpo.worst.map(|gap| gap.from),
+        worst_to: rpo.worst.map(|gap| gap.to),
+        window_days: (WINDOW.as_hours() / 24) as u32,
+        proven_seconds: rpo.proven.map(seconds),
+        objective_seconds: objectives.rpo.map(seconds),
+        proven_objective_seconds: objectives.proven_rpo.map(seconds),
+    });
+    misses.extend(rpo.misses(objectives));
+    report.misses = misses;
+    match report.misses.as_slice() {
+        [] => Ok(()),
+        [first, more @ ..] => {
+            let more = match more.len() {
+                0 => String::new(),
+                count => format!("; and {count} more"),
+            };
+            let what = format!("the data are right, but: {first}{more}");
+            Err(Error::new(Outcome::Objective, what).hint(
+                "back up more often or mend the schedule for an RPO; for an RTO look at the stages in the report",
+            ))
+        }
+    }
+}
+
+/// What of a drill tells how long a restore takes: drctl's own way, on a server whose settings are
+/// known.
+fn time_of(report: &DrillReport) -> Option<DrillTime> {
+    let profile = match report.scratch.as_ref()?.profile {
+        Profile::Relaxed => rpo_rto::Profile::Relaxed,
+        Profile::Production => rpo_rto::Profile::Production,
+        // Whoever gave the server is taken at their word: it is like the target's.
+        Profile::AsIs => rpo_rto::Profile::Production,
+    };
+    (report.path == Some(LoadPath::Lanes)).then_some(DrillTime {
+        ended_at: report.ended_at,
+        profile,
+        seconds: report.restore_seconds(),
+    })
+}
+
+/// All backups that protect somebody, with this drill's proof.
+async fn snapshots(report: &DrillReport, catalog: &Catalog) -> Result<Vec<Snapshot>> {
+    // Damaged ones are no protection, and somebody else's alarm.
+    let (entries, _) = catalog.entries().await?;
+    let trusted = entries.iter().filter(|entry| entry.is_trusted());
+    Ok(trusted
+        .map(|entry| Snapshot {
+            snapshot_at: entry.manifest.snapshot_at,
+            committed_at: entry.manifest.finished_at,
+            proven: entry.marks.proven_at.is_some() || entry.id == report.backup,
+        })
+        .collect())
+}

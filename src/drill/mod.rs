@@ -1,0 +1,293 @@
+//! One restore verification: a backup, restored into a throw-away server and held against its dump.
+//!
+//! ```text
+//! locate ─→ boot ─→ load ─→ keys ─→ post-data ─→ prove ─→ checks ─→ teardown      report
+//! archive   scratch  └ apply, or the plain client     └ the user's assertions, views
+//! ```
+//!
+//! - [`archive`]: the half that needs no server: digests, decoding, ledger.
+//! - [`scratch`]: the throw-away server.
+//! - [`client`]: the plain path, as somebody without drctl would restore.
+//! - [`checks`]: what the restored data are asked beside the proof.
+//! - [`figures`]: RTO and RPO, held against the objectives.
+//!
+//! A drill always ends with a report, and its scratch server never outlives it.
+
+pub mod archive;
+pub mod checks;
+pub mod client;
+pub mod config;
+pub mod figures;
+pub mod scratch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::apply;
+use crate::apply::options::{RestoreOptions, Tuning};
+use crate::apply::report::{Progress, RestoreReport};
+use crate::archive::manifest::Manifest;
+use crate::archive::read::Archive;
+use crate::cancel::Cancel;
+use crate::catalog::{Catalog, Entry};
+use crate::error::{Error, Outcome, Result};
+use crate::report::model::{DrillReport, LoadPath, Profile, ScratchFacts, Stage};
+use crate::server::ServerConfig;
+use crate::store::keys::{DrillLevel, DrillVerdict};
+
+pub use config::DrillConfig;
+use scratch::{Choice, Scratch};
+
+/// How long a scratch server that has gone away may take to come back: one of our own never does.
+const RECONNECT: Duration = Duration::from_secs(10);
+
+/// How long is waited for the reason of a failure that may be the scratch server's end.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// How long removing what the drill brought may take.
+const TEAR_DOWN: Duration = Duration::from_secs(60);
+
+/// One drill.
+pub struct Drill<'a> {
+    /// The target's backups.
+    pub catalog: &'a Catalog,
+    /// The one that is verified.
+    pub entry: &'a Entry,
+    /// How drills run.
+    pub config: &'a DrillConfig,
+    /// How much is proven.
+    pub level: DrillLevel,
+    /// How rows get into the server.
+    pub path: LoadPath,
+    /// How a local scratch server is set up.
+    pub profile: Profile,
+    /// Which server.
+    pub scratch: Choice,
+    /// Whether the scratch server's data stay for a look.
+    pub keep: bool,
+    /// Who hears of it.
+    pub progress: Arc<dyn Progress>,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+}
+
+impl Drill<'_> {
+    /// Runs it to its end, whatever that is. Objectives are the caller's to judge.
+    pub async fn run(&self) -> (DrillReport, Result<()>) {
+        let began = Instant::now();
+        let manifest = &self.entry.manifest;
+        let mut report = DrillReport::begin(manifest, self.level, Timestamp::now());
+        let done = match self.level {
+            DrillLevel::Archive => self.verify_archive(&mut report).await,
+            DrillLevel::Restore => self.verify_restore(&mut report).await,
+        };
+        report.drill_seconds = began.elapsed().as_secs_f64();
+        report.ended_at = Timestamp::now();
+        settle(&mut report, &done);
+        (report, done)
+    }
+
+    async fn verify_archive(&self, report: &mut DrillReport) -> Result<()> {
+        let archive = self.locate(report).await?;
+        let since = Instant::now();
+        let found = archive::verify(&archive, &self.progress, self.cancel).await;
+        stage(report, "check", since);
+        let found = found?;
+        report.take_comparison(found.clone());
+        archive::refuse_differences(&found)
+    }
+
+    async fn verify_restore(&self, report: &mut DrillReport) -> Result<()> {
+        report.path = Some(self.path);
+        let archive = self.locate(report).await?;
+        let since = Instant::now();
+        let begun = scratch::begin(
+            &self.scratch,
+            self.config,
+            &archive,
+            self.profile,
+            self.cancel,
+        )
+        .await;
+        stage(report, "boot", since);
+        let mut scratch = begun?;
+        report.scratch = Some(scratch.facts().clone());
+        let server = scratch.server().clone();
+        let mut restored = RestoreReport::default();
+        let done = {
+            let work = self.load_and_check(&archive, &server, &mut restored, report);
+            tokio::select! {
+                biased;
+                done = work => done,
+                why = scratch.ended() => Err(why),
+            }
+        };
+        let done = match done {
+            Err(error) if error.outcome() == Outcome::Server => {
+                // Of what went wrong on the way, the end of the server is the reason.
+                match tokio::time::timeout(LAST_WORDS, scratch.ended()).await {
+                    Ok(why) => Err(why),
+                    Err(_) => Err(error),
+                }
+            }
+            done => done,
+        };
+        take_restored(report, &restored);
+        let since = Instant::now();
+        let removed = self.end(scratch, &restored, report).await;
+        stage(report, "teardown", since);
+        match (done, removed) {
+            (Ok(()), removed) => removed,
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(also)) => {
+                report.warn(also.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    async fn locate(&self, report: &mut DrillReport) -> Result<Archive> {
+        let since = Instant::now();
+        let open = self.catalog.open(self.entry.id);
+        let archive = self.cancel.unless(open).await;
+        stage(report, "locate", since);
+        archive
+    }
+
+    async fn load_and_check(
+        &self,
+        archive: &Archive,
+        server: &Arc<ServerConfig>,
+        restored: &mut RestoreReport,
+        report: &mut DrillReport,
+    ) -> Result<()> {
+        match self.path {
+            LoadPath::Lanes => {
+                let (options, progress) = (self.options(archive), self.progress.clone());
+                apply::restore(archive, server, options, progress, self.cancel, restored).await?;
+            }
+            LoadPath::Client => client::restore(self, archive, server, restored).await?,
+        }
+        let since = Instant::now();
+        let asked = checks::run(self, archive, server).await;
+        restored.stage("checks", since);
+        report.checks = asked?;
+        judge(report)
+    }
+
+    fn options(&self, archive: &Archive) -> RestoreOptions {
+        let usual = RestoreOptions::default();
+        RestoreOptions {
+            lanes: self.config.lanes.unwrap_or(usual.lanes),
+            check_first: true,
+            accounts: archive.manifest().accounts.is_some(),
+            scratch: true,
+            tuning: match self.profile {
+                Profile::Relaxed => Tuning::Scratch,
+                Profile::Production | Profile::AsIs => Tuning::Keep,
+            },
+            reconnect: RECONNECT,
+            ..usual
+        }
+    }
+
+    /// Removes the scratch server, or leaves its data for a look.
+    async fn end(
+        &self,
+        scratch: Box<dyn Scratch>,
+        restored: &RestoreReport,
+        report: &mut DrillReport,
+    ) -> Result<()> {
+        let ended = tokio::time::timeout(TEAR_DOWN, async {
+            match self.keep {
+                true => scratch.keep().await.map(Some),
+                false => scratch.tear_down(restored).await.map(|()| None),
+            }
+        });
+        let said = ended.await.map_err(|_| {
+            Error::server(format!(
+                "the scratch server could not be cleaned within {} s",
+                TEAR_DOWN.as_secs()
+            ))
+        })??;
+        if let Some(said) = said {
+            report.warn(format!("the scratch server was kept: {said}"));
+        }
+        Ok(())
+    }
+}
+
+/// The evidence of a restore of a whole backup that ended with its proof.
+pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport {
+    let ended_at = Timestamp::now();
+    let mut report = DrillReport::begin(manifest, DrillLevel::Restore, ended_at);
+    take_restored(&mut report, restored);
+    report.path = Some(LoadPath::Lanes);
+    report.scratch = Some(ScratchFacts {
+        kind: "restore".to_owned(),
+        version: restored.server.clone(),
+        profile: Profile::AsIs,
+        settings: BTreeMap::new(),
+    });
+    report.drill_seconds = restored.total().as_secs_f64();
+    report.started_at = ended_at - restored.total();
+    settle(&mut report, &Ok(()));
+    report
+}
+
+/// A check that failed is the drill's failure.
+fn judge(report: &DrillReport) -> Result<()> {
+    let mut failed = report.checks.iter().filter(|check| !check.passed);
+    let Some(first) = failed.next() else {
+        return Ok(());
+    };
+    let more = match failed.count() {
+        0 => String::new(),
+        count => format!("; and {count} more checks failed"),
+    };
+    Err(Error::verification(format!(
+        "the check {:?} failed: expected {}, found {}{more}",
+        first.name, first.expected, first.found
+    ))
+    .hint("see the report for all checks; the backup may be older or other than it should be"))
+}
+
+/// What the restore did becomes part of the drill.
+fn take_restored(report: &mut DrillReport, restored: &RestoreReport) {
+    let stages = restored.stages.iter().map(|stage| Stage {
+        name: stage.name.to_owned(),
+        seconds: stage.seconds,
+    });
+    report.stages.extend(stages);
+    for warning in &restored.warnings {
+        report.warn(warning.clone());
+    }
+    for event in &restored.expired_events {
+        report.warn(format!("expired: the time of {event} has passed"));
+    }
+    if let Some(proof) = &restored.proof {
+        report.take_comparison(proof.clone());
+    }
+}
+
+fn stage(report: &mut DrillReport, name: &str, since: Instant) {
+    report.stages.push(Stage {
+        name: name.to_owned(),
+        seconds: since.elapsed().as_secs_f64(),
+    });
+}
+
+/// The verdict, by how the drill ended.
+pub fn settle(report: &mut DrillReport, done: &Result<()>) {
+    let outcome = done.as_ref().err().map_or(Outcome::Done, Error::outcome);
+    report.exit = outcome.code();
+    report.error = done.as_ref().err().map(Error::to_string);
+    report.verdict = match outcome {
+        Outcome::Done => DrillVerdict::Pass,
+        Outcome::Objective => DrillVerdict::Missed,
+        _ => DrillVerdict::Fail,
+    };
+}

@@ -1,0 +1,83 @@
+//! Throw-away servers that drills restore into.
+//!
+//! - [`local`]: a server of the backup's own kind, started in a private directory, socket only:
+//!   [`programs`] finds its program, [`options`] and [`room`] fit it to the backup and the machine,
+//!   [`data_dir`] and [`process`] make it and run it, [`strays`] removes what a killed drill left.
+//! - [`given`]: a server that somebody else provides, and that must be empty.
+//!
+//! [`Scratch`] is the seam: whoever offers a server of another kind implements it.
+
+pub mod data_dir;
+pub mod given;
+pub mod local;
+pub mod options;
+pub mod process;
+pub mod programs;
+pub mod room;
+pub mod strays;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::apply::report::RestoreReport;
+use crate::archive::manifest::Manifest;
+use crate::archive::read::Archive;
+use crate::cancel::Cancel;
+use crate::drill::DrillConfig;
+use crate::error::{Error, Result};
+use crate::report::model::{Profile, ScratchFacts};
+use crate::server::{ServerConfig, ServerVersion};
+
+/// Which throw-away server.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// One that the drill starts on this machine.
+    Local,
+    /// This one.
+    Given(Box<ServerConfig>),
+}
+
+/// A running throw-away server. Dropping it ends what it started, in a hurry.
+#[async_trait]
+pub trait Scratch: Send + Sync {
+    /// How to reach it.
+    fn server(&self) -> &Arc<ServerConfig>;
+
+    /// What it is, for the report.
+    fn facts(&self) -> &ScratchFacts;
+
+    /// Waits until it ends by itself, and says why. Never, where nobody would know.
+    async fn ended(&mut self) -> Error;
+
+    /// Removes everything that the drill brought, whatever became of it.
+    async fn tear_down(self: Box<Self>, restored: &RestoreReport) -> Result<()>;
+
+    /// Leaves the data for a look, and says how to have one.
+    async fn keep(self: Box<Self>) -> Result<String>;
+}
+
+/// Provides the server that was chosen.
+pub async fn begin(
+    choice: &Choice,
+    config: &DrillConfig,
+    archive: &Archive,
+    profile: Profile,
+    cancel: &Cancel,
+) -> Result<Box<dyn Scratch>> {
+    match choice {
+        Choice::Local => local::start(config, archive.manifest(), profile, cancel).await,
+        Choice::Given(server) => given::take(server, archive, cancel).await,
+    }
+}
+
+/// What the server that was dumped was; an archive failure where the manifest does not say.
+fn version_of(manifest: &Manifest) -> Result<ServerVersion> {
+    let server = &manifest.server;
+    ServerVersion::parse(&server.version, &server.flavour).ok_or_else(|| {
+        Error::archive(format!(
+            "the manifest names no server that drctl knows: {:?}",
+            server.version
+        ))
+    })
+}

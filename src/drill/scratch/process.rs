@@ -1,0 +1,62 @@
+//! How a server program is run in a scratch directory, and what its log says of its end.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::drill::scratch::programs::Program;
+use crate::drill::scratch::strays::PrivateDir;
+use crate::error::{Error, Result};
+use crate::server::tie;
+
+/// What of the server's log is read to say why it ended, bytes.
+const LOG_TAIL_BYTES: u64 = 64 << 10;
+
+/// The program with nothing from around it, writing to the log.
+pub fn bare(program: &Program, dir: &PrivateDir, log: &Path) -> Result<Command> {
+    let failed = |e| Error::server("write into the scratch directory").because(e);
+    let out = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .map_err(failed)?;
+    let mut command = tie::command(&program.path);
+    command
+        .arg("--no-defaults")
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        )
+        .env("LC_ALL", "C")
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().map_err(failed)?)
+        .stderr(out)
+        .kill_on_drop(true);
+    if rustix::process::geteuid().is_root() {
+        // It refuses to run as root unless it is told that this is meant.
+        command.arg("--user=root");
+    }
+    Ok(command)
+}
+
+/// The last line of a server's log that is an error, without its time.
+pub fn last_error(log: &Path) -> Option<String> {
+    let mut file = File::open(log).ok()?;
+    let size = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(LOG_TAIL_BYTES)))
+        .ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.contains("[ERROR]") && !line.contains("Aborting"))?;
+    let (_, message) = line.split_once("[ERROR]")?;
+    Some(message.trim().chars().take(300).collect())
+}

@@ -1,0 +1,150 @@
+//! The server programs on this machine, and the one that is of a backup's flavour and version line.
+//!
+//! What a program is, it says itself; where to look is configured. A backup never names a program,
+//! and a version line that is missing is never replaced by another: a drill on another server would
+//! prove something else.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::error::{Error, Result};
+use crate::server::{Flavour, ServerVersion};
+
+/// How long a program may take to say what it is.
+const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where servers usually are, beside PATH: it seldom holds these.
+const USUAL_DIRS: [&str; 4] = [
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/usr/libexec",
+    "/usr/local/mysql/bin",
+];
+
+/// One server program.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub version: ServerVersion,
+}
+
+/// The program of the same flavour and version line as the server that was dumped; a usage error
+/// (exit 2) that says what there is instead.
+pub async fn find(dirs: &[PathBuf], wanted: &ServerVersion) -> Result<Program> {
+    let mut seen = Vec::new();
+    for path in candidates(dirs, wanted.flavour) {
+        let Some(version) = ask(&path).await else {
+            continue;
+        };
+        if (version.flavour, version.version.line()) == (wanted.flavour, wanted.version.line()) {
+            return Ok(Program { path, version });
+        }
+        seen.push(format!("{} is {version}", path.display()));
+    }
+    let (major, minor) = wanted.version.line();
+    let line = format!("{} {major}.{minor}", wanted.flavour);
+    let seen = match seen.is_empty() {
+        true => "none was found".to_owned(),
+        false => seen.join(", "),
+    };
+    Err(
+        Error::usage(format!("no server of {line} is on this machine: {seen}")).hint(format!(
+            "install {line}, name its directory in verify.server_dirs, or give --scratch URL"
+        )),
+    )
+}
+
+fn candidates(dirs: &[PathBuf], flavour: Flavour) -> Vec<PathBuf> {
+    let names: &[&str] = match flavour {
+        Flavour::MySql => &["mysqld"],
+        Flavour::MariaDb => &["mariadbd", "mysqld"],
+    };
+    let mut dirs = dirs.to_vec();
+    if dirs.is_empty() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        dirs.extend(std::env::split_paths(&path));
+        dirs.extend(USUAL_DIRS.iter().map(PathBuf::from));
+    }
+    let mut found: Vec<PathBuf> = Vec::new();
+    for path in dirs
+        .iter()
+        .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
+    {
+        if path.is_file() && !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What a program says that it is; `None` for what does not run here, or is no server.
+async fn ask(program: &Path) -> Option<ServerVersion> {
+    let mut command = Command::new(program);
+    command
+        .args(["--no-defaults", "--version"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
+        .await
+        .ok()?
+        .ok()?;
+    parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// `/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)`
+fn parse(line: &str) -> Option<ServerVersion> {
+    let (_, rest) = line.split_once(" Ver ")?;
+    let (version, comment) = rest.split_once(' ').unwrap_or((rest, ""));
+    ServerVersion::parse(version, comment.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_what_it_says() {
+        for (line, shown) in [
+            (
+                "/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)\n",
+                "MariaDB 10.11.19",
+            ),
+            (
+                "/x/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))",
+                "MySQL 9.7.4",
+            ),
+            (
+                "mysqld  Ver 8.0.36-28 for Linux on x86_64 (Percona Server (GPL), Release 28)",
+                "MySQL 8.0.36",
+            ),
+        ] {
+            assert_eq!(parse(line).unwrap().to_string(), shown);
+        }
+        assert!(parse("postgres (PostgreSQL) 15.6").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_missing_version_line_is_refused_and_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("mariadbd");
+        std::fs::write(
+            &program,
+            "#!/bin/sh\necho 'mariadbd  Ver 11.8.2-MariaDB for x'\n",
+        )
+        .unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let dirs = [dir.path().to_owned()];
+        let wanted = |version: &str| ServerVersion::parse(version, "").unwrap();
+        let error = find(&dirs, &wanted("10.11.4-MariaDB")).await.unwrap_err();
+        assert_eq!(error.outcome().code(), 2);
+        assert!(error.to_string().contains("is MariaDB 11.8.2"), "{error}");
+        let found = find(&dirs, &wanted("11.8.9-MariaDB")).await.unwrap();
+        assert_eq!(found.path, program);
+    }
+}
