@@ -19,9 +19,9 @@ use crate::commands::{Run, text};
 use crate::drill;
 use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
+use crate::report::history;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
-use crate::store::keys::BackupObject;
 
 /// Restores it, or says what restoring it would do.
 pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
@@ -84,16 +84,8 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
 /// drill. Best effort, since whoever restores may only be allowed to read.
 async fn note_proof(run: &Run, entry: &Entry, place: &BackupPlace, report: &RestoreReport) {
     let drill = drill::of_restore(&entry.manifest, report);
-    let noted = match serde_json::to_vec_pretty(&drill) {
-        Ok(body) => {
-            run.store
-                .put_new(&place.key(&BackupObject::Drill(drill.name())), body.into())
-                .await
-        }
-        Err(error) => return tracing::warn!(%error, "cannot write the proof down"),
-    };
-    if let Err(error) = noted {
-        tracing::warn!(%error, "cannot store the proof beside the backup");
+    if let Err(error) = history::keep(&run.store, place, &drill).await {
+        tracing::warn!(%error, "the proof is not noted in the store");
     }
 }
 

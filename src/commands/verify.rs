@@ -17,7 +17,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::model::{DrillReport, LoadPath, Profile};
 use crate::report::{history, text as page};
 use crate::runs::{self, RunRecord};
-use crate::store::keys::{BackupObject, DrillLevel, DrillVerdict};
+use crate::store::keys::{BackupId, DrillLevel, DrillName, DrillVerdict};
 
 /// Runs a drill.
 pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
@@ -42,11 +42,7 @@ pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
     done
 }
 
-async fn verify(
-    run: &Run,
-    args: &VerifyArgs,
-    backup: &mut Option<crate::store::keys::BackupId>,
-) -> Result<()> {
+async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> Result<()> {
     let scratch = run.config.scratch(args.scratch.as_deref())?;
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(choose(&catalog, args)).await?;
@@ -89,7 +85,7 @@ async fn verify(
             .await;
         drill::settle(&mut report, &done);
     }
-    let kept = keep_report(run, &catalog, &report).await;
+    let kept = history::keep(&run.store, &catalog.place(entry.id), &report).await;
     say(run, &report)?;
     // That there is no evidence is a failure of its own, but never hides what the drill found.
     done.and(kept)
@@ -106,9 +102,8 @@ async fn choose(catalog: &Catalog, args: &VerifyArgs) -> Result<Entry> {
 async fn past(run: &Run, catalog: &Catalog) -> Result<Vec<DrillReport>> {
     let config = &run.config.verify.drill;
     let most = config.client_path_every.max(config.production_every) * 2;
-    let restored = |name: &crate::store::keys::DrillName| {
-        name.level == DrillLevel::Restore && name.verdict != DrillVerdict::Fail
-    };
+    let restored =
+        |name: &DrillName| name.level == DrillLevel::Restore && name.verdict != DrillVerdict::Fail;
     let mut reports = history::newest(&run.store, catalog, most as usize + 10, restored).await?;
     reports.retain(|report| {
         report
@@ -153,21 +148,6 @@ fn due(
         None => LoadPath::Lanes,
     };
     (path, profile)
-}
-
-/// Puts the report beside the backup.
-async fn keep_report(run: &Run, catalog: &Catalog, report: &DrillReport) -> Result<()> {
-    let body = serde_json::to_vec_pretty(report)
-        .map_err(|e| Error::unexpected("cannot write the report").because(e))?;
-    let key = catalog
-        .place(report.backup)
-        .key(&BackupObject::Drill(report.name()));
-    let put = run.store.put_new(&key, body.into());
-    put.await.map_err(|e| {
-        Error::store("the report of the drill could not be kept")
-            .because(e)
-            .hint("let drctl write below the target's prefix; without its report a drill proves nothing to others")
-    })
 }
 
 fn say(run: &Run, report: &DrillReport) -> Result<()> {

@@ -1,15 +1,17 @@
-//! The reports of past drills, as far as they can be read: evidence that somebody damaged must not
-//! stop a drill.
+//! The reports of drills in the store: kept, and read again as far as they can be, since evidence that
+//! somebody damaged must not stop a drill.
 
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use jiff::SignedDuration;
 
+use crate::archive::BackupPlace;
 use crate::catalog::Catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::model::{DrillReport, REPORT};
-use crate::store::Store;
 use crate::store::keys::{BackupId, BackupObject, DrillName};
+use crate::store::{Store, StoreError};
 
 /// How many reports are read side by side.
 const READS_AT_ONCE: usize = 16;
@@ -30,6 +32,33 @@ pub async fn newest(
         reports.extend(report?);
     }
     Ok(reports)
+}
+
+/// Puts a report beside its backup. Names have whole seconds: of two drills that ended in the same
+/// one, the later gives way.
+pub async fn keep(store: &Arc<dyn Store>, place: &BackupPlace, report: &DrillReport) -> Result<()> {
+    const TRIES: i64 = 5;
+    let body = serde_json::to_vec_pretty(report)
+        .map_err(|e| Error::unexpected("cannot write the report").because(e))?;
+    let mut name = report.name();
+    for left in (0..TRIES).rev() {
+        let key = place.key(&BackupObject::Drill(name.clone()));
+        match store.put_new(&key, body.clone().into()).await {
+            Ok(()) => return Ok(()),
+            Err(StoreError::AlreadyExists { .. }) if left > 0 => {
+                name.time += SignedDuration::from_secs(1);
+            }
+            Err(error) => {
+                return Err(Error::store("the report of the drill could not be kept")
+                    .because(error)
+                    .hint(
+                        "let drctl write below the target's prefix; without its report a drill \
+                         proves nothing to others",
+                    ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One report; `None` where it is not one that this drctl understands.

@@ -1,7 +1,7 @@
 //! The evidence of a drill: what was proven, how long each stage took, held against the objectives.
 //!
 //! - [`model`]: the report as it is kept in the store; `docs/report.schema.json` is made from it.
-//! - [`history`]: the reports of past drills, read from the store.
+//! - [`history`]: reports in the store, kept and read again.
 //! - [`text`]: one page of it for a terminal.
 //!
 //! Data, and what renders them: nothing here runs a drill.

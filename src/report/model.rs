@@ -246,6 +246,7 @@ impl Evidence {
 impl DrillReport {
     /// An empty one of a drill that begins now.
     pub fn begin(manifest: &Manifest, level: DrillLevel, now: Timestamp) -> DrillReport {
+        let lossy = manifest.lossy.iter();
         DrillReport {
             report: REPORT,
             drctl: env!("CARGO_PKG_VERSION").to_owned(),
@@ -273,7 +274,9 @@ impl DrillReport {
             differences: Vec::new(),
             differences_total: 0,
             checks: Vec::new(),
-            warnings: Vec::new(),
+            warnings: lossy
+                .map(|column| format!("the dump does not carry it exactly: {column}"))
+                .collect(),
             evidence: Evidence::of(manifest),
         }
     }

@@ -9,7 +9,7 @@ use crate::server::connect::literal;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 
-/// The variables that a restored server must share, or that explain a difference.
+/// The variables that a restored server must share, that explain a difference, or that make it slower.
 const FINGERPRINT: &[&str] = &[
     "character_set_collations",
     "character_set_filesystem",
@@ -21,11 +21,14 @@ const FINGERPRINT: &[&str] = &[
     "ft_max_word_len",
     "ft_min_word_len",
     "innodb_default_row_format",
+    "innodb_doublewrite",
     "innodb_file_per_table",
+    "innodb_flush_log_at_trx_commit",
     "innodb_ft_max_token_size",
     "innodb_ft_min_token_size",
     "innodb_page_size",
     "innodb_strict_mode",
+    "log_bin",
     "log_bin_trust_function_creators",
     "lower_case_table_names",
     "max_allowed_packet",
@@ -36,6 +39,7 @@ const FINGERPRINT: &[&str] = &[
     "sql_generate_invisible_primary_key",
     "sql_mode",
     "sql_require_primary_key",
+    "sync_binlog",
     "system_time_zone",
     "time_zone",
 ];

@@ -85,6 +85,11 @@ fn try_all(damage: fn(&Copy), [by_cat, checked, proven]: Outcome) {
         }
         Nothing => drop(cat.ok()),
     }
+    // A drill of the archive reads all of it, as `--check-first` does, and never proves it.
+    if let Refuses(words) | Stops(words) = checked {
+        let drill = copy.0.run(["verify", ID, "--level", "archive"]);
+        drill.fails(6, words);
+    }
     need!(MariaDb);
     let server = Server::start(Flavour::MariaDb);
     server.exec("CREATE USER golden@localhost; GRANT ALL ON golden_a.* TO golden@localhost");
@@ -239,6 +244,36 @@ damages! {
     an_account_smuggled_into_rows: smuggled_into_rows("holds what drctl does not know"), |copy| {
         copy.forge(copy.first_of(&["data"]), |sql| sql + "CREATE USER intruder;\n");
     };
+}
+
+/// Somebody who makes every digest right but the ledger's.
+#[test]
+fn rows_and_definitions_that_are_not_those_of_the_ledger_are_found_by_a_drill() {
+    type Change = (&'static str, fn(String) -> String, &'static str);
+    let changes: [Change; 2] = [
+        (
+            "data",
+            |sql| sql.replacen("(1.5", "(2.5", 1),
+            "1 with other rows",
+        ),
+        (
+            "pre-data",
+            |sql| sql.replacen("NOT NULL", "NULL", 1),
+            "with another definition",
+        ),
+    ];
+    for (section, change, words) in changes {
+        let copy = Copy::new();
+        copy.forge(copy.first_of(&[section]), |sql| {
+            let changed = change(sql.clone());
+            assert_ne!(changed, sql);
+            changed
+        });
+        copy.0.run(["cat", ID]).ok();
+        copy.0
+            .run(["verify", ID, "--level", "archive"])
+            .refused(6, &["is not what its ledger says", words]);
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod damaged_copy;
 mod deferred_keys;
 mod definers;
 mod doctor;
+mod drill;
+mod drill_scratch;
 mod fidelity;
 mod golden;
 mod harness;

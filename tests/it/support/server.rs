@@ -63,7 +63,8 @@ impl Flavour {
         })
     }
 
-    fn server_bin(self) -> PathBuf {
+    /// The server itself.
+    pub fn server_bin(self) -> PathBuf {
         match self {
             Flavour::MariaDb => "/usr/sbin/mariadbd".into(),
             Flavour::MySql => lab::root().join("mysql/bin/mysqld"),

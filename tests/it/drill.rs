@@ -1,0 +1,395 @@
+//! Drills: a backup proven in a throw-away server that leaves nothing behind, and everything that a
+//! drill has to catch, by the real `drctl verify`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
+
+/// A table of everything that a definition can have, and one of each other kind of object.
+const SHOP: &str = "
+    CREATE DATABASE shop; USE shop;
+    CREATE TABLE customer (id INT PRIMARY KEY);
+    INSERT customer VALUES (1), (2);
+    CREATE TABLE t (
+      id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, customer INT NOT NULL DEFAULT 1,
+      name VARCHAR(20) CHARACTER SET latin1 NOT NULL, f DOUBLE,
+      KEY by_name (name), CONSTRAINT fk FOREIGN KEY (customer) REFERENCES customer (id)
+    ) AUTO_INCREMENT = 100;
+    INSERT t (name) VALUES ('a'), ('b'), ('c');
+    CREATE TABLE log (line TEXT); INSERT log VALUES ('x'), ('x'), ('y');
+    CREATE VIEW v AS SELECT name FROM t;
+    CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.name = UPPER(NEW.name);
+    CREATE PROCEDURE p() SELECT 1;
+    CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1;
+    CREATE EVENT e ON SCHEDULE EVERY 1 HOUR STARTS '2037-01-01 00:00:00' DO INSERT log VALUES ('e');
+    CREATE USER app@localhost IDENTIFIED BY 'hunter2hunter2'; GRANT SELECT ON shop.t TO app@localhost";
+
+/// A backup of [`SHOP`], its server, and a directory for scratch servers.
+pub fn shop(flavour: Flavour) -> (Server, Drctl) {
+    let source = Server::start(flavour);
+    source.exec(SHOP);
+    let drctl = Drctl::new("shop").source(&source);
+    drctl.run(["backup"]).ok();
+    let drctl = of_flavour(drctl, flavour);
+    (source, drctl)
+}
+
+/// Scratch servers by that flavour's program, in a directory of the test's own.
+pub fn of_flavour(drctl: Drctl, flavour: Flavour) -> Drctl {
+    let scratch = scratch_dir(&drctl);
+    fs::create_dir_all(&scratch).unwrap();
+    let server = flavour.server_bin();
+    drctl
+        .env("DRCTL_VERIFY_SCRATCH_DIR", &scratch.display().to_string())
+        .env(
+            "DRCTL_VERIFY_SERVER_DIRS",
+            &server.parent().unwrap().display().to_string(),
+        )
+}
+
+pub fn scratch_dir(drctl: &Drctl) -> PathBuf {
+    drctl.home().join("s")
+}
+
+/// No directory and no process is left of any scratch server.
+#[track_caller]
+pub fn nothing_left(drctl: &Drctl) {
+    let dir = scratch_dir(drctl);
+    let left: Vec<_> = fs::read_dir(&dir).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let text = dir.display().to_string();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).into_owned();
+        let is_server = arguments.contains("--datadir=") && arguments.contains(&text);
+        assert!(!is_server, "a scratch server still runs: {arguments}");
+    }
+}
+
+/// The only report in the store, and its name.
+#[track_caller]
+pub fn report(drctl: &Drctl) -> (String, Value) {
+    let mut files = Vec::new();
+    crate::support::backup::walk(&drctl.store_dir(), &mut files);
+    files.retain(|file| file.contains("/drills/"));
+    let [file] = &files[..] else {
+        panic!("not one report: {files:?}");
+    };
+    let name = file.rsplit('/').next().unwrap().to_owned();
+    (
+        name,
+        serde_json::from_slice(&fs::read(file).unwrap()).unwrap(),
+    )
+}
+
+pub fn is_proven(drctl: &Drctl) -> bool {
+    let list = drctl.run(["list", "--output", "json"]).ok().json();
+    !list[0]["proven_at"].is_null()
+}
+
+/// Puts a program in front of the dump of scratch servers: `sql "…"` is their administrator.
+pub fn meddle(drctl: Drctl, flavour: Flavour, script: &str) -> Drctl {
+    let dir = drctl.home().join("meddling");
+    fs::create_dir_all(&dir).unwrap();
+    let (dump, client) = (flavour.dump_bin(), flavour.client());
+    let program = dir.join(dump.file_name().unwrap());
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec {dump} \"$@\";; esac\n\
+         login=$1\nsql() {{ {client} \"$login\" -N -e \"$1\"; }}\n{script}\nexec {dump} \"$@\"\n",
+        dump = dump.display(),
+        client = client.display(),
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let link = dir.join(client.file_name().unwrap());
+    if !link.exists() {
+        std::os::unix::fs::symlink(&client, link).unwrap();
+    }
+    drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string())
+}
+
+on_both!(
+    fn a_backup_is_proven_in_a_server_of_its_own_kind(flavour) {
+        let (source, drctl) = shop(flavour);
+        assert!(!is_proven(&drctl));
+        let run = drctl.run(["verify", "--latest"]).ok();
+        for words in ["PASS", "8 rows of 3 tables", "stages", "RTO", "RPO", "local, relaxed"] {
+            assert!(run.stdout.contains(words), "{words}: {run:#?}");
+        }
+        nothing_left(&drctl);
+        assert!(is_proven(&drctl));
+        let (name, report) = report(&drctl);
+        assert!(name.ends_with("-restore-pass.json"), "{name}");
+        assert_eq!((&report["verdict"], &report["exit"]), (&"pass".into(), &0.into()));
+        assert_eq!(report["proven"]["rows"], 8);
+        assert_eq!(report["differences_total"], 0);
+        assert_eq!(report["rto"]["basis"], "at-least");
+        let version = source.value("SELECT SUBSTRING_INDEX(VERSION(), '-', 1)");
+        assert!(report["scratch"]["version"].as_str().unwrap().ends_with(&version));
+        let stages: Vec<&str> =
+            report["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+        for stage in ["locate", "boot", "data", "keys", "post-data", "prove", "checks", "teardown"] {
+            assert!(stages.contains(&stage), "{stage} in {stages:?}");
+        }
+        let text = report.to_string();
+        assert!(!text.contains("hunter2"), "a secret in the report");
+    }
+);
+
+on_both!(
+    fn the_plain_client_restores_the_same_and_the_server_counts_its_rows(flavour) {
+        let (_source, drctl) = shop(flavour);
+        let run = drctl.run(["verify", "--latest", "--path", "client"]).ok();
+        assert!(run.stdout.contains("by the plain client"), "{run:#?}");
+        nothing_left(&drctl);
+        let (_, report) = report(&drctl);
+        let checks = report["checks"].to_string();
+        assert!(checks.contains("own count of every table") && checks.contains("8 rows"), "{checks}");
+    }
+);
+
+on_both!(
+    fn a_production_drill_has_the_durability_of_the_target_and_measures_the_rto(flavour) {
+        let (_source, drctl) = shop(flavour);
+        let run = drctl.run(["verify", "--latest", "--scratch-profile", "production"]).ok();
+        assert!(run.stdout.contains("measured with the target's durability"), "{run:#?}");
+        let (_, report) = report(&drctl);
+        assert_eq!(report["rto"]["basis"], "measured");
+        assert_eq!(report["scratch"]["profile"], "production");
+        let settings = &report["scratch"]["settings"];
+        assert_eq!(settings["innodb_flush_log_at_trx_commit"], "1", "{settings}");
+    }
+);
+
+#[test]
+fn the_archive_alone_is_verified_without_a_server_and_proves_no_restore() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = drctl.env("DRCTL_VERIFY_SERVER_DIRS", "/nowhere");
+    let run = drctl.run(["verify", "--latest", "--level", "archive"]).ok();
+    assert!(
+        run.stdout.contains("whether it restores was not tried"),
+        "{run:#?}"
+    );
+    assert!(!is_proven(&drctl));
+    let (name, report) = report(&drctl);
+    assert!(name.ends_with("-archive-pass.json"), "{name}");
+    assert_eq!(report["proven"]["rows"], 8);
+}
+
+/// What is done to a restored server before it is compared, and what the drill says of it.
+#[track_caller]
+fn caught(flavour: Flavour, sql: &str, words: &[&str]) {
+    let (_source, drctl) = shop(flavour);
+    let drctl = meddle(drctl, flavour, &format!("sql \"{sql}\" || exit 9"));
+    let run = drctl.run(["verify", "--latest"]).refused(7, words);
+    assert!(run.stdout.contains("FAIL"), "{run:#?}");
+    nothing_left(&drctl);
+    assert!(!is_proven(&drctl));
+    let (name, report) = report(&drctl);
+    assert!(name.ends_with("-restore-fail.json"), "{name}");
+    assert_eq!(report["exit"], 7);
+    assert!(report["differences_total"].as_u64() > Some(0), "{report}");
+}
+
+macro_rules! caught {
+    ($($name:ident: $sql:expr, $words:expr;)*) => {
+        $(#[test] fn $name() {
+            need!(MariaDb);
+            caught(Flavour::MariaDb, $sql, $words);
+        })*
+    };
+}
+
+caught! {
+    a_changed_row_is_caught: "UPDATE shop.log SET line = 'z' WHERE line = 'y'", &["1 with other rows", "table `shop`.`log`"];
+    a_lost_row_is_caught: "DELETE FROM shop.log WHERE line = 'y'", &["table `shop`.`log`", "backup: 3 rows, server: 2 rows"];
+    a_doubled_row_is_caught: "INSERT shop.log VALUES ('y')", &["table `shop`.`log`", "server: 4 rows"];
+    a_row_exchanged_for_another_of_the_same_table_is_caught: "UPDATE shop.log SET line = 'y' LIMIT 1", &["table `shop`.`log`"];
+    a_lost_trigger_is_caught: "DROP TRIGGER shop.tr", &["trigger `shop`.`tr`", "missing"];
+    a_lost_procedure_is_caught: "DROP PROCEDURE shop.p", &["procedure `shop`.`p`", "missing"];
+    a_lost_function_is_caught: "DROP FUNCTION shop.f", &["function `shop`.`f`", "missing"];
+    a_lost_event_is_caught: "DROP EVENT shop.e", &["event `shop`.`e`", "missing"];
+    a_lost_view_is_caught: "DROP VIEW shop.v", &["view `shop`.`v`", "missing"];
+    a_lost_table_is_caught: "DROP TABLE shop.log", &["table `shop`.`log`"];
+    a_lost_index_is_caught: "ALTER TABLE shop.t DROP KEY by_name", &["another definition", "table `shop`.`t`"];
+    a_lost_foreign_key_is_caught: "ALTER TABLE shop.t DROP FOREIGN KEY fk", &["table `shop`.`t`"];
+    a_lost_default_is_caught: "ALTER TABLE shop.t ALTER customer DROP DEFAULT", &["table `shop`.`t`"];
+    another_auto_increment_is_caught: "ALTER TABLE shop.t AUTO_INCREMENT = 500", &["table `shop`.`t`"];
+    another_charset_is_caught: "ALTER TABLE shop.t MODIFY name VARCHAR(20) CHARACTER SET utf8mb4 NOT NULL", &["table `shop`.`t`"];
+    another_body_is_caught: "DROP PROCEDURE shop.p; CREATE PROCEDURE shop.p() SELECT 2", &["procedure `shop`.`p`"];
+    an_object_too_many_is_caught: "CREATE TABLE shop.extra (i INT)", &["table `shop`.`extra`"];
+}
+
+#[test]
+fn a_changed_row_is_caught_on_mysql_too() {
+    need!(MySql);
+    let sql = "UPDATE shop.log SET line = 'z' WHERE line = 'y'";
+    caught(Flavour::MySql, sql, &["table `shop`.`log`"]);
+}
+
+#[test]
+fn a_lost_row_is_caught_on_the_plain_path_too() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = meddle(drctl, Flavour::MariaDb, "sql 'DELETE FROM shop.t LIMIT 1'");
+    let words = [
+        "the plain client",
+        "table `shop`.`t`",
+        "backup: 3 rows, server: 2 rows",
+    ];
+    drctl
+        .run(["verify", "--latest", "--path", "client"])
+        .refused(7, &words);
+    nothing_left(&drctl);
+}
+
+#[test]
+fn rows_that_come_and_go_behind_the_scanner_are_counted_by_the_server() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    // The dump of the proof does not show the row; the server's own count does.
+    let hide = "sql \"INSERT shop.log VALUES ('hidden')\"\n\
+                /usr/bin/mariadb-dump \"$@\" | perl -0pe \"s/,\\n?\\('hidden'\\)//\"; exit 0";
+    let drctl = meddle(drctl, Flavour::MariaDb, hide);
+    let words = ["own count of table `shop`.`log`", "3 rows", "4 rows"];
+    drctl
+        .run(["verify", "--latest", "--path", "client"])
+        .refused(7, &words);
+}
+
+/// A list of assertions in the configuration, as a variable.
+fn assert_that(drctl: Drctl, checks: &Value) -> Drctl {
+    drctl.env("DRCTL_VERIFY_CHECKS", &checks.to_string())
+}
+
+#[test]
+fn assertions_that_hold_pass_and_are_in_the_report() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = assert_that(
+        drctl.env("DRCTL_VERIFY_CHECK_TABLE", "true"),
+        &serde_json::json!([
+            {"name": "three names", "sql": "SELECT COUNT(*) FROM shop.t", "equals": 3},
+            {"sql": "SELECT COUNT(*) FROM shop.log", "at_least": 2},
+            {"name": "fresh", "sql": "SELECT UTC_TIMESTAMP()", "fresh_within_seconds": 60},
+        ]),
+    );
+    let run = drctl.run(["verify", "--latest"]).ok();
+    assert!(run.stdout.contains("5 of 5 hold"), "{run:#?}");
+    let (_, report) = report(&drctl);
+    assert_eq!(report["checks"][2]["name"], "three names");
+}
+
+#[test]
+fn an_assertion_that_fails_errs_or_hangs_fails_the_drill() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let mut drctl = drctl;
+    for (check, words) in [
+        (
+            serde_json::json!({"name": "enough", "sql": "SELECT COUNT(*) FROM shop.t", "at_least": 4}),
+            &["the check \"enough\" failed", "at least 4", "found 3"][..],
+        ),
+        (
+            serde_json::json!({"name": "fresh", "sql": "SELECT '2020-01-01'", "fresh_within_seconds": 60}),
+            &["the check \"fresh\" failed", "2020-01-01"],
+        ),
+        (
+            serde_json::json!({"name": "typo", "sql": "SELECT COUNT(*) FROM shop.nowhere", "equals": 0}),
+            &["the check \"typo\" failed", "nowhere"],
+        ),
+        (
+            serde_json::json!({"name": "many", "sql": "SELECT id FROM shop.t", "equals": 1}),
+            &["the check \"many\" failed", "3 rows of 1 columns"],
+        ),
+        (
+            serde_json::json!({"name": "slow", "sql": "SELECT SLEEP(60)", "equals": 0, "timeout_seconds": 1}),
+            &["the check \"slow\" failed", "no answer within 1 s"],
+        ),
+        (
+            serde_json::json!({"name": "writes", "sql": "DELETE FROM shop.log", "equals": 0}),
+            &["the check \"writes\" failed", "READ ONLY"],
+        ),
+    ] {
+        drctl = assert_that(drctl, &serde_json::json!([check]));
+        drctl.run(["verify", "--latest"]).refused(7, words);
+        nothing_left(&drctl);
+    }
+    assert!(!is_proven(&drctl));
+}
+
+#[test]
+fn an_assertion_that_says_nothing_is_refused_before_anything_is_done() {
+    for check in [
+        serde_json::json!([{"sql": "SELECT 1"}]),
+        serde_json::json!([{"sql": "SELECT 1", "equals": 1, "at_least": 1}]),
+        serde_json::json!([{"sql": "SELECT 1", "equal": 1}]),
+        serde_json::json!([{"equals": 1}]),
+    ] {
+        let drctl = assert_that(Drctl::new("shop"), &check);
+        drctl
+            .run(["verify", "--latest"])
+            .refused(2, &["verify.checks"]);
+    }
+}
+
+#[test]
+fn a_view_that_cannot_be_read_fails_the_drill() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(SHOP);
+    // Its definer may not see the table: the view is there, and useless.
+    source.exec("CREATE USER nobody@localhost; CREATE DEFINER = nobody@localhost VIEW shop.w AS SELECT * FROM shop.t");
+    let drctl = of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
+    drctl.run(["backup"]).ok();
+    let words = ["view `shop`.`w` can be read"];
+    drctl.run(["verify", "--latest"]).refused(7, &words);
+}
+
+#[test]
+fn columns_that_a_dump_cannot_carry_exactly_are_named() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec("CREATE DATABASE shop; CREATE TABLE shop.m (id INT PRIMARY KEY, weight FLOAT)");
+    let drctl = of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
+    drctl.run(["backup"]).ok();
+    let run = drctl.run(["verify", "--latest"]).ok();
+    assert!(run.stdout.contains("weight"), "{run:#?}");
+    assert!(report(&drctl).1["warnings"].to_string().contains("weight"));
+}
+
+#[test]
+fn nothing_to_verify_is_said_so() {
+    let drctl = Drctl::new("shop");
+    drctl
+        .run(["verify", "--latest"])
+        .refused(3, &["shop has no backup", "drctl list"]);
+    drctl.run(["verify"]).refused(2, &["no backup is named"]);
+    drctl
+        .run(["verify", "--oldest-unproven"])
+        .refused(3, &["not yet proven"]);
+}
+
+#[test]
+fn the_oldest_unproven_is_chosen_until_all_are_proven() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    drctl.run(["backup"]).ok();
+    let newest_first = drctl.run(["list", "--output", "json"]).ok().json();
+    for at in [1, 0] {
+        let run = drctl
+            .run(["verify", "--oldest-unproven", "--output", "json"])
+            .ok();
+        assert_eq!(run.json()["backup"], newest_first[at]["id"]);
+    }
+    drctl
+        .run(["verify", "--oldest-unproven"])
+        .refused(3, &["not yet proven"]);
+}

@@ -1,0 +1,284 @@
+//! Scratch servers that do not start, end early, or must not be used; drills that are ended from
+//! outside. Whatever becomes of a drill, nothing of it stays.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::drill::{is_proven, meddle, nothing_left, report, scratch_dir, shop};
+use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
+
+/// A server program that says what it should and then does something else.
+fn server_that(drctl: Drctl, script: &str) -> Drctl {
+    let dir = drctl.home().join("servers");
+    fs::create_dir_all(&dir).unwrap();
+    let program = dir.join("mariadbd");
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*|*--bootstrap*) exec /usr/sbin/mariadbd \"$@\";; esac\n{script}\n"
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    drctl.env("DRCTL_VERIFY_SERVER_DIRS", &dir.display().to_string())
+}
+
+#[test]
+fn a_scratch_server_that_does_not_start_is_told_with_its_last_words() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = server_that(drctl, "echo 'x [ERROR] no room for me'; exit 3");
+    let words = [
+        "the scratch server ended (exit status: 3)",
+        "no room for me",
+    ];
+    drctl.run(["verify", "--latest"]).refused(10, &words);
+    nothing_left(&drctl);
+    let (name, report) = report(&drctl);
+    assert!(name.ends_with("-restore-fail.json"), "{name}");
+    assert_eq!(report["exit"], 10);
+    assert!(!is_proven(&drctl));
+}
+
+#[test]
+fn a_scratch_server_that_never_answers_is_given_up() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = server_that(drctl, "exec sleep 600").env("DRCTL_VERIFY_BOOT_SECONDS", "1");
+    let words = ["did not answer within 1 s", "verify.boot_seconds"];
+    drctl.run(["verify", "--latest"]).refused(10, &words);
+    nothing_left(&drctl);
+}
+
+on_both!(
+    fn a_scratch_server_that_dies_in_the_middle_is_the_reason_that_is_told(flavour) {
+        let (_source, drctl) = shop(flavour);
+        // The server is the one whose socket is beside its pid file.
+        let kill = "kill -9 \"$(cat \"$(sql 'SELECT @@pid_file')\")\"; sleep 0.2";
+        let drctl = meddle(drctl, flavour, kill);
+        let words = ["the scratch server ended (signal: 9", "memory and the disk"];
+        drctl.run(["verify", "--latest"]).refused(10, &words);
+        nothing_left(&drctl);
+        assert!(!is_proven(&drctl));
+    }
+);
+
+#[test]
+fn a_scratch_server_that_runs_out_of_disk_fails_the_drill() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE big (id INT PRIMARY KEY, v LONGTEXT);
+         INSERT big SELECT seq, REPEAT(MD5(seq), 2000) FROM seq_1_to_1500",
+    );
+    let drctl = crate::drill::of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
+    drctl.run(["backup"]).ok();
+    // No file of the server may grow beyond that: the tablespace of the table would.
+    let drctl = server_that(
+        drctl,
+        "ulimit -f 40960; trap '' XFSZ; exec /usr/sbin/mariadbd \"$@\"",
+    );
+    let run = drctl.run(["verify", "--latest"]);
+    assert_eq!(run.code, 10, "{run:#?}");
+    assert!(
+        run.error_line().contains("big") || run.error_line().contains("scratch server"),
+        "{run:#?}"
+    );
+    nothing_left(&drctl);
+    assert!(!is_proven(&drctl));
+}
+
+#[test]
+fn a_backup_that_does_not_fit_on_the_disk_is_refused_before_anything_is_made() {
+    need!(MariaDb);
+    let copy = crate::damaged_copy::Copy::new();
+    copy.edit_manifest(|manifest| manifest["server"]["bytes"] = (1u64 << 60).into());
+    let drctl = crate::drill::of_flavour(copy.0, Flavour::MariaDb);
+    let words = [
+        "free, and a scratch server of this backup needs about",
+        "verify.scratch_dir",
+    ];
+    drctl
+        .run(["verify", crate::damaged_copy::ID])
+        .refused(10, &words);
+    nothing_left(&drctl);
+}
+
+#[test]
+fn a_version_line_that_is_missing_is_not_replaced() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = server_that(drctl, "exit 1");
+    let program = drctl.home().join("servers/mariadbd");
+    fs::write(
+        &program,
+        "#!/bin/sh\necho 'mariadbd  Ver 11.99.1-MariaDB for x'\n",
+    )
+    .unwrap();
+    let words = [
+        "no server of MariaDB 10.11",
+        "is MariaDB 11.99.1",
+        "verify.server_dirs",
+    ];
+    drctl.run(["verify", "--latest"]).refused(2, &words);
+    nothing_left(&drctl);
+}
+
+#[test]
+fn a_drill_that_hangs_ends_at_its_deadline() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl =
+        meddle(drctl, Flavour::MariaDb, "sleep 600").env("DRCTL_VERIFY_DEADLINE_SECONDS", "5");
+    drctl.run(["verify", "--latest"]).refused(12, &["deadline"]);
+    nothing_left(&drctl);
+    assert_eq!(report(&drctl).1["exit"], 12);
+}
+
+/// A drill that stands still at its proof, when it got there.
+fn standing_still(flavour: Flavour) -> (Server, Drctl, crate::support::drctl::Running) {
+    let (source, drctl) = shop(flavour);
+    let drctl = meddle(
+        drctl,
+        flavour,
+        "touch \"$(dirname \"$0\")/there\"; sleep 600",
+    );
+    let running = drctl.start(["verify", "--latest"]);
+    let there = drctl.home().join("meddling/there");
+    let begun = std::time::Instant::now();
+    while !there.exists() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it does not get there"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (source, drctl, running)
+}
+
+#[test]
+fn a_drill_that_is_terminated_leaves_nothing() {
+    need!(MariaDb);
+    let (_source, drctl, running) = standing_still(Flavour::MariaDb);
+    running.signal(Signal::TERM);
+    running.wait().refused(143, &["SIGTERM"]);
+    nothing_left(&drctl);
+}
+
+#[test]
+fn what_a_killed_drill_leaves_is_removed_by_the_next() {
+    need!(MariaDb);
+    let (_source, drctl, running) = standing_still(Flavour::MariaDb);
+    running.signal(Signal::KILL);
+    running.wait();
+    let left = || fs::read_dir(scratch_dir(&drctl)).unwrap().count();
+    assert_eq!(left(), 1);
+    let again = drctl.without("DRCTL_INTO_CLIENT_DIR");
+    let run = again.run(["verify", "--latest"]).ok();
+    assert!(
+        run.stderr.contains("removed what a killed drill left"),
+        "{run:#?}"
+    );
+    nothing_left(&again);
+}
+
+#[test]
+fn what_is_kept_for_a_look_stays_and_says_how() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let run = drctl.run(["verify", "--latest", "--keep"]).ok();
+    assert!(run.stdout.contains("--no-defaults --datadir="), "{run:#?}");
+    drctl.run(["verify", "--latest"]).ok();
+    let dirs: Vec<_> = fs::read_dir(scratch_dir(&drctl))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(dirs.len(), 1, "the one that was kept");
+    assert!(dirs[0].path().join("data/shop/t.ibd").exists());
+}
+
+#[test]
+fn a_report_that_cannot_be_kept_fails_the_drill() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let list = drctl.run(["list", "--output", "json"]).ok().json();
+    let id = list[0]["id"].as_str().unwrap();
+    fs::write(
+        drctl.store_dir().join("shop").join(id).join("drills"),
+        "in the way",
+    )
+    .unwrap();
+    let words = ["the report of the drill could not be kept"];
+    let run = drctl.run(["verify", "--latest"]).refused(5, &words);
+    assert!(
+        run.stdout.contains("PASS"),
+        "what was found is said all the same: {run:#?}"
+    );
+    nothing_left(&drctl);
+}
+
+/// Drills into a server that somebody gives.
+fn given(drctl: Drctl, server: &Server) -> Drctl {
+    drctl.env("DRCTL_VERIFY_SCRATCH", &server.url())
+}
+
+on_both!(
+    fn a_given_server_is_left_as_empty_as_it_was(flavour) {
+        let (_source, drctl) = shop(flavour);
+        let scratch = Server::start_with(flavour, &["--event-scheduler=OFF"]);
+        let everything = || (scratch.query("SHOW DATABASES"), scratch.query("SELECT user, host FROM mysql.user ORDER BY 1, 2"));
+        let before = everything();
+        let drctl = given(drctl, &scratch);
+        for path in ["lanes", "client"] {
+            drctl.run(["verify", "--latest", "--path", path]).ok();
+            assert_eq!(everything(), before, "{path}");
+        }
+        let drctl = meddle(drctl, flavour, "sql 'DROP VIEW shop.v'");
+        drctl.run(["verify", "--latest"]).refused(7, &["view `shop`.`v`"]);
+        assert_eq!(everything(), before, "after a failure");
+    }
+);
+
+#[test]
+fn a_given_server_that_holds_anything_is_refused() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF"]);
+    scratch.exec("CREATE DATABASE precious; CREATE TABLE precious.t (i INT)");
+    let drctl = given(drctl, &scratch);
+    let words = [
+        "the scratch server is not empty",
+        "`precious`",
+        "holds nothing",
+    ];
+    drctl.run(["verify", "--latest"]).refused(9, &words);
+    assert_eq!(scratch.value("SELECT COUNT(*) FROM precious.t"), "0");
+}
+
+#[test]
+fn a_given_server_whose_events_would_fire_is_refused() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=ON"]);
+    let words = ["event scheduler is on", "SET GLOBAL event_scheduler = OFF"];
+    given(drctl, &scratch)
+        .run(["verify", "--latest"])
+        .refused(9, &words);
+}
+
+#[test]
+fn a_given_server_of_another_kind_is_refused() {
+    need!(MariaDb);
+    need!(MySql);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let scratch = Server::start_with(Flavour::MySql, &["--event-scheduler=OFF"]);
+    let words = [
+        "the scratch server is MySQL",
+        "the backup is of MariaDB",
+        "same version line",
+    ];
+    given(drctl, &scratch)
+        .run(["verify", "--latest"])
+        .refused(2, &words);
+}
