@@ -166,7 +166,8 @@ pub struct RestoreArgs {
     /// The target's name, once more
     #[arg(long, value_name = "TARGET")]
     pub confirm: Option<String>,
-    /// Create the accounts of the backup that the server lacks
+    /// Create the accounts of the backup that the server lacks; with --tables, with privileges on no
+    /// other single objects
     #[arg(long)]
     pub accounts: bool,
     /// Restore although other clients are connected

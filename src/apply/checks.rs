@@ -252,6 +252,12 @@ impl Case<'_> {
                 "restore without --rename, or only --tables that none of them is about",
             ));
         }
+        if self.options.accounts && !self.options.scope.rename.is_empty() {
+            all.push(Refusal::new(
+                "--accounts would grant privileges on schemas by the names that --rename changes",
+                "restore without --accounts, and run what drctl cat --accounts shows with the new names",
+            ));
+        }
         all
     }
 

@@ -141,6 +141,21 @@ pub fn names_schema(sql: &[u8], schema: &str) -> bool {
     })
 }
 
+/// Whether a name is qualified by the schema, outside of strings and comments; also where the text
+/// cannot be followed to its end.
+pub fn qualifies_by(sql: &[u8], schema: &str) -> bool {
+    let mut tokens = Tokens::new(sql);
+    while let Some(token) = tokens.next() {
+        let named = token.name().flatten();
+        if named.is_some_and(|name| name.to_lowercase() == schema.to_lowercase())
+            && tokens.eat_mark(b'.')
+        {
+            return true;
+        }
+    }
+    !tokens.is_sound()
+}
+
 fn in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
@@ -217,6 +232,24 @@ mod tests {
         }
         for sql in ["shopper.t", "workshop.t", "shop", "`shop` t", "t.shop", ""] {
             assert!(!names_schema(sql.as_bytes(), "shop"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_table_names_a_schema_outside_of_its_texts_alone() {
+        for sql in [
+            "CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`s`)\n)",
+            "CREATE TABLE `t` (\n  CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `Shop`.`u` (`id`)\n)",
+            "CREATE TABLE `t` (`a` int) ENGINE=MRG_MyISAM UNION=(`shop` . `u`)",
+            "CREATE TABLE `t` (`a` text DEFAULT 'shop",
+        ] {
+            assert!(qualifies_by(sql.as_bytes(), "shop"), "{sql}");
+        }
+        for sql in [
+            "CREATE TABLE `shop` (`shop` int COMMENT '`shop`.`s`', KEY `shop` (`shop`)) /* `shop`.`s` */",
+            "CREATE TABLE `t` (`id` int DEFAULT nextval(`shop2`.`s`), `a` text DEFAULT 'it\\'s `shop`.x')",
+        ] {
+            assert!(!qualifies_by(sql.as_bytes(), "shop"), "{sql}");
         }
     }
 

@@ -55,7 +55,8 @@ pub async fn give_back(engine: &mut Engine) -> Result<()> {
     Ok(())
 }
 
-fn is_routine(kind: ObjectKind) -> bool {
+/// Whether it is called: a routine or a package.
+pub fn is_routine(kind: ObjectKind) -> bool {
     matches!(
         kind,
         ObjectKind::Procedure

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::apply::accounts;
-use crate::apply::definition::{Account, definer, names_schema, trigger_table};
+use crate::apply::definition::{Account, definer, names_schema, qualifies_by, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
 use crate::apply::options::{RestoreOptions, Scope};
@@ -122,15 +122,12 @@ pub fn table_of(trigger: &ObjectId, sql: &[u8]) -> Result<String> {
     trigger_table(sql).ok_or_else(|| Error::archive(format!("{trigger}: its table cannot be read")))
 }
 
-/// Whether a definition names a schema that gets another name. Tables name others in foreign keys.
+/// Whether a definition names a schema that gets another name. Tables do so in foreign keys, in
+/// defaults out of sequences, in UNION; what else they hold between quotes is text.
 fn names_renamed(object: &ObjectId, sql: &[u8], scope: &Scope) -> bool {
-    let names = |text: &[u8]| scope.rename.keys().any(|schema| names_schema(text, schema));
-    match object.kind {
+    scope.rename.keys().any(|schema| match object.kind {
         ObjectKind::Schema => false,
-        ObjectKind::Table => sql
-            .split(|byte| *byte == b'\n')
-            .filter(|line| memchr::memmem::find(line, b"REFERENCES").is_some())
-            .any(names),
-        _ => names(sql),
-    }
+        ObjectKind::Table => qualifies_by(sql, schema),
+        _ => names_schema(sql, schema),
+    })
 }

@@ -30,6 +30,7 @@ mod layers;
 mod memory;
 mod restore_again;
 mod restore_refusals;
+mod restore_scope;
 mod restore_stops;
 mod source_preflight;
 mod source_server;
