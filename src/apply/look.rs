@@ -12,10 +12,11 @@ use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
 use crate::apply::guard::Guard;
 use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
-use crate::apply::marker::{self, Marker, RunRecord};
+use crate::apply::marker::{self, Marker};
 use crate::apply::options::RestoreOptions;
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
+use crate::apply::run_record::RunRecord;
 use crate::apply::survey::{Survey, survey};
 use crate::apply::tuning;
 use crate::archive::read::Archive;
@@ -147,19 +148,25 @@ impl Look {
             options,
             &case,
             resumes,
-            discards.map(|marker| marker.run.backup.clone()),
+            discards
+                .filter(|_| options.discard)
+                .map(|marker| marker.run.backup.clone()),
         );
-        // Another backup takes its place; the same one in another way may be a slip, and what was
-        // restored may be in use.
-        if let Some(unfinished) = discards
-            && unfinished.run.backup == self.run.backup
-            && !options.discard
-        {
-            plan.refusals.push(Refusal {
-                what: "an unfinished restore of this backup with other options is on the server"
-                    .to_owned(),
-                hint: "give the same options to go on with it, or --discard to drop what it made"
-                    .to_owned(),
+        // It may be a slip, and what was restored may be in use.
+        if let Some(unfinished) = discards {
+            let run = &unfinished.run;
+            let which = match run.backup == self.run.backup {
+                true => "this backup with other options".to_owned(),
+                false => format!("backup {}", run.backup),
+            };
+            plan.refusals.extend(match options.discard {
+                true => run.of_another(&self.run.target),
+                false => Some(Refusal {
+                    what: format!("an unfinished restore of {which} is on the server"),
+                    hint: "go on with it by the same command, drop what it made by --discard --confirm \
+                           <target>, or keep that by drctl restore --keep"
+                        .to_owned(),
+                }),
             });
         }
         plan

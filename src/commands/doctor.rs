@@ -296,7 +296,7 @@ async fn into(run: &Run, findings: &mut Findings, largest: Option<u64>) -> Resul
     findings.ok(CHECK, config.url.to_string());
     if looked.marker {
         let what = format!("{} carries an unfinished restore", config.url);
-        let fix = "finish it by the same drctl restore, or give it up by drctl restore --discard";
+        let fix = "finish it by the same drctl restore, or give it up by drctl restore --keep";
         findings.warn(CHECK, what, Some(fix));
     }
     if !looked.settings.is_empty() {

@@ -12,6 +12,7 @@ pub mod progress;
 pub mod restore;
 pub mod show;
 pub mod text;
+pub mod unfinished;
 
 use std::sync::Arc;
 

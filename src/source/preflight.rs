@@ -189,7 +189,7 @@ async fn refuse_marker(connection: &mut Connection) -> Result<()> {
         Some(_) => Err(Error::refused(format!(
             "the server carries the schema {MARKER_SCHEMA}: a restore into it is not finished"
         ))
-        .hint("finish it by the same drctl restore, or give it up by drctl restore --discard")),
+        .hint("finish it by the same drctl restore, or give it up: by drctl restore --keep, or, with all that it restored, by drctl restore --discard --confirm <target>")),
     }
 }
 
