@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::apply::definition::{Account, spelled};
 use crate::apply::engine::Engine;
 use crate::apply::lane::Lane;
 use crate::apply::marker;
@@ -14,6 +13,7 @@ use crate::apply::routine_grants::is_routine;
 use crate::archive::read::Archive;
 use crate::error::{Error, Result};
 use crate::server::connect::server_code;
+use crate::sql::definer::{Account, spelled};
 use crate::sql::scan::{ScanError, Scanner};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, quote};
 use crate::sql::tokens::{Token, Tokens};

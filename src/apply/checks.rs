@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::definition::Account;
 use crate::apply::facts::TargetFacts;
 use crate::apply::options::RestoreOptions;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Outcome};
 use crate::server::{Flavour, ServerVersion};
+use crate::sql::definer::Account;
 use crate::sql::statement::ObjectId;
 
 /// How many names a refusal lists.
@@ -66,8 +66,8 @@ pub struct Case<'a> {
     pub creates: &'a BTreeSet<ObjectId>,
     /// What an earlier run of the same restore made already.
     pub made: &'a BTreeSet<ObjectId>,
-    /// Definers, and an object of each.
-    pub definers: &'a BTreeMap<Account, ObjectId>,
+    /// Definers, and the objects of each.
+    pub definers: &'a BTreeMap<Account, BTreeSet<ObjectId>>,
     /// The accounts that the restore creates.
     pub accounts: &'a BTreeSet<Account>,
     /// Objects that name a schema which gets another name.
@@ -75,19 +75,15 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Definers that the server does not have, with an object of each; those that the restore
-    /// creates or that have a substitute are not missing.
-    fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
+    /// Definers that the server does not have and the restore does not create, with their objects.
+    pub fn missing_definers(&self) -> Vec<(&Account, &BTreeSet<ObjectId>)> {
         let Some(accounts) = &self.facts.accounts else {
             return Vec::new();
         };
         let missing = self.definers.iter().filter(|(account, _)| {
             !accounts.contains(*account) && !self.accounts.contains(*account)
         });
-        match self.options.substitute_definer {
-            Some(_) => Vec::new(),
-            None => missing.collect(),
-        }
+        missing.collect()
     }
 
     /// Everything that speaks against the restore.
@@ -160,7 +156,10 @@ impl Case<'_> {
     fn definers(&self) -> Vec<Refusal> {
         let mut all = Vec::new();
         let missing = self.missing_definers();
-        if let Some((_, example)) = missing.first() {
+        if self.options.substitute_definer.is_none()
+            && let Some((_, defined)) = missing.first()
+            && let Some(example) = defined.first()
+        {
             let accounts = some_of(missing.iter().map(|(account, _)| account));
             all.push(Refusal::new(
                 format!("the server lacks the definer {accounts}, of {example}"),
@@ -347,7 +346,8 @@ fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> Strin
     text
 }
 
-fn all_of(objects: &[ObjectId]) -> String {
+/// All of them.
+pub fn all_of(objects: &[ObjectId]) -> String {
     objects
         .iter()
         .map(ObjectId::to_string)
@@ -457,7 +457,7 @@ mod tests {
             options,
             creates: &creates,
             made: &BTreeSet::new(),
-            definers: &[(root(), table("Shop", "v"))].into(),
+            definers: &[(root(), [table("Shop", "v")].into())].into(),
             accounts: &BTreeSet::new(),
             names_renamed: &[],
         };

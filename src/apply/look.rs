@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::apply::accounts;
 use crate::apply::checks::{Case, Refusal};
-use crate::apply::definition::Account;
 use crate::apply::discard;
 use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
@@ -23,6 +22,7 @@ use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::server::{ServerConfig, connect};
+use crate::sql::definer::Account;
 use crate::sql::statement::ObjectId;
 
 /// How the connection that keeps the marker is opened: it holds the lock of the restore.
@@ -106,6 +106,7 @@ impl Look {
             overwrite: options.overwrite,
             binlog: options.binlog,
             definer: options.substitute_definer.as_ref().map(ToString::to_string),
+            substituted: BTreeSet::new(),
             started_at: jiff::Timestamp::now(),
         };
         if marker
@@ -195,7 +196,12 @@ impl Look {
         progress: Arc<dyn Progress>,
         cancel: &Cancel,
     ) -> Result<Engine> {
-        let replaced = self.case(archive, &options).in_the_way();
+        let case = self.case(archive, &options);
+        let replaced = case.in_the_way();
+        if options.substitute_definer.is_some() {
+            let missing = case.missing_definers().into_iter();
+            self.run.substituted = missing.map(|(account, _)| account.to_string()).collect();
+        }
         let resuming = self.resumed(&options).is_some();
         let marker = match self.marker.take() {
             Some(marker) if resuming => marker,

@@ -162,6 +162,7 @@ pub async fn discard(
 
 /// The passes, in order; those that an earlier run ended are over.
 async fn run(engine: &mut Engine) -> Result<()> {
+    tell_substitutes(engine);
     engine.report.settings =
         tuning::apply(&mut engine.control, &engine.facts, engine.options.tuning).await?;
     for pass in [
@@ -210,6 +211,20 @@ async fn run(engine: &mut Engine) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Which objects get another definer than they had.
+fn tell_substitutes(engine: &mut Engine) {
+    let substituted: Vec<ObjectId> = engine.substituted().into_keys().collect();
+    if let Some(definer) = &engine.options.substitute_definer
+        && !substituted.is_empty()
+    {
+        let all = checks::all_of(&substituted);
+        engine.report.warn(format!(
+            "the server lacked their definers, and {definer} stands for them: {all}"
+        ));
+    }
+    engine.report.substituted = substituted;
 }
 
 /// Parts of accounts.sql, where they are asked for.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::definition::Account;
 use crate::apply::lane::RECONNECT_WAIT;
 use crate::error::{Error, Result};
+use crate::sql::definer::Account;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::apply::create;
-use crate::apply::definition::{self, definer, renamed_schema};
+use crate::apply::definition::renamed_schema;
 use crate::apply::engine::Engine;
 use crate::apply::frame::FrameStatement;
 use crate::apply::lane::Lane;
@@ -16,6 +16,7 @@ use crate::apply::survey::table_of;
 use crate::error::{Error, Result};
 use crate::proof::normalise::disabled_event;
 use crate::server::connect::{literal, server_code};
+use crate::sql::definer::{definer, replace};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
 /// Creates what rows must not meet.
@@ -227,14 +228,13 @@ async fn note_if_expired(engine: &mut Engine, event: &ObjectId) -> Result<()> {
     Ok(())
 }
 
-/// The definition with the stated substitute where the server lacks its definer.
+/// The definition with the stated substitute where the server lacked its definer.
 fn with_definer(engine: &Engine, sql: &[u8]) -> Vec<u8> {
-    let substitute = engine.options.substitute_definer.as_ref();
-    match (substitute, definer(sql), &engine.facts.accounts) {
-        (Some(substitute), Some((account, place)), Some(accounts))
-            if !accounts.contains(&account) =>
+    match (&engine.options.substitute_definer, definer(sql)) {
+        (Some(substitute), Some((account, place)))
+            if engine.marker.run.substituted.contains(&account.to_string()) =>
         {
-            definition::replace(sql, place, substitute.to_string().as_bytes())
+            replace(sql, place, substitute.to_string().as_bytes())
         }
         _ => sql.to_vec(),
     }

@@ -24,6 +24,8 @@ pub struct RunRecord {
     pub binlog: bool,
     /// The account that stands for missing definers.
     pub definer: Option<String>,
+    /// The definers that were missing when it began, for which it stands to the end.
+    pub substituted: BTreeSet<String>,
     /// When it began, by the clock of the machine that restores.
     pub started_at: jiff::Timestamp,
 }
@@ -33,6 +35,7 @@ impl RunRecord {
     pub fn resumes(&self, other: &RunRecord) -> bool {
         RunRecord {
             started_at: other.started_at,
+            substituted: other.substituted.clone(),
             ..self.clone()
         } == *other
     }
@@ -65,6 +68,7 @@ mod tests {
             overwrite: false,
             binlog: true,
             definer: None,
+            substituted: BTreeSet::new(),
             started_at: jiff::Timestamp::UNIX_EPOCH,
         }
     }
@@ -74,6 +78,7 @@ mod tests {
         let first = run();
         let later = RunRecord {
             started_at: jiff::Timestamp::now(),
+            substituted: ["`left`@`%`".to_owned()].into(),
             ..run()
         };
         assert!(later.resumes(&first));

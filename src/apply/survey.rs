@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::apply::accounts;
-use crate::apply::definition::{Account, definer, names_schema, qualifies_by, trigger_table};
+use crate::apply::definition::{names_schema, qualifies_by, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
 use crate::apply::options::{RestoreOptions, Scope};
@@ -21,6 +21,7 @@ use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::sql::create_table::CreateTable;
+use crate::sql::definer::{Account, definer};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 
@@ -29,8 +30,8 @@ use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 pub struct Survey {
     /// What is in scope, by its names on the server.
     pub creates: BTreeSet<ObjectId>,
-    /// Who defines it, and an object of each.
-    pub definers: BTreeMap<Account, ObjectId>,
+    /// Who defines which of it.
+    pub definers: BTreeMap<Account, BTreeSet<ObjectId>>,
     /// Objects in scope that name a schema which gets another name.
     pub names_renamed: Vec<ObjectId>,
     /// The keys of each table that wait for its rows, by its name on the server.
@@ -95,9 +96,8 @@ impl Survey {
             }
             let placed = scope.placed(&object);
             if let Some((account, _)) = definer(sql) {
-                self.definers
-                    .entry(account)
-                    .or_insert_with(|| placed.clone());
+                let defined = self.definers.entry(account).or_default();
+                defined.insert(placed.clone());
             }
             if let Kind::Create {
                 placeholder: false, ..

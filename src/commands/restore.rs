@@ -7,7 +7,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::apply;
-use crate::apply::definition::Account;
 use crate::apply::marker::Pass;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
@@ -21,6 +20,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
+use crate::sql::definer::Account;
 use crate::store::keys::{BackupObject, DrillLevel, DrillName, DrillVerdict};
 
 /// Restores it, or says what restoring it would do.
@@ -68,6 +68,8 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     };
     runs::record(&run.store, &run.config.target, &record).await;
     let report = done?;
+    // With other definers it is equal to the dump but for them.
+    let whole = whole && report.substituted.is_empty();
     if whole && report.proof.as_ref().is_some_and(Comparison::is_equal) {
         note_proof(run, &catalog.place(entry.id), &report).await;
     }
