@@ -134,7 +134,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let coordinates = coordinates(connection, version, options, &grants, client).await;
     let (coordinates, warning) = or_note(coordinates, fault)?.unwrap_or_default();
     warnings.extend(warning);
-    let accounts = accounts::readable(connection, options.accounts).await;
+    let accounts = accounts::readable(connection, version, options.accounts).await;
     let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
     warnings.extend(patience(connection, client).await?);

@@ -14,6 +14,7 @@ mod backup_signals;
 mod backup_stages;
 mod backup_store;
 mod backup_suspect;
+mod backup_warnings;
 mod client_splits;
 mod coordinates;
 mod damage;
