@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::facts::TargetFacts;
+use crate::apply::marker::PendingEvent;
 use crate::apply::options::RestoreOptions;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Outcome};
@@ -70,6 +71,8 @@ pub struct Case<'a> {
     pub definers: &'a BTreeMap<Account, BTreeSet<ObjectId>>,
     /// The accounts that the restore creates.
     pub accounts: &'a BTreeSet<Account>,
+    /// Events that were disabled as those of a replica, with the definers that they had.
+    pub of_replica: &'a BTreeSet<PendingEvent>,
     /// Objects that name a schema which gets another name.
     pub names_renamed: &'a [ObjectId],
 }
@@ -319,10 +322,35 @@ impl Case<'_> {
                     .to_owned(),
             );
         }
+        all.extend(self.left_disabled());
         if !self.facts.may(&["PROCESS", "SUPER"]) {
             all.push("without PROCESS other accounts' connections are out of sight".to_owned());
         }
         all
+    }
+
+    /// Events that nobody enables: that a server is a replica says nothing about the one restored.
+    pub fn left_disabled(&self) -> Vec<String> {
+        let missing = self.missing_definers();
+        let lacks = |definer: &str| {
+            missing
+                .iter()
+                .any(|(account, _)| account.to_string() == definer)
+        };
+        let events = self.of_replica.iter().map(|event| {
+            let mut event = event.clone();
+            if let Some(substitute) = &self.options.substitute_definer
+                && lacks(&event.definer)
+            {
+                event.definer = substitute.to_string();
+            }
+            format!(
+                "{} is disabled as that of a replica, and stays so: {}",
+                event.object(),
+                event.enabling()
+            )
+        });
+        events.collect()
     }
 
     fn has_events(&self) -> bool {
@@ -459,6 +487,7 @@ mod tests {
             made: &BTreeSet::new(),
             definers: &[(root(), [table("Shop", "v")].into())].into(),
             accounts: &BTreeSet::new(),
+            of_replica: &BTreeSet::new(),
             names_renamed: &[],
         };
         case.refusals()

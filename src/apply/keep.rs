@@ -6,7 +6,6 @@ use serde::Serialize;
 use crate::apply::discard;
 use crate::apply::lane::Lane;
 use crate::apply::marker::{self, Marker, Pass};
-use crate::apply::post_data::enabling;
 use crate::apply::{routine_grants, tuning};
 use crate::error::{Error, Result};
 
@@ -81,7 +80,7 @@ fn undone(marker: &Marker) -> Vec<String> {
         .collect();
     if !marker.passed(Pass::Events) {
         let events = marker.events.iter();
-        undone.extend(events.map(|event| format!("an event is disabled: {}", enabling(event))));
+        undone.extend(events.map(|event| format!("an event is disabled: {}", event.enabling())));
     }
     undone
 }

@@ -184,6 +184,7 @@ impl Look {
             made: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
             definers: &self.survey.definers,
             accounts: &self.accounts,
+            of_replica: &self.survey.of_replica,
             names_renamed: &self.survey.names_renamed,
         }
     }
@@ -198,6 +199,7 @@ impl Look {
     ) -> Result<Engine> {
         let case = self.case(archive, &options);
         let replaced = case.in_the_way();
+        let warnings = case.left_disabled();
         if options.substitute_definer.is_some() {
             let missing = case.missing_definers().into_iter();
             self.run.substituted = missing.map(|(account, _)| account.to_string()).collect();
@@ -227,6 +229,7 @@ impl Look {
             backup: archive.manifest().id.to_string(),
             lanes: options.lanes,
             replaced,
+            warnings,
             frames_before: marker.frames.len() as u64,
             ..RestoreReport::default()
         };

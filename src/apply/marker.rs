@@ -16,6 +16,7 @@ use crate::apply::lane::Lane;
 use crate::apply::run_record::RunRecord;
 use crate::error::{Error, Result};
 use crate::server::connect::literal;
+use crate::sql::definer::enable_event;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// The schema's name.
@@ -90,6 +91,18 @@ pub struct PendingEvent {
     pub name: String,
     /// Its definer, as an account in backticks; empty where the dump names none.
     pub definer: String,
+}
+
+impl PendingEvent {
+    /// Which event.
+    pub fn object(&self) -> ObjectId {
+        ObjectId::new(ObjectKind::Event, &self.schema, &self.name)
+    }
+
+    /// The statement that enables it.
+    pub fn enabling(&self) -> String {
+        enable_event(&self.object(), &self.definer)
+    }
 }
 
 /// What the marker says.

@@ -245,23 +245,12 @@ pub async fn enable_events(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::Events, None);
     let pending: BTreeSet<PendingEvent> = engine.marker.events.clone();
     for event in pending {
-        let sql = as_it_was_made(engine, &event, &enabling(&event)).await?;
+        let sql = as_it_was_made(engine, &event, &event.enabling()).await?;
         engine.control.persist(&sql).await?;
         let id = ObjectId::new(ObjectKind::Event, event.schema, event.name);
         engine.report.enabled_events.push(id);
     }
     Ok(())
-}
-
-/// The statement that enables an event.
-pub fn enabling(event: &PendingEvent) -> String {
-    let definer = match event.definer.as_str() {
-        "" => String::new(),
-        // Without it the account that executes it would become the definer.
-        account => format!("DEFINER={account} "),
-    };
-    let (schema, name) = (quote(&event.schema), quote(&event.name));
-    format!("ALTER {definer}EVENT {schema}.{name} ENABLE")
 }
 
 /// ALTER EVENT gives an event the character sets of who executes it, and its schema's collation of the

@@ -14,12 +14,14 @@ use crate::apply::accounts;
 use crate::apply::definition::{names_schema, qualifies_by, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
+use crate::apply::marker::PendingEvent;
 use crate::apply::options::{RestoreOptions, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::proof::normalise::is_of_replica;
 use crate::sql::create_table::CreateTable;
 use crate::sql::definer::{Account, definer};
 use crate::sql::session::Session;
@@ -32,6 +34,8 @@ pub struct Survey {
     pub creates: BTreeSet<ObjectId>,
     /// Who defines which of it.
     pub definers: BTreeMap<Account, BTreeSet<ObjectId>>,
+    /// Events in scope that were disabled as those of a replica, with the definers that they had.
+    pub of_replica: BTreeSet<PendingEvent>,
     /// Objects in scope that name a schema which gets another name.
     pub names_renamed: Vec<ObjectId>,
     /// The keys of each table that wait for its rows, by its name on the server.
@@ -95,6 +99,14 @@ impl Survey {
                 self.names_renamed.push(object.clone());
             }
             let placed = scope.placed(&object);
+            if object.kind == ObjectKind::Event && is_of_replica(sql) {
+                let account = definer(sql).map(|(account, _)| account.to_string());
+                self.of_replica.insert(PendingEvent {
+                    schema: placed.schema.clone(),
+                    name: placed.name.clone(),
+                    definer: account.unwrap_or_default(),
+                });
+            }
             if let Some((account, _)) = definer(sql) {
                 let defined = self.definers.entry(account).or_default();
                 defined.insert(placed.clone());

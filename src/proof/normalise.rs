@@ -72,9 +72,13 @@ pub fn disabled_event(sql: &[u8]) -> Option<Vec<u8>> {
 /// The definition of a disabled event, enabled; `None` where it is not plainly disabled.
 fn enabled_event(sql: &[u8]) -> Option<Vec<u8>> {
     let (token, tokens) = event_status(sql)?;
-    // DISABLE ON SLAVE, DISABLE ON REPLICA: it runs elsewhere.
-    let elsewhere = tokens.clone().next().is_some_and(|next| next.is("ON"));
-    (token.is("DISABLE") && !elsewhere).then(|| replace_last(&tokens, token, sql, b"ENABLE"))
+    (token.is("DISABLE") && !is_of_replica(sql))
+        .then(|| replace_last(&tokens, token, sql, b"ENABLE"))
+}
+
+/// Whether an event is disabled because it runs elsewhere: DISABLE ON SLAVE, DISABLE ON REPLICA.
+pub fn is_of_replica(sql: &[u8]) -> bool {
+    event_status(sql).is_some_and(|(status, mut tokens)| status.is("DISABLE") && tokens.eat("ON"))
 }
 
 /// The word behind `ON COMPLETION [NOT] PRESERVE`, which the server always writes.
@@ -170,5 +174,6 @@ mod tests {
         let elsewhere = EVENT.replace("NOT PRESERVE ENABLE ", "NOT PRESERVE DISABLE ON SLAVE ");
         assert_eq!(disabled_event(elsewhere.as_bytes()), None);
         assert_eq!(enabled_event(elsewhere.as_bytes()), None);
+        assert!(is_of_replica(elsewhere.as_bytes()) && !is_of_replica(EVENT.as_bytes()));
     }
 }

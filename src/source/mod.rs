@@ -15,6 +15,7 @@
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
 //! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
+//! - `unkept`: what is not there after a restore unless somebody does something.
 
 pub mod accounts;
 pub mod coordinates;
@@ -33,6 +34,7 @@ pub mod preflight;
 pub mod replica;
 pub mod scope;
 mod show_grants;
+mod unkept;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -13,6 +13,7 @@ use super::grants::Grants;
 use super::inventory::Inventory;
 use super::replica;
 use super::scope::{MARKER_SCHEMA, Scope};
+use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
@@ -147,6 +148,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let lossy = facts::lossy_columns(connection, &schemas).await?;
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
+    warnings.extend(unkept::warnings(connection, version, &schemas).await?);
     // Last, so that it is as late as it can be and still before the snapshot.
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // Only `doctor` goes on without, and it has no use for it.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::statement::quote;
+use super::statement::{ObjectId, quote};
 use super::tokens::{Token, Tokens};
 
 /// An account, as a DEFINER clause names it.
@@ -58,6 +58,17 @@ pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
         },
         start..place(sql, &tokens),
     ))
+}
+
+/// The statement that enables an event of that definer, given in backticks; empty where it has none.
+/// Without it the account that executes the statement would become the definer.
+pub fn enable_event(event: &ObjectId, definer: &str) -> String {
+    let definer = match definer {
+        "" => String::new(),
+        account => format!("DEFINER={account} "),
+    };
+    let (schema, name) = (quote(&event.schema), quote(&event.name));
+    format!("ALTER {definer}EVENT {schema}.{name} ENABLE")
 }
 
 /// A user or host: a name, or a text in either kind of quotes.

@@ -1,9 +1,9 @@
 //! What a backup is committed with all the same, and says: in its manifest, where a person finds it who
 //! needs the backup, and before it, by doctor.
 
-use crate::on_both;
 use crate::support::backup::{dump_of, server_of, shop_of};
 use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
 
 /// The manifest's warnings of the newest backup, a line each.
 #[track_caller]
@@ -70,3 +70,59 @@ on_both!(
         assert!(drctl.run(["show", "--latest"]).ok().stdout.contains("accounts  not included"));
     }
 );
+
+on_both!(
+    fn events_of_a_replica_that_stay_disabled(flavour) {
+        let (source, into) = (Server::start(flavour), Server::start(flavour));
+        source.exec(
+            "CREATE DATABASE d; USE d; CREATE EVENT other ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1;
+             CREATE USER gone@localhost; GRANT ALL ON d.* TO gone@localhost;
+             CREATE DEFINER=gone@localhost EVENT `e e` ON SCHEDULE EVERY 1 DAY DISABLE ON SLAVE DO SELECT 1",
+        );
+        let drctl = Drctl::new("replica").source(&source).into(&into);
+        let enable = |definer: &str| format!("ALTER DEFINER=`{definer}`@`localhost` EVENT `d`.`e e` ENABLE");
+        warned(&drctl, &["event `d`.`e e` is disabled as that of a replica", &enable("gone")]);
+        assert!(!warnings(&drctl).contains("`other`"));
+        let args = ["restore", "--latest", "--definer", "root@localhost"];
+        let plan = drctl.run([&args[..], &["--plan"]].concat()).ok().stdout;
+        let report = drctl.run(args).ok().stdout;
+        for said in [plan, report] {
+            assert!(said.contains(&enable("root")), "{said}");
+        }
+        // What it says is what helps.
+        into.exec(&enable("root"));
+        assert_eq!(into.value("SELECT status FROM information_schema.events WHERE event_name = 'e e'"), "ENABLED");
+    }
+);
+
+#[test]
+fn what_mysql_keeps_beside_its_dumps() {
+    need!(MySql);
+    let (source, into) = (Server::start(Flavour::MySql), Server::start(Flavour::MySql));
+    source.exec(
+        "CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT t VALUES (1, 1);
+         ANALYZE TABLE t UPDATE HISTOGRAM ON v;
+         CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'; CREATE TABLE g (id INT) TABLESPACE ts;
+         CREATE DATABASE r; CREATE TABLE r.x (id INT); ALTER SCHEMA r READ ONLY = 1",
+    );
+    let drctl = Drctl::new("beside").source(&source).into(&into);
+    warned(
+        &drctl,
+        &[
+            "in general tablespaces",
+            "table `d`.`g`;",
+            "CREATE TABLESPACE",
+        ],
+    );
+    warned(&drctl, &["READ ONLY", "schema `r`;", "exit 7"]);
+    warned(&drctl, &["histograms are not dumped", "table `d`.`t`;"]);
+    // It is as they say.
+    let restore = ["restore", "--latest"];
+    drctl
+        .run(restore)
+        .refused(10, &["table `d`.`g`", "create the tablespace first"]);
+    into.exec("CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'");
+    drctl
+        .run(restore)
+        .refused(7, &["1 with another definition; first: schema `r`"]);
+}
