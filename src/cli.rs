@@ -168,7 +168,8 @@ pub struct RestoreArgs {
     /// The target's name, once more
     #[arg(long, value_name = "TARGET")]
     pub confirm: Option<String>,
-    /// Create the accounts of the backup that the server lacks
+    /// Create the accounts of the backup that the server lacks; with --tables, with privileges on no
+    /// other single objects
     #[arg(long)]
     pub accounts: bool,
     /// Restore although other clients are connected
@@ -183,10 +184,14 @@ pub struct RestoreArgs {
     /// The account that stands for definers which the server lacks
     #[arg(long, value_name = "USER@HOST")]
     pub definer: Option<String>,
-    /// Drop what an interrupted restore left, instead of resuming it; with no backup named, do
-    /// nothing else
-    #[arg(long)]
+    /// Drop what an interrupted restore made, instead of resuming it; needs --confirm; with no backup
+    /// named, do nothing else
+    #[arg(long, requires = "confirm")]
     pub discard: bool,
+    /// Keep what an interrupted restore made, drop only its mark, and say what was not done; do
+    /// nothing else
+    #[arg(long, conflicts_with_all = ["ChooseArgs", "discard"])]
+    pub keep: bool,
     /// Put back the settings that a killed restore changed, and do nothing else
     #[arg(long)]
     pub undo_settings: bool,

@@ -17,9 +17,20 @@ pub fn seconds(seconds: f64) -> String {
     span(SignedDuration::from_millis((seconds * 1e3).round() as i64))
 }
 
-/// How long ago: `3 h 5 min ago`.
+/// How long ago: `3 h 5 min ago`; `3 h 5 min in the future` where a clock is wrong.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
-    format!("{} ago", span(now.duration_since(then)))
+    match then > now {
+        true => age(then, now),
+        false => format!("{} ago", age(then, now)),
+    }
+}
+
+/// How old: `3 h 5 min`; `3 h 5 min in the future` where a clock is wrong.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    match then > now {
+        true => format!("{} in the future", span(then.duration_since(now))),
+        false => span(now.duration_since(then)),
+    }
 }
 
 /// A span of time in its two largest units: `3 d 4 h`, `12 min 5 s`; short ones to a tenth: `0.3 s`.
@@ -57,5 +68,16 @@ mod tests {
         assert_eq!(of(3_600), "1 h");
         assert_eq!(of(93_784), "1 d 2 h");
         assert_eq!(of(-5), "0.0 s");
+    }
+
+    #[test]
+    fn what_is_yet_to_come_is_said_to_be() {
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().unwrap();
+        let at = |seconds| now + SignedDuration::from_secs(seconds);
+        assert_eq!(ago(at(-60), now), "1 min ago");
+        assert_eq!(age(at(-60), now), "1 min");
+        for said in [ago(at(86_400), now), age(at(86_400), now)] {
+            assert_eq!(said, "1 d in the future");
+        }
     }
 }

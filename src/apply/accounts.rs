@@ -1,17 +1,21 @@
 //! accounts.sql: the accounts of the backup that the server does not have, and their privileges.
 //!
-//! An account that exists is left as it is: a restore must not change who may do what.
+//! An account that exists is left as it is: a restore must not change who may do what. With chosen
+//! tables, an account gets its global and schema-wide privileges and those on these tables, and no
+//! others on single objects.
 
 use std::collections::BTreeSet;
 
-use crate::apply::definition::{Account, spelled};
 use crate::apply::engine::Engine;
 use crate::apply::lane::Lane;
 use crate::apply::marker;
+use crate::apply::routine_grants::is_routine;
 use crate::archive::read::Archive;
 use crate::error::{Error, Result};
+use crate::server::connect::server_code;
+use crate::sql::definer::{Account, spelled};
 use crate::sql::scan::{ScanError, Scanner};
-use crate::sql::statement::Kind;
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, quote};
 use crate::sql::tokens::{Token, Tokens};
 
 /// The accounts that a backup has; none where it took none.
@@ -78,9 +82,21 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
         if engine.marker.accounts.insert(name.clone()) {
             marker::note_account(&mut engine.control, &name).await?;
         }
-        lane.run(statement.sql)
-            .await
-            .map_err(|failure| Error::from(failure).context(format!("account {account}")))?;
+        let on = single_object(statement.sql).filter(|on| !on.is_made_by(engine));
+        if let Some(on) = &on
+            && !engine.options.scope.is_everything()
+        {
+            engine.report.warn(not_given(&account, on));
+            continue;
+        }
+        let given = lane.run(statement.sql).await.map_err(Error::from);
+        match (given, on) {
+            // Of an object that the backup does not have: a server keeps privileges on what is gone.
+            (Err(error), Some(on)) if is_gone(&error) => {
+                engine.report.warn(not_given(&account, &on))
+            }
+            (given, _) => drop(given.map_err(|error| error.context(format!("account {account}")))?),
+        }
         if part == Part::Accounts && Tokens::new(statement.sql).eat("CREATE") {
             engine.report.created_accounts.push(name.clone());
             // A role has no host, and nobody logs in as one.
@@ -101,31 +117,92 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
     Ok(())
 }
 
-/// Which part a statement belongs to: ON `schema`.`object` it grants on one object, ON `schema`.* not.
+fn not_given(account: &Account, on: &On) -> String {
+    format!("{account} was not given its privileges on {on}, which is not restored here")
+}
+
+/// Whether what a privilege is about does not exist: a table, a routine, a column.
+fn is_gone(error: &Error) -> bool {
+    matches!(server_code(error), Some(1146 | 1305 | 1054))
+}
+
+/// Which part a statement belongs to.
 fn part_of(sql: &[u8]) -> Part {
-    let mut tokens = Tokens::new(sql);
-    let verb = tokens.next();
-    if !verb.is_some_and(|verb| verb.is("GRANT") || verb.is("REVOKE"))
-        || tokens.find(|token| token.is("ON")).is_none()
-    {
-        return Part::Accounts;
+    match single_object(sql) {
+        None => Part::Accounts,
+        Some(on) if on.routine => Part::RoutineGrants,
+        Some(_) => Part::TableGrants,
     }
+}
+
+/// What a privilege on a single object is about.
+#[derive(Debug, PartialEq, Eq)]
+struct On {
+    /// Whether it is a routine or a package, and not a table, view or sequence.
+    routine: bool,
+    /// The schema.
+    schema: String,
+    /// The name.
+    name: String,
+}
+
+/// The single object that a GRANT or REVOKE is about: ON `schema`.`object` it is, ON `schema`.* not.
+fn single_object(sql: &[u8]) -> Option<On> {
+    let mut tokens = Tokens::new(sql);
+    let verb = tokens.next()?;
+    if !(verb.is("GRANT") || verb.is("REVOKE")) {
+        return None;
+    }
+    tokens.find(|token| token.is("ON"))?;
     // PROCEDURE, FUNCTION, PACKAGE [BODY] stand unquoted before the name of what is no table.
     let routine = matches!(tokens.clone().next(), Some(Token::Word(_)));
-    while let Some(token) = tokens.next() {
+    let mut schema = None;
+    loop {
+        let token = tokens.next()?;
         if token == Token::Mark(b'.') {
-            let object = tokens.next().is_some_and(|name| name.name().is_some());
-            return match (object, routine) {
-                (false, _) => Part::Accounts,
-                (true, false) => Part::TableGrants,
-                (true, true) => Part::RoutineGrants,
-            };
+            return Some(On {
+                routine,
+                schema: schema?,
+                name: tokens.next()?.name()??,
+            });
         }
         if token.is("TO") || token.is("FROM") {
-            break;
+            return None;
         }
+        schema = token.name().flatten();
     }
-    Part::Accounts
+}
+
+impl std::fmt::Display for On {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", quote(&self.schema), quote(&self.name))
+    }
+}
+
+impl On {
+    /// Whether the restore makes it. Capitals count as they do on the server; never in names of routines.
+    fn is_made_by(&self, engine: &Engine) -> bool {
+        let place = |schema: &str, name: &str| match self.routine {
+            true => ObjectId::new(ObjectKind::Function, schema, name.to_lowercase()),
+            false => ObjectId::table(schema, name),
+        };
+        let place = |schema: &str, name: &str| engine.facts.folded(&place(schema, name));
+        let on = place(&self.schema, &self.name);
+        engine.survey.creates.iter().any(|made| {
+            let alike = match self.routine {
+                true => is_routine(made.kind),
+                false => is_relation(made.kind),
+            };
+            alike && place(&made.schema, &made.name) == on
+        })
+    }
+}
+
+fn is_relation(kind: ObjectKind) -> bool {
+    matches!(
+        kind,
+        ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence
+    )
 }
 
 /// The account that a statement is about: behind `USER` or `ROLE`, or the last `TO`, `FROM` or `FOR`.
@@ -184,6 +261,8 @@ mod tests {
             );
         }
         assert_eq!(account_of(b"GRANT SELECT ON x"), None);
+        let on = single_object(b"GRANT SELECT (`a`, `b`) ON `sh``op`.`t` TO `u`@`%`").unwrap();
+        assert_eq!(on.to_string(), "`sh``op`.`t`");
     }
 
     #[test]

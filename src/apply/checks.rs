@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::definition::Account;
 use crate::apply::facts::TargetFacts;
+use crate::apply::marker::PendingEvent;
 use crate::apply::options::RestoreOptions;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Outcome};
 use crate::server::{Flavour, ServerVersion};
+use crate::sql::definer::Account;
 use crate::sql::statement::ObjectId;
 
 /// How many names a refusal lists.
@@ -66,28 +67,26 @@ pub struct Case<'a> {
     pub creates: &'a BTreeSet<ObjectId>,
     /// What an earlier run of the same restore made already.
     pub made: &'a BTreeSet<ObjectId>,
-    /// Definers, and an object of each.
-    pub definers: &'a BTreeMap<Account, ObjectId>,
+    /// Definers, and the objects of each.
+    pub definers: &'a BTreeMap<Account, BTreeSet<ObjectId>>,
     /// The accounts that the restore creates.
     pub accounts: &'a BTreeSet<Account>,
+    /// Events that were disabled as those of a replica, with the definers that they had.
+    pub of_replica: &'a BTreeSet<PendingEvent>,
     /// Objects that name a schema which gets another name.
     pub names_renamed: &'a [ObjectId],
 }
 
 impl Case<'_> {
-    /// Definers that the server does not have, with an object of each; those that the restore
-    /// creates or that have a substitute are not missing.
-    fn missing_definers(&self) -> Vec<(&Account, &ObjectId)> {
+    /// Definers that the server does not have and the restore does not create, with their objects.
+    pub fn missing_definers(&self) -> Vec<(&Account, &BTreeSet<ObjectId>)> {
         let Some(accounts) = &self.facts.accounts else {
             return Vec::new();
         };
         let missing = self.definers.iter().filter(|(account, _)| {
             !accounts.contains(*account) && !self.accounts.contains(*account)
         });
-        match self.options.substitute_definer {
-            Some(_) => Vec::new(),
-            None => missing.collect(),
-        }
+        missing.collect()
     }
 
     /// Everything that speaks against the restore.
@@ -160,7 +159,10 @@ impl Case<'_> {
     fn definers(&self) -> Vec<Refusal> {
         let mut all = Vec::new();
         let missing = self.missing_definers();
-        if let Some((_, example)) = missing.first() {
+        if self.options.substitute_definer.is_none()
+            && let Some((_, defined)) = missing.first()
+            && let Some(example) = defined.first()
+        {
             let accounts = some_of(missing.iter().map(|(account, _)| account));
             all.push(Refusal::new(
                 format!("the server lacks the definer {accounts}, of {example}"),
@@ -252,6 +254,12 @@ impl Case<'_> {
                 "restore without --rename, or only --tables that none of them is about",
             ));
         }
+        if self.options.accounts && !self.options.scope.rename.is_empty() {
+            all.push(Refusal::new(
+                "--accounts would grant privileges on schemas by the names that --rename changes",
+                "restore without --accounts, and run what drctl cat --accounts shows with the new names",
+            ));
+        }
         all
     }
 
@@ -314,10 +322,35 @@ impl Case<'_> {
                     .to_owned(),
             );
         }
+        all.extend(self.left_disabled());
         if !self.facts.may(&["PROCESS", "SUPER"]) {
             all.push("without PROCESS other accounts' connections are out of sight".to_owned());
         }
         all
+    }
+
+    /// Events that nobody enables: that a server is a replica says nothing about the one restored.
+    pub fn left_disabled(&self) -> Vec<String> {
+        let missing = self.missing_definers();
+        let lacks = |definer: &str| {
+            missing
+                .iter()
+                .any(|(account, _)| account.to_string() == definer)
+        };
+        let events = self.of_replica.iter().map(|event| {
+            let mut event = event.clone();
+            if let Some(substitute) = &self.options.substitute_definer
+                && lacks(&event.definer)
+            {
+                event.definer = substitute.to_string();
+            }
+            format!(
+                "{} is disabled as that of a replica, and stays so: {}",
+                event.object(),
+                event.enabling()
+            )
+        });
+        events.collect()
     }
 
     fn has_events(&self) -> bool {
@@ -341,7 +374,8 @@ fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> Strin
     text
 }
 
-fn all_of(objects: &[ObjectId]) -> String {
+/// All of them.
+pub fn all_of(objects: &[ObjectId]) -> String {
     objects
         .iter()
         .map(ObjectId::to_string)
@@ -451,8 +485,9 @@ mod tests {
             options,
             creates: &creates,
             made: &BTreeSet::new(),
-            definers: &[(root(), table("Shop", "v"))].into(),
+            definers: &[(root(), [table("Shop", "v")].into())].into(),
             accounts: &BTreeSet::new(),
+            of_replica: &BTreeSet::new(),
             names_renamed: &[],
         };
         case.refusals()

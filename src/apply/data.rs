@@ -227,5 +227,5 @@ fn broke_off(n: u64) -> Error {
     Error::server(format!(
         "frame {n} broke off half-way, and its table's engine has no transactions: which of its rows are in is unknown"
     ))
-    .hint("begin anew with --discard")
+    .hint("begin anew with --discard --confirm <target>")
 }

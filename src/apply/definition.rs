@@ -1,76 +1,12 @@
-//! The few clauses of a definition that a restore must know or change: who is the definer, which
-//! table a trigger is on, whether a schema is named.
+//! The few clauses of a definition that a restore must know or change, beside its
+//! [definer](crate::sql::definer): which table a trigger is on, whether a schema is named.
 //!
 //! Statements are executed as they are but for these. All of them stand before the body, as the
 //! server itself wrote it; bodies are read by nobody.
 
-use std::fmt;
-use std::ops::Range;
-
+use crate::sql::definer::replace;
 use crate::sql::statement::quote;
 use crate::sql::tokens::{Token, Tokens};
-
-/// An account, as a DEFINER clause names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Account {
-    /// The user, or MariaDB's role.
-    pub user: String,
-    /// The host; empty for a role.
-    pub host: String,
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.is_empty() {
-            true => f.write_str(&quote(&self.user)),
-            false => write!(f, "{}@{}", quote(&self.user), quote(&self.host)),
-        }
-    }
-}
-
-/// The definer of a view, trigger, routine, package or event, and where the account stands.
-pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
-    const OBJECTS: [&str; 6] = [
-        "VIEW",
-        "TRIGGER",
-        "PROCEDURE",
-        "FUNCTION",
-        "EVENT",
-        "PACKAGE",
-    ];
-    let mut tokens = Tokens::new(sql);
-    loop {
-        let token = tokens.next()?;
-        if OBJECTS.iter().any(|object| token.is(object)) {
-            return None;
-        }
-        if token.is("DEFINER") && tokens.eat_mark(b'=') {
-            break;
-        }
-    }
-    let user = tokens.next()?;
-    let start = place(sql, &tokens) - user.bytes()?.len();
-    let host = match tokens.eat_mark(b'@') {
-        true => spelled(tokens.next()?)?,
-        false => String::new(),
-    };
-    Some((
-        Account {
-            user: spelled(user)?,
-            host,
-        },
-        start..place(sql, &tokens),
-    ))
-}
-
-/// A user or host: a name, or a text in either kind of quotes.
-pub fn spelled(token: Token<'_>) -> Option<String> {
-    if let Some(name) = token.name() {
-        return name;
-    }
-    let text = std::str::from_utf8(token.bytes()?).ok()?;
-    Some(text.trim_matches('\'').replace("''", "'"))
-}
 
 /// The table that a trigger is on.
 pub fn trigger_table(sql: &[u8]) -> Option<String> {
@@ -93,11 +29,6 @@ fn replace_last(tokens: &Tokens<'_>, token: Token<'_>, sql: &[u8], with: &[u8]) 
 /// Where the last token ends.
 fn place(sql: &[u8], tokens: &Tokens<'_>) -> usize {
     sql.len() - tokens.rest().len()
-}
-
-/// A text with one place of it replaced.
-pub fn replace(sql: &[u8], place: Range<usize>, with: &[u8]) -> Vec<u8> {
-    [&sql[..place.start], with, &sql[place.end..]].concat()
 }
 
 /// A statement about a schema (`CREATE DATABASE`, `ALTER DATABASE`) with another schema in its place.
@@ -141,6 +72,21 @@ pub fn names_schema(sql: &[u8], schema: &str) -> bool {
     })
 }
 
+/// Whether a name is qualified by the schema, outside of strings and comments; also where the text
+/// cannot be followed to its end.
+pub fn qualifies_by(sql: &[u8], schema: &str) -> bool {
+    let mut tokens = Tokens::new(sql);
+    while let Some(token) = tokens.next() {
+        let named = token.name().flatten();
+        if named.is_some_and(|name| name.to_lowercase() == schema.to_lowercase())
+            && tokens.eat_mark(b'.')
+        {
+            return true;
+        }
+    }
+    !tokens.is_sound()
+}
+
 fn in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
@@ -148,37 +94,6 @@ fn in_name(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_definer_is_found_in_every_form_that_the_clients_write() {
-        for (sql, account) in [
-            (
-                "/*!50003 CREATE*/ /*!50017 DEFINER=`a b`@`%`*/ /*!50003 TRIGGER `t` BEFORE",
-                "`a b`@`%`",
-            ),
-            (
-                "CREATE DEFINER=`ro``ot`@`localhost` PROCEDURE `p`()",
-                "`ro``ot`@`localhost`",
-            ),
-            (
-                "/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER='x'@'y' SQL SECURITY DEFINER */\n/*!50001 VIEW",
-                "`x`@`y`",
-            ),
-            (
-                "/*!50106 CREATE*/ /*!50117 DEFINER=`r`*/ /*!50106 EVENT `e`",
-                "`r`",
-            ),
-        ] {
-            let (found, place) = definer(sql.as_bytes()).unwrap();
-            assert_eq!(found.to_string(), account);
-            assert!(sql[place.clone()].starts_with(['`', '\'']), "{sql}");
-            assert!(sql[place].ends_with(['`', '\'']), "{sql}");
-        }
-        assert_eq!(
-            definer(b"CREATE FUNCTION f() RETURNS text RETURN ' DEFINER=`a`@`b`'"),
-            None
-        );
-    }
 
     #[test]
     fn the_table_of_a_trigger_is_the_one_after_on() {
@@ -221,6 +136,24 @@ mod tests {
     }
 
     #[test]
+    fn a_table_names_a_schema_outside_of_its_texts_alone() {
+        for sql in [
+            "CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`s`)\n)",
+            "CREATE TABLE `t` (\n  CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `Shop`.`u` (`id`)\n)",
+            "CREATE TABLE `t` (`a` int) ENGINE=MRG_MyISAM UNION=(`shop` . `u`)",
+            "CREATE TABLE `t` (`a` text DEFAULT 'shop",
+        ] {
+            assert!(qualifies_by(sql.as_bytes(), "shop"), "{sql}");
+        }
+        for sql in [
+            "CREATE TABLE `shop` (`shop` int COMMENT '`shop`.`s`', KEY `shop` (`shop`)) /* `shop`.`s` */",
+            "CREATE TABLE `t` (`id` int DEFAULT nextval(`shop2`.`s`), `a` text DEFAULT 'it\\'s `shop`.x')",
+        ] {
+            assert!(!qualifies_by(sql.as_bytes(), "shop"), "{sql}");
+        }
+    }
+
+    #[test]
     fn damaged_statements_are_no_reason_to_panic() {
         for sql in [
             "`",
@@ -232,7 +165,6 @@ mod tests {
             "-- ",
             "\"",
         ] {
-            definer(sql.as_bytes());
             trigger_table(sql.as_bytes());
         }
     }

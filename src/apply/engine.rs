@@ -1,6 +1,6 @@
 //! What the passes of one restore share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::apply::facts::TargetFacts;
@@ -14,6 +14,7 @@ use crate::apply::survey::Survey;
 use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
+use crate::sql::definer::Account;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// A restore under way.
@@ -55,6 +56,14 @@ impl Engine {
             &self.cancel,
             wanted,
         )
+    }
+
+    /// Objects that get another definer than they had, and which one they had.
+    pub fn substituted(&self) -> BTreeMap<ObjectId, Account> {
+        let all = self.survey.definers.iter();
+        all.filter(|(account, _)| self.marker.run.substituted.contains(&account.to_string()))
+            .flat_map(|(account, of)| of.iter().map(|object| (object.clone(), account.clone())))
+            .collect()
     }
 
     /// The numbers of the tables in scope.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::definition::Account;
 use crate::error::Result;
 use crate::server::connect::{NamedRow, literal, server_code};
 use crate::server::{Connection, ServerVersion};
+use crate::sql::definer::Account;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// A connection that is not the restore's own.

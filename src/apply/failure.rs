@@ -98,6 +98,7 @@ fn hint(code: u16) -> Option<&'static str> {
             "where the definer may not see what the view is about: grant it that, or begin anew with \
              --accounts or --definer <account>"
         }
+        3510 => "create the tablespace first, as it is where the backup was made",
         1153 => "raise the server's max_allowed_packet",
         1290 | 1836 => "the server is read-only",
         _ => return None,

@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use crate::apply::accounts;
 use crate::apply::checks::{Case, Refusal};
-use crate::apply::definition::Account;
 use crate::apply::discard;
 use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
 use crate::apply::guard::Guard;
 use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
-use crate::apply::marker::{self, Marker, RunRecord};
+use crate::apply::marker::{self, Marker};
 use crate::apply::options::RestoreOptions;
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
+use crate::apply::run_record::RunRecord;
 use crate::apply::survey::{Survey, survey};
 use crate::apply::tuning;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::server::{ServerConfig, connect};
+use crate::sql::definer::Account;
 use crate::sql::statement::ObjectId;
 
 /// How the connection that keeps the marker is opened: it holds the lock of the restore.
@@ -105,6 +106,7 @@ impl Look {
             overwrite: options.overwrite,
             binlog: options.binlog,
             definer: options.substitute_definer.as_ref().map(ToString::to_string),
+            substituted: BTreeSet::new(),
             started_at: jiff::Timestamp::now(),
         };
         if marker
@@ -147,19 +149,25 @@ impl Look {
             options,
             &case,
             resumes,
-            discards.map(|marker| marker.run.backup.clone()),
+            discards
+                .filter(|_| options.discard)
+                .map(|marker| marker.run.backup.clone()),
         );
-        // Another backup takes its place; the same one in another way may be a slip, and what was
-        // restored may be in use.
-        if let Some(unfinished) = discards
-            && unfinished.run.backup == self.run.backup
-            && !options.discard
-        {
-            plan.refusals.push(Refusal {
-                what: "an unfinished restore of this backup with other options is on the server"
-                    .to_owned(),
-                hint: "give the same options to go on with it, or --discard to drop what it made"
-                    .to_owned(),
+        // It may be a slip, and what was restored may be in use.
+        if let Some(unfinished) = discards {
+            let run = &unfinished.run;
+            let which = match run.backup == self.run.backup {
+                true => "this backup with other options".to_owned(),
+                false => format!("backup {}", run.backup),
+            };
+            plan.refusals.extend(match options.discard {
+                true => run.of_another(&self.run.target),
+                false => Some(Refusal {
+                    what: format!("an unfinished restore of {which} is on the server"),
+                    hint: "go on with it by the same command, drop what it made by --discard --confirm \
+                           <target>, or keep that by drctl restore --keep"
+                        .to_owned(),
+                }),
             });
         }
         plan
@@ -176,6 +184,7 @@ impl Look {
             made: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
             definers: &self.survey.definers,
             accounts: &self.accounts,
+            of_replica: &self.survey.of_replica,
             names_renamed: &self.survey.names_renamed,
         }
     }
@@ -188,7 +197,13 @@ impl Look {
         progress: Arc<dyn Progress>,
         cancel: &Cancel,
     ) -> Result<Engine> {
-        let replaced = self.case(archive, &options).in_the_way();
+        let case = self.case(archive, &options);
+        let replaced = case.in_the_way();
+        let warnings = case.left_disabled();
+        if options.substitute_definer.is_some() {
+            let missing = case.missing_definers().into_iter();
+            self.run.substituted = missing.map(|(account, _)| account.to_string()).collect();
+        }
         let resuming = self.resumed(&options).is_some();
         let marker = match self.marker.take() {
             Some(marker) if resuming => marker,
@@ -215,6 +230,7 @@ impl Look {
             server: self.facts.version.to_string(),
             lanes: options.lanes,
             replaced,
+            warnings,
             frames_before: marker.frames.len() as u64,
             ..RestoreReport::default()
         };

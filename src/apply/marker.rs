@@ -7,14 +7,16 @@
 //! (`frames`, each row committed with the rows themselves), which passes are over (`passes`), which
 //! events are still to be enabled (`events`), and the old values of settings it changed (`settings`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::apply::failure::Failure;
 use crate::apply::lane::Lane;
+use crate::apply::run_record::RunRecord;
 use crate::error::{Error, Result};
 use crate::server::connect::literal;
+use crate::sql::definer::enable_event;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// The schema's name.
@@ -38,37 +40,6 @@ const TABLES: [&str; 9] = [
     "expired (`schema` VARCHAR(64), name VARCHAR(64), PRIMARY KEY (`schema`, name))",
     "settings (name VARCHAR(64) PRIMARY KEY, value TEXT NOT NULL)",
 ];
-
-/// What is being restored, and everything that must be alike for a run to go on where another ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRecord {
-    /// The backup's id.
-    pub backup: String,
-    /// The target that it is a backup of.
-    pub target: String,
-    /// The tables that were chosen; empty for all.
-    pub tables: BTreeSet<(String, String)>,
-    /// Old name to new name of renamed schemas.
-    pub rename: BTreeMap<String, String>,
-    /// Whether what was there is replaced.
-    pub overwrite: bool,
-    /// Whether it is written to the binary log.
-    pub binlog: bool,
-    /// The account that stands for missing definers.
-    pub definer: Option<String>,
-    /// When it began, by the clock of the machine that restores.
-    pub started_at: jiff::Timestamp,
-}
-
-impl RunRecord {
-    /// Whether a run with the other record does the same work.
-    pub fn resumes(&self, other: &RunRecord) -> bool {
-        RunRecord {
-            started_at: other.started_at,
-            ..self.clone()
-        } == *other
-    }
-}
 
 /// The stretches of a restore that end in a barrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +91,18 @@ pub struct PendingEvent {
     pub name: String,
     /// Its definer, as an account in backticks; empty where the dump names none.
     pub definer: String,
+}
+
+impl PendingEvent {
+    /// Which event.
+    pub fn object(&self) -> ObjectId {
+        ObjectId::new(ObjectKind::Event, &self.schema, &self.name)
+    }
+
+    /// The statement that enables it.
+    pub fn enabling(&self) -> String {
+        enable_event(&self.object(), &self.definer)
+    }
 }
 
 /// What the marker says.
@@ -277,7 +260,7 @@ pub async fn drop_marker(lane: &mut Lane) -> Result<()> {
     dropped.map(|_| ()).map_err(|failure| {
         let why = format!("all is done but for the schema {SCHEMA}, which cannot be dropped");
         failure.into_error().context(why).hint(format!(
-            "end whatever reads it, and run drctl restore --discard, or DROP DATABASE {SCHEMA}"
+            "end whatever reads it, and run drctl restore --keep, or DROP DATABASE {SCHEMA}"
         ))
     })
 }
@@ -387,53 +370,5 @@ fn kind_word(kind: ObjectKind) -> String {
     match serde_json::to_value(kind) {
         Ok(serde_json::Value::String(word)) => word,
         _ => kind.noun().to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run() -> RunRecord {
-        RunRecord {
-            backup: "20261121T020000Z-3f9a1c".into(),
-            target: "shop".into(),
-            tables: BTreeSet::new(),
-            rename: BTreeMap::new(),
-            overwrite: false,
-            binlog: true,
-            definer: None,
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    #[test]
-    fn only_the_same_work_resumes() {
-        let first = run();
-        let later = RunRecord {
-            started_at: jiff::Timestamp::now(),
-            ..run()
-        };
-        assert!(later.resumes(&first));
-        for other in [
-            RunRecord {
-                backup: "20261120T020000Z-3f9a1c".into(),
-                ..run()
-            },
-            RunRecord {
-                tables: [("a".to_owned(), "b".to_owned())].into(),
-                ..run()
-            },
-            RunRecord {
-                rename: [("a".to_owned(), "b".to_owned())].into(),
-                ..run()
-            },
-            RunRecord {
-                overwrite: true,
-                ..run()
-            },
-        ] {
-            assert!(!other.resumes(&first), "{other:?}");
-        }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! - [`look`]: [`survey`], [`facts`], [`checks`], [`occupied`], [`plan`]: what the archive would do,
 //!   what the server is, what speaks against it.
-//! - [`marker`], [`discard`]: what an interrupted restore leaves for the next one, and its end.
+//! - [`marker`] ([`run_record`]), [`discard`], [`keep`]: what an interrupted restore leaves for the next one, and its
+//!   two other ends.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
 //! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
 //! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`create`]: one object
@@ -29,6 +30,7 @@ pub mod failure;
 pub mod frame;
 pub mod guard;
 pub mod insert;
+pub mod keep;
 pub mod keys;
 pub mod lane;
 pub mod look;
@@ -42,6 +44,7 @@ pub mod prove;
 pub mod read_ahead;
 pub mod report;
 pub mod routine_grants;
+pub mod run_record;
 pub mod survey;
 pub mod tuning;
 
@@ -54,10 +57,12 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::server::ServerConfig;
 use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::store::keys::TargetName;
 
 use accounts::Part;
 use checks::refused;
 use engine::Engine;
+use keep::Kept;
 use lane::Lane;
 use look::{Look, control_config};
 use marker::Pass;
@@ -128,11 +133,26 @@ pub async fn undo_settings(server: &Arc<ServerConfig>, cancel: &Cancel) -> Resul
     Ok(done)
 }
 
-/// Drops what an unfinished restore made, and its marker; says what was dropped.
-pub async fn discard(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<ObjectId>> {
+/// Drops the marker of an unfinished restore and keeps what it made; says what was not done.
+pub async fn keep(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Kept> {
+    let mut control = Lane::open(control_config(server, true, cancel)).await?;
+    let kept = keep::keep(&mut control).await?;
+    control.close().await;
+    Ok(kept)
+}
+
+/// Drops what an unfinished restore of this target made, and its marker; says what was dropped.
+pub async fn discard(
+    server: &Arc<ServerConfig>,
+    target: &TargetName,
+    cancel: &Cancel,
+) -> Result<Vec<ObjectId>> {
     let mut control = Lane::open(control_config(server, true, cancel)).await?;
     let dropped = match marker::read(&mut control).await? {
         Some(marker) => {
+            if let Some(error) = refused(marker.run.of_another(target.as_str()).as_slice()) {
+                return Err(error);
+            }
             tuning::undo(&mut control).await?;
             discard::discard(&mut control, &marker).await?
         }
@@ -145,6 +165,7 @@ pub async fn discard(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Vec<
 
 /// The passes, in order; those that an earlier run ended are over.
 async fn run(engine: &mut Engine) -> Result<()> {
+    tell_substitutes(engine);
     engine.report.settings =
         tuning::apply(&mut engine.control, &engine.facts, engine.options.tuning).await?;
     for pass in [
@@ -193,6 +214,20 @@ async fn run(engine: &mut Engine) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Which objects get another definer than they had.
+fn tell_substitutes(engine: &mut Engine) {
+    let substituted: Vec<ObjectId> = engine.substituted().into_keys().collect();
+    if let Some(definer) = &engine.options.substitute_definer
+        && !substituted.is_empty()
+    {
+        let all = checks::all_of(&substituted);
+        engine.report.warn(format!(
+            "the server lacked their definers, and {definer} stands for them: {all}"
+        ));
+    }
+    engine.report.substituted = substituted;
 }
 
 /// Parts of accounts.sql, where they are asked for.

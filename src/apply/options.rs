@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::definition::Account;
 use crate::apply::lane::RECONNECT_WAIT;
 use crate::error::{Error, Result};
+use crate::sql::definer::Account;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
 
@@ -31,7 +31,8 @@ pub struct RestoreOptions {
     pub allow_cluster: bool,
     /// The account that stands for definers that the server does not have.
     pub substitute_definer: Option<Account>,
-    /// Drop what an unfinished restore made, of this backup too, and begin anew.
+    /// Drop what an unfinished restore made, and begin anew; the command has made sure that its user
+    /// means it.
     pub discard: bool,
     /// Compare the restored data with the dump.
     pub prove: bool,

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::apply::create;
-use crate::apply::definition::{self, definer, renamed_schema};
+use crate::apply::definition::renamed_schema;
 use crate::apply::engine::Engine;
 use crate::apply::frame::FrameStatement;
 use crate::apply::lane::Lane;
@@ -16,6 +16,7 @@ use crate::apply::survey::table_of;
 use crate::error::{Error, Result};
 use crate::proof::normalise::disabled_event;
 use crate::server::connect::{literal, server_code};
+use crate::sql::definer::{definer, replace};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
 /// Creates what rows must not meet.
@@ -234,14 +235,13 @@ async fn note_if_expired(engine: &mut Engine, event: &ObjectId) -> Result<()> {
     Ok(())
 }
 
-/// The definition with the stated substitute where the server lacks its definer.
+/// The definition with the stated substitute where the server lacked its definer.
 fn with_definer(engine: &Engine, sql: &[u8]) -> Vec<u8> {
-    let substitute = engine.options.substitute_definer.as_ref();
-    match (substitute, definer(sql), &engine.facts.accounts) {
-        (Some(substitute), Some((account, place)), Some(accounts))
-            if !accounts.contains(&account) =>
+    match (&engine.options.substitute_definer, definer(sql)) {
+        (Some(substitute), Some((account, place)))
+            if engine.marker.run.substituted.contains(&account.to_string()) =>
         {
-            definition::replace(sql, place, substitute.to_string().as_bytes())
+            replace(sql, place, substitute.to_string().as_bytes())
         }
         _ => sql.to_vec(),
     }
@@ -252,17 +252,7 @@ pub async fn enable_events(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::Events, None);
     let pending: BTreeSet<PendingEvent> = engine.marker.events.clone();
     for event in pending {
-        let definer = match event.definer.as_str() {
-            "" => String::new(),
-            // Without it the account of the restore would become the definer.
-            account => format!("DEFINER={account} "),
-        };
-        let sql = format!(
-            "ALTER {definer}EVENT {}.{} ENABLE",
-            quote(&event.schema),
-            quote(&event.name)
-        );
-        let sql = as_it_was_made(engine, &event, &sql).await?;
+        let sql = as_it_was_made(engine, &event, &event.enabling()).await?;
         engine.control.persist(&sql).await?;
         let id = ObjectId::new(ObjectKind::Event, event.schema, event.name);
         engine.report.enabled_events.push(id);

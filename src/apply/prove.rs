@@ -97,6 +97,14 @@ fn forgiven(engine: &Engine) -> Forgiven {
             .iter()
             .map(|event| ObjectId::new(ObjectKind::Event, &event.schema, &event.name))
             .collect(),
+        definers: match &engine.options.substitute_definer {
+            Some(substitute) => engine
+                .substituted()
+                .into_iter()
+                .map(|(object, had)| (object, (substitute.clone(), had)))
+                .collect(),
+            None => BTreeMap::new(),
+        },
         altered_tables: waiting
             .filter(|(_, waiting)| !names_system_tablespace(&waiting.table.kept()))
             .map(|(table, _)| table.clone())

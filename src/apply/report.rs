@@ -63,6 +63,8 @@ pub struct RestoreReport {
     pub expired_events: Vec<ObjectId>,
     /// Events that were enabled at the end.
     pub enabled_events: Vec<ObjectId>,
+    /// Objects that got another definer than they had: all else of them is compared.
+    pub substituted: Vec<ObjectId>,
     /// What its user should know, each once.
     pub warnings: Vec<String>,
     /// The comparison with the dump, where it was asked for.

@@ -4,6 +4,7 @@
 //! It is noted in the marker before anything is dropped, and given back when the routines are there again.
 
 use crate::apply::engine::Engine;
+use crate::apply::lane::Lane;
 use crate::apply::marker::SCHEMA;
 use crate::error::{Error, Result};
 use crate::server::connect::{is_denied, literal};
@@ -47,15 +48,20 @@ pub async fn note(engine: &mut Engine, replaced: &[ObjectId]) -> Result<()> {
 
 /// Gives back what was noted.
 pub async fn give_back(engine: &mut Engine) -> Result<()> {
-    let sql = format!("SELECT statement FROM {SCHEMA}.grants ORDER BY n");
-    let grants: Vec<String> = engine.control.rows(&sql).await?;
-    for grant in grants {
+    for grant in noted(&mut engine.control).await? {
         engine.control.persist(&grant).await?;
     }
     Ok(())
 }
 
-fn is_routine(kind: ObjectKind) -> bool {
+/// What was noted, as statements.
+pub async fn noted(control: &mut Lane) -> Result<Vec<String>> {
+    let sql = format!("SELECT statement FROM {SCHEMA}.grants ORDER BY n");
+    Ok(control.rows(&sql).await?)
+}
+
+/// Whether it is called: a routine or a package.
+pub fn is_routine(kind: ObjectKind) -> bool {
     matches!(
         kind,
         ObjectKind::Procedure

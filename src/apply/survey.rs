@@ -11,16 +11,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::apply::accounts;
-use crate::apply::definition::{Account, definer, names_schema, trigger_table};
+use crate::apply::definition::{names_schema, qualifies_by, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
+use crate::apply::marker::PendingEvent;
 use crate::apply::options::{RestoreOptions, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::proof::normalise::is_of_replica;
 use crate::sql::create_table::CreateTable;
+use crate::sql::definer::{Account, definer};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 
@@ -29,8 +32,10 @@ use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 pub struct Survey {
     /// What is in scope, by its names on the server.
     pub creates: BTreeSet<ObjectId>,
-    /// Who defines it, and an object of each.
-    pub definers: BTreeMap<Account, ObjectId>,
+    /// Who defines which of it.
+    pub definers: BTreeMap<Account, BTreeSet<ObjectId>>,
+    /// Events in scope that were disabled as those of a replica, with the definers that they had.
+    pub of_replica: BTreeSet<PendingEvent>,
     /// Objects in scope that name a schema which gets another name.
     pub names_renamed: Vec<ObjectId>,
     /// The keys of each table that wait for its rows, by its name on the server.
@@ -94,10 +99,17 @@ impl Survey {
                 self.names_renamed.push(object.clone());
             }
             let placed = scope.placed(&object);
+            if object.kind == ObjectKind::Event && is_of_replica(sql) {
+                let account = definer(sql).map(|(account, _)| account.to_string());
+                self.of_replica.insert(PendingEvent {
+                    schema: placed.schema.clone(),
+                    name: placed.name.clone(),
+                    definer: account.unwrap_or_default(),
+                });
+            }
             if let Some((account, _)) = definer(sql) {
-                self.definers
-                    .entry(account)
-                    .or_insert_with(|| placed.clone());
+                let defined = self.definers.entry(account).or_default();
+                defined.insert(placed.clone());
             }
             if let Kind::Create {
                 placeholder: false, ..
@@ -122,15 +134,12 @@ pub fn table_of(trigger: &ObjectId, sql: &[u8]) -> Result<String> {
     trigger_table(sql).ok_or_else(|| Error::archive(format!("{trigger}: its table cannot be read")))
 }
 
-/// Whether a definition names a schema that gets another name. Tables name others in foreign keys.
+/// Whether a definition names a schema that gets another name. Tables do so in foreign keys, in
+/// defaults out of sequences, in UNION; what else they hold between quotes is text.
 fn names_renamed(object: &ObjectId, sql: &[u8], scope: &Scope) -> bool {
-    let names = |text: &[u8]| scope.rename.keys().any(|schema| names_schema(text, schema));
-    match object.kind {
+    scope.rename.keys().any(|schema| match object.kind {
         ObjectKind::Schema => false,
-        ObjectKind::Table => sql
-            .split(|byte| *byte == b'\n')
-            .filter(|line| memchr::memmem::find(line, b"REFERENCES").is_some())
-            .any(names),
-        _ => names(sql),
-    }
+        ObjectKind::Table => qualifies_by(sql, schema),
+        _ => names_schema(sql, schema),
+    })
 }

@@ -1,6 +1,6 @@
 //! `drctl backup`: stream one consistent dump into the store, and commit it when it is whole.
 //!
-//! lock → preflight → dump → what moved? → read back → accounts → manifest → suspect?
+//! lock → preflight → dump → what moved? → accounts → read back → manifest → suspect?
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -142,7 +142,7 @@ async fn attempt_once(
         .unless(Heartbeat::begin(&run.store, &place))
         .await?;
     let prepared = match write(run, source, &place, preflight).await {
-        Ok((preflight, written)) => {
+        Ok((preflight, written, accounts)) => {
             let prepare = async {
                 // Not before: a run that was refused must not decide which server this is.
                 let identity = source.identity();
@@ -154,7 +154,7 @@ async fn attempt_once(
                 let suspect =
                     suspect::reasons(&facts, &bound.identity, baseline.as_ref(), limit, now);
                 prepare(
-                    run, source, &place, &preflight, written, labels, started_at, suspect,
+                    run, source, &place, &preflight, written, accounts, labels, started_at, suspect,
                 )
                 .await
             };
@@ -191,20 +191,20 @@ async fn write(
     source: &mut Source,
     place: &BackupPlace,
     mut preflight: Preflight,
-) -> Result<(Preflight, Written)> {
+) -> Result<(Preflight, Written, Option<Vec<u8>>)> {
     let begin = ArchiveWriter::begin(run.store.clone(), place.clone(), run.config.backup.write);
     let writer = run.cancel.unless(begin).await?;
     let dumped = run.cancel.unless(async {
         let end = dump(source, &mut preflight, &writer).await?;
         let seen = end.objects.iter().map(|(object, _)| object.clone());
         source.settle(&preflight, &seen.collect()).await?;
-        Ok(end)
+        Ok((end, source.accounts(&mut preflight).await?))
     });
     match dumped.await {
-        Ok(end) => {
+        Ok((end, accounts)) => {
             let more = records(&preflight);
             let written = run.cancel.unless(writer.finish(vec![end], more)).await?;
-            Ok((preflight, written))
+            Ok((preflight, written, accounts))
         }
         Err(error) => {
             let cause = tidy(writer.abort()).await.flatten();
@@ -302,10 +302,11 @@ fn facts(preflight: &Preflight, written: &Written) -> Facts {
 )]
 async fn prepare(
     run: &Run,
-    source: &mut Source,
+    source: &Source,
     place: &BackupPlace,
     preflight: &Preflight,
     written: Written,
+    accounts: Option<Vec<u8>>,
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,
     suspect: Vec<String>,
@@ -319,7 +320,7 @@ async fn prepare(
         config.read_back,
     )
     .await?;
-    let accounts = match source.accounts(preflight).await? {
+    let accounts = match accounts {
         Some(sql) => Some(put_accounts(run, place, &sql).await?),
         None => None,
     };

@@ -132,8 +132,13 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<Option<u64>> {
             );
             match run.cancel.unless(catalog.find(Which::Latest)).await {
                 Ok(entry) => {
-                    let age = text::ago(entry.manifest.snapshot_at, Timestamp::now());
-                    findings.ok("newest backup", format!("{}, {age}", entry.id));
+                    let now = Timestamp::now();
+                    let age = text::ago(entry.manifest.snapshot_at, now);
+                    let what = format!("{}, {age}", entry.id);
+                    match entry.manifest.snapshot_at > now + CLOCK_SKEW {
+                        true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
+                        false => findings.ok("newest backup", what),
+                    }
                     largest = Some(entry.manifest.totals.largest_statement_bytes);
                 }
                 Err(error) if error.outcome() == Outcome::NothingToDo => {
@@ -296,7 +301,7 @@ async fn into(run: &Run, findings: &mut Findings, largest: Option<u64>) -> Resul
     findings.ok(CHECK, config.url.to_string());
     if looked.marker {
         let what = format!("{} carries an unfinished restore", config.url);
-        let fix = "finish it by the same drctl restore, or give it up by drctl restore --discard";
+        let fix = "finish it by the same drctl restore, or give it up by drctl restore --keep";
         findings.warn(CHECK, what, Some(fix));
     }
     if !looked.settings.is_empty() {

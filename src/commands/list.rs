@@ -87,7 +87,7 @@ fn table(rows: &[Row], now: Timestamp) -> String {
     let cells = |row: &Row| {
         vec![
             row.id.to_string(),
-            text::span(now.duration_since(row.snapshot_at)),
+            text::age(row.snapshot_at, now),
             text::bytes(row.raw_bytes),
             text::bytes(row.stored_bytes),
             text::count(row.tables),

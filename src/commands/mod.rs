@@ -12,6 +12,7 @@ pub mod progress;
 pub mod restore;
 pub mod show;
 pub mod text;
+pub mod unfinished;
 pub mod verify;
 
 use std::sync::Arc;

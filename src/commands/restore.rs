@@ -7,7 +7,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::apply;
-use crate::apply::definition::Account;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
@@ -15,26 +14,30 @@ use crate::archive::BackupPlace;
 use crate::catalog::Entry;
 use crate::cli::{Output, RestoreArgs};
 use crate::commands::progress::Bar;
-use crate::commands::{Run, text};
+use crate::commands::{Run, text, unfinished};
 use crate::drill;
 use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
 use crate::report::history;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
+use crate::sql::definer::Account;
 
 /// Restores it, or says what restoring it would do.
 pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     run.cancel.on_deadline(run.config.restore.deadline);
     let server = Arc::new(run.config.restore_into(args.into.as_deref())?);
     if args.undo_settings {
-        return undo_settings(run, &server).await;
+        return unfinished::undo_settings(run, &server).await;
     }
+    if args.keep {
+        return unfinished::keep(run, &server).await;
+    }
+    confirm(run, &args)?;
     if args.discard && args.choose.is_none() {
-        return discard(run, &server).await;
+        return unfinished::discard(run, &server).await;
     }
     let which = args.choose.which()?;
-    confirm(run, &args)?;
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
     let open = catalog.open(entry.id);
@@ -74,6 +77,8 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     };
     runs::record(&run.store, &run.config.target, &record).await;
     done?;
+    // With other definers it is equal to the dump but for them.
+    let whole = whole && report.substituted.is_empty();
     if whole && report.proof.as_ref().is_some_and(Comparison::is_equal) {
         note_proof(run, &entry, &catalog.place(entry.id), &report).await;
     }
@@ -91,12 +96,12 @@ async fn note_proof(run: &Run, entry: &Entry, place: &BackupPlace, report: &Rest
 
 /// Dropping what exists takes the target's name, typed once more.
 fn confirm(run: &Run, args: &RestoreArgs) -> Result<()> {
-    match (&args.confirm, args.overwrite) {
+    match (&args.confirm, args.overwrite || args.discard) {
         (Some(name), true) if name != run.config.target.as_str() => Err(Error::usage(format!(
             "--confirm {name} is not the target, {}",
             run.config.target
         ))
-        .hint("look twice at what you are about to overwrite")),
+        .hint("look twice at what you are about to drop")),
         _ => Ok(()),
     }
 }
@@ -185,27 +190,6 @@ fn announce(entry: &Entry, server: &ServerConfig) {
     }
 }
 
-async fn undo_settings(run: &Run, server: &Arc<ServerConfig>) -> Result<()> {
-    let settings = apply::undo_settings(server, &run.cancel).await?;
-    match (run.output, settings.as_slice()) {
-        (Output::Json, settings) => text::json(&settings),
-        (Output::Text, []) => text::print("no settings to put back\n"),
-        (Output::Text, settings) => text::print(&format!("put back: {}\n", settings.join(", "))),
-    }
-}
-
-async fn discard(run: &Run, server: &Arc<ServerConfig>) -> Result<()> {
-    let dropped = apply::discard(server, &run.cancel).await?;
-    if run.output == Output::Json {
-        return text::json(&dropped);
-    }
-    let lines: String = dropped
-        .iter()
-        .map(|object| format!("dropped {object}\n"))
-        .collect();
-    text::print(&lines)
-}
-
 fn say_plan(run: &Run, plan: &RestorePlan) -> Result<()> {
     if run.output == Output::Json {
         text::json(plan)?;
@@ -253,11 +237,12 @@ fn plan_page(plan: &RestorePlan) -> String {
     if plan.resumes {
         lines.push(("resumes", "an unfinished restore of this backup".into()));
     }
-    lines.extend(
-        plan.discards
-            .iter()
-            .map(|id| ("discards", format!("the unfinished restore of {id}"))),
-    );
+    lines.extend(plan.discards.iter().map(|id| {
+        (
+            "DISCARDS",
+            format!("the unfinished restore of {id}, and all that it made"),
+        )
+    }));
     lines.extend(
         plan.creates
             .iter()

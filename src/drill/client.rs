@@ -14,7 +14,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, Command};
 
 use crate::apply::accounts;
-use crate::apply::definition::spelled;
 use crate::apply::options::RestoreOptions;
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::RestoreReport;
@@ -27,6 +26,7 @@ use crate::proof::normalise::Forgiven;
 use crate::proof::redump::{What, redump};
 use crate::server::connect::literal;
 use crate::server::{Client, ServerConfig, connect, tie};
+use crate::sql::definer::spelled;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 use crate::sql::tokens::Tokens;
 

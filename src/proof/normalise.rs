@@ -3,12 +3,15 @@
 //! - Events are created disabled and enabled when the restore is proven, so the proof meets them
 //!   disabled. Their definitions are summed up as they will be; whether an event was enabled is thus
 //!   the one thing that is not read from the server.
+//! - Where a missing definer got a substitute, that clause reads as the dump has it; where it names
+//!   anybody else it stays as it is.
 //! - MySQL with innodb_file_per_table off names its system tablespace in the definition of a table
 //!   that was altered, as a restore does when it adds keys, and not before.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::sql::definer::{Account, definer, replace};
 use crate::sql::statement::ObjectId;
 use crate::sql::tokens::{Token, Tokens};
 
@@ -20,6 +23,8 @@ const SYSTEM_TABLESPACE: &[u8] = b"\n) /*!50100 TABLESPACE `innodb_system` */ ";
 pub struct Forgiven {
     /// Events that the restore disabled until it is proven.
     pub disabled_events: BTreeSet<ObjectId>,
+    /// Objects that got another definer: which one, and which one they had.
+    pub definers: BTreeMap<ObjectId, (Account, Account)>,
     /// Tables that the restore altered, on a server that then names its system tablespace.
     pub altered_tables: BTreeSet<ObjectId>,
 }
@@ -27,14 +32,21 @@ pub struct Forgiven {
 impl Forgiven {
     /// A definition as it would be without the restore's own doing.
     pub fn apply<'a>(&self, object: &ObjectId, sql: &'a [u8]) -> Cow<'a, [u8]> {
-        let forgiven = if self.disabled_events.contains(object) {
-            enabled_event(sql)
+        let mut forgiven = Cow::Borrowed(sql);
+        if let Some((substitute, had)) = self.definers.get(object)
+            && let Some((account, place)) = definer(sql)
+            && account == *substitute
+        {
+            forgiven = Cow::Owned(replace(sql, place, had.to_string().as_bytes()));
+        }
+        let more = if self.disabled_events.contains(object) {
+            enabled_event(&forgiven)
         } else if self.altered_tables.contains(object) {
-            without_system_tablespace(sql)
+            without_system_tablespace(&forgiven)
         } else {
             None
         };
-        forgiven.map_or(Cow::Borrowed(sql), Cow::Owned)
+        more.map_or(forgiven, Cow::Owned)
     }
 }
 
@@ -60,9 +72,13 @@ pub fn disabled_event(sql: &[u8]) -> Option<Vec<u8>> {
 /// The definition of a disabled event, enabled; `None` where it is not plainly disabled.
 fn enabled_event(sql: &[u8]) -> Option<Vec<u8>> {
     let (token, tokens) = event_status(sql)?;
-    // DISABLE ON SLAVE, DISABLE ON REPLICA: it runs elsewhere.
-    let elsewhere = tokens.clone().next().is_some_and(|next| next.is("ON"));
-    (token.is("DISABLE") && !elsewhere).then(|| replace_last(&tokens, token, sql, b"ENABLE"))
+    (token.is("DISABLE") && !is_of_replica(sql))
+        .then(|| replace_last(&tokens, token, sql, b"ENABLE"))
+}
+
+/// Whether an event is disabled because it runs elsewhere: DISABLE ON SLAVE, DISABLE ON REPLICA.
+pub fn is_of_replica(sql: &[u8]) -> bool {
+    event_status(sql).is_some_and(|(status, mut tokens)| status.is("DISABLE") && tokens.eat("ON"))
 }
 
 /// The word behind `ON COMPLETION [NOT] PRESERVE`, which the server always writes.
@@ -107,6 +123,35 @@ mod tests {
     }
 
     #[test]
+    fn a_substitute_is_forgiven_where_it_was_put_and_nothing_beside_it() {
+        let account = |user: &str| Account {
+            user: user.into(),
+            host: "localhost".into(),
+        };
+        let event = ObjectId::new(crate::sql::statement::ObjectKind::Event, "a", "e");
+        let forgiven = Forgiven {
+            disabled_events: BTreeSet::from([event.clone()]),
+            definers: [(event.clone(), (account("stands"), account("root")))].into(),
+            ..Forgiven::default()
+        };
+        let restored = EVENT
+            .replace("`root`@", "`stands`@")
+            .replace("NOT PRESERVE ENABLE ", "NOT PRESERVE DISABLE ");
+        assert_eq!(
+            *forgiven.apply(&event, restored.as_bytes()),
+            *EVENT.as_bytes()
+        );
+        let view = ObjectId::new(crate::sql::statement::ObjectKind::View, "a", "v");
+        for (object, other) in [
+            (&event, restored.replace("`stands`@", "`else`@")),
+            (&event, restored.replace("insert into t", "insert into u")),
+            (&view, restored),
+        ] {
+            assert_ne!(*forgiven.apply(object, other.as_bytes()), *EVENT.as_bytes());
+        }
+    }
+
+    #[test]
     fn only_altered_tables_are_forgiven_the_system_tablespace() {
         let table = ObjectId::table("a", "t");
         let own = "CREATE TABLE `t` (\n  `id` int COMMENT ') /*!50100 TABLESPACE `innodb_system` */ '\n) ENGINE=InnoDB";
@@ -129,5 +174,6 @@ mod tests {
         let elsewhere = EVENT.replace("NOT PRESERVE ENABLE ", "NOT PRESERVE DISABLE ON SLAVE ");
         assert_eq!(disabled_event(elsewhere.as_bytes()), None);
         assert_eq!(enabled_event(elsewhere.as_bytes()), None);
+        assert!(is_of_replica(elsewhere.as_bytes()) && !is_of_replica(EVENT.as_bytes()));
     }
 }

@@ -15,6 +15,7 @@
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
 //! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
+//! - `unkept`: what is not there after a restore unless somebody does something.
 
 pub mod accounts;
 pub mod coordinates;
@@ -33,6 +34,7 @@ pub mod preflight;
 pub mod replica;
 pub mod scope;
 mod show_grants;
+mod unkept;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -270,15 +272,16 @@ impl Source {
         }
     }
 
-    /// CREATE USER and GRANT of all accounts, where the preflight found that they can be read.
-    pub async fn accounts(&mut self, preflight: &Preflight) -> Result<Option<Vec<u8>>> {
+    /// CREATE USER and GRANT of all accounts, where the preflight found that they can be read; where
+    /// that changed meanwhile, the preflight gets a warning.
+    pub async fn accounts(&mut self, preflight: &mut Preflight) -> Result<Option<Vec<u8>>> {
         if !preflight.accounts {
             return Ok(None);
         }
         match accounts::sql(&mut self.connection, &self.version).await {
             Ok(sql) => Ok(Some(sql)),
             Err(error) if is_denied(&error) && self.options.accounts == Want::Auto => {
-                tracing::warn!(%error, "the backup is without accounts");
+                preflight.warnings.push(accounts::without(&error));
                 Ok(None)
             }
             Err(error) => Err(error),

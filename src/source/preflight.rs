@@ -13,6 +13,7 @@ use super::grants::Grants;
 use super::inventory::Inventory;
 use super::replica;
 use super::scope::{MARKER_SCHEMA, Scope};
+use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
@@ -134,7 +135,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let coordinates = coordinates(connection, version, options, &grants, client).await;
     let (coordinates, warning) = or_note(coordinates, fault)?.unwrap_or_default();
     warnings.extend(warning);
-    let accounts = accounts::readable(connection, options.accounts).await;
+    let accounts = accounts::readable(connection, version, options.accounts).await;
     let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
     warnings.extend(patience(connection, client).await?);
@@ -147,6 +148,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let lossy = facts::lossy_columns(connection, &schemas).await?;
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
+    warnings.extend(unkept::warnings(connection, version, &schemas).await?);
     // Last, so that it is as late as it can be and still before the snapshot.
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // Only `doctor` goes on without, and it has no use for it.
@@ -189,7 +191,7 @@ async fn refuse_marker(connection: &mut Connection) -> Result<()> {
         Some(_) => Err(Error::refused(format!(
             "the server carries the schema {MARKER_SCHEMA}: a restore into it is not finished"
         ))
-        .hint("finish it by the same drctl restore, or give it up by drctl restore --discard")),
+        .hint("finish it by the same drctl restore, or give it up: by drctl restore --keep, or, with all that it restored, by drctl restore --discard --confirm <target>")),
     }
 }
 

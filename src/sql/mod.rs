@@ -8,6 +8,7 @@
 //! - [`rows`]: one INSERT → its row tuples.
 //! - [`session`]: the `USE` and `SET`s in force at a place in the dump.
 //! - [`ledger`]: the digests that restored data are held against.
+//! - [`definer`]: who defines an object.
 //! - `wording`: definitions in the words that their digests are made of.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
 
@@ -15,6 +16,7 @@ mod assignment;
 #[cfg(test)]
 mod corpus;
 pub mod create_table;
+pub mod definer;
 mod definition;
 mod head;
 mod kind;

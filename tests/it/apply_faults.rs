@@ -150,7 +150,7 @@ on_both!(
 );
 
 on_both!(
-    fn another_backup_drops_what_the_unfinished_restore_made_and_nothing_else(flavour) {
+    fn another_backup_drops_what_the_unfinished_restore_made_when_told_to_and_nothing_else(flavour) {
         let source = big(flavour);
         let target = Server::start(flavour);
         target.exec("CREATE DATABASE shop; CREATE DATABASE other; CREATE TABLE other.kept (id INT)");
@@ -162,7 +162,12 @@ on_both!(
             restore_with(&first, &target, one_lane(), progress, &cancel).await.unwrap_err();
             source.exec("DROP TABLE shop.t; CREATE TABLE shop.u (id INT)");
             let second = archive_of(&source, &["shop"]).await;
-            let report = restore(&second, &target, one_lane()).await.unwrap();
+            let refused = restore(&second, &target, one_lane()).await.unwrap_err();
+            assert_eq!(refused.outcome().code(), 9, "{refused}");
+            let made = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'";
+            assert_eq!(target.value(made), "2");
+            let options = RestoreOptions { discard: true, ..one_lane() };
+            let report = restore(&second, &target, options).await.unwrap();
             assert!(report.proof.unwrap().is_equal());
         });
         assert_eq!(

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use drctl::apply::definition::Account;
 use drctl::apply::options::{RestoreOptions, Scope};
 use drctl::apply::report::{Progress, Silent};
 use drctl::archive::read::Archive;
 use drctl::cancel::Cancel;
+use drctl::sql::definer::Account;
 use drctl::sql::statement::Section;
 use drctl::store::keys::BackupObject;
 

@@ -231,7 +231,7 @@ on_both!(
         let server = Server::start(flavour);
         server.exec("CREATE DATABASE drctl_restore");
         let drctl = Drctl::new("marked").source(&server);
-        let words = ["the server carries the schema drctl_restore", "drctl restore --discard"];
+        let words = ["the server carries the schema drctl_restore", "drctl restore --keep", "--discard --confirm"];
         refused(&drctl, 9, &words);
     }
 );

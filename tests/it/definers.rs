@@ -1,5 +1,7 @@
 //! Views whose definers may see just what they need, or nothing: what comes back, and how that is told.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::support::{Drctl, Flavour, Server};
 use crate::on_both;
 
@@ -59,5 +61,96 @@ on_both!(
         let proven = drctl.run(["list"]).ok().stdout.contains("never");
         assert_eq!(proven, maria);
         assert!(into.try_exec("SELECT * FROM d.v").is_err());
+    }
+);
+
+/// Objects of every kind that has a definer, most of an account that leaves, one of root.
+const LEFT: &str = "CREATE DATABASE d; USE d; CREATE TABLE t (id INT); INSERT INTO t VALUES (7); CREATE USER gone@localhost;
+    GRANT ALL ON d.* TO gone@localhost; CREATE DEFINER=gone@localhost VIEW v AS SELECT id FROM t;
+    CREATE DEFINER=gone@localhost TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id + 1;
+    CREATE DEFINER=gone@localhost PROCEDURE p() SELECT 'DEFINER=`gone`@`localhost`';
+    CREATE DEFINER=gone@localhost FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1;
+    CREATE DEFINER=gone@localhost EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1;
+    CREATE DEFINER=root@localhost VIEW mine AS SELECT id FROM t";
+
+const DEFINERS: &str = "SELECT table_name, definer FROM information_schema.views WHERE table_schema = 'd'
+    UNION SELECT trigger_name, definer FROM information_schema.triggers WHERE trigger_schema = 'd'
+    UNION SELECT routine_name, definer FROM information_schema.routines WHERE routine_schema = 'd'
+    UNION SELECT event_name, definer FROM information_schema.events WHERE event_schema = 'd' ORDER BY 1";
+
+/// Makes `sql` come true on the server between a restore and its proof.
+fn before_the_proof(drctl: Drctl, into: &Server, sql: &str) -> Drctl {
+    let flavour = into.flavour();
+    let dir = drctl.home().join("clients");
+    std::fs::create_dir_all(&dir).unwrap();
+    let (dump, client) = (flavour.dump_bin(), flavour.client());
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) ;; *) {} --no-defaults -uroot -S{} -e \"{sql}\" || exit 9;; esac\n\
+         exec {} \"$@\"\n",
+        client.display(),
+        into.socket().display(),
+        dump.display(),
+    );
+    let program = dir.join(dump.file_name().unwrap());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let _ = std::os::unix::fs::symlink(&client, dir.join(client.file_name().unwrap()));
+    drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string())
+}
+
+on_both!(
+    fn a_substitute_is_proven_but_for_itself_and_is_no_proof_of_the_backup(flavour) {
+        let (source, into) = (Server::start(flavour), Server::start(flavour));
+        source.exec(LEFT);
+        into.exec("CREATE USER stands@localhost; GRANT ALL ON *.* TO stands@localhost");
+        let drctl = Drctl::new("left").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        let restored = drctl.run(["restore", "--latest", "--definer", "stands@localhost"]).ok().stdout;
+        assert!(restored.contains("other objects are equal"), "{restored}");
+        let line = restored.lines().find(|line| line.contains("`stands`@`localhost` stands for them")).unwrap();
+        for object in ["view `d`.`v`", "trigger `d`.`tr`", "procedure `d`.`p`", "function `d`.`f`", "event `d`.`e`"] {
+            assert!(line.contains(object), "{line}");
+        }
+        assert!(!line.contains("`mine`"), "{line}");
+        assert_eq!(into.exec(DEFINERS), source.exec(DEFINERS).replace("gone@", "stands@"));
+        assert_eq!(into.value("SELECT status FROM information_schema.events WHERE event_name = 'e'"), "ENABLED");
+        assert!(drctl.run(["list"]).ok().stdout.contains("never"));
+    }
+);
+
+on_both!(
+    fn what_was_changed_beside_a_substitute_is_found(flavour) {
+        let (source, into) = (Server::start(flavour), Server::start(flavour));
+        source.exec(LEFT);
+        into.exec("CREATE USER stands@localhost; GRANT ALL ON *.* TO stands@localhost; CREATE USER other@localhost; GRANT ALL ON *.* TO other@localhost");
+        let mut drctl = Drctl::new("left").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        let mut args = vec!["restore", "--latest", "--definer", "stands@localhost"];
+        let stands = "DEFINER=stands@localhost";
+        for (object, change) in [
+            ("view `d`.`v`", format!("CREATE OR REPLACE {stands} VIEW d.v AS SELECT id + 1 AS id FROM d.t")),
+            ("view `d`.`v`", "CREATE OR REPLACE DEFINER=other@localhost VIEW d.v AS SELECT id FROM d.t".to_owned()),
+            ("view `d`.`mine`", format!("CREATE OR REPLACE {stands} VIEW d.mine AS SELECT id FROM d.t")),
+            ("trigger `d`.`tr`", format!("DROP TRIGGER d.tr; USE d; CREATE {stands} TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id + 2")),
+            ("procedure `d`.`p`", "ALTER PROCEDURE d.p COMMENT 'changed'".to_owned()),
+            ("event `d`.`e`", format!("ALTER {stands} EVENT d.e DO SELECT 2")),
+        ] {
+            drctl = before_the_proof(drctl, &into, &change);
+            drctl.run(args.clone()).refused(7, &["1 with another definition", object]);
+            if args.len() == 4 {
+                args.extend(["--discard", "--confirm", "left"]);
+            }
+        }
+    }
+);
+
+on_both!(
+    fn accounts_that_are_created_have_no_substitute(flavour) {
+        let (source, into) = (Server::start(flavour), Server::start(flavour));
+        source.exec(LEFT);
+        let drctl = Drctl::new("left").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        drctl.run(["restore", "--latest", "--definer", "root@localhost", "--accounts"]).ok();
+        assert_eq!(into.exec(DEFINERS), source.exec(DEFINERS));
     }
 );

@@ -176,7 +176,7 @@ fn what_a_killed_restore_left_is_told() {
          INSERT INTO drctl_restore.settings VALUES ('sync_binlog', '1')",
     );
     let checks = checks(&drctl, 0);
-    says(&checks, "WARN", "unfinished restore", "--discard");
+    says(&checks, "WARN", "unfinished restore", "restore --keep");
     says(
         &checks,
         "WARN",

@@ -502,7 +502,7 @@ on_both!(
             drctl.run(["backup"]).ok();
             println!("{why}");
             drctl.run(["restore", "--latest"]).fails(code, says);
-            drctl.run(["restore", "--discard"]).ok();
+            drctl.run(["restore", "--discard", "--confirm", "refused"]).ok();
             source.exec(&format!("DROP DATABASE refused{n};"));
         }
     }

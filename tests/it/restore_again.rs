@@ -59,8 +59,9 @@ fn other_options_drop_nothing_of_what_was_restored() {
             9,
             &[
                 "an unfinished restore of this backup with other options",
-                "the same options",
-                "--discard",
+                "the same command",
+                "--discard --confirm",
+                "restore --keep",
             ],
         );
         assert_eq!(rows(&target), "3");
@@ -105,11 +106,86 @@ fn the_remains_of_a_marker_can_be_discarded() {
     need!(MariaDb);
     let (_source, target, drctl) = shop();
     leave_remains(&target);
-    drctl.run(["restore", "--discard"]).ok();
+    let discard = ["restore", "--discard", "--confirm", "shop"];
+    drctl.run(discard).ok();
     assert_eq!(target.exec("SHOW DATABASES LIKE 'drctl%'"), "");
+    for nothing in [&discard[..], &["restore", "--keep"]] {
+        drctl.run(nothing).refused(3, &["no unfinished restore"]);
+    }
+}
+
+#[test]
+fn nothing_that_was_restored_is_dropped_before_its_target_is_named() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop();
+    let drctl = break_off(drctl);
+    let named = |name: &'static str| ["restore", "--discard", "--confirm", name];
+    let unconfirmed = drctl.run(["restore", "--discard"]);
+    assert_eq!(unconfirmed.code, 2);
+    assert!(unconfirmed.stderr.contains("--confirm"), "{unconfirmed:?}");
     drctl
-        .run(["restore", "--discard"])
-        .refused(3, &["no unfinished restore"]);
+        .run(named("else"))
+        .refused(2, &["--confirm else is not the target", "look twice"]);
+    // Nor where the unfinished restore is that of another target.
+    let other = drctl.env("DRCTL_TARGET", "other");
+    other
+        .run(named("other"))
+        .refused(9, &["is one of the target shop", "--confirm shop"]);
+    let drctl = other.env("DRCTL_TARGET", "shop");
+    assert_eq!(rows(&target), "3");
+    drctl.run(named("shop")).ok();
+    assert_eq!(target.exec("SHOW DATABASES LIKE 'shop'"), "");
+}
+
+#[test]
+fn another_backup_drops_nothing_of_what_was_restored_unless_that_is_confirmed() {
+    need!(MariaDb);
+    let (source, target, drctl) = shop();
+    let drctl = break_off(drctl);
+    let first = drctl.run(["list", "--output", "json"]).json()[0]["id"].clone();
+    source.exec("INSERT shop.t VALUES (4)");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    drctl.run(["backup"]).ok();
+    let words = [
+        "an unfinished restore of backup",
+        first.as_str().unwrap(),
+        "--discard --confirm",
+        "restore --keep",
+    ];
+    drctl.run(["restore", "--latest"]).refused(9, &words);
+    let plan = ["restore", "--latest", "--plan"];
+    assert_eq!(drctl.run(plan).code, 9);
+    assert_eq!(rows(&target), "3");
+    let confirmed = ["restore", "--latest", "--discard", "--confirm", "shop"];
+    drctl.run(confirmed).ok();
+    assert_eq!(rows(&target), "4");
+}
+
+#[test]
+fn what_was_restored_can_be_kept_and_what_was_not_done_is_said() {
+    need!(MariaDb);
+    let (source, target, drctl) = shop();
+    source.exec(
+        "CREATE EVENT shop.tick ON SCHEDULE EVERY 1 DAY DO SELECT 1;
+         CREATE PROCEDURE shop.pay() DO 1; GRANT EXECUTE ON PROCEDURE shop.pay TO app@localhost",
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    drctl.run(["backup"]).ok();
+    let drctl = break_off(drctl);
+    assert_eq!(drctl.run(["restore", "--keep", "--latest"]).code, 2);
+    let said = drctl.run(["restore", "--keep"]).ok().stdout;
+    let enable =
+        "undone  an event is disabled: ALTER DEFINER=`root`@`localhost` EVENT `shop`.`tick` ENABLE";
+    for what in [
+        "what it made stays",
+        "undone  nothing says that the data are right",
+        enable,
+    ] {
+        assert!(said.contains(what), "{said}");
+    }
+    assert!(!said.contains("missing"), "{said}");
+    assert_eq!(rows(&target), "3");
+    assert_eq!(target.exec("SHOW DATABASES LIKE 'drctl%'"), "");
 }
 
 #[test]
@@ -122,10 +198,10 @@ fn somebody_who_reads_the_marker_is_not_waited_for_without_end() {
     let run = drctl.run(["restore", "--latest"]);
     run.refused(
         10,
-        &["all is done but for the schema drctl_restore", "--discard"],
+        &["all is done but for the schema drctl_restore", "--keep"],
     );
     drop(session);
-    drctl.run(["restore", "--discard"]).ok();
+    drctl.run(["restore", "--keep"]).ok();
     assert_eq!(rows(&target), "3");
 }
 

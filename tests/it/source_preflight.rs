@@ -371,8 +371,8 @@ on_both!(
         let take = |server: &Server| {
             block_on(async {
                 let mut source = open(server, "backup", &SourceOptions::default()).await.unwrap();
-                let preflight = source.preflight().await.unwrap();
-                let sql = source.accounts(&preflight).await.unwrap().unwrap();
+                let mut preflight = source.preflight().await.unwrap();
+                let sql = source.accounts(&mut preflight).await.unwrap().unwrap();
                 source.close().await;
                 String::from_utf8(sql).unwrap()
             })

@@ -14,6 +14,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::model::{Profile, ScratchFacts};
 use crate::server::{ServerConfig, ServerVersion, connect};
 use crate::sql::statement::quote;
+use crate::store::keys::TargetName;
 
 /// Somebody else's server.
 struct Given {
@@ -21,6 +22,8 @@ struct Given {
     server: Arc<ServerConfig>,
     /// What it is.
     facts: ScratchFacts,
+    /// Whose backup is restored.
+    target: TargetName,
     /// The schemas of the backup: none of them was there before.
     schemas: BTreeSet<String>,
 }
@@ -73,6 +76,7 @@ pub async fn take(
             profile: Profile::AsIs,
             settings: BTreeMap::new(),
         },
+        target: archive.manifest().target.clone(),
         schemas: archive
             .contents()
             .ledger
@@ -114,7 +118,7 @@ impl Scratch for Given {
 
     async fn tear_down(self: Box<Self>, restored: &RestoreReport) -> Result<()> {
         // Not under the drill's own cancellation: this is what has to be done after it.
-        match apply::discard(&self.server, &Cancel::default()).await {
+        match apply::discard(&self.server, &self.target, &Cancel::default()).await {
             Ok(_) => {}
             Err(error) if error.outcome() == Outcome::NothingToDo => {}
             Err(error) => return Err(error),

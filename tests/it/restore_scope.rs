@@ -1,0 +1,86 @@
+//! Restores of a part of a backup, or under another name: what is left out, and what is refused since it
+//! would reach back to where the backup came from.
+
+use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
+
+/// A source of the schema `shop` that `sql` fills, a target without it, and a backup.
+fn shop(flavour: Flavour, sql: &str) -> (Server, Server, Drctl) {
+    let (source, target) = (Server::start(flavour), Server::start(flavour));
+    source.exec(&format!("CREATE DATABASE shop; USE shop; {sql}"));
+    let drctl = Drctl::new("shop").source(&source).into(&target);
+    drctl.run(["backup"]).ok();
+    (source, target, drctl)
+}
+
+#[test]
+fn a_renamed_table_does_not_draw_from_the_sequence_of_the_old_schema() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop(
+        Flavour::MariaDb,
+        "CREATE SEQUENCE s; CREATE TABLE t (id INT PRIMARY KEY DEFAULT (NEXT VALUE FOR s));
+         CREATE TABLE u (id INT PRIMARY KEY, note TEXT DEFAULT 'of `shop`.s') COMMENT 'see `shop`.`s`'",
+    );
+    let rename = ["restore", "--latest", "--rename", "shop=copy"];
+    let words = [
+        "name a schema that gets another name: table `shop`.`t`",
+        "without --rename",
+    ];
+    drctl.run(rename).refused(9, &words);
+    assert_eq!(target.exec("SHOW DATABASES LIKE 'copy'"), "");
+    // What a table only tells in its texts is no name.
+    let tables = [&rename[..], &["--tables", "shop.u,shop.s"]].concat();
+    drctl.run(tables).ok();
+    assert_eq!(target.value("SELECT COUNT(*) FROM copy.u"), "0");
+}
+
+on_both!(
+    fn accounts_are_not_given_privileges_by_names_that_change(flavour) {
+        let (_source, target, drctl) = shop(flavour, "CREATE TABLE t (id INT); CREATE USER app@localhost; GRANT SELECT ON shop.* TO app@localhost");
+        let words = ["--accounts would grant", "--rename changes", "drctl cat --accounts"];
+        let args = ["restore", "--latest", "--rename", "shop=copy", "--accounts"];
+        drctl.run(args).refused(9, &words);
+        assert_eq!(target.value("SELECT COUNT(*) FROM mysql.user WHERE user = 'app'"), "0");
+    }
+);
+
+on_both!(
+    fn accounts_get_what_they_may_do_to_chosen_tables_alone(flavour) {
+        let (source, target, drctl) = shop(
+            flavour,
+            "CREATE TABLE t (id INT, secret INT); CREATE TABLE u (id INT); CREATE PROCEDURE p() DO 1;
+             CREATE USER app@localhost; GRANT SELECT ON shop.* TO app@localhost;
+             GRANT SELECT (id), INSERT ON shop.t TO app@localhost;
+             GRANT UPDATE ON shop.u TO app@localhost; GRANT EXECUTE ON PROCEDURE shop.p TO app@localhost",
+        );
+        let args = ["restore", "--latest", "--accounts", "--tables", "shop.t"];
+        let restored = drctl.run(args).ok().stdout;
+        for what in ["`app`@`localhost` was not given its privileges on `shop`.`u`", "on `shop`.`p`"] {
+            assert!(restored.contains(what), "{restored}");
+        }
+        let grants = |server: &Server| server.exec("SHOW GRANTS FOR app@localhost");
+        let all = grants(&source);
+        let kept: Vec<&str> = all.lines().filter(|line| !line.contains("`u`") && !line.contains("`p`")).collect();
+        assert_eq!(grants(&target).lines().collect::<Vec<_>>(), kept);
+        assert_eq!(kept.len(), 3);
+    }
+);
+
+on_both!(
+    fn privileges_on_what_is_gone_do_not_keep_accounts_from_being_restored(flavour) {
+        let (_source, target, drctl) = shop(
+            flavour,
+            "CREATE TABLE t (id INT, gone INT); CREATE TABLE gone (id INT); CREATE USER app@localhost;
+             GRANT SELECT (gone), INSERT ON shop.t TO app@localhost; GRANT SELECT ON shop.gone TO app@localhost;
+             DROP TABLE gone; CREATE DATABASE other; CREATE TABLE other.o (id INT); GRANT SELECT ON other.o TO app@localhost",
+        );
+        let drctl = drctl.env("DRCTL_BACKUP_SCHEMAS", "shop");
+        drctl.run(["backup"]).refused(9, &["schema `other` vanished"]);
+        let id = crate::support::backup::listed(&drctl)[0]["id"].as_str().unwrap().to_owned();
+        let restored = drctl.run(["restore", &id, "--accounts"]).ok().stdout;
+        for gone in ["`shop`.`gone`", "`other`.`o`"] {
+            assert!(restored.contains(&format!("not given its privileges on {gone}")), "{restored}");
+        }
+        assert!(target.exec("SHOW GRANTS FOR app@localhost").contains("INSERT"));
+    }
+);
