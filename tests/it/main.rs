@@ -31,6 +31,7 @@ mod memory;
 mod restore_again;
 mod restore_refusals;
 mod restore_stops;
+mod schedule;
 mod source_preflight;
 mod source_server;
 mod store;
