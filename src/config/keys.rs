@@ -312,6 +312,33 @@ pub const KEYS: &[ConfigKey] = &[
         Form::Scalar,
         "The run is ended after this, and its scratch server with it. Default: never.",
     ),
+    key(
+        "objectives.rpo_seconds",
+        Form::Scalar,
+        "The most data, in time, that a disaster may cost: held against the worst gap of the last 30 days. Default: not judged.",
+    ),
+    key(
+        "objectives.rto_seconds",
+        Form::Scalar,
+        "The longest that a restore may take. Default: not judged.",
+    ),
+    key(
+        "objectives.proven_rpo_seconds",
+        Form::Scalar,
+        "How old the newest restore-verified data may be. Default: an interval of drills, one of backups and a drill's duration, where `schedule.verify` is set.",
+    ),
+    key(
+        "schedule.backup",
+        Form::Text,
+        "When backups run, as Kubernetes writes it: `0 2 * * *`, `@hourly`.",
+    ),
+    key("schedule.verify", Form::Text, "When drills run."),
+    key("schedule.prune", Form::Text, "When retention runs."),
+    key(
+        "schedule.time_zone",
+        Form::Text,
+        "The zone of these schedules, and of the days that retention counts, like `Europe/Berlin`. Default `UTC`.",
+    ),
 ];
 
 /// The variable of a key.

@@ -2,12 +2,14 @@
 //!
 //! - [`keys`]: every key, its variable, what it means.
 //! - [`load`]: file, environment and flags to one tree.
+//! - [`promises`]: objectives and schedules.
 //! - [`verify`]: the keys of drills.
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
 
 pub mod keys;
 pub mod load;
+pub mod promises;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
 use crate::config::keys::KEYS;
+use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
@@ -48,6 +51,8 @@ pub struct Config {
     pub verify: VerifyConfig,
     /// What was declared.
     pub objectives: Objectives,
+    /// When what runs.
+    pub schedule: Schedules,
     source: RawServer,
     into: RawServer,
 }
@@ -96,6 +101,10 @@ struct Raw {
     restore: RawRestore,
     #[serde(default)]
     verify: RawVerify,
+    #[serde(default)]
+    objectives: RawObjectives,
+    #[serde(default)]
+    schedule: RawSchedules,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -168,7 +177,8 @@ impl Config {
             backup: raw.backup.check()?,
             verify: raw.verify.check(restore.lanes, client_dir)?,
             restore,
-            objectives: Objectives::default(),
+            objectives: raw.objectives.check()?,
+            schedule: raw.schedule.check()?,
             source: raw.source,
             into: raw.into,
         })
@@ -373,6 +383,8 @@ mod tests {
         assert_eq!(config.target.to_string(), "shop");
         assert_eq!(config.restore.lanes, Some(4));
         assert_eq!(config.backup.labels["team"], "platform");
+        assert_eq!(config.objectives.rpo.map(|rpo| rpo.as_hours()), Some(26));
+        assert_eq!(config.schedule.zone.iana_name(), Some("Europe/Berlin"));
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! Pure: the clock is an argument, and nothing here reads a store or a server.
 //!
+//! - [`schedule`]: when backups and drills run, and how long at most between two of them.
 //! - [`rpo_rto`]: from backups and drills to the figures, and their judgement.
 
+mod field;
 pub mod rpo_rto;
+pub mod schedule;
 
 use jiff::SignedDuration;
 

@@ -35,6 +35,7 @@ mod restore_again;
 mod restore_refusals;
 mod restore_scope;
 mod restore_stops;
+mod schedule;
 mod source_preflight;
 mod source_server;
 mod store;

@@ -3,7 +3,7 @@
 #
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
-#   setup.sh PIECE...   single pieces: packages gateway deny mysql mariadb-next templates aws
+#   setup.sh PIECE...   single pieces: packages gateway cron deny mysql mariadb-next templates aws
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -69,6 +69,21 @@ piece_gateway() {
     mv "$new/versitygw" "$bin"
     echo "$VERSITYGW" >"$bin.version"
     rm -rf "$new"
+}
+
+# Kubernetes' own parser of schedules, which ours is held against. Built anew when its source changes.
+piece_cron() {
+    local bin="$LAB/bin/kubernetes-cron" source version
+    source="$(dirname "$SELF")/cron"
+    version=$(cat "$source"/go.{mod,sum} "$source"/*.go | sha256sum)
+    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$version" ] && return
+    command -v go >/dev/null || fail "no Go toolchain on the PATH to build the parser of schedules with"
+    say "building Kubernetes' parser of schedules"
+    mkdir -p "$LAB/bin"
+    rm -f "$bin.version"
+    (cd "$source" && go build -o "$bin.new" .)
+    mv "$bin.new" "$bin"
+    echo "$version" >"$bin.version"
 }
 
 # The licence, ban and source checks. Built without its release profile's LTO: it runs for a second.
@@ -244,7 +259,7 @@ fi
 exec 9>"$LAB/.lock"
 flock 9
 case "${1:-}" in
-'') everything packages gateway deny mysql mariadb-next templates ;;
+'') everything packages gateway cron deny mysql mariadb-next templates ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac

@@ -1,0 +1,114 @@
+//! What is promised and when it happens: the sections `objectives` and `schedule`.
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::objectives::Objectives;
+use crate::objectives::schedule::{self, Schedule};
+
+/// When what runs.
+#[derive(Debug, Clone)]
+pub struct Schedules {
+    /// Backups.
+    pub backup: Option<Schedule>,
+    /// Drills.
+    pub verify: Option<Schedule>,
+    /// Retention.
+    pub prune: Option<Schedule>,
+    /// The zone of their wall clocks, and of the days that retention counts.
+    pub zone: TimeZone,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawObjectives {
+    rpo_seconds: Option<i64>,
+    rto_seconds: Option<i64>,
+    proven_rpo_seconds: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawSchedules {
+    backup: Option<String>,
+    verify: Option<String>,
+    prune: Option<String>,
+    time_zone: Option<String>,
+}
+
+impl RawObjectives {
+    pub(super) fn check(self) -> Result<Objectives> {
+        let span = |key: &str, seconds: Option<i64>| match seconds {
+            Some(seconds) if seconds < 1 => Err(Error::usage(format!(
+                "objectives.{key} is less than a second"
+            ))),
+            seconds => Ok(seconds.map(SignedDuration::from_secs)),
+        };
+        Ok(Objectives {
+            rpo: span("rpo_seconds", self.rpo_seconds)?,
+            rto: span("rto_seconds", self.rto_seconds)?,
+            proven_rpo: span("proven_rpo_seconds", self.proven_rpo_seconds)?,
+        })
+    }
+}
+
+impl RawSchedules {
+    pub(super) fn check(self) -> Result<Schedules> {
+        let zone = match &self.time_zone {
+            Some(name) => schedule::zone(name).map_err(|e| e.context("schedule.time_zone"))?,
+            None => TimeZone::UTC,
+        };
+        let parse = |key: &str, text: Option<String>| {
+            let schedule = text.map(|text| Schedule::parse(&text, zone.clone()));
+            schedule
+                .transpose()
+                .map_err(|e| e.context(format!("schedule.{key}")))
+        };
+        Ok(Schedules {
+            backup: parse("backup", self.backup)?,
+            verify: parse("verify", self.verify)?,
+            prune: parse("prune", self.prune)?,
+            zone,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_objective_of_no_time_is_refused() {
+        let raw = RawObjectives {
+            rto_seconds: Some(0),
+            ..RawObjectives::default()
+        };
+        let error = raw.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("objectives.rto_seconds is less"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_schedule_is_refused_with_its_key() {
+        let raw = RawSchedules {
+            verify: Some("0 2 * *".into()),
+            ..RawSchedules::default()
+        };
+        let error = raw.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("schedule.verify: \"0 2 * *\" is not"),
+            "{error}"
+        );
+        let raw = RawSchedules {
+            time_zone: Some("Middle/Earth".into()),
+            ..RawSchedules::default()
+        };
+        let error = raw.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("schedule.time_zone: \"Middle/Earth\""),
+            "{error}"
+        );
+    }
+}
