@@ -18,6 +18,8 @@ pub enum Piece {
     MySql,
     /// The S3 server.
     Gateway,
+    /// Prometheus, promtool and Alertmanager.
+    Prometheus,
 }
 
 /// Where `setup.sh` keeps everything: `DRCTL_LAB`, else `~/.cache/drctl`.
@@ -36,6 +38,7 @@ pub fn have(piece: Piece) -> bool {
         Piece::MariaDb => root().join("templates/mariadb/version"),
         Piece::MySql => root().join("templates/mysql/version"),
         Piece::Gateway => root().join("bin/versitygw"),
+        Piece::Prometheus => root().join("prometheus/bin/promtool"),
     };
     if wanted.exists() {
         return true;
