@@ -32,6 +32,7 @@ mod memory;
 mod restore_again;
 mod restore_refusals;
 mod restore_stops;
+mod runbooks;
 mod source_preflight;
 mod source_server;
 mod store;
