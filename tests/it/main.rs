@@ -3,6 +3,7 @@
 //! What the tests share stands in [`support`]; what the machine has to hold is put there by
 //! `tests/lab/setup.sh`.
 
+mod alerts;
 mod apply_archive;
 mod apply_faults;
 mod apply_refusals;
@@ -35,6 +36,7 @@ mod restore_again;
 mod restore_refusals;
 mod restore_scope;
 mod restore_stops;
+mod runbooks;
 mod schedule;
 mod source_preflight;
 mod source_server;

@@ -3,7 +3,7 @@
 #
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
-#   setup.sh PIECE...   single pieces: packages gateway cron deny mysql mariadb-next templates aws
+#   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next templates aws
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -102,6 +102,30 @@ piece_deny() {
     echo "$CARGO_DENY" >"$bin.version"
     rm -rf "$new"
 }
+
+# Prometheus with promtool, and Alertmanager: unpacked, not installed, so that no service starts.
+piece_prometheus() {
+    local home="$LAB/prometheus" new="$LAB/new.prometheus" package as_root=()
+    [ -x "$home/bin/prometheus-alertmanager" ] && return
+    command -v apt-get >/dev/null || fail "no apt-get here to get Prometheus by"
+    say "unpacking Prometheus and Alertmanager"
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    rm -rf "$new"
+    mkdir -p "$new/packages"
+    download_into "$new/packages" 2>/dev/null || {
+        "${as_root[@]}" apt-get update -qq
+        download_into "$new/packages"
+    }
+    for package in "$new"/packages/*.deb; do
+        dpkg-deb --extract "$package" "$new/root"
+    done
+    mv "$new/root/usr/bin" "$new/bin"
+    rm -rf "$new/root" "$new/packages" "$home"
+    "$new/bin/promtool" --version >/dev/null || fail "promtool does not run here"
+    mv "$new" "$home"
+}
+
+download_into() { (cd "$1" && apt-get download -qq prometheus prometheus-alertmanager); }
 
 # MySQL from Debian's development suite, as a root filesystem of its own: its binaries want a newer
 # libc than Debian 12 has, so each runs by the loader and the libraries that came with it.
@@ -259,7 +283,7 @@ fi
 exec 9>"$LAB/.lock"
 flock 9
 case "${1:-}" in
-'') everything packages gateway cron deny mysql mariadb-next templates ;;
+'') everything packages gateway cron deny prometheus mysql mariadb-next templates ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac

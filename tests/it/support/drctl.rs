@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -117,11 +117,32 @@ impl Drctl {
     /// Starts it, for a test that does something meanwhile.
     #[track_caller]
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
-        let mut command = lab::tied("/bin/sh");
+        let mut command = self.command(&format!("{}exec \"$@\"", self.before));
+        command.arg(env!("CARGO_BIN_EXE_drctl")).args(args);
+        self.spawn(command)
+    }
+
+    /// Runs shell commands in its environment, with `drctl` on the PATH; ends at the first that fails.
+    #[track_caller]
+    pub fn shell(&self, script: &str) -> Run {
+        let program = Path::new(env!("CARGO_BIN_EXE_drctl"));
+        let mut command = self.command("PATH=\"$1:$PATH\" exec bash -ec \"$2\"");
         command
-            .args(["-c", &format!("{}exec \"$@\"", self.before), "sh"])
-            .arg(env!("CARGO_BIN_EXE_drctl"))
-            .args(args)
+            .arg(program.parent().expect("a directory"))
+            .arg(script);
+        self.spawn(command).wait()
+    }
+
+    /// A shell in its environment; what is added becomes the script's arguments.
+    fn command(&self, script: &str) -> Command {
+        let mut command = lab::tied("/bin/sh");
+        command.args(["-c", script, "sh"]);
+        command
+    }
+
+    #[track_caller]
+    fn spawn(&self, mut command: Command) -> Running {
+        command
             .env_clear()
             .envs(&self.env)
             .current_dir(self.home())

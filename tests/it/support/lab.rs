@@ -20,6 +20,8 @@ pub enum Piece {
     Gateway,
     /// Kubernetes' own parser of schedules.
     Cron,
+    /// Prometheus, promtool and Alertmanager.
+    Prometheus,
 }
 
 /// Where `setup.sh` keeps everything: `DRCTL_LAB`, else `~/.cache/drctl`.
@@ -39,6 +41,7 @@ pub fn have(piece: Piece) -> bool {
         Piece::MySql => root().join("templates/mysql/version"),
         Piece::Gateway => root().join("bin/versitygw"),
         Piece::Cron => root().join("bin/kubernetes-cron"),
+        Piece::Prometheus => root().join("prometheus/bin/promtool"),
     };
     if wanted.exists() {
         return true;

@@ -1,0 +1,181 @@
+//! The alert rules: promtool accepts them, their tests hold and miss none, and they stand on
+//! documented metrics alone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::need;
+use crate::support::lab;
+
+/// What an alert may be called in.
+const SEVERITIES: [&str; 2] = ["critical", "warning"];
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// `DrctlBackupOverdue`
+    pub name: String,
+    /// Its PromQL.
+    pub expr: String,
+    /// How loud it is.
+    pub severity: String,
+    /// Its annotations.
+    pub annotations: Value,
+}
+
+/// A file of the repository.
+pub fn repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The rules as Prometheus reads them.
+pub fn rules() -> Vec<Rule> {
+    let tree = yaml(&repository("chart/alerts/rules.yaml"));
+    let groups = tree["groups"].as_array().expect("groups");
+    let rules = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().expect("rules"));
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let rules: Vec<Rule> = rules
+        .map(|rule| Rule {
+            name: text(&rule["alert"]),
+            expr: text(&rule["expr"]),
+            severity: text(&rule["labels"]["severity"]),
+            annotations: rule["annotations"].clone(),
+        })
+        .collect();
+    assert!(rules.len() > 10, "hardly any rules: {rules:?}");
+    rules
+}
+
+fn yaml(file: &Path) -> Value {
+    let text = fs::read_to_string(file).unwrap();
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+#[track_caller]
+fn promtool(args: &[&str]) -> (bool, String) {
+    let output = Command::new(lab::root().join("prometheus/bin/promtool"))
+        .args(args)
+        .current_dir(repository("chart/alerts"))
+        .output()
+        .expect("promtool runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[test]
+fn promtool_accepts_the_rules() {
+    need!(Prometheus);
+    let (accepted, said) = promtool(&["check", "rules", "rules.yaml"]);
+    assert!(accepted, "{said}");
+    assert!(
+        said.contains(&format!("{} rules found", rules().len())),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_tests_of_the_rules_hold() {
+    need!(Prometheus);
+    let (hold, said) = promtool(&["test", "rules", "rules_test.yaml"]);
+    assert!(hold, "{said}");
+}
+
+#[test]
+fn every_rule_is_tested_silent_and_raised() {
+    let tree = yaml(&repository("chart/alerts/rules_test.yaml"));
+    let groups = tree["tests"].as_array().expect("tests");
+    let cases = groups
+        .iter()
+        .flat_map(|group| group["alert_rule_test"].as_array().expect("cases"));
+    let (mut silent, mut raised) = (BTreeSet::new(), BTreeSet::new());
+    for case in cases {
+        let name = case["alertname"].as_str().expect("a name").to_owned();
+        let alerts = case["exp_alerts"].as_array().expect("an array");
+        match alerts.is_empty() {
+            true => silent.insert(name),
+            false => raised.insert(name),
+        };
+    }
+    let all: BTreeSet<String> = rules().into_iter().map(|rule| rule.name).collect();
+    assert_eq!(silent, all, "each rule needs a case in which it is silent");
+    assert_eq!(raised, all, "each rule needs a case in which it is raised");
+}
+
+#[test]
+fn every_alert_says_how_bad_it_is_what_of_and_what_to_do() {
+    for rule in rules() {
+        let Rule {
+            name,
+            severity,
+            annotations,
+            ..
+        } = &rule;
+        let text = |key: &str| {
+            annotations[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("{name}: no {key}"))
+        };
+        assert!(name.starts_with("Drctl"), "{name}");
+        assert!(
+            SEVERITIES.contains(&severity.as_str()),
+            "{name}: {severity}"
+        );
+        assert!(
+            text("summary").contains("$labels.") && text("summary").len() < 120,
+            "{name}"
+        );
+        let description = text("description");
+        for word in ["$value", "$labels."] {
+            assert!(
+                description.contains(word),
+                "{name}: its description lacks {word}"
+            );
+        }
+        assert_eq!(text("runbook_url"), format!("runbooks/{name}.md"));
+    }
+}
+
+#[test]
+fn every_metric_of_a_rule_is_documented() {
+    let documented = documented();
+    for rule in rules() {
+        let used = metrics(&rule.expr);
+        assert!(
+            !used.is_empty(),
+            "{}: no metric in {}",
+            rule.name,
+            rule.expr
+        );
+        for metric in used {
+            assert!(
+                documented.contains(&metric),
+                "{}: docs/metrics.md lacks {metric}",
+                rule.name
+            );
+        }
+    }
+}
+
+/// The metrics in the first column of docs/metrics.md.
+fn documented() -> BTreeSet<String> {
+    let page = fs::read_to_string(repository("docs/metrics.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let first = rows.map(|row| row.split('|').nth(1).expect("a cell"));
+    first.flat_map(metrics).collect()
+}
+
+/// The names of metrics in a text; a name of a Job is none.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
+    let ours = |word: &&str| word.starts_with("drctl_") || word.starts_with("kube_");
+    words.filter(ours).map(str::to_owned).collect()
+}
