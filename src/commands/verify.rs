@@ -74,15 +74,15 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
     );
     let (mut report, mut done) = drill.run().await;
     if done.is_ok() && level == DrillLevel::Restore {
-        done = run
-            .cancel
-            .unless(figures::judge(
-                &mut report,
-                &past,
-                &catalog,
-                &run.config.objectives,
-            ))
-            .await;
+        let schedules = &run.config.schedule;
+        let objectives = figures::effective(
+            run.config.objectives,
+            schedules.backup.as_ref(),
+            schedules.verify.as_ref(),
+            report.drill_seconds,
+        );
+        let judged = figures::judge(&mut report, &past, &catalog, &objectives);
+        done = run.cancel.unless(judged).await;
         drill::settle(&mut report, &done);
     }
     let kept = history::keep(&run.store, &catalog.place(entry.id), &report).await;

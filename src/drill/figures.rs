@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Outcome, Result};
 use crate::objectives::Objectives;
 use crate::objectives::rpo_rto::{self, Basis, DrillTime, Snapshot, WINDOW};
+use crate::objectives::schedule::Schedule;
 use crate::report::model::{DrillReport, LoadPath, Profile, RpoFigure, RtoBasis, RtoFigure};
 
 /// Adds the figures to the report of a drill that proved its backup; exit 8 where one misses its
@@ -60,6 +61,25 @@ pub async fn judge(
                 "back up more often or mend the schedule for an RPO; for an RTO look at the stages in the report",
             ))
         }
+    }
+}
+
+/// What was declared, with the default of the proven RPO where drills are scheduled.
+pub fn effective(
+    declared: Objectives,
+    backup: Option<&Schedule>,
+    verify: Option<&Schedule>,
+    drill_took: f64,
+) -> Objectives {
+    let now = Timestamp::now();
+    let gap = |schedule: Option<&Schedule>| schedule.and_then(|one| one.largest_gap(now));
+    let default = gap(verify).zip(gap(backup)).map(|(verify, backup)| {
+        let took = SignedDuration::from_secs(drill_took.ceil() as i64);
+        rpo_rto::default_proven_rpo(verify, backup, took)
+    });
+    Objectives {
+        proven_rpo: declared.proven_rpo.or(default),
+        ..declared
     }
 }
 

@@ -258,7 +258,7 @@ fn rows_and_definitions_that_are_not_those_of_the_ledger_are_found_by_a_drill() 
         ),
         (
             "pre-data",
-            |sql| sql.replacen("NOT NULL", "NULL", 1),
+            |sql| sql.replacen("decimal(30,10)", "decimal(30,9)", 1),
             "with another definition",
         ),
     ];

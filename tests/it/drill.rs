@@ -71,6 +71,19 @@ pub fn nothing_left(drctl: &Drctl) {
     }
 }
 
+/// A server program that says what it should and then does something else.
+pub fn server_that(drctl: Drctl, script: &str) -> Drctl {
+    let dir = drctl.home().join("servers");
+    fs::create_dir_all(&dir).unwrap();
+    let program = dir.join("mariadbd");
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*|*--bootstrap*) exec /usr/sbin/mariadbd \"$@\";; esac\n{script}\n"
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    drctl.env("DRCTL_VERIFY_SERVER_DIRS", &dir.display().to_string())
+}
+
 /// The only report in the store, and its name.
 #[track_caller]
 pub fn report(drctl: &Drctl) -> (String, Value) {
@@ -392,4 +405,81 @@ fn the_oldest_unproven_is_chosen_until_all_are_proven() {
     drctl
         .run(["verify", "--oldest-unproven"])
         .refused(3, &["not yet proven"]);
+}
+
+#[test]
+fn a_missed_rto_is_told_although_the_data_are_right() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = drctl.env("DRCTL_OBJECTIVES_RTO_SECONDS", "1");
+    // A server whose boot takes longer than the objective.
+    let drctl = server_that(drctl, "sleep 1.2; exec /usr/sbin/mariadbd \"$@\"");
+    let production = ["verify", "--latest", "--scratch-profile", "production"];
+    let words = [
+        "the data are right, but: RTO of 1.0 s missed",
+        "a restore takes",
+    ];
+    let run = drctl.run(production).refused(8, &words);
+    assert!(run.stdout.contains("MISSED"), "{run:#?}");
+    nothing_left(&drctl);
+    let (name, report) = report(&drctl);
+    assert!(name.ends_with("-restore-missed.json"), "{name}");
+    assert_eq!(
+        (&report["exit"], &report["verdict"]),
+        (&8.into(), &"missed".into())
+    );
+    assert!(is_proven(&drctl), "its data are right");
+}
+
+#[test]
+fn a_gap_wider_than_the_rpo_is_told_although_the_data_are_right() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = drctl
+        .env("DRCTL_OBJECTIVES_RPO_SECONDS", "1")
+        .env("DRCTL_OBJECTIVES_PROVEN_RPO_SECONDS", "3600");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let words = ["the data are right, but: RPO of 1.0 s missed", "to now"];
+    drctl.run(["verify", "--latest"]).refused(8, &words);
+    let (_, report) = report(&drctl);
+    assert_eq!(report["rpo"]["objective_seconds"], 1.0);
+    assert!(
+        report["rpo"]["worst_seconds"].as_f64() > Some(1.0),
+        "{report}"
+    );
+    assert!(is_proven(&drctl));
+}
+
+#[test]
+fn every_so_often_it_is_the_turn_of_the_plain_client_and_of_the_targets_durability() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = drctl
+        .env("DRCTL_VERIFY_CLIENT_PATH_EVERY", "2")
+        .env("DRCTL_VERIFY_PRODUCTION_EVERY", "3");
+    let drill = || {
+        let report = drctl
+            .run(["verify", "--latest", "--output", "json"])
+            .ok()
+            .json();
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        (
+            word(&report["path"]),
+            word(&report["scratch"]["profile"]),
+            word(&report["rto"]["basis"]),
+        )
+    };
+    let expected = [
+        ("lanes", "relaxed", "at-least"),
+        ("client", "relaxed", "at-least"),
+        ("lanes", "production", "measured"),
+        ("client", "relaxed", "measured"),
+        ("lanes", "relaxed", "estimated"),
+    ];
+    for (path, profile, basis) in expected {
+        assert_eq!(
+            drill(),
+            (path.to_owned(), profile.to_owned(), basis.to_owned())
+        );
+    }
 }

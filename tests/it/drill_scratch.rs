@@ -2,27 +2,13 @@
 //! outside. Whatever becomes of a drill, nothing of it stays.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::drill::{is_proven, meddle, nothing_left, report, scratch_dir, shop};
+use crate::drill::{is_proven, meddle, nothing_left, report, scratch_dir, server_that, shop};
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
-
-/// A server program that says what it should and then does something else.
-fn server_that(drctl: Drctl, script: &str) -> Drctl {
-    let dir = drctl.home().join("servers");
-    fs::create_dir_all(&dir).unwrap();
-    let program = dir.join("mariadbd");
-    let text = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*|*--bootstrap*) exec /usr/sbin/mariadbd \"$@\";; esac\n{script}\n"
-    );
-    fs::write(&program, text).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    drctl.env("DRCTL_VERIFY_SERVER_DIRS", &dir.display().to_string())
-}
 
 #[test]
 fn a_scratch_server_that_does_not_start_is_told_with_its_last_words() {
