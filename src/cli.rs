@@ -190,10 +190,10 @@ pub struct RestoreArgs {
     pub discard: bool,
     /// Keep what an interrupted restore made, drop only its mark, and say what was not done; do
     /// nothing else
-    #[arg(long, conflicts_with_all = ["ChooseArgs", "discard"])]
+    #[arg(long, conflicts_with_all = ["ChooseArgs", "discard", "plan"])]
     pub keep: bool,
     /// Put back the settings that a killed restore changed, and do nothing else
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     pub undo_settings: bool,
     /// Relax the server's durability while restoring: a crash then costs the restore, not more
     #[arg(long)]

@@ -34,7 +34,7 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         return unfinished::keep(run, &server).await;
     }
     confirm(run, &args)?;
-    if args.discard && args.choose.is_none() {
+    if args.discard && args.choose.is_none() && !args.plan {
         return unfinished::discard(run, &server).await;
     }
     let which = args.choose.which()?;

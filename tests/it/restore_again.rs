@@ -132,6 +132,10 @@ fn nothing_that_was_restored_is_dropped_before_its_target_is_named() {
         .run(named("other"))
         .refused(9, &["is one of the target shop", "--confirm shop"]);
     let drctl = other.env("DRCTL_TARGET", "shop");
+    // A plan touches nothing, whatever it is a plan of.
+    for planned in [&named("shop")[..], &["restore", "--keep"]] {
+        assert_eq!(drctl.run([planned, &["--plan"]].concat()).code, 2);
+    }
     assert_eq!(rows(&target), "3");
     drctl.run(named("shop")).ok();
     assert_eq!(target.exec("SHOW DATABASES LIKE 'shop'"), "");
