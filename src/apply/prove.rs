@@ -7,13 +7,15 @@
 //! definer lacks privileges on this server: MariaDB shows it in other words then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::apply::engine::Engine;
 use crate::apply::marker::Pass;
 use crate::error::{Error, Result};
 use crate::proof::compare::{Class, Comparison, Side, compare};
+use crate::proof::explain::explain;
 use crate::proof::normalise::{Forgiven, names_system_tablespace};
-use crate::proof::redump::{What, redump};
+use crate::proof::redump::{Redump, What, redump};
 use crate::server::connect::server_code;
 use crate::server::{Flavour, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
@@ -21,22 +23,31 @@ use crate::sql::statement::{ObjectId, ObjectKind, quote};
 /// Dumps what was restored again and compares; a difference is exit 7.
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::Prove, None);
+    let expected = Arc::new(expected(engine));
     let found = redump(
         &engine.lane_config.server,
         &engine.archive.manifest().client,
-        &what(engine),
-        &forgiven(engine),
+        &Redump {
+            what: what(engine),
+            expected: expected.clone(),
+            forgiven: forgiven(engine),
+        },
         &engine.cancel,
     )
     .await?;
-    let mut comparison = compare(&expected(engine), &relevant(engine, found));
+    let mut comparison = compare(&expected, &relevant(engine, found.side));
     tell_unusable_views(engine, &mut comparison).await?;
+    // Under another name nothing is found by its own.
+    if engine.options.scope.rename.is_empty() {
+        explain(&engine.archive, &mut comparison, &found.words).await?;
+    }
     for difference in &comparison.differences {
         tracing::warn!(
             class = ?difference.class,
             object = %difference.object,
             backup = difference.expected,
             server = difference.found,
+            diff = difference.diff,
             "the restored server differs"
         );
     }

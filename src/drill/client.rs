@@ -22,8 +22,9 @@ use crate::archive::whole::Turns;
 use crate::drill::{Drill, archive as whole};
 use crate::error::{Error, Result};
 use crate::proof::compare::{Class, Comparison, Side, compare};
+use crate::proof::explain::explain;
 use crate::proof::normalise::Forgiven;
-use crate::proof::redump::{What, redump};
+use crate::proof::redump::{Redump, What, redump};
 use crate::server::connect::literal;
 use crate::server::{Client, ServerConfig, connect, tie};
 use crate::sql::definer::spelled;
@@ -176,18 +177,23 @@ async fn prove(
         .keys()
         .map(|object| object.schema.clone())
         .collect();
+    let expected = Arc::new(expected);
     let found = redump(
         server,
         &archive.manifest().client,
-        &What::Schemas(schemas),
-        &Forgiven::default(),
+        &Redump {
+            what: What::Schemas(schemas),
+            expected: expected.clone(),
+            forgiven: Forgiven::default(),
+        },
         drill.cancel,
     )
     .await?;
-    let mut comparison = compare(&expected, &found);
+    let mut comparison = compare(&expected, &found.side);
+    explain(archive, &mut comparison, &found.words).await?;
     let lost = comparison.differences.iter().filter(|one| {
         (one.class, one.object.kind) == (Class::MissingObject, ObjectKind::Event)
-            && !found.contains_key(&one.object)
+            && !found.side.contains_key(&one.object)
     });
     let lost: BTreeSet<ObjectId> = lost.map(|one| one.object.clone()).collect();
     let expired = expired_events(drill, archive, server, &lost).await?;

@@ -43,6 +43,9 @@ pub struct Difference {
     pub expected: String,
     /// What the server has.
     pub found: String,
+    /// Of a definition: what differs in it, as a unified diff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
 }
 
 /// The result of a comparison.
@@ -135,6 +138,7 @@ pub fn compare(expected: &Side, found: &Side) -> Comparison {
                 object,
                 expected,
                 found,
+                diff: None,
             });
         };
         if before.rows != after.rows {

@@ -5,31 +5,28 @@
 //! mysqldump ─chunks→ scan ─batches of INSERTs→ digest (on every core) ─→ ledger
 //! ```
 //!
-//! Memory: [`BUDGET_BYTES`] of batches, a few chunks, and the longest statement three times: read,
+//! Memory: [`super::digests::BUDGET_BYTES`] of batches, a few chunks, and the longest statement three times: read,
 //! scanned and batched.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::archive::manifest::ClientFacts;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::proof::compare::Side;
+use crate::proof::digests::{Batch, Digests};
 use crate::proof::normalise::Forgiven;
 use crate::server::dump_options::is_ours;
 use crate::server::{Client, DumpChild, ServerConfig};
-use crate::sql::ledger::{Ledger, RowSum};
+use crate::sql::ledger::{Entry, Ledger};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Statement};
-
-/// Bytes of INSERTs that may be between the scanner and their digests.
-pub const BUDGET_BYTES: usize = 32 << 20;
 
 /// Bytes of INSERTs that are digested at once.
 const BATCH_BYTES: usize = 4 << 20;
@@ -46,28 +43,54 @@ pub enum What {
     Tables(BTreeMap<String, BTreeSet<String>>),
 }
 
+/// Definitions in the server's words, by object.
+pub type Words = BTreeMap<ObjectId, String>;
+
+/// How many definitions that are not as expected are kept.
+const MAX_WORDS: usize = 20;
+
+/// How much of each, bytes.
+const MAX_WORDS_BYTES: usize = 64 << 10;
+
+/// What is dumped again, and what it is going to be held against.
+#[derive(Debug, Clone)]
+pub struct Redump {
+    /// What.
+    pub what: What,
+    /// The ledger of the backup.
+    pub expected: Arc<Side>,
+    /// What is summed up as it would be without the restore's own doing.
+    pub forgiven: Forgiven,
+}
+
+/// What a restored server holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its ledger.
+    pub side: Side,
+    /// The first definitions that are not as expected.
+    pub words: Words,
+}
+
 /// Dumps a restored server to a ledger.
-///
-/// What is `forgiven` is summed up as it would be without the restore's own doing.
 pub async fn redump(
     server: &ServerConfig,
     client: &ClientFacts,
-    what: &What,
-    forgiven: &Forgiven,
+    redump: &Redump,
     cancel: &Cancel,
-) -> Result<Side> {
+) -> Result<Found> {
     let program = Client::of(server).await?;
     let options = proof_options(&client.options, |option| program.knows(option));
-    let mut side = Side::default();
-    for run in runs(what, &options) {
-        let ledger = dump_one(&program, &run, forgiven, cancel).await?;
-        side.extend(
-            ledger
-                .into_records()
-                .map(|record| (record.object, record.entry)),
-        );
+    let mut found = Found::default();
+    for run in runs(&redump.what, &options) {
+        let (ledger, words) = dump_one(&program, &run, redump, cancel).await?;
+        let records = ledger.into_records();
+        found
+            .side
+            .extend(records.map(|record| (record.object, record.entry)));
+        found.words.extend(words);
     }
-    Ok(side)
+    Ok(found)
 }
 
 /// One run of the dump program.
@@ -127,15 +150,16 @@ fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String
 async fn dump_one(
     client: &Client,
     run: &Run,
-    forgiven: &Forgiven,
+    redump: &Redump,
     cancel: &Cancel,
-) -> Result<Ledger> {
+) -> Result<(Ledger, Words)> {
     let mut child = DumpChild::spawn(client, &run.arguments)?;
     let (chunks, received) = mpsc::channel(8);
     let digests = Digests::default();
     let scan = Scan {
         schema: run.schema.clone(),
-        forgiven: forgiven.clone(),
+        redump: redump.clone(),
+        words: Words::default(),
         digests: digests.clone(),
         handle: tokio::runtime::Handle::current(),
     };
@@ -149,16 +173,16 @@ async fn dump_one(
         Error::unexpected("scanning the restored server's dump broke off").because(e)
     })?;
     // What the scanner could not read explains why the reader was stopped, and more.
-    let mut ledger = match (read, scanned) {
+    let (mut ledger, words) = match (read, scanned) {
         (_, Err(error)) | (Err(error), Ok(None)) => return Err(error),
-        (Ok(()), Ok(Some(ledger))) => ledger,
+        (Ok(()), Ok(Some(scanned))) => scanned,
         (Err(error), Ok(Some(_))) => return Err(error),
         (Ok(()), Ok(None)) => return Err(Error::unexpected("the dump was not scanned to its end")),
     };
     for (table, rows) in digests.finish().await? {
         ledger.add_rows(&table, rows);
     }
-    Ok(ledger)
+    Ok((ledger, words))
 }
 
 /// Passes the dump on; its last piece only when the program ended well.
@@ -189,14 +213,15 @@ enum Input {
 /// The scanner's thread.
 struct Scan {
     schema: Option<String>,
-    forgiven: Forgiven,
+    redump: Redump,
+    words: Words,
     digests: Digests,
     handle: tokio::runtime::Handle,
 }
 
 impl Scan {
     /// The definitions; `None` where the dump was given up before its end.
-    fn run(self, mut chunks: mpsc::Receiver<Input>) -> Result<Option<Ledger>> {
+    fn run(mut self, mut chunks: mpsc::Receiver<Input>) -> Result<Option<(Ledger, Words)>> {
         let unknown = |e| Error::server("the restored server's dump cannot be read").because(e);
         let mut session = Session::default();
         if let Some(schema) = &self.schema {
@@ -229,7 +254,7 @@ impl Scan {
                 match &statement.kind {
                     Kind::Insert { table } => {
                         batch.push(table, statement.sql);
-                        if batch.sql.len() >= BATCH_BYTES {
+                        if batch.len() >= BATCH_BYTES {
                             self.digests.begin(std::mem::take(&mut batch), &self.handle);
                         }
                     }
@@ -244,18 +269,18 @@ impl Scan {
             }
         }
         self.digests.begin(batch, &self.handle);
-        Ok(Some(ledger))
+        Ok(Some((ledger, self.words)))
     }
 
-    /// Notes a definition, less what is forgiven.
+    /// Notes a definition, less what is forgiven, and keeps its words if they are not as expected.
     fn define(
-        &self,
+        &mut self,
         ledger: &mut Ledger,
         statement: &Statement<'_>,
         session: &Session,
     ) -> Result<()> {
         let sql = match &statement.kind {
-            Kind::Create { object, .. } => self.forgiven.apply(object, statement.sql),
+            Kind::Create { object, .. } => self.redump.forgiven.apply(object, statement.sql),
             _ => Cow::Borrowed(statement.sql),
         };
         let statement = Statement {
@@ -263,98 +288,23 @@ impl Scan {
             ..statement.clone()
         };
         let observed = ledger.observe(&statement, session);
-        observed.map_err(|e| Error::server("the dump contradicts itself").because(e))
-    }
-}
-
-/// Some INSERTs, copied out of the scanner.
-#[derive(Default)]
-struct Batch {
-    sql: Vec<u8>,
-    inserts: Vec<(Range<usize>, ObjectId)>,
-}
-
-impl Batch {
-    fn push(&mut self, table: &ObjectId, sql: &[u8]) {
-        let start = self.sql.len();
-        self.sql.extend_from_slice(sql);
-        self.inserts.push((start..self.sql.len(), table.clone()));
-    }
-}
-
-/// Digests in the making.
-#[derive(Clone)]
-struct Digests {
-    budget: Arc<Semaphore>,
-    sums: Arc<Mutex<Sums>>,
-}
-
-#[derive(Default)]
-struct Sums {
-    rows: BTreeMap<ObjectId, RowSum>,
-    failure: Option<Error>,
-}
-
-impl Default for Digests {
-    fn default() -> Self {
-        Digests {
-            budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
-            sums: Arc::default(),
-        }
-    }
-}
-
-impl Digests {
-    /// Digests a batch on another thread, when there is room; blocks, so never from async code.
-    fn begin(&self, batch: Batch, handle: &tokio::runtime::Handle) {
-        let share = batch.sql.len().clamp(1, BUDGET_BYTES) as u32;
-        // Nobody closes it.
-        let Ok(permit) = handle.block_on(self.budget.clone().acquire_many_owned(share)) else {
-            return;
-        };
-        let sums = self.sums.clone();
-        handle.spawn_blocking(move || {
-            let digested = digest(&batch);
-            let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
-            match digested {
-                Ok(rows) => {
-                    for (table, rows) in rows {
-                        *sums.rows.entry(table).or_default() += rows;
-                    }
-                }
-                Err(error) => {
-                    sums.failure.get_or_insert(error);
-                }
+        observed.map_err(|e| Error::server("the dump contradicts itself").because(e))?;
+        if let Kind::Create {
+            object,
+            placeholder: false,
+        } = &statement.kind
+        {
+            let ddl = |entry: Option<&Entry>| entry.and_then(|entry| entry.ddl.clone());
+            let expected = ddl(self.redump.expected.get(object));
+            let differs = expected.is_some() && expected != ddl(ledger.get(object));
+            if differs && self.words.len() < MAX_WORDS {
+                let kept = &sql[..sql.len().min(MAX_WORDS_BYTES)];
+                let words = String::from_utf8_lossy(kept).into_owned();
+                self.words.insert(object.clone(), words);
             }
-            drop(sums);
-            drop(permit);
-        });
-    }
-
-    /// Waits for all of them.
-    async fn finish(self) -> Result<BTreeMap<ObjectId, RowSum>> {
-        let all = self.budget.acquire_many(BUDGET_BYTES as u32).await;
-        let _all = all.map_err(|e| Error::unexpected("digesting rows broke off").because(e))?;
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        match sums.failure.take() {
-            Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut sums.rows)),
         }
+        Ok(())
     }
-}
-
-fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, RowSum>> {
-    let mut all: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
-    for (place, table) in &batch.inserts {
-        let rows = RowSum::of_insert(&batch.sql[place.clone()]).map_err(|e| {
-            Error::server(format!(
-                "rows of {table} as they were dumped again cannot be read"
-            ))
-            .because(e)
-        })?;
-        *all.entry(table.clone()).or_default() += rows;
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

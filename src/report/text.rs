@@ -7,6 +7,9 @@ use crate::words::{bytes, count, seconds};
 /// How many differences and failed checks a page shows.
 const SHOWN: usize = 5;
 
+/// How many lines of each difference of definitions.
+const SHOWN_LINES: usize = 8;
+
 /// The page.
 pub fn page(report: &DrillReport) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -48,6 +51,8 @@ pub fn page(report: &DrillReport) -> String {
                 one.object, one.expected, one.found
             ),
         ));
+        let diff = one.diff.iter().flat_map(|diff| diff.lines());
+        lines.extend(diff.take(SHOWN_LINES).map(|line| ("", line.to_owned())));
     }
     let more = report.differences_total.saturating_sub(SHOWN as u64);
     if more > 0 {

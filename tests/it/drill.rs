@@ -240,6 +240,30 @@ caught! {
 }
 
 #[test]
+fn a_difference_of_definitions_is_shown_line_by_line() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = meddle(
+        drctl,
+        Flavour::MariaDb,
+        "sql 'ALTER TABLE shop.t DROP KEY by_name'",
+    );
+    let run = drctl
+        .run(["verify", "--latest"])
+        .refused(7, &["table `shop`.`t`"]);
+    assert!(
+        run.stdout.contains("-  KEY `by_name` (`name`),"),
+        "{run:#?}"
+    );
+    let (_, report) = report(&drctl);
+    let diff = report["differences"][0]["diff"].as_str().unwrap();
+    assert!(
+        diff.contains("-  KEY `by_name`") && !diff.contains("\n+"),
+        "{diff}"
+    );
+}
+
+#[test]
 fn a_changed_row_is_caught_on_mysql_too() {
     need!(MySql);
     let sql = "UPDATE shop.log SET line = 'z' WHERE line = 'y'";

@@ -17,7 +17,11 @@ use crate::server::{Flavour, tie};
 /// Makes it.
 pub async fn make(program: &Program, dir: &PrivateDir, options: &[String]) -> Result<()> {
     let log = dir.path().join("log");
-    let mut arguments = vec![format!("--datadir={}", dir.path().join("data").display())];
+    let mut arguments = vec![
+        format!("--datadir={}", dir.path().join("data").display()),
+        // MariaDB clears its temporary directory of other servers' files when it starts.
+        format!("--tmpdir={}", dir.path().display()),
+    ];
     arguments.extend(options.iter().cloned());
     let mut command = bare(program, dir, &log)?;
     let input = match program.version.flavour {
