@@ -13,6 +13,7 @@ use crate::archive::BackupPlace;
 use crate::archive::manifest::{MAX_BYTES, Manifest};
 use crate::archive::read::{self, Archive};
 use crate::error::{Error, Outcome, Result};
+use crate::objectives::rpo_rto::Snapshot;
 use crate::store::Store;
 use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillName, DrillVerdict, TargetName};
 
@@ -201,6 +202,18 @@ impl Catalog {
         }
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
         Ok((entries, damaged))
+    }
+
+    /// What protects, and protected, against the loss of data: the trusted ones of `entries`.
+    pub fn snapshots(&self, entries: &[Entry]) -> Vec<Snapshot> {
+        let trusted = entries.iter().filter(|entry| entry.is_trusted());
+        trusted
+            .map(|entry| Snapshot {
+                snapshot_at: entry.manifest.snapshot_at,
+                committed_at: entry.manifest.finished_at,
+                proven: entry.marks.proven_at.is_some(),
+            })
+            .collect()
     }
 
     /// One committed backup.

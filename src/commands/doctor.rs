@@ -1,12 +1,15 @@
 //! `drctl doctor`: everything a backup needs, looked at without making one.
 //!
-//! A check that fails never stops those behind it, unless they cannot be made without it.
+//! A check that fails never stops those behind it, unless they cannot be made without it. What
+//! was promised is looked at in `promises`.
+
+mod promises;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::catalog::Which;
+use crate::catalog::{Catalog, Which};
 use crate::cli::Output;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
@@ -80,7 +83,8 @@ impl Findings {
 /// Looks at everything, and says what it found.
 pub async fn run(run: &Run) -> Result<()> {
     let mut findings = Findings::default();
-    let largest = store(run, &mut findings).await?;
+    let (catalog, largest) = store(run, &mut findings).await?;
+    promises::check(run, catalog.as_ref(), &mut findings).await?;
     source(run, &mut findings).await?;
     into(run, &mut findings, largest).await?;
     match run.output {
@@ -116,42 +120,46 @@ fn page(checks: &[Check]) -> String {
     )
 }
 
-/// The store: read, write, write only where there is nothing, clock. Gives the longest statement of
-/// the newest backup, bytes.
-async fn store(run: &Run, findings: &mut Findings) -> Result<Option<u64>> {
+/// The store: read, write, write only where there is nothing, clock. Gives its list, and the longest
+/// statement of the newest backup, bytes.
+async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, Option<u64>)> {
     let listed = run.catalog().await;
     run.cancel.check()?;
     let mut largest = None;
-    match listed {
-        Err(error) => findings.fail("store: list", error),
-        Ok(catalog) => {
-            let count = catalog.committed().count();
-            findings.ok(
-                "store: list",
-                format!("{}, {count} backups", run.store.location()),
-            );
-            match run.cancel.unless(catalog.find(Which::Latest)).await {
-                Ok(entry) => {
-                    let now = Timestamp::now();
-                    let age = text::ago(entry.manifest.snapshot_at, now);
-                    let what = format!("{}, {age}", entry.id);
-                    match entry.manifest.snapshot_at > now + CLOCK_SKEW {
-                        true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
-                        false => findings.ok("newest backup", what),
-                    }
-                    largest = Some(entry.manifest.totals.largest_statement_bytes);
+    if let Ok(catalog) = &listed {
+        let count = catalog.committed().count();
+        findings.ok(
+            "store: list",
+            format!("{}, {count} backups", run.store.location()),
+        );
+        match run.cancel.unless(catalog.find(Which::Latest)).await {
+            Ok(entry) => {
+                let now = Timestamp::now();
+                let age = text::ago(entry.manifest.snapshot_at, now);
+                let what = format!("{}, {age}", entry.id);
+                match entry.manifest.snapshot_at > now + CLOCK_SKEW {
+                    true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
+                    false => findings.ok("newest backup", what),
                 }
-                Err(error) if error.outcome() == Outcome::NothingToDo => {
-                    findings.warn(
-                        "newest backup",
-                        error.what(),
-                        Some("make one with drctl backup"),
-                    );
-                }
-                Err(error) => findings.fail("newest backup", error),
+                largest = Some(entry.manifest.totals.largest_statement_bytes);
             }
+            Err(error) if error.outcome() == Outcome::NothingToDo => {
+                findings.warn(
+                    "newest backup",
+                    error.what(),
+                    Some("make one with drctl backup"),
+                );
+            }
+            Err(error) => findings.fail("newest backup", error),
         }
     }
+    let catalog = match listed {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            findings.fail("store: list", error);
+            None
+        }
+    };
     let key = format!(
         "{}probe-{:08x}",
         run.config.target.runs(),
@@ -166,7 +174,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<Option<u64>> {
     if let Err(error) = probed {
         findings.fail("store: write", error);
     }
-    Ok(largest)
+    Ok((catalog, largest))
 }
 
 async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {

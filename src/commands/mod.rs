@@ -9,6 +9,7 @@ pub mod list;
 pub mod man;
 pub mod pin;
 pub mod progress;
+pub mod promises;
 pub mod restore;
 pub mod show;
 pub mod text;
