@@ -28,6 +28,7 @@ pub mod logging;
 pub mod objectives;
 pub mod proof;
 pub mod report;
+pub mod retention;
 pub mod runs;
 pub mod server;
 pub mod source;
