@@ -6,11 +6,12 @@
 mod promises;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Which};
 use crate::cli::Output;
+use crate::clocks::MOST_APART;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
 use crate::server::{Connection, ServerConfig, connect};
@@ -18,9 +19,6 @@ use crate::source::scope::MARKER_SCHEMA;
 use crate::source::{Examination, Source};
 use crate::store::StoreError;
 use crate::target;
-
-/// Clocks further apart than this are worth a warning.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(2);
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -137,7 +135,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, O
                 let now = Timestamp::now();
                 let age = text::ago(entry.manifest.snapshot_at, now);
                 let what = format!("{}, {age}", entry.id);
-                match entry.manifest.snapshot_at > now + CLOCK_SKEW {
+                match entry.manifest.snapshot_at > now + MOST_APART {
                     true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
                     false => findings.ok("newest backup", what),
                 }
@@ -160,11 +158,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, O
             None
         }
     };
-    let key = format!(
-        "{}probe-{:08x}",
-        run.config.target.runs(),
-        rand::random::<u32>()
-    );
+    let key = run.config.target.probe(rand::random());
     let probed = run.cancel.unless(probe(run, &key, findings)).await;
     if let Err(error) = run.store.delete(&key).await {
         let fix = "allow it, or leftovers of failed backups stay (unlisted)";
@@ -200,7 +194,7 @@ async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
     let meta = run.store.head(key).await?;
     findings.ok("store: write", "writes, reads back, and replaces nothing");
     let apart = meta.modified.duration_since(before).abs();
-    if apart > CLOCK_SKEW {
+    if apart > MOST_APART {
         let what = format!(
             "this host's and the store's clock are {} apart",
             text::span(apart)
