@@ -13,8 +13,9 @@ use crate::archive::BackupPlace;
 use crate::archive::manifest::{MAX_BYTES, Manifest};
 use crate::archive::read::{self, Archive};
 use crate::error::{Error, Outcome, Result};
-use crate::store::Store;
+use crate::objectives::rpo_rto::Snapshot;
 use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillName, DrillVerdict, TargetName};
+use crate::store::{Store, StoreError};
 
 /// How many manifests are read side by side.
 const READS_AT_ONCE: usize = 32;
@@ -34,6 +35,12 @@ pub struct Marks {
     pub pinned: bool,
     /// Whether a person trusts it although it was committed as suspect.
     pub accepted: bool,
+    /// When somebody who reads it last said so.
+    pub read_at: Option<Timestamp>,
+    /// When it was committed, and whether it was trusted, where retention deleted it.
+    pub pruned: Option<(Timestamp, bool)>,
+    /// Whether anything of it is there but evidence.
+    pub has_body: bool,
     /// When its heartbeat was last written, if there is one.
     pub heartbeat_at: Option<Timestamp>,
     /// The newest of its objects.
@@ -97,6 +104,7 @@ impl Catalog {
             };
             let marks = marks.entry(id).or_default();
             marks.modified_at = marks.modified_at.max(Some(object.modified));
+            marks.has_body |= !name.is_evidence();
             match name {
                 BackupObject::Manifest => {
                     marks.committed = true;
@@ -111,6 +119,13 @@ impl Catalog {
                     }
                     marks.drills.push(drill);
                 }
+                BackupObject::Reading { .. } => {
+                    marks.read_at = marks.read_at.max(Some(object.modified));
+                }
+                BackupObject::Pruned {
+                    committed_at,
+                    trusted,
+                } => marks.pruned = Some((committed_at, trusted)),
                 _ => {}
             }
         }
@@ -130,11 +145,19 @@ impl Catalog {
             .map(|(id, marks)| (*id, marks))
     }
 
-    /// What was begun and not committed, oldest first.
+    /// What was begun and not committed, or deleted and not yet gone, oldest first.
     pub fn uncommitted(&self) -> impl Iterator<Item = (BackupId, &Marks)> {
         self.marks
             .iter()
-            .filter(|(_, marks)| !marks.committed)
+            .filter(|(_, marks)| !marks.committed && marks.has_body)
+            .map(|(id, marks)| (*id, marks))
+    }
+
+    /// Of which nothing is left but evidence, oldest first.
+    pub fn past(&self) -> impl Iterator<Item = (BackupId, &Marks)> {
+        self.marks
+            .iter()
+            .filter(|(_, marks)| !marks.has_body)
             .map(|(id, marks)| (*id, marks))
     }
 
@@ -189,18 +212,53 @@ impl Catalog {
     /// of those whose manifest is damaged, which must not hide the others.
     pub async fn entries(&self) -> Result<(Vec<Entry>, Vec<Error>)> {
         let ids: Vec<BackupId> = self.committed().map(|(id, _)| id).collect();
-        let mut reads = futures_util::stream::iter(ids.into_iter().map(|id| self.entry(id)))
-            .buffered(READS_AT_ONCE);
+        let mut reads =
+            futures_util::stream::iter(ids.into_iter().map(|id| self.entry_if_there(id)))
+                .buffered(READS_AT_ONCE);
         let (mut entries, mut damaged) = (Vec::new(), Vec::new());
         while let Some(read) = reads.next().await {
             match read {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => entries.extend(entry),
                 Err(error) if error.outcome() == Outcome::Archive => damaged.push(error),
                 Err(error) => return Err(error),
             }
         }
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
         Ok((entries, damaged))
+    }
+
+    /// One of those that were listed; `None` where retention has deleted it since.
+    async fn entry_if_there(&self, id: BackupId) -> Result<Option<Entry>> {
+        let error = match self.entry(id).await {
+            Ok(entry) => return Ok(Some(entry)),
+            Err(error) => error,
+        };
+        let manifest = self.place(id).key(&BackupObject::Manifest);
+        match self.store.head(&manifest).await {
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            _ => Err(error),
+        }
+    }
+
+    /// What protects, and protected, against the loss of data: the trusted ones of `entries`, and
+    /// those that retention deleted since.
+    pub fn snapshots(&self, entries: &[Entry]) -> Vec<Snapshot> {
+        let trusted = entries.iter().filter(|entry| entry.is_trusted());
+        let there = trusted.map(|entry| Snapshot {
+            snapshot_at: entry.manifest.snapshot_at,
+            committed_at: entry.manifest.finished_at,
+            proven: entry.marks.proven_at.is_some(),
+        });
+        let gone = self.marks.iter().filter(|(_, marks)| !marks.committed);
+        let gone = gone.filter_map(|(id, marks)| match marks.pruned {
+            Some((committed_at, true)) => Some(Snapshot {
+                snapshot_at: id.snapshot_at(),
+                committed_at,
+                proven: false,
+            }),
+            _ => None,
+        });
+        there.chain(gone).collect()
     }
 
     /// One committed backup.

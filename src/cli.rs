@@ -76,6 +76,8 @@ pub enum Command {
     Accept(IdArgs),
     /// Keep a backup for ever
     Pin(PinArgs),
+    /// Delete the backups that no rule of retention keeps, and what killed runs left
+    Prune(PruneArgs),
     /// Print a shell's completions
     Completions {
         /// The shell
@@ -279,6 +281,17 @@ pub struct PinArgs {
     /// Take the pin off
     #[arg(long)]
     pub remove: bool,
+}
+
+/// Arguments of `prune`.
+#[derive(Debug, Clone, Args)]
+pub struct PruneArgs {
+    /// Say what would become of each backup, and why; touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete more than a fifth of the backups in one run
+    #[arg(long)]
+    pub force: bool,
 }
 
 fn label(text: &str) -> std::result::Result<(String, String), String> {

@@ -1,17 +1,19 @@
-//! What a killed backup leaves behind, and the heartbeat that spares one that is still at work.
+//! What killed runs leave behind, and the heartbeat that spares a backup that is still at work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use crate::archive::BackupPlace;
+use crate::archive::remove::LEASE;
 use crate::archive::write::commit;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Marks};
 use crate::error::Result;
 use crate::store::Store;
-use crate::store::keys::BackupObject;
+use crate::store::keys::{BackupId, BackupObject};
 
 /// How often the heartbeat of a running backup is written.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -19,23 +21,60 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 /// How old an uncommitted backup's newest object must be before it counts as left over.
 const OLD: SignedDuration = SignedDuration::from_hours(24);
 
-/// Removes what killed runs left behind. Best effort.
-pub async fn sweep(store: &Arc<dyn Store>, catalog: &Catalog) {
-    let old = Timestamp::now() - OLD;
-    for (id, marks) in catalog.uncommitted() {
-        if marks.modified_at.is_some_and(|at| at < old) {
-            tracing::info!(%id, "sweeping what a killed backup left");
-            commit::discard(store, &catalog.place(id)).await;
-        }
+/// What a sweep removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// What was left of backups that were never committed, or whose deletion was interrupted.
+    pub backups: Vec<BackupId>,
+    /// Uploads that were begun and never completed.
+    pub uploads: usize,
+}
+
+/// What a sweep of now would remove, uploads apart: what was begun and not touched for a day, and what
+/// an interrupted deletion left, as long as nobody reads it.
+pub fn left_over(catalog: &Catalog, now: Timestamp) -> Vec<BackupId> {
+    let old = now - OLD;
+    let is_left_over = |marks: &Marks| match marks.pruned {
+        Some(_) => marks.read_at.is_none_or(|at| at < now - LEASE),
+        None => marks.modified_at.is_some_and(|at| at < old),
+    };
+    let left_over = catalog
+        .uncommitted()
+        .filter(|(_, marks)| is_left_over(marks));
+    left_over.map(|(id, _)| id).collect()
+}
+
+/// Removes what killed runs left behind. Best effort: what fails is logged, and stays for the next one.
+pub async fn sweep(store: &Arc<dyn Store>, catalog: &Catalog) -> Swept {
+    let now = Timestamp::now();
+    let mut swept = Swept {
+        backups: left_over(catalog, now),
+        uploads: 0,
+    };
+    for id in &swept.backups {
+        tracing::info!(%id, "sweeping what a killed run left");
+        commit::discard(store, &catalog.place(*id)).await;
+    }
+    let old = now - OLD;
+    // The upload of a backup that takes longer than a day is not a stale one.
+    if catalog
+        .uncommitted()
+        .any(|(_, marks)| marks.modified_at.is_some_and(|at| at >= old))
+    {
+        return swept;
     }
     match store
         .abort_stale_uploads(&catalog.target().prefix(), old)
         .await
     {
         Ok(0) => {}
-        Ok(count) => tracing::info!(count, "aborted uploads that killed backups left"),
+        Ok(count) => {
+            tracing::info!(count, "aborted uploads that killed backups left");
+            swept.uploads = count;
+        }
         Err(error) => tracing::warn!(%error, "cannot look for unfinished uploads"),
     }
+    swept
 }
 
 /// Keeps `running.json` fresh, so that a sweep spares the backup in the making.

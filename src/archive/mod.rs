@@ -17,6 +17,7 @@ mod fixture;
 pub mod index;
 pub mod manifest;
 pub mod read;
+pub mod remove;
 pub mod restore_txt;
 pub mod whole;
 pub mod write;

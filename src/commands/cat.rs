@@ -7,9 +7,12 @@ use std::io::Write;
 
 use crate::archive::read::Archive;
 use crate::archive::whole::Turns;
+use crate::catalog::Catalog;
 use crate::cli::CatArgs;
 use crate::commands::Run;
 use crate::error::{Error, Result};
+use crate::reading::Reading;
+use crate::store::keys::BackupId;
 
 /// Writes it.
 pub async fn run(run: &Run, args: CatArgs) -> Result<()> {
@@ -18,13 +21,22 @@ pub async fn run(run: &Run, args: CatArgs) -> Result<()> {
     run.cancel
         .unless(async {
             let entry = catalog.find(which).await?;
-            let archive = catalog.open(entry.id).await?;
-            match args.accounts {
-                true => accounts(&archive).await,
-                false => dump(&archive).await,
+            let lease = Reading::begin(&run.store, &catalog.place(entry.id)).await;
+            let written = write_it(&catalog, entry.id, args.accounts).await;
+            if let Some(lease) = lease {
+                lease.end().await;
             }
+            written
         })
         .await
+}
+
+async fn write_it(catalog: &Catalog, id: BackupId, only_accounts: bool) -> Result<()> {
+    let archive = catalog.open(id).await?;
+    match only_accounts {
+        true => accounts(&archive).await,
+        false => dump(&archive).await,
+    }
 }
 
 async fn accounts(archive: &Archive) -> Result<()> {

@@ -1,13 +1,17 @@
 //! `drctl doctor`: everything a backup needs, looked at without making one.
 //!
-//! A check that fails never stops those behind it, unless they cannot be made without it.
+//! A check that fails never stops those behind it, unless they cannot be made without it. What
+//! was promised is looked at in `promises`.
+
+mod promises;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::catalog::Which;
+use crate::catalog::{Catalog, Which};
 use crate::cli::Output;
+use crate::clocks::MOST_APART;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
 use crate::server::{Connection, ServerConfig, connect};
@@ -15,9 +19,6 @@ use crate::source::scope::MARKER_SCHEMA;
 use crate::source::{Examination, Source};
 use crate::store::StoreError;
 use crate::target;
-
-/// Clocks further apart than this are worth a warning.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(2);
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -80,7 +81,8 @@ impl Findings {
 /// Looks at everything, and says what it found.
 pub async fn run(run: &Run) -> Result<()> {
     let mut findings = Findings::default();
-    let largest = store(run, &mut findings).await?;
+    let (catalog, largest) = store(run, &mut findings).await?;
+    promises::check(run, catalog.as_ref(), &mut findings).await?;
     source(run, &mut findings).await?;
     into(run, &mut findings, largest).await?;
     match run.output {
@@ -116,47 +118,47 @@ fn page(checks: &[Check]) -> String {
     )
 }
 
-/// The store: read, write, write only where there is nothing, clock. Gives the longest statement of
-/// the newest backup, bytes.
-async fn store(run: &Run, findings: &mut Findings) -> Result<Option<u64>> {
+/// The store: read, write, write only where there is nothing, clock. Gives its list, and the longest
+/// statement of the newest backup, bytes.
+async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, Option<u64>)> {
     let listed = run.catalog().await;
     run.cancel.check()?;
     let mut largest = None;
-    match listed {
-        Err(error) => findings.fail("store: list", error),
-        Ok(catalog) => {
-            let count = catalog.committed().count();
-            findings.ok(
-                "store: list",
-                format!("{}, {count} backups", run.store.location()),
-            );
-            match run.cancel.unless(catalog.find(Which::Latest)).await {
-                Ok(entry) => {
-                    let now = Timestamp::now();
-                    let age = text::ago(entry.manifest.snapshot_at, now);
-                    let what = format!("{}, {age}", entry.id);
-                    match entry.manifest.snapshot_at > now + CLOCK_SKEW {
-                        true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
-                        false => findings.ok("newest backup", what),
-                    }
-                    largest = Some(entry.manifest.totals.largest_statement_bytes);
+    if let Ok(catalog) = &listed {
+        let count = catalog.committed().count();
+        findings.ok(
+            "store: list",
+            format!("{}, {count} backups", run.store.location()),
+        );
+        match run.cancel.unless(catalog.find(Which::Latest)).await {
+            Ok(entry) => {
+                let now = Timestamp::now();
+                let age = text::ago(entry.manifest.snapshot_at, now);
+                let what = format!("{}, {age}", entry.id);
+                match entry.manifest.snapshot_at > now + MOST_APART {
+                    true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
+                    false => findings.ok("newest backup", what),
                 }
-                Err(error) if error.outcome() == Outcome::NothingToDo => {
-                    findings.warn(
-                        "newest backup",
-                        error.what(),
-                        Some("make one with drctl backup"),
-                    );
-                }
-                Err(error) => findings.fail("newest backup", error),
+                largest = Some(entry.manifest.totals.largest_statement_bytes);
             }
+            Err(error) if error.outcome() == Outcome::NothingToDo => {
+                findings.warn(
+                    "newest backup",
+                    error.what(),
+                    Some("make one with drctl backup"),
+                );
+            }
+            Err(error) => findings.fail("newest backup", error),
         }
     }
-    let key = format!(
-        "{}probe-{:08x}",
-        run.config.target.runs(),
-        rand::random::<u32>()
-    );
+    let catalog = match listed {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            findings.fail("store: list", error);
+            None
+        }
+    };
+    let key = run.config.target.probe(rand::random());
     let probed = run.cancel.unless(probe(run, &key, findings)).await;
     if let Err(error) = run.store.delete(&key).await {
         let fix = "allow it, or leftovers of failed backups stay (unlisted)";
@@ -166,7 +168,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<Option<u64>> {
     if let Err(error) = probed {
         findings.fail("store: write", error);
     }
-    Ok(largest)
+    Ok((catalog, largest))
 }
 
 async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
@@ -192,7 +194,7 @@ async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
     let meta = run.store.head(key).await?;
     findings.ok("store: write", "writes, reads back, and replaces nothing");
     let apart = meta.modified.duration_since(before).abs();
-    if apart > CLOCK_SKEW {
+    if apart > MOST_APART {
         let what = format!(
             "this host's and the store's clock are {} apart",
             text::span(apart)

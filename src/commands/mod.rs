@@ -9,6 +9,8 @@ pub mod list;
 pub mod man;
 pub mod pin;
 pub mod progress;
+pub mod promises;
+pub mod prune;
 pub mod restore;
 pub mod show;
 pub mod text;
@@ -74,6 +76,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Restore(args) => restore::run(&Run::begin(&global).await?, args).await,
         Command::Verify(args) => verify::run(&Run::begin(&global).await?, args).await,
         Command::Accept(args) => accept::run(&Run::begin(&global).await?, args).await,
+        Command::Prune(args) => prune::run(&Run::begin(&global).await?, args).await,
         Command::Pin(args) => pin::run(&Run::begin(&global).await?, args).await,
     }
 }

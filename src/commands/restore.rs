@@ -11,13 +11,14 @@ use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
-use crate::catalog::Entry;
+use crate::catalog::{Catalog, Entry};
 use crate::cli::{Output, RestoreArgs};
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text, unfinished};
 use crate::drill;
 use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
+use crate::reading::Reading;
 use crate::report::history;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
@@ -40,22 +41,43 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     let which = args.choose.which()?;
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
-    let open = catalog.open(entry.id);
-    let archive = run.cancel.unless(open).await?;
     let options = options(run, &args, &entry)?;
     announce(&entry, &server);
     if args.plan {
+        let archive = run.cancel.unless(catalog.open(entry.id)).await?;
         let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
         let plan = apply::plan(&archive, &server, &options, &silent, &run.cancel).await?;
         return say_plan(run, &plan);
     }
+    // Before anything of it is read: from here on retention spares it.
+    let place = catalog.place(entry.id);
+    let lease = run
+        .cancel
+        .unless(async { Ok(Reading::begin(&run.store, &place).await) })
+        .await?;
+    let done = restore(run, &catalog, &entry, &server, options).await;
+    if let Some(lease) = lease {
+        lease.end().await;
+    }
+    say_report(run, &done?)
+}
+
+/// Restores it, and leaves what is known of it in the store.
+async fn restore(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    server: &Arc<ServerConfig>,
+    options: RestoreOptions,
+) -> Result<RestoreReport> {
+    let archive = run.cancel.unless(catalog.open(entry.id)).await?;
     let whole = options.scope.is_everything() && options.scope.rename.is_empty();
     let started_at = Timestamp::now();
     let progress = Arc::new(Bar::new(entry.manifest.totals.raw_bytes));
     let mut report = RestoreReport::default();
     let done = apply::restore(
         &archive,
-        &server,
+        server,
         options,
         progress,
         &run.cancel,
@@ -80,9 +102,9 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     // With other definers it is equal to the dump but for them.
     let whole = whole && report.substituted.is_empty();
     if whole && report.proof.as_ref().is_some_and(Comparison::is_equal) {
-        note_proof(run, &entry, &catalog.place(entry.id), &report).await;
+        note_proof(run, entry, &catalog.place(entry.id), &report).await;
     }
-    say_report(run, &report)
+    Ok(report)
 }
 
 /// Leaves the evidence beside the backup: a restore of all of it that was proven is as good as a

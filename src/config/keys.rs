@@ -339,6 +339,48 @@ pub const KEYS: &[ConfigKey] = &[
         Form::Text,
         "The zone of these schedules, and of the days that retention counts, like `Europe/Berlin`. Default `UTC`.",
     ),
+    key(
+        "retention.last",
+        Form::Scalar,
+        "`prune` keeps so many of the newest backups. Of this and the next five keys one at least is needed.",
+    ),
+    key(
+        "retention.daily",
+        Form::Scalar,
+        "It keeps the newest of each of so many days that have a backup.",
+    ),
+    key(
+        "retention.weekly",
+        Form::Scalar,
+        "As `daily`, of weeks that begin on Monday.",
+    ),
+    key("retention.monthly", Form::Scalar, "As `daily`, of months."),
+    key("retention.yearly", Form::Scalar, "As `daily`, of years."),
+    key(
+        "retention.within_days",
+        Form::Scalar,
+        "It keeps all that are at most so many days older than the newest one.",
+    ),
+    key(
+        "retention.labels",
+        Form::Pairs,
+        "It keeps all that carry one of these labels.",
+    ),
+    key(
+        "retention.proven",
+        Form::Scalar,
+        "It keeps so many of the newest that a restore verified. Default 2; the newest of them always stays.",
+    ),
+    key(
+        "retention.suspect_days",
+        Form::Scalar,
+        "How long a suspect backup waits for somebody to look at it. Default 14.",
+    ),
+    key(
+        "retention.evidence_days",
+        Form::Scalar,
+        "How long reports of drills and records of runs stay, also of backups that are gone. Default 400, at least 60.",
+    ),
 ];
 
 /// The variable of a key.

@@ -3,6 +3,7 @@
 //! - [`keys`]: every key, its variable, what it means.
 //! - [`load`]: file, environment and flags to one tree.
 //! - [`promises`]: objectives and schedules.
+//! - [`retention`]: which backups stay.
 //! - [`verify`]: the keys of drills.
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
@@ -10,6 +11,7 @@
 pub mod keys;
 pub mod load;
 pub mod promises;
+pub mod retention;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
 use crate::config::keys::KEYS;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
+use crate::config::retention::{RawRetention, RetentionConfig};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
@@ -53,6 +56,8 @@ pub struct Config {
     pub objectives: Objectives,
     /// When what runs.
     pub schedule: Schedules,
+    /// Which backups stay.
+    pub retention: RetentionConfig,
     source: RawServer,
     into: RawServer,
 }
@@ -105,6 +110,8 @@ struct Raw {
     objectives: RawObjectives,
     #[serde(default)]
     schedule: RawSchedules,
+    #[serde(default)]
+    retention: RawRetention,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -164,6 +171,7 @@ impl Config {
             .ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
         store.check()?;
         let restore = raw.restore.check()?;
+        let schedule = raw.schedule.check()?;
         let client_dir = raw
             .into
             .client_dir
@@ -178,7 +186,8 @@ impl Config {
             verify: raw.verify.check(restore.lanes, client_dir)?,
             restore,
             objectives: raw.objectives.check()?,
-            schedule: raw.schedule.check()?,
+            retention: raw.retention.check(schedule.zone.clone())?,
+            schedule,
             source: raw.source,
             into: raw.into,
         })

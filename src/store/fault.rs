@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Key, ObjectMeta, Store, StoreError, Upload};
+use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload};
 
 /// A kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,7 +252,7 @@ impl Store for FaultStore {
             .await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+    async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {
         self.through(Op::Delete, key, self.inner.delete(key)).await
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 
-use super::{Key, ObjectMeta, Store, StoreError, Upload, check, directory_below, slice};
+use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, directory_below, slice};
 
 /// Objects in a map; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -117,10 +117,10 @@ impl Store for MemoryStore {
         Ok(dirs)
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+    async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {
         check("delete", key)?;
         self.state().objects.remove(key);
-        Ok(())
+        Ok(Deleted::Gone)
     }
 
     async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {

@@ -78,6 +78,16 @@ pub enum StoreError {
     },
 }
 
+/// What became of an object that was deleted. Either way it is no longer listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Gone,
+    /// A bucket with versions hid it behind a delete marker: its bytes stay until the bucket's own
+    /// rules expire them.
+    Hidden,
+}
+
 /// A place for objects. Every backend passes the one contract suite of `tests/it/store`.
 #[async_trait]
 pub trait Store: Debug + Send + Sync {
@@ -108,7 +118,7 @@ pub trait Store: Debug + Send + Sync {
     async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError>;
 
     /// Removes an object; one that does not exist is removed already.
-    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+    async fn delete(&self, key: &str) -> Result<Deleted, StoreError>;
 
     /// How many bytes each part of an upload but the last should have. An object holds at most
     /// [`MAX_PARTS`] of them: a longer stream rolls over into another object.

@@ -12,8 +12,10 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["drill"],
     &["report", "notify"],
-    &["baseline", "leftovers"],
-    &["source", "apply", "catalog", "runs", "suspect", "target"],
+    &["baseline", "evidence", "leftovers"],
+    &[
+        "source", "apply", "catalog", "clocks", "reading", "runs", "suspect", "target",
+    ],
     // A restore ends with its proof, and a drill asks for one alone.
     &["proof"],
     &["server", "archive"],

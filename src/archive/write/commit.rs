@@ -158,6 +158,10 @@ pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
         tracing::warn!(%place, %error, "cannot abort uploads; a later run sweeps them");
     }
     for object in objects {
+        let name = place.target.parse_object(&object.key);
+        if name.is_some_and(|(_, name)| name.is_evidence()) {
+            continue;
+        }
         if let Err(error) = store.delete(&object.key).await {
             tracing::warn!(key = object.key, %error, "cannot delete a leftover; a later run sweeps it");
         }

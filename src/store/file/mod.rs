@@ -22,7 +22,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-use super::{Key, ObjectMeta, Store, StoreError, Upload, check, check_range, keys};
+use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, check_range, keys};
 
 /// Objects in a directory.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ impl Store for FileStore {
         .await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+    async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {
         check("delete", key)?;
         self.run("delete", key, |store, key| {
             let path = store.path(key);
@@ -177,7 +177,7 @@ impl Store for FileStore {
                 absent_as_none(sync_directory(path.parent().unwrap_or(&store.root)))?;
             }
             store.remove_empty_parents(key);
-            Ok(())
+            Ok(Deleted::Gone)
         })
         .await
     }

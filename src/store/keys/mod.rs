@@ -10,6 +10,8 @@
 //!                     /manifest.json                 the commit record, written last
 //!                     /running.json                  the heartbeat of a backup in the making
 //!                     /accepted, pin                 markers: a person trusts it; a person keeps it
+//!                     /reading/<time>-<random>.json   the lease of a restore or a drill that reads it
+//!                     /pruned/<time>-<trusted|suspect>.json  it was committed then, and retention deleted it
 //!                     /drills/<time>-<level>-<pass|fail|missed>.json
 //! ```
 //!
@@ -93,6 +95,17 @@ impl TargetName {
     /// The record of one run: `shop/runs/20261121T020000Z-backup-0.json`.
     pub fn run(&self, run: &RunName) -> Key {
         format!("{self}/runs/{run}")
+    }
+
+    /// An object that is written only to see how the store takes it: `shop/runs/probe-00c0ffee`.
+    pub fn probe(&self, random: u32) -> Key {
+        format!("{self}/runs/probe-{random:08x}")
+    }
+
+    /// Whether a key is of such an object.
+    pub fn is_probe(&self, key: &str) -> bool {
+        self.below(key)
+            .is_some_and(|name| name.starts_with("runs/probe-"))
     }
 
     /// What everything of one backup begins with: `shop/20261121T020000Z-3f9a1c/`.
@@ -350,6 +363,20 @@ mod tests {
             (BackupObject::Running, "running.json"),
             (BackupObject::Accepted, "accepted"),
             (BackupObject::Pin, "pin"),
+            (
+                BackupObject::Reading {
+                    since: time("2026-11-21T03:00:00Z"),
+                    random: 0x00_00ab,
+                },
+                "reading/20261121T030000Z-0000ab.json",
+            ),
+            (
+                BackupObject::Pruned {
+                    committed_at: time("2026-11-21T02:05:00Z"),
+                    trusted: false,
+                },
+                "pruned/20261121T020500Z-suspect.json",
+            ),
             (
                 BackupObject::Drill(drill),
                 "drills/20261121T030000Z-restore-missed.json",

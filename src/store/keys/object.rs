@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{TIME, parse_time};
+use super::{BackupId, TIME, parse_id, parse_time};
 
 /// How SQL objects are compressed, as their names say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +58,20 @@ pub enum BackupObject {
     Pin,
     /// The evidence of one restore verification.
     Drill(DrillName),
+    /// Somebody reads it: while this is younger than a day, retention spares the backup.
+    Reading {
+        /// Since when, to the second.
+        since: Timestamp,
+        /// 24 random bits, so that two readers of one second differ.
+        random: u32,
+    },
+    /// What stays of a backup that retention deleted: it did protect while it was there.
+    Pruned {
+        /// When it was committed, to the second.
+        committed_at: Timestamp,
+        /// Whether it was trusted.
+        trusted: bool,
+    },
 }
 
 impl BackupObject {
@@ -71,7 +85,12 @@ impl BackupObject {
             "running.json" => Self::Running,
             "accepted" => Self::Accepted,
             "pin" => Self::Pin,
-            _ => return Self::parse_sql(name).or_else(|| Self::parse_drill(name)),
+            _ => {
+                return Self::parse_sql(name)
+                    .or_else(|| Self::parse_drill(name))
+                    .or_else(|| Self::parse_reading(name))
+                    .or_else(|| Self::parse_pruned(name));
+            }
         };
         Some(object)
     }
@@ -97,6 +116,33 @@ impl BackupObject {
     fn parse_drill(name: &str) -> Option<Self> {
         DrillName::parse(name.strip_prefix("drills/")?).map(Self::Drill)
     }
+
+    fn parse_reading(name: &str) -> Option<Self> {
+        let reading = name.strip_prefix("reading/")?.strip_suffix(".json")?;
+        let BackupId {
+            snapshot_at: since,
+            random,
+        } = parse_id(reading)?;
+        Some(Self::Reading { since, random })
+    }
+
+    fn parse_pruned(name: &str) -> Option<Self> {
+        let pruned = name.strip_prefix("pruned/")?.strip_suffix(".json")?;
+        let (time, trusted) = pruned.split_once('-')?;
+        Some(Self::Pruned {
+            committed_at: parse_time(time)?,
+            trusted: match trusted {
+                "trusted" => true,
+                "suspect" => false,
+                _ => return None,
+            },
+        })
+    }
+
+    /// Whether it outlives its backup: the auditor's drills, and that the backup was there.
+    pub fn is_evidence(&self) -> bool {
+        matches!(self, Self::Drill(_) | Self::Pruned { .. })
+    }
 }
 
 impl fmt::Display for BackupObject {
@@ -113,6 +159,16 @@ impl fmt::Display for BackupObject {
             Self::Accepted => f.write_str("accepted"),
             Self::Pin => f.write_str("pin"),
             Self::Drill(drill) => write!(f, "drills/{drill}"),
+            Self::Reading { since, random } => {
+                write!(f, "reading/{}-{random:06x}.json", since.strftime(TIME))
+            }
+            Self::Pruned {
+                committed_at,
+                trusted,
+            } => {
+                let word = if *trusted { "trusted" } else { "suspect" };
+                write!(f, "pruned/{}-{word}.json", committed_at.strftime(TIME))
+            }
         }
     }
 }

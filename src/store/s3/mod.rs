@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use self::failure::Failure;
 use self::request::{Attempts, object_options, once, timestamp};
 use super::config::{Checksum, S3Config, StoreConfig};
-use super::{Key, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
+use super::{Deleted, Key, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
 use crate::{Error, Result};
 
 /// Objects in a bucket, below a prefix.
@@ -230,7 +230,7 @@ impl Store for S3Store {
         list::directories(self, prefix).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+    async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {
         check("delete", key)?;
         let request = self
             .client
@@ -242,7 +242,8 @@ impl Store for S3Store {
             .await
             .map_err(|error| self.failure(&error).into_error("delete", self.place(key)))
         {
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Ok(answer) if answer.delete_marker() == Some(true) => Ok(Deleted::Hidden),
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(Deleted::Gone),
             Err(error) => Err(error),
         }
     }

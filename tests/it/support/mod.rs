@@ -23,6 +23,7 @@ pub mod backup;
 pub mod compare;
 pub mod drctl;
 pub mod fault_proxy;
+pub mod history;
 pub mod lab;
 pub mod server;
 pub mod session;

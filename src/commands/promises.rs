@@ -1,0 +1,71 @@
+//! What was promised of the target at hand, and what is so: for `doctor` and `prune`.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::catalog::{Catalog, Entry};
+use crate::commands::Run;
+use crate::error::Result;
+use crate::objectives::Objectives;
+use crate::objectives::rpo_rto::{self, Rpo, WINDOW};
+use crate::report::history;
+use crate::store::keys::{DrillLevel, DrillVerdict};
+use crate::target;
+
+/// The objectives, and the figures of now.
+#[derive(Debug)]
+pub struct Promises {
+    /// What was declared, with the default of the proven RPO where drills are scheduled.
+    pub objectives: Objectives,
+    /// What disasters would have cost.
+    pub rpo: Rpo,
+    /// How long the newest trusted backup took.
+    pub backup_took: Option<SignedDuration>,
+}
+
+impl Promises {
+    /// Holds the backups that there are, and were, against what was declared.
+    pub async fn of(
+        run: &Run,
+        catalog: &Catalog,
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> Result<Promises> {
+        let bound = target::read(&run.store, &run.config.target).await?;
+        let created_at = bound.map(|bound| bound.created_at);
+        let rpo = rpo_rto::rpo(&catalog.snapshots(entries), created_at, now, WINDOW);
+        let newest = entries.iter().find(|entry| entry.is_trusted());
+        let mut objectives = run.config.objectives;
+        if let (None, Some(verify)) = (objectives.proven_rpo, &run.config.schedule.verify) {
+            let backup = run.config.schedule.backup.as_ref();
+            let backup_interval = backup
+                .and_then(|backup| backup.largest_gap(now))
+                .or(objectives.rpo)
+                .or(rpo.worst.map(|gap| gap.length()));
+            let drill_took = drill_took(run, catalog).await?;
+            objectives.proven_rpo = verify.largest_gap(now).map(|drill_interval| {
+                let backup_interval = backup_interval.unwrap_or_default();
+                rpo_rto::default_proven_rpo(drill_interval, backup_interval, drill_took)
+            });
+        }
+        Ok(Promises {
+            objectives,
+            rpo,
+            backup_took: newest.map(|newest| {
+                let manifest = &newest.manifest;
+                manifest.finished_at.duration_since(manifest.started_at)
+            }),
+        })
+    }
+}
+
+/// How long the newest drill that proved something took; nothing where there was none.
+async fn drill_took(run: &Run, catalog: &Catalog) -> Result<SignedDuration> {
+    let newest = history::newest(&run.store, catalog, 1, |drill| {
+        drill.level == DrillLevel::Restore && drill.verdict != DrillVerdict::Fail
+    });
+    let took = newest
+        .await?
+        .first()
+        .map(|report| report.ended_at.duration_since(report.started_at));
+    Ok(took.unwrap_or_default())
+}

@@ -1,0 +1,212 @@
+//! `drctl prune`: what no rule keeps goes, and what killed runs left.
+//!
+//! judge every backup → (clocks) → delete, the oldest first → sweep → old evidence → say what and why
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::archive::remove::{self, LEASE};
+use crate::catalog::{Catalog, Entry};
+use crate::cli::PruneArgs;
+use crate::clocks;
+use crate::commands::promises::Promises;
+use crate::commands::prune::page::{Line, Outcome, Page};
+use crate::commands::{Run, text};
+use crate::error::{Error, Result};
+use crate::evidence;
+use crate::leftovers;
+use crate::retention::{self, Candidate, Decision};
+use crate::runs::{self, RunRecord};
+use crate::store::keys::{DrillLevel, DrillVerdict};
+
+mod page;
+
+/// Prunes, or says what pruning would do.
+pub async fn run(run: &Run, args: PruneArgs) -> Result<()> {
+    let started_at = Timestamp::now();
+    let done = prune(run, &args).await;
+    if !args.dry_run {
+        let error = done.as_ref().err();
+        let record = RunRecord {
+            verb: "prune".into(),
+            drctl: env!("CARGO_PKG_VERSION").into(),
+            started_at,
+            ended_at: Timestamp::now(),
+            exit: error.map_or(crate::Outcome::Done, Error::outcome).code(),
+            backup: None,
+            error: error.map(Error::to_string),
+        };
+        runs::record(&run.store, &run.config.target, &record).await;
+    }
+    done
+}
+
+async fn prune(run: &Run, args: &PruneArgs) -> Result<()> {
+    let config = &run.config.retention;
+    if !config.rules.say_what_to_keep() {
+        return Err(Error::usage("nothing says which backups to keep").hint(
+            "set retention.daily, or another of retention.last, weekly, monthly, yearly, within_days",
+        ));
+    }
+    let now = Timestamp::now();
+    let catalog = run.catalog().await?;
+    let (entries, damaged) = run.cancel.unless(catalog.entries()).await?;
+    let promises = run
+        .cancel
+        .unless(Promises::of(run, &catalog, &entries, now))
+        .await?;
+    let overdue = overdue(&promises);
+    let candidates: Vec<Candidate> = entries.iter().map(|entry| candidate(entry, now)).collect();
+    let decisions = retention::decide(
+        &candidates,
+        &config.rules,
+        now,
+        overdue.as_deref(),
+        args.force,
+    );
+    let lines = entries
+        .iter()
+        .zip(&decisions)
+        .map(|(entry, decision)| Line::new(entry, decision));
+    let mut page = Page::new(args.dry_run, lines.collect());
+    let mut failure = match args.dry_run {
+        true => {
+            page.leftovers = leftovers::left_over(&catalog, now);
+            None
+        }
+        false => {
+            check_clocks(run, &entries, now).await?;
+            let failure = delete(run, &catalog, &entries, &decisions, &mut page).await?;
+            let swept = run
+                .cancel
+                .unless(async { Ok(leftovers::sweep(&run.store, &catalog).await) })
+                .await?;
+            (page.leftovers, page.uploads) = (swept.backups, swept.uploads);
+            let old = evidence::remove_old(&run.store, &catalog, now - config.evidence);
+            page.evidence = run.cancel.unless(old).await?;
+            failure
+        }
+    };
+    page.say(run.output)?;
+    let waits = decisions
+        .iter()
+        .any(|decision| matches!(decision, Decision::Postpone(_)));
+    if let (Some(why), true) = (overdue, waits) {
+        let error = Error::refused(format!("no backup was deleted: {why}"));
+        failure = Some(worse(
+            failure,
+            error.hint("run drctl verify --latest, and mend what keeps drills from passing"),
+        ));
+    }
+    for error in damaged {
+        failure = Some(worse(failure, error));
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Why nothing may go now: with drills declared, and none that passed for too long, nobody knows which
+/// backups are good.
+fn overdue(promises: &Promises) -> Option<String> {
+    let objective = promises.objectives.proven_rpo?;
+    match promises.rpo.proven {
+        Some(age) if age <= objective => None,
+        Some(age) => Some(format!(
+            "verification is overdue: the newest proven data are {} old, more than {}",
+            text::span(age),
+            text::span(objective)
+        )),
+        None => Some("verification is overdue: no backup was ever proven".into()),
+    }
+}
+
+fn candidate(entry: &Entry, now: Timestamp) -> Candidate {
+    let marks = &entry.marks;
+    let restored = marks
+        .drills
+        .iter()
+        .filter(|drill| drill.level == DrillLevel::Restore);
+    let last = restored.max_by_key(|drill| drill.time);
+    Candidate {
+        snapshot_at: entry.manifest.snapshot_at,
+        trusted: entry.is_trusted(),
+        proven: marks.proven_at.is_some(),
+        failed_since: last.is_some_and(|drill| drill.verdict == DrillVerdict::Fail),
+        pinned: marks.pinned,
+        in_use: marks.read_at.is_some_and(|at| at > now - LEASE),
+        labels: entry.manifest.labels.clone(),
+    }
+}
+
+/// Ages rest on clocks: of the host, of the store, and of the server that dated the snapshots.
+async fn check_clocks(run: &Run, entries: &[Entry], now: Timestamp) -> Result<()> {
+    let refused = |what: String| {
+        Err(Error::refused(format!("no backup was deleted: {what}"))
+            .hint("set all clocks by NTP, then run it again"))
+    };
+    let newest = entries.iter().map(|entry| entry.manifest.snapshot_at).max();
+    if let Some(ahead) = newest.map(|newest| newest.duration_since(now))
+        && ahead > clocks::MOST_APART
+    {
+        return refused(format!(
+            "the newest snapshot is {} in the future",
+            text::span(ahead)
+        ));
+    }
+    let apart: SignedDuration = run
+        .cancel
+        .unless(clocks::apart(&run.store, &run.config.target))
+        .await?;
+    if apart > clocks::MOST_APART {
+        return refused(format!(
+            "this host's and the store's clock are {} apart",
+            text::span(apart)
+        ));
+    }
+    Ok(())
+}
+
+/// Deletes what was decided, the oldest first. One that the store refuses keeps none of the others;
+/// gives the worst of the failures.
+async fn delete(
+    run: &Run,
+    catalog: &Catalog,
+    entries: &[Entry],
+    decisions: &[Decision],
+    page: &mut Page,
+) -> Result<Option<Error>> {
+    let mut failure = None;
+    let mut failed = 0;
+    for (index, entry) in entries.iter().enumerate().rev() {
+        if decisions[index] != Decision::Delete {
+            continue;
+        }
+        run.cancel.check()?;
+        let place = catalog.place(entry.id);
+        let manifest = &entry.manifest;
+        let removal = remove::remove(&run.store, &place, manifest.finished_at, entry.is_trusted());
+        page.lines[index].outcome = match removal.await {
+            Ok(removed) if removed.in_use => Some(Outcome::Unlisted),
+            Ok(removed) => {
+                page.bytes += removed.bytes;
+                page.hidden |= removed.hidden;
+                Some(Outcome::Deleted)
+            }
+            Err(error) => {
+                tracing::warn!(id = %entry.id, %error, "cannot delete");
+                failed += 1;
+                failure = Some(worse(failure, error));
+                Some(Outcome::Failed)
+            }
+        };
+    }
+    Ok(failure.map(|error: Error| match failed {
+        1 => error.context("a backup could not be deleted"),
+        failed => error.context(format!("{failed} backups could not be deleted, the oldest")),
+    }))
+}
+
+fn worse(failure: Option<Error>, error: Error) -> Error {
+    match failure {
+        Some(failure) => failure.most_severe(error),
+        None => error,
+    }
+}

@@ -1,0 +1,67 @@
+//! The section `retention`: which backups stay, and for how long the evidence of those that went.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::retention::Rules;
+
+/// What `prune` keeps.
+#[derive(Debug, Clone)]
+pub struct RetentionConfig {
+    /// Of backups.
+    pub rules: Rules,
+    /// How long the reports of drills and the records of runs stay.
+    pub evidence: SignedDuration,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawRetention {
+    #[serde(default)]
+    last: usize,
+    #[serde(default)]
+    daily: usize,
+    #[serde(default)]
+    weekly: usize,
+    #[serde(default)]
+    monthly: usize,
+    #[serde(default)]
+    yearly: usize,
+    within_days: Option<u32>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    proven: Option<usize>,
+    suspect_days: Option<u32>,
+    evidence_days: Option<u32>,
+}
+
+impl RawRetention {
+    pub(super) fn check(self, zone: TimeZone) -> Result<RetentionConfig> {
+        let days = |days: u32| SignedDuration::from_hours(i64::from(days) * 24);
+        // The window of the RPO, twice: what went in it must still be known to have been there.
+        const LEAST_EVIDENCE_DAYS: u32 = 60;
+        let evidence_days = self.evidence_days.unwrap_or(400);
+        if evidence_days < LEAST_EVIDENCE_DAYS {
+            return Err(Error::usage("retention.evidence_days is less than 60")
+                .hint("the RPO of the last 30 days needs to know which backups there were"));
+        }
+        Ok(RetentionConfig {
+            rules: Rules {
+                last: self.last,
+                daily: self.daily,
+                weekly: self.weekly,
+                monthly: self.monthly,
+                yearly: self.yearly,
+                within: self.within_days.map(days),
+                labels: self.labels,
+                proven: self.proven.unwrap_or(2),
+                suspect: days(self.suspect_days.unwrap_or(14)),
+                zone,
+            },
+            evidence: days(evidence_days),
+        })
+    }
+}
