@@ -25,6 +25,7 @@ pub mod drill;
 pub mod error;
 pub mod leftovers;
 pub mod logging;
+pub mod notify;
 pub mod objectives;
 pub mod proof;
 pub mod report;

@@ -3,12 +3,14 @@
 //! - [`keys`]: every key, its variable, what it means.
 //! - [`load`]: file, environment and flags to one tree.
 //! - [`promises`]: objectives and schedules.
+//! - [`notify`]: the keys of who is told.
 //! - [`verify`]: the keys of drills.
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
 
 pub mod keys;
 pub mod load;
+pub mod notify;
 pub mod promises;
 pub mod verify;
 
@@ -24,11 +26,12 @@ use crate::archive::codec::Codec;
 use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
-use crate::config::keys::KEYS;
+use crate::config::notify::RawNotify;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
+use crate::notify::NotifyConfig;
 use crate::objectives::Objectives;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
 use crate::source::scope::Scope;
@@ -49,6 +52,8 @@ pub struct Config {
     pub restore: RestoreConfig,
     /// How drills run.
     pub verify: VerifyConfig,
+    /// Who is told when a run fails.
+    pub notify: NotifyConfig,
     /// What was declared.
     pub objectives: Objectives,
     /// When what runs.
@@ -105,6 +110,8 @@ struct Raw {
     objectives: RawObjectives,
     #[serde(default)]
     schedule: RawSchedules,
+    #[serde(default)]
+    notify: RawNotify,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -179,6 +186,7 @@ impl Config {
             restore,
             objectives: raw.objectives.check()?,
             schedule: raw.schedule.check()?,
+            notify: raw.notify.check()?,
             source: raw.source,
             into: raw.into,
         })
@@ -342,7 +350,7 @@ impl RawRestore {
 /// never a password.
 fn typed(tree: Value) -> Result<Raw> {
     serde_json::from_value(tree.clone()).map_err(|error| {
-        let mut keys = KEYS.iter().map(|key| key.path);
+        let mut keys = keys::all().map(|key| key.path);
         let wrong = keys.find(|path| serde_json::from_value::<Raw>(without(&tree, path)).is_ok());
         let wrong = wrong.unwrap_or("the configuration");
         Error::usage(format!("{wrong} does not fit: {error}"))

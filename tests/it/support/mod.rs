@@ -24,6 +24,7 @@ pub mod compare;
 pub mod drctl;
 pub mod fault_proxy;
 pub mod lab;
+pub mod receiver;
 pub mod server;
 pub mod session;
 pub mod versitygw;
