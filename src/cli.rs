@@ -72,6 +72,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Restore a backup into a throw-away server, prove it, and measure RTO and RPO
     Verify(VerifyArgs),
+    /// Send a marked alert through every configured notifier, and say which took it
+    AlertTest(AlertTestArgs),
     /// Trust a suspect backup
     Accept(IdArgs),
     /// Keep a backup for ever
@@ -262,6 +264,39 @@ pub enum ProfileArg {
     Relaxed,
     /// With the durability of the target.
     Production,
+}
+
+/// Arguments of `alert-test`.
+#[derive(Debug, Clone, Args)]
+pub struct AlertTestArgs {
+    /// As which news it goes; it stays marked as a test
+    #[arg(long = "as", value_name = "KIND", value_enum, default_value_t = TestKind::Test)]
+    pub kind: TestKind,
+    /// Of which task, where the kind is one of a task
+    #[arg(long, value_enum, default_value_t = TaskArg::Backup)]
+    pub task: TaskArg,
+}
+
+/// As which news a test alert goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TestKind {
+    /// The alert DrctlTest.
+    Test,
+    /// The alert of a run that failed.
+    Failed,
+    /// The alert of a run that is late.
+    Late,
+    /// The end of both.
+    Recovered,
+}
+
+/// What a schedule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TaskArg {
+    /// Backups.
+    Backup,
+    /// Drills.
+    Verify,
 }
 
 /// Arguments of commands that take an id.

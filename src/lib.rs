@@ -27,6 +27,7 @@ pub mod error;
 pub mod evidence;
 pub mod leftovers;
 pub mod logging;
+pub mod notify;
 pub mod objectives;
 pub mod proof;
 pub mod reading;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Outcome, Result};
 use crate::store::keys::{BackupId, RunName, TargetName};
 use crate::store::{Store, StoreError};
 
@@ -30,6 +31,64 @@ pub struct RunRecord {
     /// Its one line where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Who was told of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Told>,
+}
+
+impl RunRecord {
+    /// Of a run that ends now.
+    pub fn ends(
+        verb: &str,
+        started_at: Timestamp,
+        backup: Option<BackupId>,
+        error: Option<&Error>,
+    ) -> RunRecord {
+        RunRecord {
+            verb: verb.to_owned(),
+            drctl: env!("CARGO_PKG_VERSION").into(),
+            started_at,
+            ended_at: Timestamp::now(),
+            exit: error.map_or(Outcome::Done, Error::outcome).code(),
+            backup,
+            error: error.map(Error::to_string),
+            notify: Vec::new(),
+        }
+    }
+}
+
+/// What became of telling one notifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Which: `webhook`, `alertmanager`, `slack`, `heartbeat`.
+    pub notifier: String,
+    /// Why it does not know; never a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Whether a run that ended so says something about its task: one that was cancelled, or gave way
+/// to another, neither failed nor succeeded.
+pub fn counts(exit: u8) -> bool {
+    let not = [Outcome::Held, Outcome::Interrupted, Outcome::Terminated];
+    !not.iter().any(|outcome| outcome.code() == exit)
+}
+
+/// The exit code of the last run of a verb that counts; the names tell, by one LIST.
+pub async fn last_exit(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    verb: &str,
+) -> Result<Option<u8>> {
+    let listed = store.list(&target.runs()).await?;
+    let names = listed
+        .iter()
+        .rev()
+        .filter_map(|object| target.parse_run(&object.key));
+    Ok(names
+        .filter(|name| name.verb == verb && counts(name.exit))
+        .max_by_key(|name| name.time)
+        .map(|name| name.exit))
 }
 
 /// Puts the record into the store; a failure is logged and changes nothing.

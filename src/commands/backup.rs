@@ -3,7 +3,6 @@
 //! lock → preflight → dump → what moved? → accounts → read back → manifest → suspect?
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -19,11 +18,13 @@ use crate::archive::write::sequencer::Written;
 use crate::archive::write::{ArchiveWriter, stream::StreamWriter};
 use crate::baseline;
 use crate::cli::{BackupArgs, Output};
+use crate::commands::ended::ended;
 use crate::commands::progress::Progress;
-use crate::commands::{Run, text};
+use crate::commands::{Run, text, tidy};
 use crate::error::{Error, Outcome, Result};
 use crate::leftovers::{self, Heartbeat};
-use crate::runs::{self, RunRecord};
+use crate::notify::Task;
+use crate::runs::RunRecord;
 use crate::source::{Dump, Preflight, Source};
 use crate::sql::statement::ObjectKind;
 use crate::store::keys::{BackupId, BackupObject};
@@ -33,49 +34,39 @@ use crate::target;
 /// Bytes asked of mysqldump at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// How long each step of tidying up may take. There are four, abort, discard, heartbeat and record,
-/// and together they have to fit into the 30 s of grace that a pod has.
-const TIDY_TIMEOUT: Duration = Duration::from_secs(6);
-
 /// Makes a backup.
 pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
     run.cancel.on_deadline(run.config.backup.deadline);
     let started_at = Timestamp::now();
     let mut labels = run.config.backup.labels.clone();
     labels.extend(args.labels);
-    let made = make(run, &labels, started_at).await;
-    let record = RunRecord {
-        verb: "backup".into(),
-        drctl: env!("CARGO_PKG_VERSION").into(),
-        started_at,
-        ended_at: Timestamp::now(),
-        exit: outcome(&made).code(),
-        backup: made.as_ref().ok().map(|manifest| manifest.id),
-        error: made.as_ref().err().map(Error::to_string),
+    let (manifest, error) = match make(run, &labels, started_at).await {
+        Ok(manifest) => {
+            let suspicion = suspicion(&manifest);
+            (Some(manifest), suspicion)
+        }
+        Err(error) => (None, Some(error)),
     };
-    tidy(runs::record(&run.store, &run.config.target, &record)).await;
-    let manifest = made?;
-    say(run, &manifest)?;
-    match manifest.suspect.as_slice() {
-        [] => Ok(()),
-        reasons => Err(Error::refused(format!(
-            "backup {} is committed but suspect: {}",
-            manifest.id,
-            reasons.join("; ")
-        ))
-        .hint(format!(
-            "look at the server; if this is right, drctl accept {}",
-            manifest.id
-        ))),
+    let id = manifest.as_ref().map(|manifest| manifest.id);
+    let outcome = error.as_ref().map_or(Outcome::Done, Error::outcome);
+    let record = RunRecord::ends("backup", started_at, id, error.as_ref());
+    ended(run, Task::Backup, outcome, record, true).await;
+    if let Some(manifest) = &manifest {
+        say(run, manifest)?;
     }
+    error.map_or(Ok(()), Err)
 }
 
-fn outcome(made: &Result<Manifest>) -> Outcome {
-    match made {
-        Ok(manifest) if manifest.suspect.is_empty() => Outcome::Done,
-        Ok(_) => Outcome::Refused,
-        Err(error) => error.outcome(),
+/// Why a backup that is committed must not be trusted by itself.
+fn suspicion(manifest: &Manifest) -> Option<Error> {
+    if manifest.suspect.is_empty() {
+        return None;
     }
+    let (id, reasons) = (manifest.id, manifest.suspect.join("; "));
+    let error = Error::refused(format!("backup {id} is committed but suspect: {reasons}"));
+    Some(error.hint(format!(
+        "look at the server; if this is right, drctl accept {id}"
+    )))
 }
 
 fn say(run: &Run, manifest: &Manifest) -> Result<()> {
@@ -174,15 +165,6 @@ async fn attempt_once(
     };
     tidy(heartbeat.end()).await;
     ended
-}
-
-/// Tidying up must not hold up an exit: what it does not get done is swept by a later run.
-async fn tidy<T>(work: impl Future<Output = T>) -> Option<T> {
-    let done = tokio::time::timeout(TIDY_TIMEOUT, work).await;
-    if done.is_err() {
-        tracing::warn!("the store is too slow to tidy up; a later run sweeps what remains");
-    }
-    done.ok()
 }
 
 /// The dump, judged and written: everything that is in the store before the documents beside it.

@@ -85,6 +85,7 @@ pub async fn run(run: &Run) -> Result<()> {
     promises::check(run, catalog.as_ref(), &mut findings).await?;
     source(run, &mut findings).await?;
     into(run, &mut findings, largest).await?;
+    notifiers(run, &mut findings);
     match run.output {
         Output::Json => text::json(&findings.checks)?,
         Output::Text => text::print(&page(&findings.checks))?,
@@ -323,6 +324,16 @@ async fn into(run: &Run, findings: &mut Findings, largest: Option<u64>) -> Resul
         findings.warn("max_allowed_packet", what, Some(fix));
     }
     Ok(())
+}
+
+/// Who would be told of a failure: whether their addresses can be read, not whether they answer.
+fn notifiers(run: &Run, findings: &mut Findings) {
+    for (name, address) in run.config.notify.addresses() {
+        match address.url() {
+            Ok(_) => findings.ok("notifier", format!("{name}; drctl alert-test tries it")),
+            Err(why) => findings.fail("notifier", Error::usage(why)),
+        }
+    }
 }
 
 /// What is known of a server to restore into.

@@ -25,16 +25,7 @@ pub async fn run(run: &Run, args: PruneArgs) -> Result<()> {
     let started_at = Timestamp::now();
     let done = prune(run, &args).await;
     if !args.dry_run {
-        let error = done.as_ref().err();
-        let record = RunRecord {
-            verb: "prune".into(),
-            drctl: env!("CARGO_PKG_VERSION").into(),
-            started_at,
-            ended_at: Timestamp::now(),
-            exit: error.map_or(crate::Outcome::Done, Error::outcome).code(),
-            backup: None,
-            error: error.map(Error::to_string),
-        };
+        let record = RunRecord::ends("prune", started_at, None, done.as_ref().err());
         runs::record(&run.store, &run.config.target, &record).await;
     }
     done

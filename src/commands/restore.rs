@@ -16,7 +16,7 @@ use crate::cli::{Output, RestoreArgs};
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text, unfinished};
 use crate::drill;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::proof::compare::Comparison;
 use crate::reading::Reading;
 use crate::report::history;
@@ -84,19 +84,7 @@ async fn restore(
         &mut report,
     )
     .await;
-    let record = RunRecord {
-        verb: "restore".into(),
-        drctl: env!("CARGO_PKG_VERSION").into(),
-        started_at,
-        ended_at: Timestamp::now(),
-        exit: done
-            .as_ref()
-            .err()
-            .map_or(Outcome::Done, Error::outcome)
-            .code(),
-        backup: Some(entry.id),
-        error: done.as_ref().err().map(Error::to_string),
-    };
+    let record = RunRecord::ends("restore", started_at, Some(entry.id), done.as_ref().err());
     runs::record(&run.store, &run.config.target, &record).await;
     done?;
     // With other definers it is equal to the dump but for them.

@@ -9,14 +9,17 @@ use jiff::Timestamp;
 use crate::apply::report::Progress;
 use crate::catalog::{Catalog, Entry};
 use crate::cli::{LevelArg, Output, PathArg, ProfileArg, VerifyArgs};
+use crate::commands::ended::ended;
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text};
 use crate::drill::scratch::Choice;
 use crate::drill::{self, Drill, figures};
 use crate::error::{Error, Outcome, Result};
+use crate::notify::Task;
+use crate::reading::Reading;
 use crate::report::model::{DrillReport, LoadPath, Profile};
 use crate::report::{history, text as page};
-use crate::runs::{self, RunRecord};
+use crate::runs::RunRecord;
 use crate::store::keys::{BackupId, DrillLevel, DrillName, DrillVerdict};
 
 /// Runs a drill.
@@ -25,20 +28,10 @@ pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
     let started_at = Timestamp::now();
     let mut backup = None;
     let done = verify(run, &args, &mut backup).await;
-    let record = RunRecord {
-        verb: "verify".into(),
-        drctl: env!("CARGO_PKG_VERSION").into(),
-        started_at,
-        ended_at: Timestamp::now(),
-        exit: done
-            .as_ref()
-            .err()
-            .map_or(Outcome::Done, Error::outcome)
-            .code(),
-        backup,
-        error: done.as_ref().err().map(Error::to_string),
-    };
-    runs::record(&run.store, &run.config.target, &record).await;
+    let record = RunRecord::ends("verify", started_at, backup, done.as_ref().err());
+    let outcome = done.as_ref().err().map_or(Outcome::Done, Error::outcome);
+    let whole = args.level == LevelArg::Restore;
+    ended(run, Task::Verify, outcome, record, whole).await;
     done
 }
 
@@ -72,7 +65,12 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
         level = level.as_str(),
         "drill"
     );
+    // Prune spares what is read.
+    let reading = Reading::begin(&run.store, &catalog.place(entry.id)).await;
     let (mut report, mut done) = drill.run().await;
+    if let Some(reading) = reading {
+        reading.end().await;
+    }
     if done.is_ok() && level == DrillLevel::Restore {
         let schedules = &run.config.schedule;
         let objectives = figures::effective(

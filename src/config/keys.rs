@@ -4,6 +4,8 @@
 //! made. Key `a.b_c` is the variable `DRCTL_A_B_C`. Kubernetes injects `DRCTL_PORT=tcp://…` and
 //! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
 
+use crate::config::notify;
+
 /// How a variable's text becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -30,12 +32,12 @@ pub struct ConfigKey {
     pub doc: &'static str,
 }
 
-const fn key(path: &'static str, form: Form, doc: &'static str) -> ConfigKey {
+pub(super) const fn key(path: &'static str, form: Form, doc: &'static str) -> ConfigKey {
     ConfigKey { path, form, doc }
 }
 
-/// All of them, in the order of the documentation.
-pub const KEYS: &[ConfigKey] = &[
+/// Those of this file, in the order of the documentation.
+const KEYS: &[ConfigKey] = &[
     key(
         "target",
         Form::Text,
@@ -383,6 +385,11 @@ pub const KEYS: &[ConfigKey] = &[
     ),
 ];
 
+/// All of them, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
+    KEYS.iter().chain(notify::KEYS)
+}
+
 /// The variable of a key.
 pub fn variable(path: &str) -> String {
     format!("DRCTL_{}", path.replace('.', "_").to_ascii_uppercase())
@@ -391,9 +398,7 @@ pub fn variable(path: &str) -> String {
 /// The known key that a person most likely meant.
 pub fn nearest(path: &str) -> &'static str {
     let distance = |key: &&ConfigKey| strsim::damerau_levenshtein(path, key.path);
-    KEYS.iter()
-        .min_by_key(distance)
-        .map_or("target", |key| key.path)
+    all().min_by_key(distance).map_or("target", |key| key.path)
 }
 
 #[cfg(test)]
@@ -411,7 +416,7 @@ mod tests {
              A list as a variable is separated by commas (`a,b`), pairs are `name=value,name=value`.\n\n\
              | key | variable | meaning |\n|---|---|---|\n",
         );
-        for key in KEYS {
+        for key in all() {
             let (path, variable) = (key.path, variable(key.path));
             page.push_str(&format!("| `{path}` | `{variable}` | {} |\n", key.doc));
         }
@@ -430,7 +435,7 @@ mod tests {
 
     #[test]
     fn no_key_is_one_that_kubernetes_sets_for_a_service() {
-        for key in KEYS {
+        for key in all() {
             assert!(
                 key.path != "port" && !key.path.starts_with("service"),
                 "{}",

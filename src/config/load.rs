@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::config::keys::{Form, KEYS, nearest, variable};
+use crate::config::keys::{self, Form, nearest, variable};
 use crate::error::{Error, Result};
 
 /// Where the file is looked for when nobody names one.
@@ -81,14 +81,14 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
         } else {
             format!("{above}.{name}")
         };
-        if KEYS.iter().any(|key| key.path == path) {
+        if keys::all().any(|key| key.path == path) {
             continue;
         }
         let inner = format!("{path}.");
-        if value.is_null() && KEYS.iter().any(|key| key.path.starts_with(&inner)) {
+        if value.is_null() && keys::all().any(|key| key.path.starts_with(&inner)) {
             continue;
         }
-        if !value.is_object() || !KEYS.iter().any(|key| key.path.starts_with(&inner)) {
+        if !value.is_object() || !keys::all().any(|key| key.path.starts_with(&inner)) {
             return Err(
                 Error::usage(format!("{}: unknown key {path}", file.display()))
                     .hint(format!("did you mean {}?", nearest(&path))),
@@ -100,7 +100,7 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
 }
 
 fn overlay(tree: &mut Value, env: Environment<'_>) -> Result<()> {
-    for key in KEYS {
+    for key in keys::all() {
         let name = variable(key.path);
         let short = (key.path == "store.url")
             .then(|| env("DRCTL_STORE"))

@@ -3,6 +3,7 @@
 //! - [`keys`]: every key, its variable, what it means.
 //! - [`load`]: file, environment and flags to one tree.
 //! - [`promises`]: objectives and schedules.
+//! - [`notify`]: the keys of who is told.
 //! - [`retention`]: which backups stay.
 //! - [`verify`]: the keys of drills.
 //!
@@ -10,6 +11,7 @@
 
 pub mod keys;
 pub mod load;
+pub mod notify;
 pub mod promises;
 pub mod retention;
 pub mod verify;
@@ -26,12 +28,13 @@ use crate::archive::codec::Codec;
 use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
-use crate::config::keys::KEYS;
+use crate::config::notify::RawNotify;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
 use crate::config::retention::{RawRetention, RetentionConfig};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
+use crate::notify::NotifyConfig;
 use crate::objectives::Objectives;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
 use crate::source::scope::Scope;
@@ -52,6 +55,8 @@ pub struct Config {
     pub restore: RestoreConfig,
     /// How drills run.
     pub verify: VerifyConfig,
+    /// Who is told when a run fails.
+    pub notify: NotifyConfig,
     /// What was declared.
     pub objectives: Objectives,
     /// When what runs.
@@ -112,6 +117,8 @@ struct Raw {
     schedule: RawSchedules,
     #[serde(default)]
     retention: RawRetention,
+    #[serde(default)]
+    notify: RawNotify,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -188,6 +195,7 @@ impl Config {
             objectives: raw.objectives.check()?,
             retention: raw.retention.check(schedule.zone.clone())?,
             schedule,
+            notify: raw.notify.check()?,
             source: raw.source,
             into: raw.into,
         })
@@ -351,7 +359,7 @@ impl RawRestore {
 /// never a password.
 fn typed(tree: Value) -> Result<Raw> {
     serde_json::from_value(tree.clone()).map_err(|error| {
-        let mut keys = KEYS.iter().map(|key| key.path);
+        let mut keys = keys::all().map(|key| key.path);
         let wrong = keys.find(|path| serde_json::from_value::<Raw>(without(&tree, path)).is_ok());
         let wrong = wrong.unwrap_or("the configuration");
         Error::usage(format!("{wrong} does not fit: {error}"))

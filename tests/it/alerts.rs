@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use drctl::notify::Task;
+use drctl::notify::event::Alert;
 use serde_json::Value;
 
 use crate::need;
@@ -13,6 +15,9 @@ use crate::support::lab;
 
 /// What an alert may be called in.
 const SEVERITIES: [&str; 2] = ["critical", "warning"];
+
+/// Alerts that drctl itself sends and no rule raises.
+pub const OF_NOTIFIERS: [&str; 2] = ["DrctlObjectiveMissed", "DrctlTest"];
 
 /// One rule.
 #[derive(Debug)]
@@ -178,4 +183,27 @@ fn metrics(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
     let ours = |word: &&str| word.starts_with("drctl_") || word.starts_with("kube_");
     words.filter(ours).map(str::to_owned).collect()
+}
+
+/// Alertmanager joins an alert of drctl's own with the one that a rule raises, so both must say the
+/// same.
+#[test]
+fn the_alerts_that_drctl_sends_itself_are_those_of_the_rules() {
+    let rules = rules();
+    let mut of_rules = 0;
+    for alert in [Task::Backup, Task::Verify].into_iter().flat_map(Alert::of) {
+        match rules.iter().find(|rule| rule.name == alert.name) {
+            Some(rule) => {
+                assert_eq!(rule.severity, alert.severity, "{}", alert.name);
+                of_rules += 1;
+            }
+            None => assert!(
+                OF_NOTIFIERS.contains(&alert.name),
+                "{} has no rule",
+                alert.name
+            ),
+        }
+    }
+    assert!(of_rules >= 5, "{of_rules}");
+    assert!(OF_NOTIFIERS.contains(&Alert::TEST.name));
 }

@@ -32,6 +32,7 @@ mod hygiene;
 mod input_refusals;
 mod layers;
 mod memory;
+mod notify;
 mod promises;
 mod restore_again;
 mod restore_refusals;

@@ -11,16 +11,13 @@ use std::process::Command;
 use clap::Parser as _;
 use drctl::cli::Cli;
 
-use crate::alerts::{repository, rules};
+use crate::alerts::{OF_NOTIFIERS, repository, rules};
 use crate::need;
 use crate::support::backup::{listed, shop};
 use crate::support::{Flavour, Server};
 
-/// Alerts that drctl itself sends and no rule raises.
-const OF_NOTIFIERS: [&str; 2] = ["DrctlObjectiveMissed", "DrctlTest"];
-
 /// Commands that pages speak of and that are not built yet. This list may only shrink.
-const NOT_YET: [&str; 5] = ["agent", "alert-test", "prune", "report", "serve"];
+const NOT_YET: [&str; 4] = ["agent", "prune", "report", "serve"];
 
 /// What the pages ask the reader to set, and what it is where a command is only parsed.
 const VARIABLES: [(&str, &str); 7] = [

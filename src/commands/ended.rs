@@ -1,0 +1,93 @@
+//! A run has ended: who has to hear of it, and what is kept of it.
+//!
+//! The one place where runs of a schedule are recorded, so that nobody records one and forgets to
+//! tell. It changes no outcome.
+
+use jiff::Timestamp;
+
+use crate::commands::{Run, tidy};
+use crate::config::Config;
+use crate::error::{Error, Outcome};
+use crate::notify::{self, Event, Kind, Task};
+use crate::runs::{self, RunRecord};
+
+/// Tells the notifiers, then puts the record into the store, with what became of telling them.
+///
+/// `whole`: whether a success is one of the task. A drill of the archive alone is not: it can raise
+/// an alert, and ends none.
+pub async fn ended(run: &Run, task: Task, outcome: Outcome, mut record: RunRecord, whole: bool) {
+    if let Some(kind) = kind(run, task, outcome, whole).await {
+        let event = Event {
+            kind,
+            test: false,
+            target: run.config.target.clone(),
+            task,
+            outcome,
+            backup: record.backup,
+            message: record.error.clone().unwrap_or_else(|| done(task, &record)),
+            at: record.ended_at,
+        };
+        let telling = notify::tell(&run.config.notify, &event);
+        // Who is stopped now has its grace period for the record.
+        let stopped = async {
+            match run.cancel.is_cancelled() {
+                true => std::future::pending().await,
+                false => run.cancel.token().cancelled().await,
+            }
+        };
+        tokio::select! {
+            told = telling => record.notify = told,
+            () = stopped => tracing::warn!("stopped before every notifier was told"),
+        }
+    }
+    tidy(runs::record(&run.store, &run.config.target, &record)).await;
+}
+
+/// Tells of a run that failed before there was a store to keep its record in.
+pub async fn without_a_store(config: &Config, task: Task, error: &Error) {
+    if !runs::counts(error.outcome().code()) {
+        return;
+    }
+    let event = Event {
+        kind: Kind::Failed,
+        test: false,
+        target: config.target.clone(),
+        task,
+        outcome: error.outcome(),
+        backup: None,
+        message: error.to_string(),
+        at: Timestamp::now(),
+    };
+    notify::tell(&config.notify, &event).await;
+}
+
+/// Which news it is, if any.
+async fn kind(run: &Run, task: Task, outcome: Outcome, whole: bool) -> Option<Kind> {
+    let nobody = run.config.notify.addresses().is_empty();
+    if nobody || !runs::counts(outcome.code()) {
+        return None;
+    }
+    if outcome != Outcome::Done {
+        return Some(Kind::Failed);
+    }
+    if !whole {
+        return None;
+    }
+    let last = runs::last_exit(&run.store, &run.config.target, task.as_str());
+    match tidy(last).await? {
+        Ok(Some(exit)) if exit != Outcome::Done.code() => Some(Kind::Recovered),
+        Ok(_) => Some(Kind::Succeeded),
+        Err(error) => {
+            tracing::warn!(%error, "cannot tell whether the run before had failed");
+            Some(Kind::Succeeded)
+        }
+    }
+}
+
+fn done(task: Task, record: &RunRecord) -> String {
+    let id = record.backup.map(|id| id.to_string()).unwrap_or_default();
+    match task {
+        Task::Backup => format!("backup {id} is committed"),
+        Task::Verify => format!("backup {id} is proven"),
+    }
+}
