@@ -74,6 +74,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Send a marked alert through every configured notifier, and say which took it
     AlertTest(AlertTestArgs),
+    /// Write the history of drills as one HTML page, for an auditor
+    Report(ReportArgs),
     /// Trust a suspect backup
     Accept(IdArgs),
     /// Keep a backup for ever
@@ -237,6 +239,17 @@ pub struct VerifyArgs {
     /// Leave its data for a look
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// Where the page is written; else standard output
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Drills of so many days
+    #[arg(long, value_name = "N", default_value_t = 365)]
+    pub days: u32,
 }
 
 /// How much of a backup a drill proves.

@@ -13,6 +13,7 @@ pub mod pin;
 pub mod progress;
 pub mod promises;
 pub mod prune;
+pub mod report;
 pub mod restore;
 pub mod show;
 pub mod text;
@@ -116,6 +117,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             verify::run(&run, args).await
         }
         Command::AlertTest(args) => alert_test::run(&global, args).await,
+        Command::Report(args) => report::run(&Run::begin(&global).await?, args).await,
         Command::Accept(args) => accept::run(&Run::begin(&global).await?, args).await,
         Command::Prune(args) => prune::run(&Run::begin(&global).await?, args).await,
         Command::Pin(args) => pin::run(&Run::begin(&global).await?, args).await,

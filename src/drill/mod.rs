@@ -133,6 +133,10 @@ impl Drill<'_> {
                     Err(_) => Err(error),
                 }
             }
+            // What an unfinished restore leaves for the next one is of no use here.
+            Err(error) if error.outcome() == Outcome::Verification => {
+                Err(Error::verification(error.what()).hint("see the report for all that differs"))
+            }
             done => done,
         };
         take_restored(report, &restored);

@@ -507,3 +507,52 @@ fn every_so_often_it_is_the_turn_of_the_plain_client_and_of_the_targets_durabili
         );
     }
 }
+
+#[test]
+fn the_history_of_drills_is_a_page_of_its_own_that_hides_no_failure() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(SHOP);
+    source.exec("CREATE TABLE shop.`<script>x` (i INT PRIMARY KEY)");
+    let drctl = of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
+    drctl.run(["backup"]).ok();
+    let empty = drctl.run(["report"]).ok().stdout;
+    assert!(empty.contains("None yet"), "{empty}");
+    drctl.run(["verify", "--latest"]).ok();
+    let drctl = meddle(
+        drctl,
+        Flavour::MariaDb,
+        "sql 'ALTER TABLE shop.`<script>x` ADD j INT'",
+    );
+    drctl.run(["verify", "--latest"]).refused(7, &["<script>x"]);
+    let file = drctl.home().join("report.html");
+    let run = drctl
+        .run(["report", "--file", &file.display().to_string()])
+        .ok();
+    assert!(run.stdout.contains("2 drills of shop"), "{run:#?}");
+    let page = fs::read_to_string(&file).unwrap();
+    for words in [
+        "1 of 2 proven",
+        "FAIL",
+        ">pass<",
+        "8 rows of 4 tables",
+        "SHA-256",
+        "<svg",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(
+        page.contains("&lt;script&gt;x") && !page.contains("<script"),
+        "not escaped"
+    );
+    // Self-contained: nothing is fetched from anywhere.
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("src="));
+    let all = drctl.run(["report", "--output", "json"]).ok().json();
+    let verdicts: Vec<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|drill| drill["verdict"].as_str().unwrap())
+        .collect();
+    assert_eq!(verdicts, ["fail", "pass"]);
+}
