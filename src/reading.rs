@@ -11,6 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
+use crate::error::Result;
 use crate::store::keys::BackupObject;
 use crate::store::{Key, Store};
 
@@ -29,8 +30,9 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Takes a lease on a backup; `None` where the store does not take it.
-    pub async fn begin(store: &Arc<dyn Store>, place: &BackupPlace) -> Option<Reading> {
+    /// Takes a lease on a backup; `None` where the store does not take it. Never fails: a `Result`
+    /// for those who wait for it or for their cancellation.
+    pub async fn begin(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Option<Reading>> {
         let lease = BackupObject::Reading {
             since: Timestamp::now(),
             random: rand::random::<u32>() & 0xff_ffff,
@@ -41,7 +43,7 @@ impl Reading {
                 why,
                 "no lease on the backup: a prune at the same time would not spare it"
             );
-            return None;
+            return Ok(None);
         }
         let renewing = tokio::spawn({
             let (key, store) = (key.clone(), Arc::clone(&store));
@@ -54,11 +56,11 @@ impl Reading {
                 }
             }
         });
-        Some(Reading {
+        Ok(Some(Reading {
             store,
             key,
             renewing,
-        })
+        }))
     }
 
     /// Gives it back.

@@ -53,7 +53,7 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     let place = catalog.place(entry.id);
     let lease = run
         .cancel
-        .unless(async { Ok(Reading::begin(&run.store, &place).await) })
+        .unless(Reading::begin(&run.store, &place))
         .await?;
     let done = restore(run, &catalog, &entry, &server, options).await;
     if let Some(lease) = lease {
