@@ -11,7 +11,6 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
-use crate::error::Result;
 use crate::store::keys::BackupObject;
 use crate::store::{Key, Store};
 
@@ -30,9 +29,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Takes a lease on a backup; `None` where the store does not take it. Never fails: a `Result`
-    /// for those who wait for it or for their cancellation.
-    pub async fn begin(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Option<Reading>> {
+    /// Takes a lease on a backup; `None` where the store does not take it.
+    pub async fn begin(store: &Arc<dyn Store>, place: &BackupPlace) -> Option<Reading> {
         let lease = BackupObject::Reading {
             since: Timestamp::now(),
             random: rand::random::<u32>() & 0xff_ffff,
@@ -43,7 +41,7 @@ impl Reading {
                 why,
                 "no lease on the backup: a prune at the same time would not spare it"
             );
-            return Ok(None);
+            return None;
         }
         let renewing = tokio::spawn({
             let (key, store) = (key.clone(), Arc::clone(&store));
@@ -56,11 +54,11 @@ impl Reading {
                 }
             }
         });
-        Ok(Some(Reading {
+        Some(Reading {
             store,
             key,
             renewing,
-        }))
+        })
     }
 
     /// Gives it back.

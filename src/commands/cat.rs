@@ -20,10 +20,7 @@ pub async fn run(run: &Run, args: CatArgs) -> Result<()> {
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
     let place = catalog.place(entry.id);
-    let lease = run
-        .cancel
-        .unless(Reading::begin(&run.store, &place))
-        .await?;
+    let lease = Reading::begin(&run.store, &place).await;
     let written = run
         .cancel
         .unless(write_it(&catalog, entry.id, args.accounts))
