@@ -3,6 +3,7 @@
 //! Best effort: it is evidence for people and for `serve`, never part of a backup.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -91,8 +92,20 @@ pub async fn last_exit(
         .map(|name| name.exit))
 }
 
+/// How long the store may take: a record must not hold up an exit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Puts the record into the store; a failure is logged and changes nothing.
 pub async fn record(store: &Arc<dyn Store>, target: &TargetName, record: &RunRecord) {
+    if tokio::time::timeout(PATIENCE, put(store, target, record))
+        .await
+        .is_err()
+    {
+        tracing::warn!("cannot store the record of this run: the store is slow");
+    }
+}
+
+async fn put(store: &Arc<dyn Store>, target: &TargetName, record: &RunRecord) {
     let body = match serde_json::to_vec_pretty(record) {
         Ok(body) => Bytes::from(body),
         Err(error) => {

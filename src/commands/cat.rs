@@ -18,17 +18,17 @@ use crate::store::keys::BackupId;
 pub async fn run(run: &Run, args: CatArgs) -> Result<()> {
     let which = args.choose.which()?;
     let catalog = run.catalog().await?;
-    run.cancel
-        .unless(async {
-            let entry = catalog.find(which).await?;
-            let lease = Reading::begin(&run.store, &catalog.place(entry.id)).await;
-            let written = write_it(&catalog, entry.id, args.accounts).await;
-            if let Some(lease) = lease {
-                lease.end().await;
-            }
-            written
-        })
-        .await
+    let entry = run.cancel.unless(catalog.find(which)).await?;
+    let place = catalog.place(entry.id);
+    let lease = Reading::begin(&run.store, &place).await;
+    let written = run
+        .cancel
+        .unless(write_it(&catalog, entry.id, args.accounts))
+        .await;
+    if let Some(lease) = lease {
+        lease.end().await;
+    }
+    written
 }
 
 async fn write_it(catalog: &Catalog, id: BackupId, only_accounts: bool) -> Result<()> {

@@ -170,11 +170,13 @@ async fn delete(
         if decisions[index] != Decision::Delete {
             continue;
         }
-        run.cancel.check()?;
         let place = catalog.place(entry.id);
         let manifest = &entry.manifest;
         let removal = remove::remove(&run.store, &place, manifest.finished_at, entry.is_trusted());
-        page.lines[index].outcome = match removal.await {
+        // Whatever it is cut off at, the next run finishes.
+        let removed = run.cancel.unless(removal).await;
+        run.cancel.check()?;
+        page.lines[index].outcome = match removed {
             Ok(removed) if removed.in_use => Some(Outcome::Unlisted),
             Ok(removed) => {
                 page.bytes += removed.bytes;

@@ -51,10 +51,7 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     }
     // Before anything of it is read: from here on retention spares it.
     let place = catalog.place(entry.id);
-    let lease = run
-        .cancel
-        .unless(async { Ok(Reading::begin(&run.store, &place).await) })
-        .await?;
+    let lease = Reading::begin(&run.store, &place).await;
     let done = restore(run, &catalog, &entry, &server, options).await;
     if let Some(lease) = lease {
         lease.end().await;

@@ -4,7 +4,7 @@
 //! made. Key `a.b_c` is the variable `DRCTL_A_B_C`. Kubernetes injects `DRCTL_PORT=tcp://…` and
 //! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
 
-use crate::config::notify;
+use crate::config::{notify, promises, retention};
 
 /// How a variable's text becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,80 +314,12 @@ const KEYS: &[ConfigKey] = &[
         Form::Scalar,
         "The run is ended after this, and its scratch server with it. Default: never.",
     ),
-    key(
-        "objectives.rpo_seconds",
-        Form::Scalar,
-        "The most data, in time, that a disaster may cost: held against the worst gap of the last 30 days. Default: not judged.",
-    ),
-    key(
-        "objectives.rto_seconds",
-        Form::Scalar,
-        "The longest that a restore may take. Default: not judged.",
-    ),
-    key(
-        "objectives.proven_rpo_seconds",
-        Form::Scalar,
-        "How old the newest restore-verified data may be. Default: an interval of drills, one of backups and a drill's duration, where `schedule.verify` is set.",
-    ),
-    key(
-        "schedule.backup",
-        Form::Text,
-        "When backups run, as Kubernetes writes it: `0 2 * * *`, `@hourly`.",
-    ),
-    key("schedule.verify", Form::Text, "When drills run."),
-    key("schedule.prune", Form::Text, "When retention runs."),
-    key(
-        "schedule.time_zone",
-        Form::Text,
-        "The zone of these schedules, and of the days that retention counts, like `Europe/Berlin`. Default `UTC`.",
-    ),
-    key(
-        "retention.last",
-        Form::Scalar,
-        "`prune` keeps so many of the newest backups. Of this and the next five keys one at least is needed.",
-    ),
-    key(
-        "retention.daily",
-        Form::Scalar,
-        "It keeps the newest of each of so many days that have a backup.",
-    ),
-    key(
-        "retention.weekly",
-        Form::Scalar,
-        "As `daily`, of weeks that begin on Monday.",
-    ),
-    key("retention.monthly", Form::Scalar, "As `daily`, of months."),
-    key("retention.yearly", Form::Scalar, "As `daily`, of years."),
-    key(
-        "retention.within_days",
-        Form::Scalar,
-        "It keeps all that are at most so many days older than the newest one.",
-    ),
-    key(
-        "retention.labels",
-        Form::Pairs,
-        "It keeps all that carry one of these labels.",
-    ),
-    key(
-        "retention.proven",
-        Form::Scalar,
-        "It keeps so many of the newest that a restore verified. Default 2; the newest of them always stays.",
-    ),
-    key(
-        "retention.suspect_days",
-        Form::Scalar,
-        "How long a suspect backup waits for somebody to look at it. Default 14.",
-    ),
-    key(
-        "retention.evidence_days",
-        Form::Scalar,
-        "How long reports of drills and records of runs stay, also of backups that are gone. Default 400, at least 60.",
-    ),
 ];
 
 /// All of them, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    KEYS.iter().chain(notify::KEYS)
+    let sections = [KEYS, promises::KEYS, retention::KEYS, notify::KEYS];
+    sections.into_iter().flatten()
 }
 
 /// The variable of a key.

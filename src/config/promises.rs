@@ -4,9 +4,41 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::config::keys::{ConfigKey, Form, key};
 use crate::error::{Error, Result};
 use crate::objectives::Objectives;
 use crate::objectives::schedule::{self, Schedule};
+
+/// The keys of objectives and schedules, in the order of the documentation.
+pub(super) const KEYS: &[ConfigKey] = &[
+    key(
+        "objectives.rpo_seconds",
+        Form::Scalar,
+        "The most data, in time, that a disaster may cost: held against the worst gap of the last 30 days. Default: not judged.",
+    ),
+    key(
+        "objectives.rto_seconds",
+        Form::Scalar,
+        "The longest that a restore may take. Default: not judged.",
+    ),
+    key(
+        "objectives.proven_rpo_seconds",
+        Form::Scalar,
+        "How old the newest restore-verified data may be. Default: an interval of drills, one of backups and a drill's duration, where `schedule.verify` is set.",
+    ),
+    key(
+        "schedule.backup",
+        Form::Text,
+        "When backups run, as Kubernetes writes it: `0 2 * * *`, `@hourly`.",
+    ),
+    key("schedule.verify", Form::Text, "When drills run."),
+    key("schedule.prune", Form::Text, "When retention runs."),
+    key(
+        "schedule.time_zone",
+        Form::Text,
+        "The zone of these schedules, and of the days that retention counts, like `Europe/Berlin`. Default `UTC`.",
+    ),
+];
 
 /// When what runs.
 #[derive(Debug, Clone)]

@@ -6,8 +6,55 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::config::keys::{ConfigKey, Form, key};
 use crate::error::{Error, Result};
 use crate::retention::Rules;
+
+/// The keys of retention, in the order of the documentation.
+pub(super) const KEYS: &[ConfigKey] = &[
+    key(
+        "retention.last",
+        Form::Scalar,
+        "`prune` keeps so many of the newest backups. Of this and the next five keys one at least is needed.",
+    ),
+    key(
+        "retention.daily",
+        Form::Scalar,
+        "It keeps the newest of each of so many days that have a backup.",
+    ),
+    key(
+        "retention.weekly",
+        Form::Scalar,
+        "As `daily`, of weeks that begin on Monday.",
+    ),
+    key("retention.monthly", Form::Scalar, "As `daily`, of months."),
+    key("retention.yearly", Form::Scalar, "As `daily`, of years."),
+    key(
+        "retention.within_days",
+        Form::Scalar,
+        "It keeps all that are at most so many days older than the newest one.",
+    ),
+    key(
+        "retention.labels",
+        Form::Pairs,
+        "It keeps all that carry one of these labels.",
+    ),
+    key(
+        "retention.proven",
+        Form::Scalar,
+        "It keeps so many of the newest that a restore verified. Default 2; the newest of them always stays.",
+    ),
+    key(
+        "retention.suspect_days",
+        Form::Scalar,
+        "How long a suspect backup waits for somebody to look at it. Default 14.",
+    ),
+    key(
+        "retention.evidence_days",
+        Form::Scalar,
+        "How long reports of drills and records of runs stay, also of backups that are gone. Default 400, at least 60.",
+    ),
+];
 
 /// What `prune` keeps.
 #[derive(Debug, Clone)]

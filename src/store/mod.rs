@@ -2,7 +2,7 @@
 //!
 //! One file a backend ([`file`], [`s3`], [`memory`]), one a wrapper ([`fault`], for tests).
 //! [`keys`] is the only place that knows object names; [`config`] what a person may set.
-//! Objects are written once: the only thing ever rewritten is a heartbeat, by [`Store::put`].
+//! Objects are written once: the only things ever rewritten are heartbeats and leases, by [`Store::put`].
 
 pub mod config;
 pub mod fault;
@@ -99,7 +99,7 @@ pub trait Store: Debug + Send + Sync {
     /// `AlreadyExists` is certain; after `Failed` the object may or may not exist: read it back.
     async fn put_new(&self, key: &str, body: Bytes) -> Result<(), StoreError>;
 
-    /// Creates or replaces an object atomically: for heartbeats alone.
+    /// Creates or replaces an object atomically, without any retention: for heartbeats and leases.
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError>;
 
     /// Reads an object, or exactly the given range of its bytes; a range that reaches past the

@@ -34,6 +34,8 @@ mod layers;
 mod memory;
 mod notify;
 mod promises;
+mod prune;
+mod prune_store;
 mod restore_again;
 mod restore_refusals;
 mod restore_scope;

@@ -30,6 +30,8 @@ pub enum Fault {
     ReplaceAnswer(u16, &'static str),
     /// One bit of its body changes on the way to the server.
     FlipBit,
+    /// The answer has another value in this header, whose name is in lower case.
+    Header(&'static str, String),
     /// It waits before it goes on to the server.
     Delay(Duration),
     /// Neither goes on nor is ever answered.
@@ -252,6 +254,11 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
                 let head = message.head;
                 forward(state.upstream, &Message { head, body })?
             }
+            Some(Fault::Header(name, value)) => {
+                let mut answer = forward(state.upstream, &message)?;
+                answer.head = with_header(&answer.head, name, &value);
+                answer
+            }
             Some(Fault::Delay(pause)) => {
                 thread::sleep(pause);
                 forward(state.upstream, &message)?
@@ -358,6 +365,21 @@ fn parse_head(head: &[u8]) -> (String, Vec<(String, String)>) {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
     (first, headers.collect())
+}
+
+/// A head with another value in one header.
+fn with_header(head: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let text = String::from_utf8_lossy(head);
+    let is_it = |line: &str| {
+        line.split_once(':')
+            .is_some_and(|(its, _)| its.eq_ignore_ascii_case(name))
+    };
+    let line = |line: &str| match is_it(line) {
+        true => format!("{name}: {value}"),
+        false => line.to_owned(),
+    };
+    let lines: Vec<String> = text.split("\r\n").map(line).collect();
+    lines.join("\r\n").into_bytes()
 }
 
 /// The body as it is on the wire.
