@@ -75,7 +75,8 @@ pub fn counts(exit: u8) -> bool {
     !not.iter().any(|outcome| outcome.code() == exit)
 }
 
-/// The exit code of the last run of a verb that counts; the names tell, by one LIST.
+/// The exit code of the last run of a verb that counts; the names tell, by one LIST. Of several that
+/// ended in one second it is one that failed: news too much is better than news that is missing.
 pub async fn last_exit(
     store: &Arc<dyn Store>,
     target: &TargetName,
@@ -84,11 +85,10 @@ pub async fn last_exit(
     let listed = store.list(&target.runs()).await?;
     let names = listed
         .iter()
-        .rev()
         .filter_map(|object| target.parse_run(&object.key));
     Ok(names
         .filter(|name| name.verb == verb && counts(name.exit))
-        .max_by_key(|name| name.time)
+        .max_by_key(|name| (name.time, name.exit))
         .map(|name| name.exit))
 }
 
@@ -129,5 +129,53 @@ async fn put(store: &Arc<dyn Store>, target: &TargetName, record: &RunRecord) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    async fn last(names: &[&str]) -> Option<u8> {
+        let target: TargetName = "shop".parse().unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        for name in names {
+            let key = format!("shop/runs/20261121T{name}.json");
+            store.put_new(&key, Bytes::new()).await.unwrap();
+        }
+        last_exit(&store, &target, "backup").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_last_run_is_the_newest_of_its_verb_that_counts() {
+        assert_eq!(last(&[]).await, None);
+        assert_eq!(last(&["010000Z-verify-7"]).await, None);
+        assert_eq!(
+            last(&["010000Z-backup-4", "020000Z-backup-0"]).await,
+            Some(0)
+        );
+        assert_eq!(
+            last(&["010000Z-backup-12", "020000Z-verify-0"]).await,
+            Some(12)
+        );
+        let gave_way = [
+            "010000Z-backup-4",
+            "020000Z-backup-11",
+            "030000Z-backup-143",
+        ];
+        assert_eq!(last(&gave_way).await, Some(4));
+    }
+
+    #[tokio::test]
+    async fn of_two_in_one_second_the_failure_is_taken_for_the_last() {
+        assert_eq!(
+            last(&["010000Z-backup-4", "010000Z-backup-0"]).await,
+            Some(4)
+        );
+        assert_eq!(
+            last(&["010000Z-backup-0", "010000Z-backup-10"]).await,
+            Some(10)
+        );
     }
 }

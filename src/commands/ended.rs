@@ -1,6 +1,6 @@
 //! A run has ended: who has to hear of it, and what is kept of it.
 //!
-//! The one place where runs of a schedule are recorded, so that nobody records one and forgets to
+//! The one place where backups and drills are recorded, so that nobody records one and forgets to
 //! tell. It changes no outcome.
 
 use jiff::Timestamp;

@@ -4,7 +4,7 @@
 //! made. Key `a.b_c` is the variable `DRCTL_A_B_C`. Kubernetes injects `DRCTL_PORT=tcp://…` and
 //! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
 
-use crate::config::{notify, promises, retention};
+use crate::config::{notify, promises, retention, verify};
 
 /// How a variable's text becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,66 +259,17 @@ const KEYS: &[ConfigKey] = &[
         Form::Scalar,
         "The run is ended after this. Default: never.",
     ),
-    key(
-        "verify.scratch",
-        Form::Text,
-        "The throw-away server of drills: `local` (default) starts one on this machine; or the URL of an empty one, as in `source.url`.",
-    ),
-    key(
-        "verify.scratch_password",
-        Form::Text,
-        "The password of that URL's account. Prefer `verify.scratch_password_file`.",
-    ),
-    key(
-        "verify.scratch_password_file",
-        Form::Text,
-        "A file whose content, less one final newline, is the password.",
-    ),
-    key(
-        "verify.server_dirs",
-        Form::List,
-        "Directories of server programs (`mysqld`, `mariadbd`) for local scratch servers; the one of the backup's flavour and version line is taken. Default: PATH, `/usr/sbin` and the like.",
-    ),
-    key(
-        "verify.scratch_dir",
-        Form::Text,
-        "Where local scratch servers keep their data. Default: `TMPDIR`, else `/tmp`.",
-    ),
-    key(
-        "verify.boot_seconds",
-        Form::Scalar,
-        "How long a local scratch server may take to answer. Default 120.",
-    ),
-    key(
-        "verify.client_path_every",
-        Form::Scalar,
-        "Every so many drills one restores through the plain client. Default 7; 0 for never.",
-    ),
-    key(
-        "verify.production_every",
-        Form::Scalar,
-        "Every so many drills one has the durability of the target, and measures the RTO. Default 7; 0 for never.",
-    ),
-    key(
-        "verify.checks",
-        Form::Items,
-        "Assertions about the restored data: a list of `sql` (one field), one of `equals`, `at_least` or `fresh_within_seconds` (a time in UTC, held against the snapshot's), and `name`, `timeout_seconds` (default 60). As a variable: JSON.",
-    ),
-    key(
-        "verify.check_table",
-        Form::Scalar,
-        "`true`: the server runs CHECK TABLE on every table, too. Default false.",
-    ),
-    key(
-        "verify.deadline_seconds",
-        Form::Scalar,
-        "The run is ended after this, and its scratch server with it. Default: never.",
-    ),
 ];
 
 /// All of them, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    let sections = [KEYS, promises::KEYS, retention::KEYS, notify::KEYS];
+    let sections = [
+        KEYS,
+        verify::KEYS,
+        promises::KEYS,
+        retention::KEYS,
+        notify::KEYS,
+    ];
     sections.into_iter().flatten()
 }
 

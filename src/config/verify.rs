@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::keys::{ConfigKey, Form, key};
 use crate::drill::DrillConfig;
 use crate::drill::checks::{Assertion, Holds};
 use crate::error::{Error, Result};
@@ -24,6 +25,65 @@ pub struct VerifyConfig {
     /// A file that holds it.
     pub scratch_password_file: Option<PathBuf>,
 }
+
+/// The keys, as [`crate::config::keys`] has those of the rest.
+pub(super) const KEYS: &[ConfigKey] = &[
+    key(
+        "verify.scratch",
+        Form::Text,
+        "The throw-away server of drills: `local` (default) starts one on this machine; or the URL of an empty one, as in `source.url`.",
+    ),
+    key(
+        "verify.scratch_password",
+        Form::Text,
+        "The password of that URL's account. Prefer `verify.scratch_password_file`.",
+    ),
+    key(
+        "verify.scratch_password_file",
+        Form::Text,
+        "A file whose content, less one final newline, is the password.",
+    ),
+    key(
+        "verify.server_dirs",
+        Form::List,
+        "Directories of server programs (`mysqld`, `mariadbd`) for local scratch servers; the one of the backup's flavour and version line is taken. Default: PATH, `/usr/sbin` and the like.",
+    ),
+    key(
+        "verify.scratch_dir",
+        Form::Text,
+        "Where local scratch servers keep their data. Default: `TMPDIR`, else `/tmp`.",
+    ),
+    key(
+        "verify.boot_seconds",
+        Form::Scalar,
+        "How long a local scratch server may take to answer. Default 120.",
+    ),
+    key(
+        "verify.client_path_every",
+        Form::Scalar,
+        "Every so many drills one restores through the plain client. Default 7; 0 for never.",
+    ),
+    key(
+        "verify.production_every",
+        Form::Scalar,
+        "Every so many drills one has the durability of the target, and measures the RTO. Default 7; 0 for never.",
+    ),
+    key(
+        "verify.checks",
+        Form::Items,
+        "Assertions about the restored data: a list of `sql` (one field), one of `equals`, `at_least` or `fresh_within_seconds` (a time in UTC, held against the snapshot's), and `name`, `timeout_seconds` (default 60). As a variable: JSON.",
+    ),
+    key(
+        "verify.check_table",
+        Form::Scalar,
+        "`true`: the server runs CHECK TABLE on every table, too. Default false.",
+    ),
+    key(
+        "verify.deadline_seconds",
+        Form::Scalar,
+        "The run is ended after this, and its scratch server with it. Default: never.",
+    ),
+];
 
 /// As it was written.
 #[derive(Debug, Default, Deserialize)]

@@ -117,6 +117,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 fn module_of(below_src: &Path) -> Option<String> {
     let first = below_src.iter().next()?.to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
+    // A file of tests is a part of what it tests.
+    let name = name.strip_suffix("_tests").unwrap_or(name);
     (!matches!(name, "lib" | "main")).then(|| name.to_owned())
 }
 

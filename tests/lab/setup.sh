@@ -19,6 +19,7 @@ CARGO_DENY=0.20.2
 MYSQL_AT_LEAST=9.7
 MYSQL_PACKAGES=mysql-server-core,mysql-client-core
 MARIADB_NEXT_SUITE=trixie
+ALERTMANAGER_TEMPLATES=/usr/share/prometheus/alertmanager
 
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
 PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz jq
@@ -103,13 +104,21 @@ piece_deny() {
     rm -rf "$new"
 }
 
-# Prometheus with promtool, and Alertmanager: unpacked, not installed, so that no service starts.
+# Prometheus with promtool, and Alertmanager: unpacked, not installed, so that no service starts. Two
+# templates of Debian's Alertmanager have to stand where it looks for them.
 piece_prometheus() {
+    local home="$LAB/prometheus" as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    [ -x "$home/bin/prometheus-alertmanager" ] || unpack_prometheus
+    [ -f "$ALERTMANAGER_TEMPLATES/email.tmpl" ] ||
+        "${as_root[@]}" install -D -m 644 -t "$ALERTMANAGER_TEMPLATES" "$home"/templates/*.tmpl
+}
+
+unpack_prometheus() {
     local home="$LAB/prometheus" new="$LAB/new.prometheus" package as_root=()
-    [ -x "$home/bin/prometheus-alertmanager" ] && return
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
     command -v apt-get >/dev/null || fail "no apt-get here to get Prometheus by"
     say "unpacking Prometheus and Alertmanager"
-    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
     rm -rf "$new"
     mkdir -p "$new/packages"
     download_into "$new/packages" 2>/dev/null || {
@@ -120,6 +129,8 @@ piece_prometheus() {
         dpkg-deb --extract "$package" "$new/root"
     done
     mv "$new/root/usr/bin" "$new/bin"
+    mkdir "$new/templates"
+    mv "$new/root$ALERTMANAGER_TEMPLATES"/*.tmpl "$new/templates"
     rm -rf "$new/root" "$new/packages" "$home"
     "$new/bin/promtool" --version >/dev/null || fail "promtool does not run here"
     mv "$new" "$home"

@@ -41,7 +41,7 @@ pub fn have(piece: Piece) -> bool {
         Piece::MySql => root().join("templates/mysql/version"),
         Piece::Gateway => root().join("bin/versitygw"),
         Piece::Cron => root().join("bin/kubernetes-cron"),
-        Piece::Prometheus => root().join("prometheus/bin/promtool"),
+        Piece::Prometheus => "/usr/share/prometheus/alertmanager/email.tmpl".into(),
     };
     if wanted.exists() {
         return true;

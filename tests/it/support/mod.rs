@@ -25,6 +25,7 @@ pub mod drctl;
 pub mod fault_proxy;
 pub mod history;
 pub mod lab;
+pub mod monitoring;
 pub mod receiver;
 pub mod server;
 pub mod session;
