@@ -126,7 +126,7 @@ impl Survey {
             {
                 let table = CreateTable::parse(sql);
                 if table.defers() {
-                    let session = scope.session(&statement.session);
+                    let session = scope.session(&statement.session).with_any_day().into();
                     self.waiting
                         .insert(placed.clone(), WaitingKeys { session, table });
                 }
