@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::facts::TargetFacts;
 use crate::apply::marker::PendingEvent;
 use crate::apply::options::RestoreOptions;
+use crate::apply::schema_collation::DumpedDefault;
 use crate::archive::manifest::Manifest;
 use crate::error::{Error, Outcome};
 use crate::server::{Flavour, ServerVersion};
@@ -30,7 +31,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Refusal {
             what: what.into(),
             hint: hint.into(),
@@ -65,6 +66,8 @@ pub struct Case<'a> {
     pub options: &'a RestoreOptions,
     /// What the restore would create, by its names on the server.
     pub creates: &'a BTreeSet<ObjectId>,
+    /// What the schemas in scope have as their defaults, by their names on the server.
+    pub schemas: &'a BTreeMap<String, DumpedDefault>,
     /// What an earlier run of the same restore made already.
     pub made: &'a BTreeSet<ObjectId>,
     /// Definers, and the objects of each.
@@ -96,6 +99,7 @@ impl Case<'_> {
         all.extend(self.other_masters());
         all.extend(self.definers());
         all.extend(self.limits());
+        all.extend(self.other_collations());
         all
     }
 
@@ -361,7 +365,7 @@ impl Case<'_> {
 }
 
 /// The first of them, and how many more there are.
-fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> String {
+pub(super) fn some_of<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> String {
     let more = all.len().saturating_sub(LISTED);
     let mut text = all
         .take(LISTED)
@@ -453,6 +457,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             objects: BTreeSet::new(),
+            schemas: BTreeMap::new(),
             accounts: Some([root()].into()),
             others: Vec::new(),
             replicates_from: None,
@@ -484,6 +489,7 @@ mod tests {
             manifest: &manifest(),
             options,
             creates: &creates,
+            schemas: &BTreeMap::new(),
             made: &BTreeSet::new(),
             definers: &[(root(), [table("Shop", "v")].into())].into(),
             accounts: &BTreeSet::new(),

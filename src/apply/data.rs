@@ -217,7 +217,8 @@ async fn insert_all(
     statements: &Inserts<'_>,
 ) -> Result<(), Failure> {
     for (statement, sql) in statements {
-        lane.enter(&scope.session(&statement.session)).await?;
+        let session = scope.session(&statement.session).with_any_day();
+        lane.enter(&session).await?;
         insert(lane, statement, sql).await?;
     }
     Ok(())

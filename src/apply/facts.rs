@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::apply::schema_collation::MetDefault;
 use crate::error::Result;
 use crate::server::connect::{NamedRow, literal, server_code};
 use crate::server::{Connection, ServerVersion};
@@ -34,6 +35,8 @@ pub struct TargetFacts {
     pub variables: BTreeMap<String, String>,
     /// What exists in the schemas that a restore would touch; the schemas themselves too.
     pub objects: BTreeSet<ObjectId>,
+    /// The defaults of such schemas.
+    pub schemas: BTreeMap<String, MetDefault>,
     /// Its accounts and roles; `None` where the account of the restore may not see them.
     pub accounts: Option<BTreeSet<Account>>,
     /// Who else is connected.
@@ -67,6 +70,7 @@ impl TargetFacts {
         let own_account: String = connection.one("SELECT CURRENT_USER()").await?;
         Ok(TargetFacts {
             objects: objects(connection, &version, schemas).await?,
+            schemas: defaults(connection, schemas).await?,
             accounts: accounts(connection, &version).await?,
             others: others(connection).await?,
             replicates_from: replicates_from(connection, &version).await?,
@@ -125,6 +129,40 @@ impl TargetFacts {
     }
 }
 
+fn listed(schemas: &BTreeSet<String>) -> String {
+    let all: Vec<String> = schemas.iter().map(|schema| literal(schema)).collect();
+    all.join(", ")
+}
+
+async fn defaults(
+    connection: &mut Connection,
+    schemas: &BTreeSet<String>,
+) -> Result<BTreeMap<String, MetDefault>> {
+    if schemas.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<(String, String, String, bool)> = connection
+        .rows(&format!(
+            "SELECT schema_name, default_character_set_name, default_collation_name,
+             EXISTS (SELECT 1 FROM information_schema.collations
+                     WHERE collation_name = default_collation_name AND is_default = 'Yes')
+             FROM information_schema.schemata WHERE schema_name IN ({})",
+            listed(schemas)
+        ))
+        .await?;
+    let defaults = rows
+        .into_iter()
+        .map(|(schema, charset, collation, of_charset)| {
+            let default = MetDefault {
+                charset,
+                collation,
+                of_charset,
+            };
+            (schema, default)
+        });
+    Ok(defaults.collect())
+}
+
 async fn objects(
     connection: &mut Connection,
     version: &ServerVersion,
@@ -134,11 +172,7 @@ async fn objects(
     if schemas.is_empty() {
         return Ok(found);
     }
-    let list = schemas
-        .iter()
-        .map(|schema| literal(schema))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = listed(schemas);
     let names: Vec<String> = connection
         .rows(&format!(
             "SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ({list})"

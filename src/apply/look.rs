@@ -181,6 +181,7 @@ impl Look {
             manifest: archive.manifest(),
             options,
             creates: &self.survey.creates,
+            schemas: &self.survey.schemas,
             made: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
             definers: &self.survey.definers,
             accounts: &self.accounts,

@@ -45,6 +45,7 @@ pub mod read_ahead;
 pub mod report;
 pub mod routine_grants;
 pub mod run_record;
+pub mod schema_collation;
 pub mod survey;
 pub mod tuning;
 

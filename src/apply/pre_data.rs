@@ -78,7 +78,8 @@ async fn create(
 ) -> Result<()> {
     let scope = engine.options.scope.clone();
     let placed = scope.placed(object);
-    let session = scope.session(&statement.session);
+    // A day that does not exist may be a default.
+    let session = scope.session(&statement.session).with_any_day();
     let warnings = create::create(lane, &placed, &session, sql, engine.resuming).await?;
     for (code, text) in warnings {
         if code == OTHER_ENGINE {

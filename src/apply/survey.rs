@@ -18,6 +18,7 @@ use crate::apply::marker::PendingEvent;
 use crate::apply::options::{RestoreOptions, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
+use crate::apply::schema_collation::DumpedDefault;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 pub struct Survey {
     /// What is in scope, by its names on the server.
     pub creates: BTreeSet<ObjectId>,
+    /// What schemas in scope have as their defaults, by their names on the server.
+    pub schemas: BTreeMap<String, DumpedDefault>,
     /// Who defines which of it.
     pub definers: BTreeMap<Account, BTreeSet<ObjectId>>,
     /// Events in scope that were disabled as those of a replica, with the definers that they had.
@@ -99,6 +102,11 @@ impl Survey {
                 self.names_renamed.push(object.clone());
             }
             let placed = scope.placed(&object);
+            if object.kind == ObjectKind::Schema
+                && let Some(default) = DumpedDefault::of(sql)
+            {
+                self.schemas.insert(placed.schema.clone(), default);
+            }
             if object.kind == ObjectKind::Event && is_of_replica(sql) {
                 let account = definer(sql).map(|(account, _)| account.to_string());
                 self.of_replica.insert(PendingEvent {
@@ -118,7 +126,7 @@ impl Survey {
             {
                 let table = CreateTable::parse(sql);
                 if table.defers() {
-                    let session = scope.session(&statement.session);
+                    let session = scope.session(&statement.session).with_any_day().into();
                     self.waiting
                         .insert(placed.clone(), WaitingKeys { session, table });
                 }

@@ -132,6 +132,24 @@ impl Session {
         }
     }
 
+    /// The same with every day allowed that a table may hold, `2026-02-31` too. Such days are in a table
+    /// whose writers had allowed them; mysqldump's own `sql_mode` does not.
+    #[must_use]
+    pub fn with_any_day(&self) -> Session {
+        const MODE: &str = "ALLOW_INVALID_DATES";
+        let mut session = self.clone();
+        if let Some(setting) = session.variables.get_mut("sql_mode")
+            && let Some(modes) = setting.literal().strip_suffix('\'')
+        {
+            let comma = if modes == "'" { "" } else { "," };
+            let literal = format!("{modes}{comma}{MODE}'");
+            if let Some(more) = Setting::new(&literal, setting.guard()) {
+                *setting = more;
+            }
+        }
+        session
+    }
+
     /// Whether a backslash in quotes is a character like any other.
     pub fn no_backslash_escapes(&self) -> bool {
         self.variable("sql_mode")
@@ -298,6 +316,19 @@ mod tests {
         assert!(after(&back).at_rest());
         assert_eq!(after(&back), before);
         assert!(after(&back).statements_from(Some(&before)).is_empty());
+    }
+
+    #[test]
+    fn any_day_is_allowed_beside_what_the_dump_sets_and_nothing_else_changes() {
+        let header = after(HEADER);
+        let told = header.with_any_day().statements_from(Some(&header));
+        let mode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
+        assert_eq!(told, [format!("/*!40101 SET sql_mode='{mode}' */")]);
+        let empty = after("SET sql_mode='';\n").with_any_day();
+        assert_eq!(empty.variable("sql_mode"), Some("'ALLOW_INVALID_DATES'"));
+        for same in [Session::default(), after("SET sql_mode=ANSI;\n")] {
+            assert_eq!(same.with_any_day(), same);
+        }
     }
 
     #[test]

@@ -84,3 +84,45 @@ on_both!(
         assert!(target.exec("SHOW GRANTS FOR app@localhost").contains("INSERT"));
     }
 );
+
+on_both!(
+    fn triggers_are_not_made_in_a_schema_that_would_give_them_another_collation(flavour) {
+        // Around `old_tr` the dump alters the schema; of `new_tr` it says nothing.
+        let (source, target, drctl) = shop(
+            flavour,
+            "ALTER DATABASE shop CHARACTER SET latin2; CREATE TABLE old (a TEXT); CREATE TABLE plain (a TEXT);
+             CREATE TRIGGER old_tr BEFORE INSERT ON old FOR EACH ROW SET NEW.a = 'x';
+             ALTER DATABASE shop CHARACTER SET utf8mb4 COLLATE utf8mb4_bin; CREATE TABLE new (a TEXT);
+             CREATE TRIGGER new_tr BEFORE INSERT ON new FOR EACH ROW SET NEW.a = 'y'",
+        );
+        target.exec("CREATE DATABASE shop CHARACTER SET latin2");
+        let tables = |names| drctl.run(["restore", "--latest", "--tables", names]);
+        tables("shop.plain").ok();
+        let way = "ALTER DATABASE `shop` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+        for (table, trigger) in [("shop.new", "`shop`.`new_tr`"), ("shop.old", "`shop`.`old_tr`")] {
+            tables(table).refused(9, &["collation latin2_general_ci", trigger, way]);
+        }
+        assert_eq!(target.exec("SHOW TABLES FROM shop").trim(), "plain");
+        target.exec(way);
+        tables("shop.new,shop.old").ok();
+        let told = "SELECT trigger_name, database_collation FROM information_schema.triggers WHERE trigger_schema = 'shop' ORDER BY 1";
+        assert_eq!(target.exec(told), source.exec(told));
+    }
+);
+
+on_both!(
+    fn a_collation_that_a_dump_leaves_to_its_character_set_is_the_one_that_its_schema_would_get(flavour) {
+        let (source, target, drctl) = shop(
+            flavour,
+            "ALTER DATABASE shop CHARACTER SET latin1; CREATE TABLE t (a TEXT);
+             CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 'x'",
+        );
+        let restore = || drctl.run(["restore", "--latest", "--tables", "shop.t"]);
+        target.exec("CREATE DATABASE shop CHARACTER SET latin1 COLLATE latin1_bin");
+        restore().refused(9, &["latin1_bin", "ALTER DATABASE `shop` CHARACTER SET latin1"]);
+        target.exec("ALTER DATABASE shop CHARACTER SET latin1");
+        restore().ok();
+        let told = "SHOW CREATE DATABASE shop";
+        assert_eq!(target.exec(told), source.exec(told));
+    }
+);
