@@ -109,9 +109,9 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::config::Written;
     use super::*;
     use crate::error::Outcome;
+    use crate::notify::config::Written;
     use crate::server::Secret;
 
     /// Everybody is configured.
