@@ -103,17 +103,7 @@ impl Drill<'_> {
     async fn verify_restore(&self, report: &mut DrillReport) -> Result<()> {
         report.path = Some(self.path);
         let archive = self.locate(report).await?;
-        let since = Instant::now();
-        let begun = scratch::begin(
-            &self.scratch,
-            self.config,
-            &archive,
-            self.profile,
-            self.cancel,
-        )
-        .await;
-        stage(report, "boot", since);
-        let mut scratch = begun?;
+        let mut scratch = self.boot(&archive, report).await?;
         report.scratch = Some(scratch.facts().clone());
         let server = scratch.server().clone();
         let mut restored = RestoreReport::default();
@@ -161,6 +151,38 @@ impl Drill<'_> {
         archive
     }
 
+    /// Starts the scratch server while the archive is read from its first byte to its last: whether it
+    /// is whole is known before anything of it is executed.
+    async fn boot(&self, archive: &Archive, report: &mut DrillReport) -> Result<Box<dyn Scratch>> {
+        let since = Instant::now();
+        let begin = async {
+            let (choice, profile) = (&self.scratch, self.profile);
+            let begun = scratch::begin(choice, self.config, archive, profile, self.cancel).await;
+            (begun, Instant::now())
+        };
+        let check = archive::verify(archive, &self.progress, self.cancel);
+        let ((begun, up), found) = tokio::join!(begin, check);
+        report.stages.push(Stage {
+            name: "boot".to_owned(),
+            seconds: (up - since).as_secs_f64(),
+        });
+        // What of it the boot did not hide.
+        stage(report, "check", up);
+        let checked = found.and_then(|found| archive::refuse_differences(&found));
+        match (begun, checked) {
+            (begun, Ok(())) => begun,
+            // A damaged archive matters more than a server that did not start.
+            (Err(_), Err(error)) => Err(error),
+            (Ok(scratch), Err(error)) => {
+                let nothing = RestoreReport::default();
+                if let Err(also) = self.end(scratch, &nothing, report).await {
+                    report.warn(also.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
     async fn load_and_check(
         &self,
         archive: &Archive,
@@ -186,7 +208,6 @@ impl Drill<'_> {
         let usual = RestoreOptions::default();
         RestoreOptions {
             lanes: self.config.lanes.unwrap_or(usual.lanes),
-            check_first: true,
             accounts: archive.manifest().accounts.is_some(),
             scratch: true,
             tuning: match self.profile {
