@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::manifest::Manifest;
@@ -20,15 +21,17 @@ pub const REPORT: u32 = 1;
 const MAX_DIFFERENCES: usize = 200;
 
 /// The evidence of one drill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DrillReport {
     /// The number of this form: [`REPORT`].
     pub report: u32,
     /// The version of drctl that ran the drill.
     pub drctl: String,
     /// Whose backup it is.
+    #[schemars(with = "String")]
     pub target: TargetName,
     /// Which backup.
+    #[schemars(with = "String")]
     pub backup: BackupId,
     /// When its data were as they are in it.
     pub snapshot_at: Timestamp,
@@ -75,7 +78,7 @@ pub struct DrillReport {
 }
 
 /// How rows get into the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoadPath {
     /// drctl's own: several connections, keys afterwards.
@@ -85,7 +88,7 @@ pub enum LoadPath {
 }
 
 /// How a scratch server is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// As fast as can be: nothing survives a crash of it.
@@ -109,7 +112,7 @@ impl Profile {
 }
 
 /// The server that the data were loaded into.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScratchFacts {
     /// `local`, `given`, or `restore` for a server that was restored for its own sake.
     pub kind: String,
@@ -122,7 +125,7 @@ pub struct ScratchFacts {
 }
 
 /// One stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     /// Its name: `locate`, `boot`, a pass of the restore, `checks`, `teardown`.
     pub name: String,
@@ -142,7 +145,7 @@ impl Stage {
 
 /// How long a restore takes: all that a machine does, from the first look into the store to the
 /// proof. Detection, decision and the switch of traffic are not in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RtoFigure {
     /// Seconds.
     pub seconds: f64,
@@ -155,7 +158,7 @@ pub struct RtoFigure {
 }
 
 /// What an RTO rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RtoBasis {
     /// A drill under the production profile.
@@ -167,7 +170,7 @@ pub enum RtoBasis {
 }
 
 /// How much data disasters would have cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RpoFigure {
     /// The largest gap of the window, seconds; none where there never was a backup.
     pub worst_seconds: Option<f64>,
@@ -186,7 +189,7 @@ pub struct RpoFigure {
 }
 
 /// How much was proven.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proven {
     /// Rows that were compared with the dump's.
     pub rows: u64,
@@ -199,7 +202,7 @@ pub struct Proven {
 }
 
 /// One check of the restored data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// What it is called.
     pub name: String,
@@ -212,7 +215,7 @@ pub struct Check {
 }
 
 /// What a backup consists of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// What the backup says of the server: `MySQL 9.7.4`, and its identity.
     pub server: String,
@@ -311,5 +314,22 @@ impl DrillReport {
             level: self.level,
             verdict: self.verdict,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/report.schema.json is made from this model.
+    #[test]
+    fn the_published_schema_is_that_of_the_model() {
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(DrillReport)).unwrap();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/report.schema.json");
+        if std::env::var_os("DRCTL_WRITE_DOCS").is_some() {
+            std::fs::write(file, format!("{schema}\n")).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(published, format!("{schema}\n"), "run make docs");
     }
 }
