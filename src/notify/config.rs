@@ -95,22 +95,13 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_named_by_its_key_alone() {
-        for text in [
-            "hooks.example.com/T0KEN",
-            "ftp://x/T0KEN",
-            "https:///T0KEN?",
-            "",
-        ] {
+        for text in ["hooks.example.com/T0KEN", "ftp://x/T0KEN", "http://", ""] {
             let address = Address {
                 key: "notify.webhook.url",
                 written: Written::Here(Secret::new(text)),
             };
-            if let Err(error) = address.url() {
-                assert_eq!(error, "notify.webhook.url is no http:// or https:// URL");
-            } else {
-                // A browser's reading of three slashes: a host.
-                assert!(text.contains("///"), "{text}");
-            }
+            let error = address.url().unwrap_err();
+            assert_eq!(error, "notify.webhook.url is no http:// or https:// URL");
             assert!(!format!("{address:?}").contains("T0KEN"));
         }
     }

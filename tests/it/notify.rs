@@ -108,6 +108,8 @@ fn a_failure_and_the_recovery_are_told_and_every_good_backup_gives_a_sign_of_lif
     );
 
     fs::remove_file(drctl.home().join("broken")).unwrap();
+    // Records are told apart by whole seconds.
+    std::thread::sleep(Duration::from_millis(1100));
     drctl.run(["backup"]).ok();
     let [told] = &hook.take()[..] else {
         panic!("one piece of news")

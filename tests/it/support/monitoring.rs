@@ -125,12 +125,14 @@ impl Drop for Daemon {
 }
 
 /// The rules as they are shipped, but for how long something has to be wrong.
+///
+/// Not at once: before its first scrape Prometheus misses everything.
 fn impatient_rules() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/chart/alerts/rules.yaml");
     let text = fs::read_to_string(file).expect("the rules");
-    let line = |line: &str| match line.trim_start().starts_with("for: ") {
-        true => String::new(),
-        false => format!("{line}\n"),
+    let line = |line: &str| match line.split_once("for: ") {
+        Some((indent, _)) if indent.trim().is_empty() => format!("{indent}for: 3s\n"),
+        _ => format!("{line}\n"),
     };
     text.lines().map(line).collect()
 }
