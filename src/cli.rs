@@ -82,6 +82,8 @@ pub enum Command {
     Pin(PinArgs),
     /// Delete the backups that no rule of retention keeps, and what killed runs left
     Prune(PruneArgs),
+    /// Run backups, drills and retention at the times of `schedule`, until SIGTERM
+    Agent,
     /// Print a shell's completions
     Completions {
         /// The shell

@@ -13,6 +13,7 @@
 //! A drill is the second flow into a throw-away server, and leaves a report; arrows between modules go
 //! one way: commands → drill → report → {source, apply, proof, catalog} → {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 
+pub mod agent;
 pub mod apply;
 pub mod archive;
 pub mod baseline;

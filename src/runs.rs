@@ -75,6 +75,20 @@ pub fn counts(exit: u8) -> bool {
     !not.iter().any(|outcome| outcome.code() == exit)
 }
 
+/// When the last run of a verb ended, however; by one LIST.
+pub async fn last(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    verb: &str,
+) -> Result<Option<Timestamp>> {
+    let listed = store.list(&target.runs()).await?;
+    let names = listed
+        .iter()
+        .filter_map(|object| target.parse_run(&object.key));
+    let of_verb = names.filter(|name| name.verb == verb);
+    Ok(of_verb.map(|name| name.time).max())
+}
+
 /// The exit code of the last run of a verb that counts; the names tell, by one LIST. Of several that
 /// ended in one second it is one that failed: news too much is better than news that is missing.
 pub async fn last_exit(

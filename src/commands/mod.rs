@@ -24,6 +24,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent;
 use crate::cancel::Cancel;
 use crate::catalog::Catalog;
 use crate::cli::{Cli, Command, GlobalArgs, Output};
@@ -118,6 +119,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::AlertTest(args) => alert_test::run(&global, args).await,
         Command::Report(args) => report::run(&Run::begin(&global).await?, args).await,
+        Command::Agent => agent::run(&Run::begin(&global).await?, &global).await,
         Command::Accept(args) => accept::run(&Run::begin(&global).await?, args).await,
         Command::Prune(args) => prune::run(&Run::begin(&global).await?, args).await,
         Command::Pin(args) => pin::run(&Run::begin(&global).await?, args).await,

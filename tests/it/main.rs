@@ -3,6 +3,7 @@
 //! What the tests share stands in [`support`]; what the machine has to hold is put there by
 //! `tests/lab/setup.sh`.
 
+mod agent;
 mod alerting;
 mod alerts;
 mod apply_archive;

@@ -255,5 +255,4 @@ impl<'a> Keep<'a> {
 }
 
 #[cfg(test)]
-#[path = "retention_tests.rs"]
 mod tests;

@@ -1,0 +1,243 @@
+//! `drctl agent`: backups, drills and retention at their times, in one process, where there is no
+//! Kubernetes to do it.
+//!
+//! Each run is a drctl of its own, so that a run's memory and its misfortunes end with it, and its exit code
+//! is what a script would see. A task never overlaps itself: a time that comes while its last run is still
+//! at work is skipped, and said. Times that passed while no agent ran are made good by one run at once, and
+//! told as late. The records of runs in the store say when each task last ran, so a restart forgets nothing.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::process::{Child, Command};
+
+use crate::cli::GlobalArgs;
+use crate::commands::Run;
+use crate::error::{Error, Outcome, Result};
+use crate::notify::{self, Event, Kind, Task};
+use crate::objectives::schedule::Schedule;
+use crate::runs;
+
+/// How often the wall clock is looked at: it may be set, and a machine may sleep.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// How long a run that was told to stop may take: less than the half minute that is usual before SIGKILL.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// How many missed times are counted.
+const MOST_COUNTED: usize = 1000;
+
+/// Something that happens again and again.
+struct Job<'a> {
+    /// The command.
+    verb: &'static str,
+    /// What else it is told.
+    args: &'static [&'static str],
+    /// When.
+    schedule: &'a Schedule,
+    /// What notifiers call it, where they care.
+    task: Option<Task>,
+}
+
+/// Runs what is scheduled until it is told to stop, which is no failure.
+pub async fn run(run: &Run, global: &GlobalArgs) -> Result<()> {
+    let schedule = &run.config.schedule;
+    let all = [
+        ("backup", &[][..], &schedule.backup, Some(Task::Backup)),
+        (
+            "verify",
+            &["--latest"],
+            &schedule.verify,
+            Some(Task::Verify),
+        ),
+        ("prune", &[], &schedule.prune, None),
+    ];
+    let jobs: Vec<Job> = all
+        .into_iter()
+        .filter_map(|(verb, args, schedule, task)| {
+            let schedule = schedule.as_ref()?;
+            Some(Job {
+                verb,
+                args,
+                schedule,
+                task,
+            })
+        })
+        .collect();
+    if jobs.is_empty() {
+        return Err(Error::usage("nothing is scheduled")
+            .hint("set schedule.backup, schedule.verify or schedule.prune"));
+    }
+    let program = std::env::current_exe()
+        .map_err(|e| Error::unexpected("cannot tell where drctl is").because(e))?;
+    let ended = join_all(jobs.iter().map(|job| keep_time(run, global, &program, job))).await;
+    ended.into_iter().collect::<Result<()>>()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Runs one job at each of its times.
+async fn keep_time(run: &Run, global: &GlobalArgs, program: &PathBuf, job: &Job<'_>) -> Result<()> {
+    let mut due = match missed(run, job).await {
+        0 => job.schedule.next(Timestamp::now()),
+        count => {
+            late(run, job, count).await;
+            Some(Timestamp::now())
+        }
+    };
+    while let Some(time) = due {
+        tracing::info!(task = job.verb, at = %time, "next");
+        if !wait_until(run, time).await {
+            return Ok(());
+        }
+        let status = at_work(run, global, program, job).await?;
+        if run.cancel.is_cancelled() {
+            return Ok(());
+        }
+        match status.success() {
+            true => tracing::info!(task = job.verb, "done"),
+            false => {
+                tracing::warn!(task = job.verb, %status, "failed; see its own last line above")
+            }
+        }
+        due = job.schedule.next(Timestamp::now());
+    }
+    Ok(())
+}
+
+/// How many times have passed since the last run that the store knows of; none where there is none, as
+/// with a new target.
+async fn missed(run: &Run, job: &Job<'_>) -> usize {
+    let last = runs::last(&run.store, &run.config.target, job.verb);
+    match run.cancel.unless(last).await {
+        Ok(Some(last)) => {
+            let now = Timestamp::now();
+            let passed = job.schedule.runs(last).take_while(|time| *time <= now);
+            passed.take(MOST_COUNTED).count()
+        }
+        Ok(None) => 0,
+        Err(error) => {
+            tracing::warn!(task = job.verb, %error, "cannot tell whether a run was missed");
+            0
+        }
+    }
+}
+
+/// Says that runs were missed, in the log and to whoever is told of late ones.
+async fn late(run: &Run, job: &Job<'_>, count: usize) {
+    let message = format!(
+        "{count} scheduled runs of {} were missed while no agent ran; one is made now",
+        job.verb
+    );
+    tracing::warn!(task = job.verb, message);
+    if let Some(task) = job.task {
+        let event = Event {
+            kind: Kind::Late,
+            test: false,
+            target: run.config.target.clone(),
+            task,
+            outcome: Outcome::Done,
+            backup: None,
+            message,
+            at: Timestamp::now(),
+        };
+        tokio::select! {
+            _ = notify::tell(&run.config.notify, &event) => {}
+            () = run.cancel.token().cancelled() => {}
+        }
+    }
+}
+
+/// Waits for a time of the wall clock; false where the agent is to stop.
+async fn wait_until(run: &Run, time: Timestamp) -> bool {
+    loop {
+        let left = time.duration_since(Timestamp::now());
+        let Ok(left) = Duration::try_from(left) else {
+            return !run.cancel.is_cancelled();
+        };
+        if left.is_zero() {
+            return !run.cancel.is_cancelled();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(left.min(LOOK)) => {}
+            () = run.cancel.token().cancelled() => return false,
+        }
+    }
+}
+
+/// One run, from its start to its end.
+async fn at_work(
+    run: &Run,
+    global: &GlobalArgs,
+    program: &PathBuf,
+    job: &Job<'_>,
+) -> Result<ExitStatus> {
+    let mut command = Command::new(program);
+    command.args(passed_on(global)).arg(job.verb).args(job.args);
+    // A Ctrl-C is the agent's alone: a run that hears of it twice ends without tidying up.
+    command.process_group(0);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let failed = |e| Error::unexpected(format!("cannot run drctl {}", job.verb)).because(e);
+    let mut child = command.spawn().map_err(failed)?;
+    let mut next = job.schedule.next(Timestamp::now());
+    loop {
+        let overtaken = async {
+            match next {
+                Some(time) => wait_until(run, time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = child.wait() => return ended.map_err(failed),
+            true = overtaken => {
+                tracing::warn!(task = job.verb, "its time has come, and its last run is still at work: skipped");
+                next = job.schedule.next(Timestamp::now());
+            }
+            () = run.cancel.token().cancelled() => return stop(child).await.map_err(failed),
+        }
+    }
+}
+
+/// Tells a run to stop, and kills it where it does not.
+async fn stop(mut child: Child) -> std::io::Result<ExitStatus> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
+    if let Some(pid) = pid
+        && let Err(error) = kill_process(pid, Signal::TERM)
+    {
+        tracing::debug!(%error, "it has ended already");
+    }
+    match tokio::time::timeout(GRACE, child.wait()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            child.kill().await?;
+            child.wait().await
+        }
+    }
+}
+
+/// The flags of the agent that its runs need, too; the environment is theirs anyway.
+fn passed_on(global: &GlobalArgs) -> Vec<std::ffi::OsString> {
+    // Taken apart, so that a new one is not forgotten.
+    let GlobalArgs {
+        config,
+        target,
+        store,
+        output: _,
+        verbose,
+    } = global;
+    let mut args: Vec<std::ffi::OsString> = Vec::new();
+    if let Some(config) = config {
+        args.extend(["--config".into(), config.into()]);
+    }
+    for (flag, value) in [("--target", target), ("--store", store)] {
+        if let Some(value) = value {
+            args.extend([flag.into(), value.into()]);
+        }
+    }
+    args.extend((0..*verbose).map(|_| "--verbose".into()));
+    args
+}

@@ -1,0 +1,130 @@
+//! `drctl agent`: what is scheduled runs, what was missed is made good, nothing overlaps itself.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::need;
+use crate::support::Drctl;
+use crate::support::drctl::{Run, Running};
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
+use crate::support::history::hours_ago;
+use crate::support::versitygw::Gateway;
+
+/// The names of the records of runs in the store of its own.
+fn records(drctl: &Drctl) -> Vec<String> {
+    let dir = std::fs::read_dir(drctl.store_dir().join("shop/runs"));
+    let files = dir.into_iter().flatten().flatten();
+    files
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Told to stop, it is done within the grace period, and that is no failure.
+#[track_caller]
+fn stopped(agent: Running) -> Run {
+    let begun = Instant::now();
+    agent.signal(Signal::TERM);
+    let run = agent.wait();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{run:#?}");
+    run.ok()
+}
+
+fn pruned() -> Drctl {
+    let drctl = Drctl::new("shop")
+        .env("DRCTL_RETENTION_LAST", "5")
+        .env("DRCTL_LOG_FORMAT", "human");
+    drctl.had_backup("shop", hours_ago(1));
+    drctl
+}
+
+#[test]
+fn what_is_scheduled_runs_again_and_again_until_sigterm() {
+    let drctl = pruned().env("DRCTL_SCHEDULE_PRUNE", "@every 1s");
+    let agent = drctl.start(["agent"]);
+    wait_until("two runs", || records(&drctl).len() >= 2);
+    stopped(agent);
+    let records = records(&drctl);
+    assert!(
+        records.iter().all(|name| name.ends_with("-prune-0.json")),
+        "{records:?}"
+    );
+}
+
+#[test]
+fn what_was_missed_while_no_agent_ran_is_made_good_at_once_and_said() {
+    let drctl = pruned().env("DRCTL_SCHEDULE_PRUNE", "@daily");
+    let runs = drctl.store_dir().join("shop/runs");
+    std::fs::create_dir_all(&runs).unwrap();
+    let last = hours_ago(49).strftime("%Y%m%dT%H%M%SZ").to_string();
+    std::fs::write(runs.join(format!("{last}-prune-0.json")), "{}").unwrap();
+    let agent = drctl.start(["agent"]);
+    wait_until("a run", || records(&drctl).len() == 2);
+    let said = stopped(agent).stderr;
+    assert!(
+        said.contains("scheduled runs of prune were missed"),
+        "{said}"
+    );
+    // A restart makes nothing good again.
+    let agent = drctl.start(["agent"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let said = stopped(agent).stderr;
+    assert!(!said.contains("missed"), "{said}");
+    assert_eq!(records(&drctl).len(), 2);
+}
+
+#[test]
+fn a_run_that_fails_does_not_end_the_agent() {
+    // No rule: exit 2, again and again.
+    let drctl = Drctl::new("shop")
+        .env("DRCTL_SCHEDULE_PRUNE", "@every 1s")
+        .env("DRCTL_LOG_FORMAT", "human");
+    let agent = drctl.start(["agent"]);
+    wait_until("two runs", || records(&drctl).len() >= 2);
+    agent.signal(Signal::TERM);
+    let run = agent.wait();
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(run.stderr.contains("exit status: 2"), "{run:#?}");
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_not_overtaken_and_stops_when_the_agent_does() {
+    need!(Gateway);
+    let proxy = FaultProxy::start(Gateway::shared().address());
+    let mut drctl = pruned()
+        .env(
+            "DRCTL_STORE",
+            &format!("s3://{}/p", Gateway::shared().bucket()),
+        )
+        .env("DRCTL_SCHEDULE_PRUNE", "@every 1s");
+    for (name, value) in Gateway::shared().environment() {
+        drctl = drctl.env(name, &value);
+    }
+    let drctl = drctl.env("AWS_ENDPOINT_URL", &proxy.url());
+    // The agent's own list of runs is the first.
+    proxy.fault(When::is("GET", "").query("list-type=2").nth(2), Fault::Hang);
+    let agent = drctl.start(["agent"]);
+    wait_until("a list that hangs", || proxy.count("GET", "") >= 2);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(proxy.count("GET", ""), 2, "nothing beside it");
+    agent.signal(Signal::TERM);
+    let run = agent.wait();
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(run.stderr.contains("still at work: skipped"), "{run:#?}");
+    assert!(run.stderr.contains("drctl: stopped by SIGTERM"), "{run:#?}");
+}
+
+#[test]
+fn without_any_schedule_there_is_nothing_to_do() {
+    Drctl::new("shop")
+        .run(["agent"])
+        .refused(2, &["nothing is scheduled", "schedule.backup"]);
+}
