@@ -103,12 +103,9 @@ fn time_of(report: &DrillReport) -> Option<DrillTime> {
 async fn snapshots(report: &DrillReport, catalog: &Catalog) -> Result<Vec<Snapshot>> {
     // Damaged ones are no protection, and somebody else's alarm.
     let (entries, _) = catalog.entries().await?;
-    let trusted = entries.iter().filter(|entry| entry.is_trusted());
-    Ok(trusted
-        .map(|entry| Snapshot {
-            snapshot_at: entry.manifest.snapshot_at,
-            committed_at: entry.manifest.finished_at,
-            proven: entry.marks.proven_at.is_some() || entry.id == report.backup,
-        })
-        .collect())
+    let mut snapshots = catalog.snapshots(&entries);
+    for snapshot in &mut snapshots {
+        snapshot.proven |= snapshot.snapshot_at == report.snapshot_at;
+    }
+    Ok(snapshots)
 }
