@@ -89,6 +89,22 @@ server_fingerprint "$here/other" world zones >"$here/plain"
 diff "$here/before" "$here/plain"
 echo "no difference there either"
 
+title "And by itself, on a schedule: a drill, in a server that is thrown away"
+export DRCTL_OBJECTIVES_RTO_SECONDS=14400 DRCTL_OBJECTIVES_RPO_SECONDS=3600
+DRCTL_VERIFY_SERVER_DIRS="$(server_programs "$flavour")"
+export DRCTL_VERIFY_SERVER_DIRS
+run drctl verify --latest
+report=${TMPDIR:-/tmp}/drctl-demo-drills.html
+run drctl report --file "$report"
+
+title "A flipped bit in the store"
+dd if=/dev/zero of="$dump" bs=1 seek=$(($(stat -c %s "$dump") / 2)) count=8 conv=notrunc status=none
+printf '\n%s$ drctl verify --latest --level archive%s\n' "$bold" "$plain"
+if drctl verify --latest --level archive; then
+    echo "the damage was not noticed" >&2
+    exit 1
+fi
+
 title "Figures"
 drctl list --output json | jq -r '.[0] | "rows              \(.rows) in \(.tables) tables",
     "SQL               \(.raw_bytes / 1e6 * 10 | round / 10) MB",
@@ -96,3 +112,4 @@ drctl list --output json | jq -r '.[0] | "rows              \(.rows) in \(.table
 echo "backup            $(seconds "$backup_ms") s"
 echo "restore and proof $(seconds "$restore_ms") s"
 echo "all of this       $(seconds $(($(now) - begun))) s"
+echo "the drills' page  $report"

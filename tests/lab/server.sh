@@ -6,6 +6,7 @@
 #   server_sql DIR [ARGUMENT...]           its client, as root
 #   servers_end                            kill all that were started here; for a trap
 #   server_clients FLAVOUR                 the directory of its client programs
+#   server_programs FLAVOUR                the directory of the server itself
 
 LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
 SERVER_PIDS=()
@@ -14,6 +15,13 @@ server_clients() {
     case $1 in
     mysql) printf '%s' "$LAB/mysql/bin" ;;
     mariadb) printf '/usr/bin' ;;
+    esac
+}
+
+server_programs() {
+    case $1 in
+    mysql) printf '%s' "$LAB/mysql/bin" ;;
+    mariadb) printf '/usr/sbin' ;;
     esac
 }
 
