@@ -117,6 +117,38 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
     Ok(())
 }
 
+/// Definers that neither the server nor the backup has, on a server that is thrown away: they are made
+/// up, since what they define could not be proven otherwise. Whoever restores needs them, and is told.
+pub async fn make_up_definers(engine: &mut Engine) -> Result<()> {
+    let there = engine.facts.accounts.clone().unwrap_or_default();
+    let missing = engine.survey.definers.iter().filter(|(account, _)| {
+        !there.contains(*account) && !engine.marker.accounts.contains(&account.to_string())
+    });
+    let missing: Vec<(Account, String)> = missing
+        .filter_map(|(account, objects)| Some((account.clone(), objects.first()?.to_string())))
+        .collect();
+    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    for (account, object) in missing {
+        let name = account.to_string();
+        engine.marker.accounts.insert(name.clone());
+        marker::note_account(&mut engine.control, &name).await?;
+        let create = match account.host.is_empty() {
+            true => format!("CREATE ROLE {name}"),
+            false => format!("CREATE USER {name} ACCOUNT LOCK"),
+        };
+        lane.run(create.as_bytes()).await?;
+        engine.report.created_accounts.push(name.clone());
+        let grant = format!("GRANT ALL PRIVILEGES ON *.* TO {name}");
+        lane.run(grant.as_bytes()).await?;
+        engine.report.warn(format!(
+            "the backup has no account {name}, the definer of {object}: one was made up here, and a \
+             restore needs it, or --definer"
+        ));
+    }
+    lane.close().await;
+    Ok(())
+}
+
 fn not_given(account: &Account, on: &On) -> String {
     format!("{account} was not given its privileges on {on}, which is not restored here")
 }

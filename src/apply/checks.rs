@@ -164,6 +164,7 @@ impl Case<'_> {
         let mut all = Vec::new();
         let missing = self.missing_definers();
         if self.options.substitute_definer.is_none()
+            && !self.options.scratch
             && let Some((_, defined)) = missing.first()
             && let Some(example) = defined.first()
         {

@@ -189,7 +189,12 @@ async fn run(engine: &mut Engine) -> Result<()> {
         }
         let began = Instant::now();
         match pass {
-            Pass::Accounts => run_accounts(engine, &[Part::Accounts]).await?,
+            Pass::Accounts => {
+                run_accounts(engine, &[Part::Accounts]).await?;
+                if engine.options.scratch {
+                    accounts::make_up_definers(engine).await?;
+                }
+            }
             Pass::Replace => replace(engine).await?,
             Pass::PreData => pre_data::run(engine).await?,
             Pass::Data => {

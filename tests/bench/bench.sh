@@ -3,7 +3,7 @@
 #
 #   bench.sh [--rows N] [--runs N] [--flavour mysql|mariadb] [--baselines] [PART...]
 #
-#   parts: backup gzip restore relaxed proof memory list      default: all of them
+#   parts: backup gzip restore relaxed proof drill memory list      default: all of them
 #   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
 #   --runs N        runs of each contestant, default 3
 #   --baselines     only the ordinary tools, to see that the scripts work
@@ -22,12 +22,12 @@ while [ $# -gt 0 ]; do
     --runs) runs=$2 && shift ;;
     --flavour) flavour=$2 && shift ;;
     --baselines) baselines=yes ;;
-    backup | gzip | restore | relaxed | proof | memory | list) parts+=("$1") ;;
+    backup | gzip | restore | relaxed | proof | drill | memory | list) parts+=("$1") ;;
     *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed proof memory list)
+[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed proof drill memory list)
 
 here=$(mktemp -d /tmp/drctl-bench.XXXX)
 trap 'servers_end; rm -rf "$here"' EXIT
@@ -154,6 +154,35 @@ part_proof() {
     ours || return 0
     row 'proof' proof 'mysqldump > /dev/null' mysqldump-nothing-proof '≤ 1.3 × its time'
 }
+
+# A whole drill, its server's boot and the proof included, against the load alone that a person would do;
+# and the archive read to its last byte, against the ordinary tools.
+part_drill() {
+    local _ dump prove
+    [ -f "$here/dumps/three.gz" ] || dump_gzip three
+    fresh_backup three
+    mkdir -p "$here/scratch"
+    DRCTL_VERIFY_SERVER_DIRS="$(server_programs "$flavour")"
+    export DRCTL_VERIFY_SERVER_DIRS DRCTL_VERIFY_SCRATCH_DIR="$here/scratch"
+    dump=$(find "$here/store" -name 'dump.sql.zst')
+    for _ in $(each_run); do
+        start_target
+        timed zcat-mysql-drill plain_restore three
+        timed mysqldump-nothing-drill dump_to_nothing three
+        ours || continue
+        timed drctl-drill drctl verify --latest --scratch-profile relaxed --path lanes --output json
+        prove=$(jq '[.stages[] | select(.name == "prove").seconds] | add * 1000 | round' "$here/out")
+        echo "$prove" >>"$here/times/drill-proof"
+        timed sha256sum-zstd digest_and_decode "$dump"
+        timed drctl-archive drctl verify --latest --level archive
+    done
+    ours || return 0
+    row 'drill: boot, restore, proof, three' drctl-drill 'zcat \| mysql alone, into a default one' zcat-mysql-drill '≥ 2.5 × as fast'
+    row 'the proof in it' drill-proof 'mysqldump > /dev/null' mysqldump-nothing-drill '≤ 1.2 × its time'
+    row 'drill of the archive alone' drctl-archive 'sha256sum; zstd -d > /dev/null' sha256sum-zstd '≤ 1 × its time'
+}
+
+digest_and_decode() { sha256sum "$1" && zstd -qdc "$1" >/dev/null; }
 
 part_memory() {
     ours || return 0

@@ -389,6 +389,25 @@ fn a_view_that_cannot_be_read_fails_the_drill() {
     drctl.run(["verify", "--latest"]).refused(7, &words);
 }
 
+on_both!(
+    fn definers_that_the_backup_has_no_account_of_are_made_up_and_told(flavour) {
+        let source = Server::start(flavour);
+        source.exec(SHOP);
+        source.exec(
+            "CREATE USER gone@localhost; GRANT ALL ON shop.* TO gone@localhost;
+             CREATE DEFINER = gone@localhost VIEW shop.w AS SELECT * FROM shop.t;
+             CREATE DEFINER = gone@localhost PROCEDURE shop.q() SELECT 1",
+        );
+        let drctl = of_flavour(Drctl::new("shop").source(&source), flavour)
+            .env("DRCTL_BACKUP_ACCOUNTS", "off");
+        drctl.run(["backup"]).ok();
+        let run = drctl.run(["verify", "--latest"]).ok();
+        let words = ["has no account `gone`@`localhost`", "made up here", "--definer"];
+        assert!(words.iter().all(|one| run.stdout.contains(one)), "{run:#?}");
+        nothing_left(&drctl);
+    }
+);
+
 #[test]
 fn columns_that_a_dump_cannot_carry_exactly_are_named() {
     need!(MariaDb);
