@@ -87,10 +87,8 @@ pub fn effective(
 /// known.
 fn time_of(report: &DrillReport) -> Option<DrillTime> {
     let profile = match report.scratch.as_ref()?.profile {
-        Profile::Relaxed => rpo_rto::Profile::Relaxed,
         Profile::Production => rpo_rto::Profile::Production,
-        // Whoever gave the server is taken at their word: it is like the target's.
-        Profile::AsIs => rpo_rto::Profile::Production,
+        Profile::Relaxed | Profile::AsIs => rpo_rto::Profile::Relaxed,
     };
     (report.path == Some(LoadPath::Lanes)).then_some(DrillTime {
         ended_at: report.ended_at,

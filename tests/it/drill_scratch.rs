@@ -227,6 +227,22 @@ on_both!(
 );
 
 #[test]
+fn an_rto_is_measured_only_on_a_given_server_that_is_as_durable_as_the_target() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    for (option, basis) in [
+        ("--innodb-flush-log-at-trx-commit=0", "at-least"),
+        ("--innodb-flush-log-at-trx-commit=1", "measured"),
+    ] {
+        let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF", option]);
+        let url = scratch.url();
+        let verify = ["verify", "--latest", "--scratch", &url, "--output", "json"];
+        let report = drctl.run(verify).ok().json();
+        assert_eq!(report["rto"]["basis"], basis, "{option}");
+    }
+}
+
+#[test]
 fn a_given_server_that_holds_anything_is_refused() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);

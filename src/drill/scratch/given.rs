@@ -9,6 +9,7 @@ use crate::apply;
 use crate::apply::report::RestoreReport;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
+use crate::drill::scratch::options::OF_DURABILITY;
 use crate::drill::scratch::{Scratch, version_of};
 use crate::error::{Error, Outcome, Result};
 use crate::report::model::{Profile, ScratchFacts};
@@ -41,10 +42,11 @@ pub async fn take(
             .one("SELECT @@version, @@version_comment, @@GLOBAL.event_scheduler")
             .await?;
         let schemas: Vec<String> = connection.rows(STRANGERS).await?;
+        let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
         connection.close().await;
-        Ok((version, comment, scheduler, schemas))
+        Ok((version, comment, scheduler, schemas, variables))
     };
-    let (version, comment, scheduler, schemas) = cancel.unless(look).await?;
+    let (version, comment, scheduler, schemas, variables) = cancel.unless(look).await?;
     let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
         Error::server(format!(
             "the scratch server's version {version:?} is not understood"
@@ -68,22 +70,36 @@ pub async fn take(
         .hint("give a server that holds nothing: what a drill restores is dropped at its end"));
     }
     refuse_events(&scheduler)?;
+    let settings = durability(variables);
+    let fingerprint = &archive.manifest().server.fingerprint;
+    let alike = settings
+        .iter()
+        .all(|(name, value)| fingerprint.get(name) == Some(value));
+    let schemas = archive.contents().ledger.iter();
     Ok(Box::new(Given {
         server: Arc::new(server.clone()),
         facts: ScratchFacts {
             kind: "given".to_owned(),
             version: version.to_string(),
-            profile: Profile::AsIs,
-            settings: BTreeMap::new(),
+            // What it is like, not what somebody says: an RTO is measured on the one only.
+            profile: match alike {
+                true => Profile::Production,
+                false => Profile::Relaxed,
+            },
+            settings,
         },
         target: archive.manifest().target.clone(),
-        schemas: archive
-            .contents()
-            .ledger
-            .iter()
-            .map(|(object, _)| object.schema.clone())
-            .collect(),
+        schemas: schemas.map(|(object, _)| object.schema.clone()).collect(),
     }))
+}
+
+fn durability(variables: Vec<(String, String)>) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = variables
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    all.retain(|name, _| name == "log_bin" || OF_DURABILITY.contains(&name.as_str()));
+    all
 }
 
 /// Schemas that no server has by itself.

@@ -34,8 +34,8 @@ const OF_THE_DATA: &[&str] = &[
 /// Those that can only be chosen when a server makes its data.
 const OF_THE_FILES: &[&str] = &["lower_case_table_names", "innodb_page_size"];
 
-/// Variables of durability, which the profile `production` takes over.
-const OF_DURABILITY: &[&str] = &[
+/// Variables of durability, which the profile `production` takes over; `log_bin` goes with them.
+pub const OF_DURABILITY: &[&str] = &[
     "innodb_doublewrite",
     "innodb_flush_log_at_trx_commit",
     "sync_binlog",
