@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::process::{Child, Command};
 
 use crate::cli::GlobalArgs;
-use crate::commands::Run;
+use crate::commands::run::Run;
 use crate::error::{Error, Outcome, Result};
 use crate::notify::{self, Event, Kind, Task};
 use crate::objectives::schedule::Schedule;

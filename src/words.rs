@@ -17,6 +17,11 @@ pub fn seconds(seconds: f64) -> String {
     span(SignedDuration::from_millis((seconds * 1e3).round() as i64))
 }
 
+/// A moment to the minute: `2026-11-21 02:00 UTC`.
+pub fn minute(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// How long ago: `3 h 5 min ago`; `3 h 5 min in the future` where a clock is wrong.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     match then > now {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::apply::accounts;
-use crate::apply::checks::{Case, Refusal};
+use crate::apply::checks::Case;
 use crate::apply::discard;
 use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
@@ -14,6 +14,7 @@ use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
 use crate::apply::marker::{self, Marker};
 use crate::apply::options::RestoreOptions;
 use crate::apply::plan::RestorePlan;
+use crate::apply::refusal::Refusal;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::apply::run_record::RunRecord;
 use crate::apply::survey::{Survey, survey};

@@ -6,7 +6,7 @@
 //!   └ refusals: nothing was touched                  marker `drctl_restore` stands from plan to end
 //! ```
 //!
-//! - [`look`]: [`survey`], [`facts`], [`checks`], [`occupied`], [`plan`]: what the archive would do,
+//! - [`look`]: [`survey`], [`facts`], [`checks`], [`refusal`], [`occupied`], [`plan`]: what the archive would do,
 //!   what the server is, what speaks against it.
 //! - [`marker`] ([`run_record`]), [`discard`], [`keep`]: what an interrupted restore leaves for the next one, and its
 //!   two other ends.
@@ -42,6 +42,7 @@ pub mod post_data;
 pub mod pre_data;
 pub mod prove;
 pub mod read_ahead;
+pub mod refusal;
 pub mod report;
 pub mod routine_grants;
 pub mod run_record;
@@ -61,7 +62,6 @@ use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::store::keys::TargetName;
 
 use accounts::Part;
-use checks::refused;
 use engine::Engine;
 use keep::Kept;
 use lane::Lane;
@@ -69,6 +69,7 @@ use look::{Look, control_config};
 use marker::Pass;
 use options::RestoreOptions;
 use plan::RestorePlan;
+use refusal::refused;
 use report::{Progress, RestoreReport};
 
 /// How long putting the settings back may take at the end of a restore.
@@ -228,7 +229,7 @@ fn tell_substitutes(engine: &mut Engine) {
     if let Some(definer) = &engine.options.substitute_definer
         && !substituted.is_empty()
     {
-        let all = checks::all_of(&substituted);
+        let all = refusal::all_of(&substituted);
         engine.report.warn(format!(
             "the server lacked their definers, and {definer} stands for them: {all}"
         ));

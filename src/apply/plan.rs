@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::apply::checks::{Case, Refusal};
+use crate::apply::checks::Case;
 use crate::apply::options::{RestoreOptions, Tuning};
+use crate::apply::refusal::Refusal;
 use crate::archive::read::Archive;
 use crate::sql::statement::{ObjectId, ObjectKind};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::checks::Refusal;
+use crate::apply::refusal::Refusal;
 
 /// What is being restored, and everything that must be alike for a run to go on where another ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

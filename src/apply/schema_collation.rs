@@ -8,7 +8,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::apply::checks::{Case, Refusal, some_of};
+use crate::apply::checks::Case;
+use crate::apply::refusal::{Refusal, some_of};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 use crate::sql::tokens::Tokens;
 

@@ -3,11 +3,8 @@
 //! The one place where backups and drills are recorded, so that nobody records one and forgets to
 //! tell. It changes no outcome.
 
-use jiff::Timestamp;
-
-use crate::commands::{Run, tidy};
-use crate::config::Config;
-use crate::error::{Error, Outcome};
+use crate::commands::run::{Run, tidy};
+use crate::error::Outcome;
 use crate::notify::{self, Event, Kind, Task};
 use crate::runs::{self, RunRecord};
 
@@ -41,24 +38,6 @@ pub async fn ended(run: &Run, task: Task, outcome: Outcome, mut record: RunRecor
         }
     }
     tidy(runs::record(&run.store, &run.config.target, &record)).await;
-}
-
-/// Tells of a run that failed before there was a store to keep its record in.
-pub async fn without_a_store(config: &Config, task: Task, error: &Error) {
-    if !runs::counts(error.outcome().code()) {
-        return;
-    }
-    let event = Event {
-        kind: Kind::Failed,
-        test: false,
-        target: config.target.clone(),
-        task,
-        outcome: error.outcome(),
-        backup: None,
-        message: error.to_string(),
-        at: Timestamp::now(),
-    };
-    notify::tell(&config.notify, &event).await;
 }
 
 /// Which news it is, if any.

@@ -4,37 +4,8 @@
 //! made. Key `a.b_c` is the variable `DRCTL_A_B_C`. Kubernetes injects `DRCTL_PORT=tcp://…` and
 //! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
 
+use crate::config::key::{ConfigKey, Form, key};
 use crate::config::{notify, promises, retention, verify};
-
-/// How a variable's text becomes a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// The text itself.
-    Text,
-    /// A number or a boolean, as YAML writes them.
-    Scalar,
-    /// Texts, separated by commas.
-    List,
-    /// `name=value` pairs, separated by commas.
-    Pairs,
-    /// A list of maps, in JSON.
-    Items,
-}
-
-/// One key.
-#[derive(Debug, Clone, Copy)]
-pub struct ConfigKey {
-    /// Where it stands in the file, with dots.
-    pub path: &'static str,
-    /// How its variable is read.
-    pub form: Form,
-    /// What it means, with unit and default.
-    pub doc: &'static str,
-}
-
-pub(super) const fn key(path: &'static str, form: Form, doc: &'static str) -> ConfigKey {
-    ConfigKey { path, form, doc }
-}
 
 /// Those of this file, in the order of the documentation.
 const KEYS: &[ConfigKey] = &[

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::config::keys::{self, Form, nearest, variable};
+use crate::config::key::Form;
+use crate::config::keys::{self, nearest, variable};
 use crate::error::{Error, Result};
 
 /// Where the file is looked for when nobody names one.

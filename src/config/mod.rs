@@ -1,6 +1,6 @@
 //! Configuration: what was written, checked once, so that the rest of the code never asks again.
 //!
-//! - [`keys`]: every key, its variable, what it means.
+//! - [`keys`]: every [`key`], its variable, what it means.
 //! - [`load`]: file, environment and flags to one tree.
 //! - [`promises`]: objectives and schedules.
 //! - [`notify`]: the keys of who is told.
@@ -9,6 +9,7 @@
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
 
+pub mod key;
 pub mod keys;
 pub mod load;
 pub mod notify;

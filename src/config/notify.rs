@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::keys::{ConfigKey, Form, key};
+use crate::config::key::{ConfigKey, Form, key};
 use crate::error::{Error, Result};
 use crate::notify::config::{Address, NotifyConfig, Written};
 use crate::server::Secret;

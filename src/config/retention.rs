@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use crate::config::keys::{ConfigKey, Form, key};
+use crate::config::key::{ConfigKey, Form, key};
 use crate::error::{Error, Result};
 use crate::retention::Rules;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::keys::{ConfigKey, Form, key};
+use crate::config::key::{ConfigKey, Form, key};
 use crate::drill::DrillConfig;
 use crate::drill::checks::{Assertion, Holds};
 use crate::error::{Error, Result};

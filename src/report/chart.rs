@@ -3,10 +3,9 @@
 use maud::{Markup, html};
 
 use crate::objectives::Objectives;
-use crate::report::html::minute;
 use crate::report::model::{DrillReport, Stage};
 use crate::store::keys::DrillVerdict;
-use crate::words::seconds;
+use crate::words::{minute, seconds};
 
 /// Stages that belong together, with a colour that can be told from the others also without red and
 /// green.

@@ -10,7 +10,7 @@ use crate::objectives::Objectives;
 use crate::report::chart;
 use crate::report::model::{DrillReport, LoadPath, RpoFigure, RtoBasis, RtoFigure};
 use crate::store::keys::{DrillLevel, DrillVerdict, TargetName};
-use crate::words::{bytes, count, seconds};
+use crate::words::{bytes, count, minute, seconds};
 
 /// The style of every page that drctl makes.
 pub const STYLE: &str = include_str!("page.css");
@@ -263,9 +263,4 @@ fn evidence(drill: &DrillReport) -> Markup {
 
 fn anchor(drill: &DrillReport) -> String {
     format!("{}-{}", drill.backup, drill.ended_at.as_second())
-}
-
-/// `2026-11-21 02:00 UTC`.
-pub fn minute(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }

@@ -1,0 +1,100 @@
+//! What every command that touches something works with, and how it is got ready.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::cancel::Cancel;
+use crate::catalog::Catalog;
+use crate::cli::{GlobalArgs, Output};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::notify::{self, Event, Kind, Task};
+use crate::runs;
+use crate::store::{self, Store};
+
+/// How long each step of tidying up may take. There are four, abort, discard, heartbeat and record,
+/// and together they have to fit into the 30 s of grace that a pod has.
+const TIDY_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// What every command that touches something works with.
+#[derive(Debug)]
+pub struct Run {
+    /// The checked configuration.
+    pub config: Config,
+    /// Where archives live.
+    pub store: Arc<dyn Store>,
+    /// The form of the result.
+    pub output: Output,
+    /// When to end early.
+    pub cancel: Cancel,
+}
+
+impl Run {
+    /// Reads the configuration and opens the store.
+    pub async fn begin(global: &GlobalArgs) -> Result<Run> {
+        Run::begin_for(global, None).await
+    }
+
+    /// A run whose failure somebody has to hear of.
+    pub async fn begin_task(global: &GlobalArgs, task: Task) -> Result<Run> {
+        Run::begin_for(global, Some(task)).await
+    }
+
+    async fn begin_for(global: &GlobalArgs, task: Option<Task>) -> Result<Run> {
+        let cancel = Cancel::default();
+        cancel.on_signals()?;
+        let config = Config::load(global)?;
+        let opened = cancel.unless(store::open(&config.store)).await;
+        let store = match (opened, task) {
+            (Err(error), Some(task)) => {
+                without_a_store(&config, task, &error).await;
+                return Err(error);
+            }
+            (opened, _) => opened?,
+        };
+        Ok(Run {
+            config,
+            store,
+            output: global.output,
+            cancel,
+        })
+    }
+
+    /// The target's backups as the store lists them now.
+    pub async fn catalog(&self) -> Result<Catalog> {
+        let target = self.config.target.clone();
+        self.cancel
+            .unless(Catalog::read(self.store.clone(), target))
+            .await
+    }
+}
+
+/// Tidying up must not hold up an exit: what it does not get done is swept by a later run.
+pub async fn tidy<T>(work: impl Future<Output = T>) -> Option<T> {
+    let done = tokio::time::timeout(TIDY_TIMEOUT, work).await;
+    if done.is_err() {
+        tracing::warn!("the store is too slow to tidy up; a later run sweeps what remains");
+    }
+    done.ok()
+}
+
+/// Tells of a run that failed before there was a store to keep its record in.
+async fn without_a_store(config: &Config, task: Task, error: &Error) {
+    if !runs::counts(error.outcome().code()) {
+        return;
+    }
+    let event = Event {
+        kind: Kind::Failed,
+        test: false,
+        target: config.target.clone(),
+        task,
+        outcome: error.outcome(),
+        backup: None,
+        message: error.to_string(),
+        at: Timestamp::now(),
+    };
+    notify::tell(&config.notify, &event).await;
+}
