@@ -29,6 +29,9 @@ pub struct Marks {
     pub manifest_bytes: u64,
     /// When a restore of it was last verified: its data are right, whatever objective was missed.
     pub proven_at: Option<Timestamp>,
+    /// When a drill found it damaged or wrong, and no later restore of it was verified: then it is
+    /// not proven any more.
+    pub failed_at: Option<Timestamp>,
     /// Its drills, and restores that were proven.
     pub drills: Vec<DrillName>,
     /// Whether it is kept for ever.
@@ -45,6 +48,32 @@ pub struct Marks {
     pub heartbeat_at: Option<Timestamp>,
     /// The newest of its objects.
     pub modified_at: Option<Timestamp>,
+}
+
+impl Marks {
+    /// Whether a restore of it was ever verified.
+    pub fn was_proven(&self) -> bool {
+        self.drills.iter().any(proves_restore)
+    }
+
+    /// What its drills say together: of a proof and a failure the later one counts, and in the same
+    /// second the failure.
+    fn judge_drills(&mut self) {
+        let newest = |which: &dyn Fn(&&DrillName) -> bool| {
+            let times = self.drills.iter().filter(which).map(|drill| drill.time);
+            times.max()
+        };
+        self.proven_at = newest(&|drill| proves_restore(drill));
+        self.failed_at = newest(&|drill| drill.verdict == DrillVerdict::Fail);
+        match self.failed_at >= self.proven_at {
+            true => self.proven_at = None,
+            false => self.failed_at = None,
+        }
+    }
+}
+
+fn proves_restore(drill: &DrillName) -> bool {
+    drill.level == DrillLevel::Restore && drill.verdict.proves()
 }
 
 /// One committed backup.
@@ -113,12 +142,7 @@ impl Catalog {
                 BackupObject::Pin => marks.pinned = true,
                 BackupObject::Accepted => marks.accepted = true,
                 BackupObject::Running => marks.heartbeat_at = Some(object.modified),
-                BackupObject::Drill(drill) => {
-                    if drill.level == DrillLevel::Restore && drill.verdict != DrillVerdict::Fail {
-                        marks.proven_at = marks.proven_at.max(Some(drill.time));
-                    }
-                    marks.drills.push(drill);
-                }
+                BackupObject::Drill(drill) => marks.drills.push(drill),
                 BackupObject::Reading { .. } => {
                     marks.read_at = marks.read_at.max(Some(object.modified));
                 }
@@ -129,6 +153,7 @@ impl Catalog {
                 _ => {}
             }
         }
+        marks.values_mut().for_each(Marks::judge_drills);
         Ok(Catalog {
             store,
             target,
@@ -356,6 +381,40 @@ mod tests {
         assert_eq!(catalog.uncommitted().count(), 1);
         let error = catalog.find(Which::Latest).await.unwrap_err();
         assert_eq!(error.outcome(), crate::Outcome::NothingToDo);
+    }
+
+    #[tokio::test]
+    async fn what_a_later_drill_found_damaged_is_proven_no_more() {
+        let drill = |hour, level, verdict| {
+            let time = format!("2026-11-21T0{hour}:00:00Z").parse().unwrap();
+            BackupObject::Drill(DrillName {
+                time,
+                level,
+                verdict,
+            })
+        };
+        use DrillLevel::{Archive, Restore};
+        use DrillVerdict::{Broken, Fail, Pass};
+        let one = "20261121T020000Z-3f9a1c";
+        for (then, proven, failed) in [
+            ((6, Archive, Fail), false, true),
+            ((6, Restore, Fail), false, true),
+            ((5, Archive, Fail), false, true),
+            ((6, Restore, Broken), true, false),
+            ((6, Archive, Pass), true, false),
+            ((4, Restore, Fail), true, false),
+        ] {
+            let (hour, level, verdict) = then;
+            let objects = [
+                (one, BackupObject::Manifest),
+                (one, drill(5, Restore, Pass)),
+                (one, drill(hour, level, verdict)),
+            ];
+            let catalog = catalog(&objects).await;
+            let (_, marks) = catalog.committed().next().unwrap();
+            assert_eq!(marks.proven_at.is_some(), proven, "{then:?}");
+            assert_eq!(marks.failed_at.is_some(), failed, "{then:?}");
+        }
     }
 
     #[tokio::test]

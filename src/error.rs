@@ -267,8 +267,13 @@ impl std::error::Error for Error {
 }
 
 /// Server messages carry newlines; a failure is one line.
+/// One line that moves no cursor, whatever data it quotes.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.contains(char::is_control) {
+        true => line.replace(char::is_control, "\u{fffd}"),
+        false => line,
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,18 @@ use crate::sql::statement::{ObjectId, ObjectKind, quote};
 /// Drops what a restore made, and then its marker. What it met is never touched: an object is
 /// written down only after it was found not to exist, or was replaced as its user confirmed.
 pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>> {
+    let dropped = drop_all(lane, &marker.objects).await?;
+    drop_marker(lane).await?;
+    Ok(dropped)
+}
+
+/// Drops objects, and a schema only if nothing else is in it; says what was dropped.
+pub async fn drop_all<'a>(
+    lane: &mut Lane,
+    objects: impl IntoIterator<Item = &'a ObjectId>,
+) -> Result<Vec<ObjectId>> {
     lane.persist("SET SESSION foreign_key_checks = 0").await?;
-    let mut objects: Vec<&ObjectId> = marker.objects.iter().collect();
+    let mut objects: Vec<&ObjectId> = objects.into_iter().collect();
     objects.sort_by_key(|object| match object.kind {
         ObjectKind::Schema => 2,
         ObjectKind::Table | ObjectKind::Sequence => 1,
@@ -26,7 +36,6 @@ pub async fn discard(lane: &mut Lane, marker: &Marker) -> Result<Vec<ObjectId>> 
         drop_object(lane, object).await?;
         dropped.push(object.clone());
     }
-    drop_marker(lane).await?;
     Ok(dropped)
 }
 

@@ -116,10 +116,13 @@ pub async fn restore(
     engine.control.ignore_cancel();
     let undone = tokio::time::timeout(UNDO_TIMEOUT, tuning::undo(&mut engine.control)).await;
     engine.report.expired_events = engine.marker.expired.iter().cloned().collect();
+    engine.report.made = engine.marker.objects.iter().cloned().collect();
     *report = engine.report;
+    report.marked = true;
     done?;
     undone.map_err(|_| Error::server("the server's settings could not be put back in time"))??;
     marker::drop_marker(&mut engine.control).await?;
+    report.marked = false;
     engine.control.close().await;
     Ok(())
 }
@@ -163,6 +166,14 @@ pub async fn discard(
     };
     control.close().await;
     Ok(dropped)
+}
+
+/// Drops what a finished restore made, object by object; a schema only if nothing else moved into it.
+pub async fn drop_made(server: &Arc<ServerConfig>, made: &[ObjectId]) -> Result<()> {
+    let mut control = Lane::open(control_config(server, true, &Cancel::default())).await?;
+    discard::drop_all(&mut control, made).await?;
+    control.close().await;
+    Ok(())
 }
 
 /// The passes, in order; those that an earlier run ended are over.

@@ -57,6 +57,10 @@ pub struct RestoreReport {
     pub settings: Vec<String>,
     /// What was replaced.
     pub replaced: Vec<ObjectId>,
+    /// What it made, schemas too; empty where nothing was begun.
+    pub made: Vec<ObjectId>,
+    /// Whether its marker stands on the server.
+    pub marked: bool,
     /// Accounts that were created.
     pub created_accounts: Vec<String>,
     /// One-shot events whose time has passed: the server drops them as they are created.

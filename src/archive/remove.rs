@@ -45,6 +45,15 @@ pub async fn remove(
     committed_at: Timestamp,
     trusted: bool,
 ) -> Result<Removed> {
+    // Somebody may have pinned it since it was listed.
+    match store.head(&place.key(&BackupObject::Pin)).await {
+        Err(StoreError::NotFound { .. }) => {}
+        Ok(_) => {
+            return Err(Error::refused(format!("{} was pinned meanwhile", place.id))
+                .hint("it was left alone; prune again for the others"));
+        }
+        Err(error) => return Err(Error::from(error).context(format!("prune {}", place.id))),
+    }
     let note = BackupObject::Pruned {
         committed_at,
         trusted,

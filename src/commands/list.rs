@@ -26,6 +26,8 @@ pub struct Row {
     pub rows: u64,
     /// When a restore of it was last verified.
     pub proven_at: Option<Timestamp>,
+    /// When a drill found it damaged or wrong; nothing was proven since.
+    pub failed_at: Option<Timestamp>,
     /// Whether it must not be trusted by itself.
     pub suspect: bool,
     /// Why.
@@ -49,6 +51,7 @@ impl From<&Entry> for Row {
             tables: manifest.tables(),
             rows: manifest.totals.rows,
             proven_at: entry.marks.proven_at,
+            failed_at: entry.marks.failed_at,
             suspect: !entry.is_trusted(),
             suspect_reasons: entry.suspect().to_vec(),
             pinned: entry.marks.pinned,
@@ -104,6 +107,9 @@ fn notes(row: &Row) -> String {
     let mut notes = Vec::new();
     if row.suspect {
         notes.push("SUSPECT".to_owned());
+    }
+    if row.failed_at.is_some() {
+        notes.push("DRILL FAILED".to_owned());
     }
     if row.pinned {
         notes.push("pinned".to_owned());

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::objectives::Objectives;
 use crate::objectives::rpo_rto::{self, Rpo, WINDOW};
 use crate::report::history;
-use crate::store::keys::{DrillLevel, DrillVerdict};
+use crate::store::keys::{DrillLevel, DrillName};
 use crate::target;
 
 /// The objectives, and the figures of now.
@@ -60,9 +60,8 @@ impl Promises {
 
 /// How long the newest drill that proved something took; nothing where there was none.
 async fn drill_took(run: &Run, catalog: &Catalog) -> Result<SignedDuration> {
-    let newest = history::newest(&run.store, catalog, 1, |drill| {
-        drill.level == DrillLevel::Restore && drill.verdict != DrillVerdict::Fail
-    });
+    let proves = |drill: &DrillName| drill.level == DrillLevel::Restore && drill.verdict.proves();
+    let newest = history::newest(&run.store, catalog, 1, proves, |_| true);
     let took = newest
         .await?
         .first()

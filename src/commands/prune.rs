@@ -16,7 +16,6 @@ use crate::evidence;
 use crate::leftovers;
 use crate::retention::{self, Candidate, Decision};
 use crate::runs::{self, RunRecord};
-use crate::store::keys::{DrillLevel, DrillVerdict};
 
 mod page;
 
@@ -111,16 +110,11 @@ fn overdue(promises: &Promises) -> Option<String> {
 
 fn candidate(entry: &Entry, now: Timestamp) -> Candidate {
     let marks = &entry.marks;
-    let restored = marks
-        .drills
-        .iter()
-        .filter(|drill| drill.level == DrillLevel::Restore);
-    let last = restored.max_by_key(|drill| drill.time);
     Candidate {
         snapshot_at: entry.manifest.snapshot_at,
         trusted: entry.is_trusted(),
-        proven: marks.proven_at.is_some(),
-        failed_since: last.is_some_and(|drill| drill.verdict == DrillVerdict::Fail),
+        proven: marks.was_proven(),
+        failed_since: marks.failed_at.is_some(),
         pinned: marks.pinned,
         in_use: marks.read_at.is_some_and(|at| at > now - LEASE),
         labels: entry.manifest.labels.clone(),

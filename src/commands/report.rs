@@ -18,7 +18,13 @@ const MOST: usize = 2000;
 pub async fn run(run: &Run, args: ReportArgs) -> Result<()> {
     let catalog = run.catalog().await?;
     let since = Timestamp::now() - jiff::SignedDuration::from_hours(24 * i64::from(args.days));
-    let read = history::newest(&run.store, &catalog, MOST, |name| name.time >= since);
+    let read = history::newest(
+        &run.store,
+        &catalog,
+        MOST,
+        |name| name.time >= since,
+        |_| true,
+    );
     let drills: Vec<DrillReport> = run.cancel.unless(read).await?;
     if run.output == Output::Json {
         return text::json(&drills);

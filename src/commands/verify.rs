@@ -20,7 +20,7 @@ use crate::reading::Reading;
 use crate::report::model::{DrillReport, LoadPath, Profile};
 use crate::report::{history, text as page};
 use crate::runs::RunRecord;
-use crate::store::keys::{BackupId, DrillLevel, DrillName, DrillVerdict};
+use crate::store::keys::{BackupId, DrillLevel, DrillName};
 
 /// Runs a drill.
 pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
@@ -100,16 +100,13 @@ async fn choose(catalog: &Catalog, args: &VerifyArgs) -> Result<Entry> {
 async fn past(run: &Run, catalog: &Catalog) -> Result<Vec<DrillReport>> {
     let config = &run.config.verify.drill;
     let most = config.client_path_every.max(config.production_every) * 2;
-    let restored =
-        |name: &DrillName| name.level == DrillLevel::Restore && name.verdict != DrillVerdict::Fail;
-    let mut reports = history::newest(&run.store, catalog, most as usize + 10, restored).await?;
-    reports.retain(|report| {
-        report
-            .scratch
-            .as_ref()
-            .is_some_and(|scratch| scratch.kind != "restore")
-    });
-    Ok(reports)
+    let restored = |name: &DrillName| name.level == DrillLevel::Restore && name.verdict.proves();
+    let drilled = |report: &DrillReport| {
+        let scratch = report.scratch.as_ref();
+        scratch.is_some_and(|scratch| scratch.kind != "restore")
+    };
+    let most = most as usize + 10;
+    history::newest(&run.store, catalog, most, restored, drilled).await
 }
 
 /// What was asked for, or what has not been drilled for so long that it is its turn.
@@ -135,14 +132,14 @@ fn due(
         (_, Choice::Given(_)) => Profile::AsIs,
         (Some(ProfileArg::Production), _) => Profile::Production,
         (Some(ProfileArg::Relaxed), _) => Profile::Relaxed,
-        (None, _) if production => Profile::Production,
+        // A figure of the plain client would be no RTO: then production's turn comes next time.
+        (None, _) if production && (!client || args.path.is_some()) => Profile::Production,
         (None, _) => Profile::Relaxed,
     };
     let path = match args.path {
         Some(PathArg::Client) => LoadPath::Client,
         Some(PathArg::Lanes) => LoadPath::Lanes,
-        // A figure of the plain client would be no RTO: its turn comes next time.
-        None if client && profile != Profile::Production => LoadPath::Client,
+        None if client && args.scratch_profile.is_none() => LoadPath::Client,
         None => LoadPath::Lanes,
     };
     (path, profile)

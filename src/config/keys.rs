@@ -284,7 +284,7 @@ mod tests {
             std::fs::write(file, page()).unwrap();
         }
         let written = std::fs::read_to_string(file).unwrap_or_default();
-        assert_eq!(written, page(), "run make docs");
+        assert!(written == page(), "run make docs");
     }
 
     #[test]

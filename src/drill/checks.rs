@@ -6,17 +6,22 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use mysql_async::Value;
+use mysql_async::prelude::Queryable as _;
 
 use crate::archive::read::Archive;
 use crate::drill::Drill;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::model::{Check, LoadPath};
+use crate::server::connect::server_code;
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
+
+/// How far the clocks of who wrote the data and of the server may be apart.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
 
 /// A query over the restored data, and what it must return.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +70,9 @@ impl Holds {
             Holds::FreshWithin(span) => {
                 let time = time_of(value).ok_or_else(|| format!("{value:?}, which is no time"))?;
                 let age = snapshot_at.duration_since(time);
+                if age < -CLOCKS_APART {
+                    return Err(format!("{value}, which is later than the snapshot"));
+                }
                 Ok(age.as_secs_f64() <= span.as_secs_f64())
             }
         }
@@ -133,6 +141,10 @@ async fn views<'a>(
             .rows::<mysql_async::Row>(&format!("SELECT * FROM {name} LIMIT 0"))
             .await;
         if let Err(error) = opened {
+            // What is not the server's own word about the view is the end of the server.
+            if server_code(&error).is_none() {
+                return Err(error);
+            }
             broken.push(Check {
                 name: format!("{view} can be read"),
                 passed: false,
@@ -244,17 +256,24 @@ async fn answer(server: &ServerConfig, sql: &str) -> std::result::Result<String,
         let mut connection = connect(server).await?;
         // It is about the data, and never changes them.
         connection.run("SET SESSION TRANSACTION READ ONLY").await?;
-        let rows: Vec<mysql_async::Row> = connection.rows(sql).await?;
+        let failed = |error: mysql_async::Error| Error::server(error.to_string());
+        let mut result = connection.conn().query_iter(sql).await.map_err(failed)?;
+        let rows: Vec<mysql_async::Row> = result.collect().await.map_err(failed)?;
+        let more = !result.is_empty();
+        result.drop_result().await.map_err(failed)?;
         connection.close().await;
-        Ok(rows)
+        Ok((rows, more))
     };
-    let rows = asked
+    let (rows, more) = asked
         .await
-        .map_err(|error: crate::Error| error.what().to_owned())?;
+        .map_err(|error: Error| error.what().to_owned())?;
+    if more {
+        return Err("more than one result: give one query".to_owned());
+    }
     match rows.as_slice() {
         [row] if row.len() == 1 => match row.as_ref(0) {
             Some(Value::Bytes(bytes)) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-            Some(Value::NULL) | None => Ok("NULL".to_owned()),
+            Some(Value::NULL) | None => Err("NULL".to_owned()),
             Some(value) => Ok(value.as_sql(true)),
         },
         rows => Err(format!(
@@ -282,6 +301,8 @@ mod tests {
             (Holds::FreshWithin(hour), "2026-11-21 01:30:00", Ok(true)),
             (Holds::FreshWithin(hour), "2026-11-21 00:59:59.9", Ok(false)),
             (Holds::FreshWithin(hour), "1795225800", Ok(true)),
+            (Holds::FreshWithin(hour), "2026-11-21 02:01:00", Ok(true)),
+            (Holds::FreshWithin(hour), "9999-12-30 00:00:00", Err(())),
             (Holds::FreshWithin(hour), "NULL", Err(())),
         ] {
             assert_eq!(

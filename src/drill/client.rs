@@ -14,11 +14,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, Command};
 
 use crate::apply::accounts;
+use crate::apply::lane::Lane;
+use crate::apply::look::control_config;
 use crate::apply::options::RestoreOptions;
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::RestoreReport;
 use crate::archive::read::Archive;
 use crate::archive::whole::Turns;
+use crate::drill::scratch::{Choice, given};
 use crate::drill::{Drill, archive as whole};
 use crate::error::{Error, Result};
 use crate::proof::compare::{Class, Comparison, Side, compare};
@@ -27,7 +30,7 @@ use crate::proof::normalise::Forgiven;
 use crate::proof::redump::{Redump, What, redump};
 use crate::server::connect::literal;
 use crate::server::{Client, ServerConfig, connect, tie};
-use crate::sql::definer::spelled;
+use crate::sql::definer::{Account, spelled};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 use crate::sql::tokens::Tokens;
 
@@ -41,19 +44,40 @@ pub async fn restore(
     server: &Arc<ServerConfig>,
     restored: &mut RestoreReport,
 ) -> Result<()> {
-    restored.backup = archive.manifest().id.to_string();
     restored.lanes = 1;
     let cancel = drill.cancel;
+    // The lock of restores keeps every other drctl away from here to the end.
+    let control = Lane::open(control_config(server, true, cancel)).await?;
     let client = cancel.unless(Client::of(server)).await?;
+    let accounts = missing_accounts(drill, archive, server).await?;
+    given::demand_empty(server).await?;
+    // From here on whatever bears these names is the drill's.
+    restored.backup = archive.manifest().id.to_string();
+    let ledger = archive.contents().ledger.iter();
+    restored.made = ledger.map(|(object, _)| object.clone()).collect();
+    let done = load_and_prove(drill, archive, server, &client, accounts, restored).await;
+    control.close().await;
+    done
+}
 
+async fn load_and_prove(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &Arc<ServerConfig>,
+    client: &Client,
+    accounts: Vec<String>,
+    restored: &mut RestoreReport,
+) -> Result<()> {
+    let cancel = drill.cancel;
     let since = Instant::now();
     let sql = cancel.unless(archive.accounts()).await?;
     if let Some(sql) = &sql {
-        restored.created_accounts = missing_accounts(archive, server).await?;
+        restored.created_accounts = accounts;
         // What is granted on single objects fails for now: they are not there yet.
         let feed = async |mut to: ChildStdin| Ok(to.write_all(sql).await?);
-        cancel.unless(run(&client, &["--force"], feed)).await.ok();
+        cancel.unless(run(client, &["--force"], feed)).await.ok();
         cancel.check()?;
+        lock(server, &restored.created_accounts).await?;
     }
     restored.stage("accounts", since);
 
@@ -67,10 +91,10 @@ pub async fn restore(
         }
         Ok(())
     };
-    cancel.unless(run(&client, &[], feed)).await?;
+    cancel.unless(run(client, &[], feed)).await?;
     if let Some(sql) = &sql {
         let feed = async |mut to: ChildStdin| Ok(to.write_all(sql).await?);
-        cancel.unless(run(&client, &[], feed)).await?;
+        cancel.unless(run(client, &[], feed)).await?;
     }
     restored.stage("data", since);
 
@@ -106,8 +130,13 @@ async fn run(
         return Err(Error::unexpected("the mysql client has no pipes"));
     };
     let mut said = Vec::new();
-    let mut stderr = stderr.take(STDERR_BYTES);
-    let (fed, read) = tokio::join!(feed(stdin), stderr.read_to_end(&mut said));
+    let listen = async {
+        let mut first = stderr.take(STDERR_BYTES);
+        first.read_to_end(&mut said).await?;
+        // A client whose complaints nobody takes would stand still.
+        tokio::io::copy(&mut first.into_inner(), &mut tokio::io::sink()).await
+    };
+    let (fed, read) = tokio::join!(feed(stdin), listen);
     if let Err(Feed::Archive(error)) = fed {
         return Err(error);
     }
@@ -146,16 +175,44 @@ impl From<std::io::Error> for Feed {
     }
 }
 
-/// Accounts of the backup that the server does not have.
-async fn missing_accounts(archive: &Archive, server: &ServerConfig) -> Result<Vec<String>> {
+/// Accounts of the backup that the server does not have. On a given server all of them are missing: the
+/// plain client would give privileges to those that are there.
+async fn missing_accounts(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &ServerConfig,
+) -> Result<Vec<String>> {
     let mut connection = connect(server).await?;
     let there: Vec<(String, String)> = connection.rows("SELECT user, host FROM mysql.user").await?;
     connection.close().await;
     let there: BTreeSet<(String, String)> = there.into_iter().collect();
-    let offered = accounts::offered(archive).await?.into_iter();
-    let missing =
-        offered.filter(|account| !there.contains(&(account.user.clone(), account.host.clone())));
-    Ok(missing.map(|account| account.to_string()).collect())
+    let is_there =
+        |account: &Account| there.contains(&(account.user.clone(), account.host.clone()));
+    let (met, missing): (Vec<Account>, Vec<Account>) = accounts::offered(archive)
+        .await?
+        .into_iter()
+        .partition(is_there);
+    // Every fresh server has some of root's, which may do anything already.
+    let met = met.iter().find(|account| account.user != "root");
+    match (met, &drill.scratch) {
+        (Some(account), Choice::Given(_)) => Err(Error::refused(format!(
+            "the scratch server has the account {account}, and so has the backup"
+        ))
+        .hint("drop it there, or drill with --path lanes, which leaves it alone")),
+        _ => Ok(missing.iter().map(Account::to_string).collect()),
+    }
+}
+
+/// Nobody logs in to a scratch server with an account of the backup.
+async fn lock(server: &ServerConfig, accounts: &[String]) -> Result<()> {
+    let mut connection = connect(server).await?;
+    for account in accounts.iter().filter(|account| !given::is_role(account)) {
+        connection
+            .run(&format!("ALTER USER IF EXISTS {account} ACCOUNT LOCK"))
+            .await?;
+    }
+    connection.close().await;
+    Ok(())
 }
 
 /// The restored server's ledger against the archive's.
@@ -241,16 +298,50 @@ async fn expired_events(
     Ok(expired)
 }
 
-/// The time of an event that runs once, and is dropped then.
+/// The time at which an event runs for the last time, where it is dropped then.
 fn only_time(sql: &[u8]) -> Option<String> {
     let mut tokens = Tokens::new(sql);
     tokens.find(|token| token.is("EVENT"))?;
     tokens.find(|token| token.is("SCHEDULE"))?;
-    if !tokens.eat("AT") {
-        return None;
+    let mut last = tokens.eat("AT").then(|| tokens.next()).flatten();
+    while !tokens.clone().eat_all(&["ON", "COMPLETION"]) {
+        if tokens.next()?.is("ENDS") {
+            last = tokens.next();
+        }
     }
-    let time = spelled(tokens.next()?)?;
+    let time = spelled(last?)?;
     tokens
         .eat_all(&["ON", "COMPLETION", "NOT", "PRESERVE"])
         .then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_events_that_are_dropped_at_their_end_have_a_last_time() {
+        let of = |schedule: &str| {
+            let sql = format!(
+                "CREATE DEFINER=`r`@`h` EVENT `s`.`e` ON SCHEDULE {schedule} ENABLE DO SELECT 'ENDS'"
+            );
+            only_time(sql.as_bytes())
+        };
+        let time = Some("2020-01-01 00:00:00".to_owned());
+        assert_eq!(
+            of("AT '2020-01-01 00:00:00' ON COMPLETION NOT PRESERVE"),
+            time
+        );
+        assert_eq!(
+            of(
+                "EVERY 1 SECOND STARTS '2019-01-01 00:00:00' ENDS '2020-01-01 00:00:00' ON COMPLETION NOT PRESERVE"
+            ),
+            time
+        );
+        assert_eq!(of("AT '2020-01-01 00:00:00' ON COMPLETION PRESERVE"), None);
+        assert_eq!(
+            of("EVERY 1 DAY STARTS '2020-01-01 00:00:00' ON COMPLETION NOT PRESERVE"),
+            None
+        );
+    }
 }

@@ -48,7 +48,7 @@ const RECONNECT: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// How long removing what the drill brought may take.
-const TEAR_DOWN: Duration = Duration::from_secs(60);
+const TEAR_DOWN: Duration = Duration::from_secs(600);
 
 /// One drill.
 pub struct Drill<'a> {
@@ -201,7 +201,9 @@ impl Drill<'_> {
         let asked = checks::run(self, archive, server).await;
         restored.stage("checks", since);
         report.checks = asked?;
-        judge(report)
+        judge(report)?;
+        report.verdict = DrillVerdict::Pass;
+        Ok(())
     }
 
     fn options(&self, archive: &Archive) -> RestoreOptions {
@@ -226,22 +228,19 @@ impl Drill<'_> {
         restored: &RestoreReport,
         report: &mut DrillReport,
     ) -> Result<()> {
-        let ended = tokio::time::timeout(TEAR_DOWN, async {
-            match self.keep {
-                true => scratch.keep().await.map(Some),
-                false => scratch.tear_down(restored).await.map(|()| None),
-            }
-        });
-        let said = ended.await.map_err(|_| {
+        if self.keep {
+            let said = scratch.keep().await?;
+            report.warn(format!("the scratch server was kept: {said}"));
+            return Ok(());
+        }
+        let ended = tokio::time::timeout(TEAR_DOWN, scratch.tear_down(restored));
+        ended.await.map_err(|_| {
             Error::server(format!(
                 "the scratch server could not be cleaned within {} s",
                 TEAR_DOWN.as_secs()
             ))
-        })??;
-        if let Some(said) = said {
-            report.warn(format!("the scratch server was kept: {said}"));
-        }
-        Ok(())
+            .hint("look at what it is busy with, and drop what the drill made there")
+        })?
     }
 }
 
@@ -305,7 +304,8 @@ fn stage(report: &mut DrillReport, name: &str, since: Instant) {
     });
 }
 
-/// The verdict, by how the drill ended.
+/// The verdict, by how the drill ended: only what was found in the backup or in what came of it speaks
+/// against it. A drill that broke off says nothing.
 pub fn settle(report: &mut DrillReport, done: &Result<()>) {
     let outcome = done.as_ref().err().map_or(Outcome::Done, Error::outcome);
     report.exit = outcome.code();
@@ -313,6 +313,9 @@ pub fn settle(report: &mut DrillReport, done: &Result<()>) {
     report.verdict = match outcome {
         Outcome::Done => DrillVerdict::Pass,
         Outcome::Objective => DrillVerdict::Missed,
-        _ => DrillVerdict::Fail,
+        Outcome::Archive | Outcome::Verification => DrillVerdict::Fail,
+        // What was proven stays so, whatever went wrong afterwards.
+        _ if report.verdict.proves() => report.verdict,
+        _ => DrillVerdict::Broken,
     };
 }

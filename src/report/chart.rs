@@ -4,7 +4,6 @@ use maud::{Markup, html};
 
 use crate::objectives::Objectives;
 use crate::report::model::{DrillReport, Stage};
-use crate::store::keys::DrillVerdict;
 use crate::words::{minute, seconds};
 
 /// Stages that belong together, with a colour that can be told from the others also without red and
@@ -100,7 +99,7 @@ fn bar(drill: &DrillReport, x: f64, width: f64, y: &impl Fn(f64) -> f64) -> Mark
         ));
         below += took;
     }
-    let failed = drill.verdict == DrillVerdict::Fail;
+    let failed = !drill.verdict.proves();
     html! {
         g opacity=(if failed { "0.45" } else { "1" }) {
             title {

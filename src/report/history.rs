@@ -16,20 +16,24 @@ use crate::store::{Store, StoreError};
 /// How many reports are read side by side.
 const READS_AT_ONCE: usize = 16;
 
-/// The newest `most` reports of drills that `wanted` picks by their names, newest first.
+/// The newest `most` reports that `wanted` picks by their names and `taken` by what they say, newest
+/// first; no more are read than it takes.
 pub async fn newest(
     store: &Arc<dyn Store>,
     catalog: &Catalog,
     most: usize,
     wanted: impl Fn(&DrillName) -> bool,
+    taken: impl Fn(&DrillReport) -> bool,
 ) -> Result<Vec<DrillReport>> {
     let drills = catalog.drills().into_iter();
-    let chosen = drills.filter(|(_, name)| wanted(name)).take(most);
+    let chosen = drills.filter(|(_, name)| wanted(name));
     let reads = chosen.map(|(id, name)| read(store, catalog, id, name.clone()));
     let mut reads = futures_util::stream::iter(reads).buffered(READS_AT_ONCE);
     let mut reports = Vec::new();
-    while let Some(report) = reads.next().await {
-        reports.extend(report?);
+    while reports.len() < most
+        && let Some(report) = reads.next().await
+    {
+        reports.extend(report?.filter(&taken));
     }
     Ok(reports)
 }

@@ -85,10 +85,11 @@ pub fn document(title: &str, body: &Markup) -> String {
 fn tiles(history: &History<'_>, restores: &[&DrillReport]) -> Markup {
     let proven = restores
         .iter()
-        .find(|drill| drill.verdict != DrillVerdict::Fail);
+        .filter(|drill| drill.verdict.proves())
+        .max_by_key(|drill| drill.snapshot_at);
     let failed = restores
         .iter()
-        .filter(|drill| drill.verdict == DrillVerdict::Fail)
+        .filter(|drill| !drill.verdict.proves())
         .count();
     let missed = restores
         .iter()
@@ -201,6 +202,7 @@ fn verdict(drill: &DrillReport) -> Markup {
         DrillVerdict::Pass => ("good", "pass"),
         DrillVerdict::Missed => ("warn", "objective missed"),
         DrillVerdict::Fail => ("bad", "FAIL"),
+        DrillVerdict::Broken => ("bad", "broken off"),
     };
     html! { span class={ "verdict " (class) } { (text) } }
 }

@@ -258,7 +258,7 @@ impl DrillReport {
             snapshot_at: manifest.snapshot_at,
             committed_at: manifest.finished_at,
             level,
-            verdict: DrillVerdict::Fail,
+            verdict: DrillVerdict::Broken,
             exit: Outcome::Unexpected.code(),
             error: None,
             started_at: now,
@@ -330,6 +330,6 @@ mod tests {
             std::fs::write(file, format!("{schema}\n")).unwrap();
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
-        assert_eq!(published, format!("{schema}\n"), "run make docs");
+        assert!(published == format!("{schema}\n"), "run make docs");
     }
 }

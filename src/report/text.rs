@@ -31,7 +31,7 @@ pub fn page(report: &DrillReport) -> String {
         ));
     }
     let proven = &report.proven;
-    if report.verdict != DrillVerdict::Fail {
+    if report.verdict.proves() {
         lines.push((
             "proven",
             format!(
@@ -87,9 +87,18 @@ pub fn page(report: &DrillReport) -> String {
     lines.extend(report.warnings.iter().map(|one| ("warning", one.clone())));
     let lines: String = lines
         .iter()
-        .map(|(name, value)| format!("{name:>10}  {value}\n"))
+        .map(|(name, value)| format!("{name:>10}  {}\n", harmless(value)))
         .collect();
     format!("drill of {}\n{lines}", report.backup)
+}
+
+/// What comes out of restored data must not be able to write lines of its own, or move the cursor.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn verdict(report: &DrillReport) -> String {
@@ -101,6 +110,7 @@ fn verdict(report: &DrillReport) -> String {
         DrillVerdict::Pass => format!("PASS: {level}"),
         DrillVerdict::Missed => format!("MISSED: {level}; an objective is missed"),
         DrillVerdict::Fail => "FAIL".to_owned(),
+        DrillVerdict::Broken => "BROKEN OFF: nothing is said about the backup".to_owned(),
     }
 }
 

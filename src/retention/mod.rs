@@ -131,6 +131,13 @@ pub fn decide(
     decisions
 }
 
+impl Candidate {
+    /// Whether a restore of it would bring back the right data, by all that is known.
+    fn is_good(&self) -> bool {
+        self.trusted && self.proven && !self.failed_since
+    }
+}
+
 /// Who is kept so far, and why.
 struct Keep<'a> {
     backups: &'a [Candidate],
@@ -180,12 +187,20 @@ impl<'a> Keep<'a> {
         }
         let verified = self.those(|backup| backup.trusted && backup.proven);
         self.keep(verified.first().copied(), "the newest verified");
+        let good = self.those(Candidate::is_good);
+        let another = good
+            .first()
+            .filter(|first| verified.first() != Some(*first));
+        self.keep(
+            another.copied(),
+            "the newest verified that did not fail since",
+        );
         let pinned = self.those(|backup| backup.pinned);
         self.keep(pinned, "pinned");
     }
 
     fn by_rules(&mut self, rules: &Rules) {
-        let good = self.those(|backup| backup.trusted && backup.proven && !backup.failed_since);
+        let good = self.those(Candidate::is_good);
         self.keep(good.into_iter().take(rules.proven), "verified");
         let trusted = self.trusted();
         self.keep(trusted.iter().copied().take(rules.last), "last");

@@ -296,7 +296,7 @@ proptest! {
             .map(|(backup, _)| backup.clone())
             .collect();
         prop_assert_eq!(left.is_empty(), backups.is_empty());
-        for which in [|b: &Candidate| b.trusted, |b: &Candidate| b.trusted && b.proven, |_: &Candidate| true] {
+        for which in [|b: &Candidate| b.trusted, |b: &Candidate| b.trusted && b.proven, Candidate::is_good, |_: &Candidate| true] {
             prop_assert_eq!(newest(&left, which), newest(&backups, which));
         }
         for which in [|b: &&Candidate| b.pinned, |b: &&Candidate| b.in_use] {

@@ -22,7 +22,7 @@ fn a_scratch_server_that_does_not_start_is_told_with_its_last_words() {
     drctl.run(["verify", "--latest"]).refused(10, &words);
     nothing_left(&drctl);
     let (name, report) = report(&drctl);
-    assert!(name.ends_with("-restore-fail.json"), "{name}");
+    assert!(name.ends_with("-restore-broken.json"), "{name}");
     assert_eq!(report["exit"], 10);
     assert!(!is_proven(&drctl));
 }
@@ -283,4 +283,156 @@ fn a_given_server_of_another_kind_is_refused() {
     given(drctl, &scratch)
         .run(["verify", "--latest"])
         .refused(2, &words);
+}
+
+#[test]
+fn what_the_drill_did_not_make_on_a_given_server_is_never_dropped() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF"]);
+    // Somebody moves in between the look at the server and the load: while its clients are asked
+    // what they are, which both paths do first.
+    let dir = drctl.home().join("slow");
+    fs::create_dir_all(&dir).unwrap();
+    let moves_in = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*) /usr/bin/mariadb --no-defaults -uroot -S{} -e 'CREATE DATABASE IF NOT EXISTS shop; \
+         CREATE TABLE IF NOT EXISTS shop.precious (i INT); INSERT shop.precious VALUES (42)';; esac\nexec /usr/bin/mariadb-dump \"$@\"\n",
+        scratch.socket().display()
+    );
+    let program = dir.join("mariadb-dump");
+    fs::write(&program, moves_in).unwrap();
+    fs::set_permissions(
+        &program,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("/usr/bin/mariadb", dir.join("mariadb")).unwrap();
+    let drctl = given(drctl, &scratch).env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
+    for path in ["client", "lanes"] {
+        let run = drctl.run(["verify", "--latest", "--path", path]);
+        assert_eq!(run.code, 9, "{path}: {run:#?}");
+        assert_eq!(
+            scratch.value("SELECT MIN(i) FROM shop.precious"),
+            "42",
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_forged_ledger_makes_no_drill_drop_the_servers_own_schemas() {
+    need!(MariaDb);
+    let copy = crate::damaged_copy::Copy::new();
+    copy.edit_index(|text| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        let forged = r#"{"ledger":{"schema":"mysql","kind":"table","name":"user","ddl":"00","rows":1,"digest":"00000000000000000000000000000000"}}"#;
+        lines.push(forged);
+        lines.join("\n") + "\n"
+    });
+    copy.edit_manifest(|manifest| {
+        let rows = manifest["totals"]["rows"].as_u64().unwrap() + 1;
+        manifest["totals"]["rows"] = rows.into();
+        let tables = manifest["totals"]["objects"]["table"].as_u64().unwrap() + 1;
+        manifest["totals"]["objects"]["table"] = tables.into();
+    });
+    let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF"]);
+    for path in ["lanes", "client"] {
+        let verify = [
+            "verify",
+            crate::damaged_copy::ID,
+            "--scratch",
+            &scratch.url(),
+            "--path",
+            path,
+        ];
+        copy.0
+            .run(verify)
+            .refused(6, &["the server's own schema mysql"]);
+        assert!(
+            scratch
+                .value("SELECT COUNT(*) FROM mysql.user")
+                .parse::<u32>()
+                .unwrap()
+                > 0
+        );
+    }
+}
+
+on_both!(
+    fn roles_and_accounts_of_the_backup_are_gone_from_a_given_server(flavour) {
+        let source = Server::start(flavour);
+        source.exec(crate::drill::SHOP);
+        source.exec("CREATE ROLE boss; GRANT SELECT ON shop.* TO boss; GRANT boss TO app@localhost");
+        let drctl = Drctl::new("shop").source(&source);
+        drctl.run(["backup"]).ok();
+        let scratch = Server::start_with(flavour, &["--event-scheduler=OFF"]);
+        let drctl = given(drctl, &scratch);
+        for path in ["lanes", "client"] {
+            drctl.run(["verify", "--latest", "--path", path]).ok();
+            let left = "SELECT COUNT(*) FROM mysql.user WHERE user IN ('boss', 'app')";
+            assert_eq!(scratch.value(left), "0", "{path}");
+        }
+        scratch.exec("CREATE USER app@localhost");
+        drctl.run(["verify", "--latest", "--path", "lanes"]).ok();
+        let words = ["has the account `app`@`localhost`", "--path lanes"];
+        drctl.run(["verify", "--latest", "--path", "client"]).refused(9, &words);
+    }
+);
+
+#[test]
+fn functions_of_an_archive_reach_no_file_of_the_machine() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(crate::drill::SHOP);
+    let drctl = Drctl::new("shop").source(&source);
+    let file = drctl.home().join("pwned.txt");
+    source.exec(&format!(
+        "USE shop; EXECUTE IMMEDIATE 'CREATE FUNCTION w() RETURNS INT DETERMINISTIC BEGIN \
+         SELECT ''pwned'' INTO OUTFILE ''{}''; RETURN 1; END'; CREATE VIEW pwn AS SELECT w() AS x",
+        file.display()
+    ));
+    drctl.run(["backup"]).ok();
+    let drctl = crate::drill::of_flavour(drctl, Flavour::MariaDb).env(
+        "DRCTL_VERIFY_CHECKS",
+        r#"[{"name": "w", "sql": "SELECT shop.w()", "equals": 1}]"#,
+    );
+    drctl
+        .run(["verify", "--latest"])
+        .refused(7, &["--secure-file-priv"]);
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_client_that_complains_without_end_does_not_stand_still() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(crate::drill::SHOP);
+    let grants: String = (0..700)
+        .map(|n| format!("CREATE USER u{n}@localhost; GRANT SELECT ON shop.t TO u{n}@localhost;\n"))
+        .collect();
+    source.exec(&grants);
+    let drctl = crate::drill::of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
+    drctl.run(["backup"]).ok();
+    drctl.run(["verify", "--latest", "--path", "client"]).ok();
+}
+
+#[test]
+fn events_whose_time_has_passed_are_lost_on_neither_path() {
+    need!(MariaDb);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(crate::drill::SHOP);
+    source.exec(
+        "SET time_zone = '+00:00'; USE shop;
+         CREATE EVENT rec ON SCHEDULE EVERY 1 SECOND STARTS NOW() ENDS NOW() + INTERVAL 1 SECOND DO SELECT 1;
+         CREATE EVENT one ON SCHEDULE AT NOW() + INTERVAL 1 SECOND DO SELECT 1; DO SLEEP(2)",
+    );
+    let drctl = crate::drill::of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
+    drctl.run(["backup"]).ok();
+    for path in ["lanes", "client"] {
+        let run = drctl.run(["verify", "--latest", "--path", path]).ok();
+        for event in ["rec", "one"] {
+            let said = format!("the time of event `shop`.`{event}` has passed");
+            assert!(run.stdout.contains(&said), "{path} {event}: {run:#?}");
+        }
+    }
 }

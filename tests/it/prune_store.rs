@@ -94,7 +94,7 @@ fn clocks_that_disagree_stop_it() {
         When::is("HEAD", "/runs/probe-"),
         Fault::Header("last-modified", wrong),
     );
-    let words = ["no backup was deleted", "clock are 4 min 5", "apart", "NTP"];
+    let words = ["no backup was deleted", "clock are ", "apart", "NTP"];
     bucket.drctl.run(["prune"]).refused(9, &words);
     assert_eq!(bucket.listed(), 3);
 }

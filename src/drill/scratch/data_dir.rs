@@ -14,6 +14,9 @@ use crate::drill::scratch::strays::PrivateDir;
 use crate::error::{Error, Result};
 use crate::server::{Flavour, tie};
 
+/// How long it may take.
+const MAKE_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Makes it.
 pub async fn make(program: &Program, dir: &PrivateDir, options: &[String]) -> Result<()> {
     let log = dir.path().join("log");
@@ -57,7 +60,10 @@ pub async fn make(program: &Program, dir: &PrivateDir, options: &[String]) -> Re
         .hint("check the space in verify.scratch_dir, and that the server runs on this machine")
     };
     let mut child = tie::spawn(command).map_err(|e| failed(e.to_string()))?;
-    let status = child.wait().await.map_err(|e| failed(e.to_string()))?;
+    let status = tokio::time::timeout(MAKE_TIMEOUT, child.wait())
+        .await
+        .map_err(|_| failed(format!("no end within {} s", MAKE_TIMEOUT.as_secs())))?
+        .map_err(|e| failed(e.to_string()))?;
     match status.success() {
         true => Ok(()),
         false => Err(failed(status.to_string())),

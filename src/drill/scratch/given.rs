@@ -1,6 +1,6 @@
 //! A scratch server that somebody else provides: it must be empty, and is left empty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::drill::scratch::options::OF_DURABILITY;
 use crate::drill::scratch::{Scratch, version_of};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
 use crate::server::{ServerConfig, ServerVersion, connect};
 use crate::sql::statement::quote;
@@ -25,8 +25,6 @@ struct Given {
     facts: ScratchFacts,
     /// Whose backup is restored.
     target: TargetName,
-    /// The schemas of the backup: none of them was there before.
-    schemas: BTreeSet<String>,
 }
 
 /// Looks at the server: of the backup's version line, without schemas, without a scheduler.
@@ -58,24 +56,13 @@ pub async fn take(
         ))
         .hint("give a server of the same version line: on another one the drill would prove something else"));
     }
-    if let Some(first) = schemas.first() {
-        return Err(Error::refused(format!(
-            "the scratch server is not empty: it has the schema {}{}",
-            quote(first),
-            match schemas.len() {
-                1 => String::new(),
-                count => format!(" and {} more", count - 1),
-            }
-        ))
-        .hint("give a server that holds nothing: what a drill restores is dropped at its end"));
-    }
+    refuse_strangers(&schemas)?;
     refuse_events(&scheduler)?;
     let settings = durability(variables);
     let fingerprint = &archive.manifest().server.fingerprint;
-    let alike = settings
-        .iter()
-        .all(|(name, value)| fingerprint.get(name) == Some(value));
-    let schemas = archive.contents().ledger.iter();
+    let mut known = settings.iter();
+    let alike =
+        !settings.is_empty() && known.all(|(name, value)| fingerprint.get(name) == Some(value));
     Ok(Box::new(Given {
         server: Arc::new(server.clone()),
         facts: ScratchFacts {
@@ -89,7 +76,6 @@ pub async fn take(
             settings,
         },
         target: archive.manifest().target.clone(),
-        schemas: schemas.map(|(object, _)| object.schema.clone()).collect(),
     }))
 }
 
@@ -105,6 +91,34 @@ fn durability(variables: Vec<(String, String)>) -> BTreeMap<String, String> {
 /// Schemas that no server has by itself.
 const STRANGERS: &str = "SELECT schema_name FROM information_schema.schemata WHERE schema_name \
      NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema', 'ndbinfo') ORDER BY 1";
+
+/// Demands that the server still holds nothing, right before something is put into it.
+pub async fn demand_empty(server: &ServerConfig) -> Result<()> {
+    let mut connection = connect(server).await?;
+    let schemas: Vec<String> = connection.rows(STRANGERS).await?;
+    connection.close().await;
+    refuse_strangers(&schemas)
+}
+
+/// Whether an account, as the server writes it, is a role of MariaDB: those have no host.
+pub fn is_role(account: &str) -> bool {
+    !account.contains("`@`")
+}
+
+fn refuse_strangers(schemas: &[String]) -> Result<()> {
+    if let Some(first) = schemas.first() {
+        return Err(Error::refused(format!(
+            "the scratch server is not empty: it has the schema {}{}",
+            quote(first),
+            match schemas.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            }
+        ))
+        .hint("give a server that holds nothing: what a drill restores is dropped at its end"));
+    }
+    Ok(())
+}
 
 /// An event that fires changes what was restored before it is compared.
 pub fn refuse_events(scheduler: &str) -> Result<()> {
@@ -133,22 +147,21 @@ impl Scratch for Given {
     }
 
     async fn tear_down(self: Box<Self>, restored: &RestoreReport) -> Result<()> {
-        // Not under the drill's own cancellation: this is what has to be done after it.
-        match apply::discard(&self.server, &self.target, &Cancel::default()).await {
-            Ok(_) => {}
-            Err(error) if error.outcome() == Outcome::NothingToDo => {}
-            Err(error) => return Err(error),
+        // Not under the drill's own cancellation: this is what has to be done after it. And nothing
+        // but what the drill is known to have made.
+        if restored.marked {
+            apply::discard(&self.server, &self.target, &Cancel::default()).await?;
+        } else if !restored.made.is_empty() {
+            apply::drop_made(&self.server, &restored.made).await?;
+        }
+        if restored.created_accounts.is_empty() {
+            return Ok(());
         }
         let mut connection = connect(&self.server).await?;
-        connection.run("SET SESSION foreign_key_checks = 0").await?;
-        for schema in &self.schemas {
-            connection
-                .run(&format!("DROP DATABASE IF EXISTS {}", quote(schema)))
-                .await?;
-        }
         for account in &restored.created_accounts {
+            let noun = if is_role(account) { "ROLE" } else { "USER" };
             connection
-                .run(&format!("DROP USER IF EXISTS {account}"))
+                .run(&format!("DROP {noun} IF EXISTS {account}"))
                 .await?;
         }
         connection.close().await;

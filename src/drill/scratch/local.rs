@@ -24,7 +24,7 @@ use crate::drill::scratch::{Scratch, version_of};
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
 use crate::server::url::{Endpoint, ServerUrl, Tls};
-use crate::server::{Role, ServerConfig, connect, tie};
+use crate::server::{Flavour, Role, ServerConfig, connect, tie};
 
 /// The pause between two attempts to reach a server that is booting.
 const BOOT_PAUSE: Duration = Duration::from_millis(30);
@@ -145,6 +145,8 @@ impl Scratch for Local {
     }
 
     async fn keep(mut self: Box<Self>) -> Result<String> {
+        // First of all: whatever ends this drill now, the data stay.
+        let dir = self.dir.keep()?;
         if let Some(pid) = self.child.id().and_then(|id| {
             i32::try_from(id)
                 .ok()
@@ -153,7 +155,6 @@ impl Scratch for Local {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         let ended = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
-        let dir = self.dir.keep()?;
         if ended.is_err() {
             return Err(Error::server(format!(
                 "the scratch server in {} did not stop in time",
@@ -214,6 +215,19 @@ impl Local {
     }
 }
 
+/// Keeps what is in the archive from reading and writing the files of this machine: its functions run
+/// with the rights of whoever they name.
+fn no_files(program: &Program, dir: &PrivateDir) -> Result<String> {
+    if program.version.flavour == Flavour::MySql {
+        return Ok("--secure-file-priv=NULL".to_owned());
+    }
+    // MariaDB knows no NULL: an empty directory that goes with the server.
+    let files = dir.path().join("files");
+    std::fs::create_dir(&files)
+        .map_err(|e| Error::server("write into the scratch directory").because(e))?;
+    Ok(format!("--secure-file-priv={}", files.display()))
+}
+
 /// Starts the server; also how a person would.
 fn run(program: &Program, dir: &PrivateDir, options: &[String]) -> Result<(String, Child)> {
     let at = |name: &str| dir.path().join(name).display().to_string();
@@ -224,6 +238,7 @@ fn run(program: &Program, dir: &PrivateDir, options: &[String]) -> Result<(Strin
         format!("--tmpdir={}", dir.path().display()),
     ];
     arguments.extend(options.iter().cloned());
+    arguments.push(no_files(program, dir)?);
     let shown = arguments.iter().map(|one| match one.contains(' ') {
         true => format!("'{one}'"),
         false => one.clone(),

@@ -42,11 +42,12 @@ pub const OF_DURABILITY: &[&str] = &[
 ];
 
 /// What no backup changes: nobody comes in from outside, nothing runs by itself, no row is too long.
-const FIXED: [&str; 5] = [
+const FIXED: [&str; 6] = [
     "skip-networking",
     "event-scheduler=OFF",
     "max-allowed-packet=1G",
     "performance-schema=OFF",
+    "local-infile=OFF",
     "loose-mysqlx=OFF",
 ];
 
@@ -81,10 +82,6 @@ impl Fit<'_> {
         all.extend(self.settings().into_iter().map(option));
         // What a server is told last, holds.
         all.extend(FIXED.iter().map(|one| format!("--{one}")));
-        if self.version.flavour == Flavour::MySql {
-            // The package's own directory need not exist here, and nobody reads files.
-            all.push("--secure-file-priv=NULL".to_owned());
-        }
         all
     }
 

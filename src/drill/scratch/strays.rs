@@ -58,7 +58,7 @@ impl PrivateDir {
     }
 
     /// Lets it stay: neither the end of this value nor another drill removes it.
-    pub fn keep(mut self) -> Result<PathBuf> {
+    pub fn keep(&mut self) -> Result<PathBuf> {
         File::create(self.path.join(KEPT))
             .map_err(|e| Error::server("mark the scratch directory to be kept").because(e))?;
         self.kept = true;
@@ -117,7 +117,10 @@ mod tests {
     fn only_what_nobody_holds_is_reaped() {
         let parent = tempfile::tempdir().unwrap();
         let held = PrivateDir::new(parent.path()).unwrap();
-        let kept = PrivateDir::new(parent.path()).unwrap().keep().unwrap();
+        let kept = {
+            let mut dir = PrivateDir::new(parent.path()).unwrap();
+            dir.keep().unwrap()
+        };
         let left = parent.path().join("drctl-scratch-0000beef");
         std::fs::create_dir(&left).unwrap();
         File::create(left.join(OWNER)).unwrap();

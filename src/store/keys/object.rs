@@ -209,10 +209,19 @@ words! {
     DrillVerdict {
         /// Proven, within its objective.
         Pass = "pass",
-        /// Not proven.
+        /// Found not to be what was dumped, or damaged.
         Fail = "fail",
+        /// Broke off without a word about the backup: no server, no space, no time.
+        Broken = "broken",
         /// Proven, but an objective was missed.
         Missed = "missed",
+    }
+}
+
+impl DrillVerdict {
+    /// Whether the data were found to be right.
+    pub fn proves(self) -> bool {
+        matches!(self, DrillVerdict::Pass | DrillVerdict::Missed)
     }
 }
 
