@@ -25,7 +25,8 @@ pub async fn keep(control: &mut Lane) -> Result<Kept> {
     let Some(marker) = marker::read(control).await? else {
         return match discard::remains(control).await? {
             true => Ok(Kept::default()),
-            false => Err(Error::nothing("the server has no unfinished restore")),
+            false => Err(Error::nothing("the server has no unfinished restore")
+                .hint("there is nothing to give up")),
         };
     };
     let mut undone = undone(&marker);

@@ -162,7 +162,10 @@ pub async fn discard(
             discard::discard(&mut control, &marker).await?
         }
         None if discard::remains(&mut control).await? => Vec::new(),
-        None => return Err(Error::nothing("the server has no unfinished restore")),
+        None => {
+            return Err(Error::nothing("the server has no unfinished restore")
+                .hint("there is nothing to give up"));
+        }
     };
     control.close().await;
     Ok(dropped)

@@ -66,7 +66,10 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
             return Err(Error::verification(format!(
                 "the restored server is not what was dumped: {summary}"
             ))
-            .hint("the marker stays on the server; see the log for all differences"));
+            .hint(
+                "see the log for all differences; then drctl restore --keep keeps what is there, and \
+                 --discard --confirm <target> drops it",
+            ));
         }
     };
     engine.report.proof = Some(comparison);

@@ -23,6 +23,15 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Its name, as the configuration spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Zstd => "zstd",
+            Codec::Gzip => "gzip",
+            Codec::None => "none",
+        }
+    }
+
     /// How the names of its objects end.
     pub fn suffix(self) -> Suffix {
         match self {

@@ -20,7 +20,7 @@ pub fn restore_txt(manifest: &Manifest) -> String {
     let packet = packet_mib(manifest.totals.largest_statement_bytes);
     let mut text = format!(
         "Backup {id} of {target}, a {flavour} {version} server, as of {snapshot}.\n\
-         It is the output of {dumper}; no special tool is needed to restore it.\n\
+         It is the output of {dumper} ({banner}); no special tool is needed to restore it.\n\
          \n\
          1. Get all objects beside this file, keeping their names.\n\
          2. Check them:\n\
@@ -32,7 +32,8 @@ pub fn restore_txt(manifest: &Manifest) -> String {
         flavour = manifest.server.flavour,
         version = manifest.server.version,
         snapshot = manifest.snapshot_at,
-        dumper = manifest.client.version,
+        dumper = manifest.client.name,
+        banner = manifest.client.version,
     );
     let accounts = manifest.accounts.as_ref().map(|accounts| &accounts.name);
     if let Some(accounts) = accounts {
@@ -64,7 +65,8 @@ pub fn restore_txt(manifest: &Manifest) -> String {
         ));
     }
     text.push_str(
-        "\nThe pipe hides a failure of its first command: look at both exit codes (set -o pipefail).\n\
+        "\nWhere the server is another machine, add -h HOST to each client. The pipe hides a failure of its\n\
+         first command: look at both exit codes (set -o pipefail).\n\
          With drctl the same is `drctl restore`, which also proves what it restored.\n",
     );
     text

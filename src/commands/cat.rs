@@ -59,8 +59,9 @@ async fn dump(archive: &Archive) -> Result<()> {
 /// A reader that went away before the end has not read the backup: that is a failure, unlike in
 /// other commands.
 fn write(sql: &[u8]) -> Result<()> {
-    std::io::stdout()
-        .lock()
-        .write_all(sql)
-        .map_err(|e| Error::unexpected("cannot write the SQL to standard output").because(e))
+    std::io::stdout().lock().write_all(sql).map_err(|e| {
+        Error::unexpected("cannot write the SQL to standard output")
+            .because(e)
+            .hint("whatever reads it has not got all of it")
+    })
 }

@@ -228,7 +228,8 @@ async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
         }
     };
     findings.ok("source", format!("{}, {}", config.url, source.identity()));
-    findings.ok("client", source.client().banner.clone());
+    let client = source.client();
+    findings.ok("client", format!("{} {}", client.name(), client.banner));
     match target::read(&run.store, &run.config.target).await {
         Ok(Some(bound)) if bound.identity != source.identity() => {
             let what = format!("the target was bound to {}", bound.identity);

@@ -97,10 +97,10 @@ fn page(run: &Run, entry: &Entry, now: Timestamp) -> String {
         (
             "size",
             format!(
-                "{} of SQL, {} stored ({:?}), {} frames in {} segments",
+                "{} of SQL, {} stored as {}, {} frames in {} segments",
                 text::bytes(totals.raw_bytes),
                 text::bytes(totals.stored_bytes),
-                entry.manifest.codec,
+                entry.manifest.codec.name(),
                 text::count(totals.frames),
                 entry.manifest.segments.len()
             ),

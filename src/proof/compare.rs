@@ -108,7 +108,7 @@ impl Comparison {
         .map(|(count, words)| format!("{count} {words}"))
         .collect();
         format!(
-            "objects {}; first: {} (backup: {}, server: {})",
+            "these differ: {}; first: {} (backup: {}, server: {})",
             counts.join(", "),
             first.object,
             first.expected,
@@ -304,7 +304,7 @@ mod tests {
         rows(&mut restored, "b").rows = 5;
         assert_eq!(
             compare(&side(), &restored).summary(),
-            "objects 1 with other rows, 1 with another definition; first: table `shop`.`b` \
+            "these differ: 1 with other rows, 1 with another definition; first: table `shop`.`b` \
              (backup: 1 rows, server: 5 rows)"
         );
     }

@@ -79,7 +79,9 @@ pub fn page(report: &DrillReport) -> String {
     let stages: Vec<String> = stages
         .map(|stage| format!("{} {:.1} s", stage.name, stage.seconds))
         .collect();
-    lines.push(("stages", stages.join(" · ")));
+    if !stages.is_empty() {
+        lines.push(("stages", stages.join(" · ")));
+    }
     lines.push(("drill", seconds(report.drill_seconds)));
     lines.extend(report.rto.as_ref().map(|rto| ("RTO", rto_words(rto))));
     lines.extend(report.rpo.as_ref().map(|rpo| ("RPO", rpo_words(rpo))));
