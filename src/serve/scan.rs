@@ -77,8 +77,9 @@ impl Scanner {
             .map(|one| (one.key.as_str(), one.size))
             .collect();
         let catalog = Catalog::of(self.store.clone(), self.target.clone(), &objects);
+        let bound = self.read_identity(&sizes).await?;
         let mut damaged = self.read_manifests(&catalog).await?;
-        damaged.extend(self.read_identity(&sizes).await?);
+        damaged.extend(bound);
         let drills = self.read_reports(&catalog, &sizes).await?;
         let runs = runs_of(&self.target, &objects);
         let records = self.read_records(&runs, &sizes).await?;
@@ -131,9 +132,17 @@ impl Scanner {
         Ok(damaged)
     }
 
+    /// Gives why the target's binding cannot be read, where that is so.
     async fn read_identity(&mut self, sizes: &BTreeMap<&str, u64>) -> Result<Option<String>> {
-        if self.bound_at.is_some() || !sizes.contains_key(self.target.identity().as_str()) {
-            return Ok(None);
+        let key = self.target.identity();
+        match (self.bound_at, sizes.contains_key(key.as_str())) {
+            (None, true) => {}
+            // Nobody removes it: this is an empty directory in the place of the store, or worse.
+            (Some(_), false) => {
+                return Err(Error::store(format!("{key} is gone"))
+                    .hint("see whether the store is mounted, and what became of it"));
+            }
+            _ => return Ok(None),
         }
         match target::read(&self.store, &self.target).await {
             Ok(bound) => self.bound_at = bound.map(|bound| bound.created_at),
