@@ -24,4 +24,8 @@ pub mod text;
 pub use model::{DrillReport, Stage};
 
 #[cfg(test)]
-mod status_tests;
+mod metrics_tests;
+#[cfg(test)]
+mod problems_tests;
+#[cfg(test)]
+mod status_fixture;

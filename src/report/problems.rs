@@ -62,7 +62,7 @@ fn of_backups(status: &Status) -> Vec<Problem> {
         found.push(match past.newest_trusted() {
             Some(_) => critical(
                 "DrctlBackupOverdue",
-                format!("no backup since {}: more than two intervals", span(age)),
+                format!("no new backup for {}: more than two intervals", span(age)),
             ),
             None => critical(
                 "DrctlBackupNeverSucceeded",
@@ -130,10 +130,10 @@ fn of_objectives(status: &Status) -> Vec<Problem> {
             false => warning("DrctlRpoGap", miss),
         });
     }
-    if rpo.newest.is_some() {
-        for miss in rpo.misses(&only(None, objectives.proven_rpo)) {
-            found.push(warning("DrctlProvenRpoBreached", miss));
-        }
+    // Where nothing is proven, that is overdue sooner or later.
+    let judged = objectives.proven_rpo.filter(|_| rpo.proven.is_some());
+    for miss in rpo.misses(&only(None, judged)) {
+        found.push(warning("DrctlProvenRpoBreached", miss));
     }
     let missed = status.past.rto().and_then(|rto| rto.miss(&objectives));
     found.extend(missed.map(|miss| warning("DrctlRtoBreached", miss)));

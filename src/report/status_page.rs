@@ -53,12 +53,16 @@ fn verdict(status: &Status) -> Markup {
     let problems = problems(status);
     html! {
         ul.problems {
-            @if problems.is_empty() && status.scanned_at.is_none() {
-                li.warn { "The store is being read for the first time." }
-            } @else if problems.is_empty() && status.past.newest_trusted().is_none() {
-                li.warn { "There is no backup yet." }
-            } @else if problems.is_empty() {
-                li.good { b.good { "All is well." } }
+            @if problems.is_empty() {
+                @if status.scanned_at.is_none() {
+                    li.warn { "The store is being read for the first time." }
+                } @else if status.past.newest_trusted().is_none() {
+                    li.warn { "There is no backup yet." }
+                } @else if status.past.newest_proven().is_none() {
+                    li.warn { "No backup is proven yet." }
+                } @else {
+                    li.good { b.good { "All is well." } }
+                }
             }
             @for problem in &problems {
                 li class=(if problem.is_critical { "bad" } else { "warn" }) {
@@ -162,14 +166,17 @@ fn sparks(status: &Status) -> Markup {
         })
         .collect();
     let (trusted, suspect) = past.counts();
+    let largest = past.backups.iter().map(|backup| backup.raw_bytes).max();
+    let largest = largest.unwrap_or_default();
     let longest = drills.iter().map(|bar| bar.value).fold(0.0, f64::max);
     html! {
         div.sparks {
             @if !sizes.is_empty() {
                 figure {
                     figcaption {
-                        "Sizes of backups, SQL: " (count(trusted as u64)) " there"
-                        @if suspect > 0 { ", and " (count(suspect as u64)) " suspect" }
+                        "SQL of " (count(trusted as u64)) " backups"
+                        @if suspect > 0 { " and " (count(suspect as u64)) " suspect ones" }
+                        ": at most " (bytes(largest))
                     }
                     (spark::bars(&sizes, "Sizes of backups"))
                 }
@@ -196,7 +203,7 @@ fn plans(status: &Status) -> Markup {
                         Some(next) => { (minute(next)) ", in " (span(next.duration_since(status.now))) },
                         None => "never",
                     }
-                    " · " code { (plan.schedule) }
+                    " · " code.whole { (plan.schedule) }
                     @if let Some(last) = status.past.last_run(plan.task) {
                         " · last "
                         span class=(class(last.exit != 0)) { @if last.exit == 0 { "done" } @else { (meaning(last.exit)) } }
@@ -227,7 +234,7 @@ fn failure(status: &Status) -> Markup {
             b { (failed.verb) } " " (ago(failed.ended_at, status.now)) ", " (meaning(failed.exit))
             @if is_over { " · " span.good { "succeeded since" } }
         }
-        @if let Some(error) = &failed.error { pre { (error) } }
+        @if let Some(error) = &failed.error { pre.said { (error) } }
         p { "What to do: " (runbook(status, page)) }
     }
 }

@@ -334,3 +334,124 @@ fn telling(oldest_first: &[RunName]) -> Vec<&RunName> {
     }
     telling
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    const ID: &str = "20261121T020000Z-000001";
+
+    fn target() -> TargetName {
+        "shop".parse().unwrap()
+    }
+
+    fn name(text: &str) -> RunName {
+        let key = format!("shop/runs/20261121T{text}.json");
+        target().parse_run(&key).unwrap()
+    }
+
+    async fn put(store: &MemoryStore, name: &str, body: &[u8]) {
+        let key = format!("shop/{name}");
+        store.put(&key, body.to_vec().into()).await.unwrap();
+    }
+
+    fn scanner(store: &MemoryStore) -> Scanner {
+        Scanner::new(Arc::new(store.clone()), target(), 10)
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_is_named_and_hides_nothing_else() {
+        let store = MemoryStore::new();
+        let golden = "tests/golden/one-stream/golden/20261121T020000Z-000001/manifest.json";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
+        let manifest = Manifest::from_bytes(&std::fs::read(path).unwrap()).unwrap();
+        let manifest = Manifest {
+            target: target(),
+            ..manifest
+        };
+        let good = manifest.to_bytes().unwrap();
+        put(&store, &format!("{ID}/manifest.json"), &good).await;
+        put(&store, "20261122T020000Z-000002/manifest.json", b"{").await;
+        put(&store, "20261123T020000Z-000003/manifest.json", &good).await;
+        put(&store, "target.json", b"{").await;
+        put(
+            &store,
+            &format!("{ID}/drills/20261122T030000Z-restore-fail.json"),
+            b"{",
+        )
+        .await;
+        let large = vec![b' '; MAX_BYTES as usize + 1];
+        put(&store, "runs/20261122T030000Z-verify-7.json", &large).await;
+        let mut scanner = scanner(&store);
+        let past = scanner.scan(Timestamp::now()).await.unwrap();
+        assert_eq!(past.backups.len(), 1);
+        assert_eq!(past.damaged.len(), 3, "{:#?}", past.damaged);
+        assert!(past.drills[0].report.is_none());
+        assert_eq!(past.last_runs[0].exit, 7);
+        assert!(past.records.is_empty());
+        // Mended, it is seen; and what retention deleted is not.
+        put(&store, "20261122T020000Z-000002/manifest.json", &good).await;
+        store
+            .delete(&format!("shop/{ID}/manifest.json"))
+            .await
+            .unwrap();
+        let past = scanner.scan(Timestamp::now()).await.unwrap();
+        assert!(past.backups.is_empty(), "its id is another one");
+        assert_eq!(past.damaged.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_empty_place_is_not_taken_for_the_store_that_was_there() {
+        let store = MemoryStore::new();
+        let mut scanner = scanner(&store);
+        let now = Timestamp::now();
+        assert_eq!(scanner.scan(now).await.unwrap().known_since, Some(now));
+        let bound = br#"{"target":"shop","identity":"a","created_at":"2026-01-01T00:00:00Z"}"#;
+        put(&store, "target.json", bound).await;
+        let past = scanner.scan(now).await.unwrap();
+        assert_eq!(past.known_since, past.bound_at);
+        store.delete("shop/target.json").await.unwrap();
+        let error = scanner.scan(now).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("shop/target.json is gone; see"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn records_are_read_of_failures_of_what_followed_them_and_of_the_newest() {
+        let runs: Vec<RunName> = [
+            "000000Z-backup-0",
+            "010000Z-backup-4",
+            "020000Z-backup-143",
+            "030000Z-backup-0",
+            "040000Z-backup-0",
+            "050000Z-backup-0",
+            "060000Z-backup-0",
+            "070000Z-backup-0",
+            "080000Z-prune-0",
+        ]
+        .map(name)
+        .to_vec();
+        let told: Vec<String> = telling(&runs).iter().map(ToString::to_string).collect();
+        let expected = ["01", "03", "05", "06", "07", "08"];
+        let hours: Vec<&str> = told.iter().map(|name| &name[9..11]).collect();
+        assert_eq!(hours, expected);
+        let last: Vec<(String, u8)> = last_runs(&runs)
+            .into_iter()
+            .map(|run| (run.verb, run.exit))
+            .collect();
+        assert_eq!(last, [("prune".to_owned(), 0), ("backup".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn of_many_failures_the_newest_are_read() {
+        let failed: Vec<RunName> = (0..50)
+            .map(|at| name(&format!("00{at:02}00Z-backup-4")))
+            .collect();
+        let told = telling(&failed);
+        assert_eq!(told.len(), RECORDS);
+        assert_eq!(told.last(), failed.last().as_ref());
+    }
+}

@@ -1,195 +1,16 @@
-//! One target with everything, and what metrics, problems and the page say of it; and of one that nothing
-//! is known of.
+//! What the metrics say of a target with everything, and of one that nothing is known of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::metrics;
-use super::model::{DrillReport, Evidence, LoadPath, Profile, Proven, ScratchFacts, Stage};
-use super::problems::{late_backup, late_drill, problems};
-use super::status::{Backup, Drill, Past, Plan, Status};
+use super::model::Profile;
+use super::status::{Backup, Past, Status};
+use super::status_fixture::{ago, backup, drill, good, record, runbooks, with};
 use super::status_page::page;
-use crate::objectives::Objectives;
-use crate::objectives::rpo_rto::Snapshot;
-use crate::runs::{RunRecord, Told};
-use crate::store::keys::{BackupId, DrillLevel, DrillVerdict, RunName};
-
-fn now() -> Timestamp {
-    "2026-11-21T12:00:00Z".parse().unwrap()
-}
-
-fn hours(hours: i64) -> SignedDuration {
-    SignedDuration::from_hours(hours)
-}
-
-fn ago(h: i64) -> Timestamp {
-    now() - hours(h)
-}
-
-fn backup(h: i64) -> Backup {
-    Backup {
-        id: BackupId::new(ago(h), 1),
-        snapshot_at: ago(h),
-        started_at: ago(h),
-        committed_at: ago(h) + SignedDuration::from_mins(10),
-        raw_bytes: 1_000_000,
-        stored_bytes: 100_000,
-        suspect: Vec::new(),
-        proven_at: None,
-    }
-}
-
-fn drill(h: i64, profile: Profile, verdict: DrillVerdict, took: f64) -> Drill {
-    let stage = |name: &str, seconds| Stage {
-        name: name.into(),
-        seconds,
-    };
-    let report = DrillReport {
-        report: 1,
-        drctl: "0.1.0".into(),
-        target: "shop".parse().unwrap(),
-        backup: BackupId::new(ago(h), 1),
-        snapshot_at: ago(h + 1),
-        committed_at: ago(h + 1),
-        level: DrillLevel::Restore,
-        verdict,
-        exit: if verdict == DrillVerdict::Fail { 7 } else { 0 },
-        error: (verdict == DrillVerdict::Fail).then(|| "the data differ".into()),
-        started_at: ago(h) - SignedDuration::from_mins(5),
-        ended_at: ago(h),
-        path: Some(LoadPath::Lanes),
-        scratch: Some(ScratchFacts {
-            kind: "local".into(),
-            version: "MariaDB 10.11".into(),
-            profile,
-            settings: BTreeMap::new(),
-        }),
-        stages: vec![
-            stage("data", took * 0.75),
-            stage("keys", took * 0.25),
-            stage("teardown", 1000.0),
-        ],
-        drill_seconds: took + 1000.0,
-        rto: None,
-        rpo: None,
-        misses: Vec::new(),
-        proven: Proven::default(),
-        differences: Vec::new(),
-        differences_total: 0,
-        checks: Vec::new(),
-        warnings: Vec::new(),
-        evidence: Evidence::default(),
-    };
-    Drill {
-        name: report.name(),
-        report: Some(report),
-    }
-}
-
-fn record(verb: &str, h: i64, exit: u8, told: &[(&str, bool)]) -> RunRecord {
-    RunRecord {
-        verb: verb.into(),
-        drctl: "0.1.0".into(),
-        started_at: ago(h),
-        ended_at: ago(h),
-        exit,
-        backup: None,
-        error: (exit != 0).then(|| format!("{verb} failed <script>alert(1)</script>")),
-        notify: told
-            .iter()
-            .map(|(name, told)| Told {
-                notifier: (*name).into(),
-                error: (!told).then(|| "no answer".into()),
-            })
-            .collect(),
-    }
-}
-
-fn plan(task: &'static str, every: i64) -> Plan {
-    Plan {
-        task,
-        schedule: "0 2 * * *".into(),
-        interval: Some(hours(every)),
-        next: Some(now() + hours(3)),
-    }
-}
-
-/// All is well, and there is something to tell of everything.
-fn good() -> Status {
-    let backups = vec![
-        Backup {
-            proven_at: Some(ago(5)),
-            ..backup(10)
-        },
-        backup(34),
-    ];
-    let past = Past {
-        bound_at: Some(ago(1000)),
-        known_since: Some(ago(1000)),
-        snapshots: backups.iter().map(snapshot).collect(),
-        backups,
-        damaged: Vec::new(),
-        drills: vec![
-            drill(5, Profile::Relaxed, DrillVerdict::Pass, 100.0),
-            drill(29, Profile::Production, DrillVerdict::Pass, 300.0),
-            drill(30, Profile::Relaxed, DrillVerdict::Pass, 150.0),
-        ],
-        last_runs: ["backup", "verify", "prune", "restore"]
-            .map(|verb| RunName {
-                time: ago(5),
-                verb: verb.into(),
-                exit: 0,
-            })
-            .to_vec(),
-        records: vec![
-            record(
-                "backup",
-                10,
-                0,
-                &[("heartbeat-backup", true), ("slack", true)],
-            ),
-            record("backup", 200, 4, &[("slack", false)]),
-        ],
-    };
-    Status {
-        target: "shop".parse().unwrap(),
-        store: "s3://bucket/prefix".into(),
-        now: now(),
-        declared: Objectives {
-            rpo: Some(hours(26)),
-            rto: Some(hours(1)),
-            proven_rpo: None,
-        },
-        plans: vec![plan("backup", 24), plan("verify", 24), plan("prune", 24)],
-        interval: SignedDuration::from_secs(60),
-        scanned_at: Some(now()),
-        failing: None,
-        past: Arc::new(past),
-        runbooks: "https://example.com/runbooks".into(),
-    }
-}
-
-fn snapshot(backup: &Backup) -> Snapshot {
-    Snapshot {
-        snapshot_at: backup.snapshot_at,
-        committed_at: backup.committed_at,
-        proven: backup.proven_at.is_some(),
-    }
-}
-
-fn with(change: impl FnOnce(&mut Past)) -> Status {
-    let mut status = good();
-    change(Arc::make_mut(&mut status.past));
-    status.past = {
-        let mut past = (*status.past).clone();
-        let trusted = past.backups.iter().filter(|one| one.suspect.is_empty());
-        past.snapshots = trusted.map(snapshot).collect();
-        Arc::new(past)
-    };
-    status
-}
+use crate::store::keys::DrillVerdict;
 
 /// Each sample of the page: its name, its labels' names, and all of its line.
 fn samples(status: &Status) -> Vec<(String, BTreeSet<String>, String)> {
@@ -223,10 +44,6 @@ fn value(status: &Status, name: &str, label: &str) -> Option<f64> {
         [one] => Some(one.rsplit(' ').next().unwrap().parse().unwrap()),
         _ => panic!("several: {found:?}"),
     }
-}
-
-fn runbooks(status: &Status) -> Vec<&'static str> {
-    problems(status).iter().map(|one| one.runbook).collect()
 }
 
 #[test]
@@ -348,38 +165,6 @@ fn the_duration_of_a_restore_is_estimated_from_the_last_ratio() {
 }
 
 #[test]
-fn all_that_is_well_is_no_problem() {
-    assert_eq!(problems(&good()), []);
-    assert!(page(&good()).contains("All is well."));
-}
-
-#[test]
-fn what_is_late_is_told_after_two_intervals_and_not_before() {
-    let last_at = |h| {
-        with(|past| {
-            past.backups = vec![backup(h)];
-            past.drills = vec![drill(h, Profile::Relaxed, DrillVerdict::Pass, 1.0)];
-        })
-    };
-    // Committed ten minutes behind their snapshots.
-    assert_eq!(late_backup(&last_at(48)), None);
-    assert!(late_backup(&last_at(49)).is_some());
-    assert_eq!(late_drill(&last_at(48)), None);
-    assert!(late_drill(&last_at(49)).is_some());
-    let found = runbooks(&last_at(49));
-    assert!(found.contains(&"DrctlBackupOverdue") && found.contains(&"DrctlVerifyOverdue"));
-    let never = with(|past| past.backups.clear());
-    assert_eq!(runbooks(&never)[0], "DrctlBackupNeverSucceeded");
-    // Nothing to prove yet.
-    assert_eq!(late_drill(&never), None);
-    let unscheduled = Status {
-        plans: Vec::new(),
-        ..last_at(49)
-    };
-    assert_eq!(late_backup(&unscheduled), None);
-}
-
-#[test]
 fn a_suspect_backup_protects_nobody_and_is_told() {
     let status = with(|past| {
         let suspect = vec!["table <b>`t`</b> vanished".to_owned()];
@@ -444,22 +229,6 @@ fn a_drill_that_failed_is_told_and_one_that_was_cancelled_is_not() {
 }
 
 #[test]
-fn a_missed_objective_is_told_by_what_missed_it() {
-    let mut status = good();
-    status.declared.rpo = Some(hours(9));
-    assert_eq!(runbooks(&status), ["DrctlRpoBreached"]);
-    // The newest is fresh; the gap before it was not.
-    status.declared.rpo = Some(hours(20));
-    assert_eq!(runbooks(&status), ["DrctlRpoGap"]);
-    let mut status = good();
-    status.declared.rto = Some(SignedDuration::from_secs(199));
-    assert_eq!(runbooks(&status), ["DrctlRtoBreached"]);
-    let mut status = good();
-    status.declared.proven_rpo = Some(hours(9));
-    assert_eq!(runbooks(&status), ["DrctlProvenRpoBreached"]);
-}
-
-#[test]
 fn each_notifier_is_judged_by_the_last_time_that_it_was_told() {
     let status = good();
     let name = "drctl_notify_last_result";
@@ -468,18 +237,6 @@ fn each_notifier_is_judged_by_the_last_time_that_it_was_told() {
     assert_eq!(value(&failing, name, "slack"), Some(0.0));
     assert_eq!(value(&failing, name, "heartbeat"), None);
     assert_eq!(runbooks(&failing), ["DrctlNotifierFailing"]);
-}
-
-#[test]
-fn a_store_that_cannot_be_read_is_told_and_in_the_end_not_ready() {
-    let failing = |seconds| Status {
-        scanned_at: Some(now() - SignedDuration::from_secs(seconds)),
-        failing: Some("list s3://bucket: no answer".into()),
-        ..good()
-    };
-    assert_eq!(runbooks(&failing(60)), ["DrctlStoreUnreachable"]);
-    assert!(failing(900).is_ready() && !failing(901).is_ready());
-    assert!(page(&failing(60)).contains("no answer"));
 }
 
 #[test]
@@ -500,15 +257,4 @@ fn what_others_could_write_into_the_store_is_no_label_and_no_markup() {
         !page.contains("<script") && page.contains("&lt;script&gt;"),
         "{page}"
     );
-}
-
-#[test]
-fn runbooks_are_linked_where_they_are_published_and_named_elsewhere() {
-    let mut status = with(|past| past.last_runs[0].exit = 4);
-    let link = "<a href=\"https://example.com/runbooks/DrctlBackupFailed.md\">";
-    assert!(page(&status).contains(link));
-    status.runbooks = "runbooks/".into();
-    assert!(page(&status).contains("<code>runbooks/DrctlBackupFailed.md</code>"));
-    status.runbooks = "javascript:alert(1)".into();
-    assert!(!page(&status).contains("href=\"javascript"));
 }
