@@ -15,7 +15,7 @@ use crate::archive::read::{self, Archive};
 use crate::error::{Error, Outcome, Result};
 use crate::objectives::rpo_rto::Snapshot;
 use crate::store::keys::{BackupId, BackupObject, DrillLevel, DrillName, DrillVerdict, TargetName};
-use crate::store::{Store, StoreError};
+use crate::store::{ObjectMeta, Store, StoreError};
 
 /// How many manifests are read side by side.
 const READS_AT_ONCE: usize = 32;
@@ -126,8 +126,14 @@ pub enum Which {
 impl Catalog {
     /// Lists a target once.
     pub async fn read(store: Arc<dyn Store>, target: TargetName) -> Result<Catalog> {
+        let objects = store.list(&target.prefix()).await?;
+        Ok(Catalog::of(store, target, &objects))
+    }
+
+    /// From a list of all objects of a target.
+    pub fn of(store: Arc<dyn Store>, target: TargetName, objects: &[ObjectMeta]) -> Catalog {
         let mut marks: BTreeMap<BackupId, Marks> = BTreeMap::new();
-        for object in store.list(&target.prefix()).await? {
+        for object in objects {
             let Some((id, name)) = target.parse_object(&object.key) else {
                 continue;
             };
@@ -154,11 +160,11 @@ impl Catalog {
             }
         }
         marks.values_mut().for_each(Marks::judge_drills);
-        Ok(Catalog {
+        Catalog {
             store,
             target,
             marks,
-        })
+        }
     }
 
     /// The committed ones, newest first.
@@ -252,8 +258,8 @@ impl Catalog {
         Ok((entries, damaged))
     }
 
-    /// One of those that were listed; `None` where retention has deleted it since.
-    async fn entry_if_there(&self, id: BackupId) -> Result<Option<Entry>> {
+    /// One of those that were listed, read now; `None` where retention has deleted it since.
+    pub async fn entry_if_there(&self, id: BackupId) -> Result<Option<Entry>> {
         let error = match self.entry(id).await {
             Ok(entry) => return Ok(Some(entry)),
             Err(error) => error,

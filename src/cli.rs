@@ -84,6 +84,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// Run backups, drills and retention at the times of `schedule`, until SIGTERM
     Agent,
+    /// Serve metrics, probes and a status page, all of it from the store, until SIGTERM
+    Serve,
     /// Print a shell's completions
     Completions {
         /// The shell

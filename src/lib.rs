@@ -35,6 +35,7 @@ pub mod reading;
 pub mod report;
 pub mod retention;
 pub mod runs;
+pub mod serve;
 pub mod server;
 pub mod source;
 pub mod sql;

@@ -25,6 +25,7 @@ use crate::agent;
 use crate::cli::{Cli, Command};
 use crate::error::Result;
 use crate::notify::Task;
+use crate::serve;
 
 pub use run::Run;
 use run::tidy;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::AlertTest(args) => alert_test::run(&global, args).await,
         Command::Report(args) => report::run(&Run::begin(&global).await?, args).await,
         Command::Agent => agent::run(&Run::begin(&global).await?, &global).await,
+        Command::Serve => serve::run(&Run::begin(&global).await?).await,
         Command::Accept(args) => accept::run(&Run::begin(&global).await?, args).await,
         Command::Prune(args) => prune::run(&Run::begin(&global).await?, args).await,
         Command::Pin(args) => pin::run(&Run::begin(&global).await?, args).await,

@@ -5,7 +5,7 @@
 //! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
 
 use crate::config::key::{ConfigKey, Form, key};
-use crate::config::{notify, promises, retention, verify};
+use crate::config::{notify, promises, retention, serve, verify};
 
 /// Those of this file, in the order of the documentation.
 const KEYS: &[ConfigKey] = &[
@@ -240,6 +240,7 @@ pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
         promises::KEYS,
         retention::KEYS,
         notify::KEYS,
+        serve::KEYS,
     ];
     sections.into_iter().flatten()
 }

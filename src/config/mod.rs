@@ -5,6 +5,7 @@
 //! - [`promises`]: objectives and schedules.
 //! - [`notify`]: the keys of who is told.
 //! - [`retention`]: which backups stay.
+//! - [`serve`]: the keys of the status page.
 //! - [`verify`]: the keys of drills.
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
@@ -15,6 +16,7 @@ pub mod load;
 pub mod notify;
 pub mod promises;
 pub mod retention;
+pub mod serve;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -32,11 +34,13 @@ use crate::cli::GlobalArgs;
 use crate::config::notify::RawNotify;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
 use crate::config::retention::{RawRetention, RetentionConfig};
+use crate::config::serve::RawServe;
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
 use crate::notify::NotifyConfig;
 use crate::objectives::Objectives;
+use crate::serve::ServeConfig;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
 use crate::source::scope::Scope;
 use crate::source::{Ddl, NonTransactional, SourceOptions, Want};
@@ -64,6 +68,8 @@ pub struct Config {
     pub schedule: Schedules,
     /// Which backups stay.
     pub retention: RetentionConfig,
+    /// Where the status page is.
+    pub serve: ServeConfig,
     source: RawServer,
     into: RawServer,
 }
@@ -118,6 +124,8 @@ struct Raw {
     schedule: RawSchedules,
     #[serde(default)]
     retention: RawRetention,
+    #[serde(default)]
+    serve: RawServe,
     #[serde(default)]
     notify: RawNotify,
 }
@@ -196,6 +204,7 @@ impl Config {
             objectives: raw.objectives.check()?,
             retention: raw.retention.check(schedule.zone.clone())?,
             schedule,
+            serve: raw.serve.check()?,
             notify: raw.notify.check()?,
             source: raw.source,
             into: raw.into,

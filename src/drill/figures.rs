@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::catalog::Catalog;
 use crate::error::{Error, Outcome, Result};
 use crate::objectives::Objectives;
-use crate::objectives::rpo_rto::{self, Basis, DrillTime, Snapshot, WINDOW};
+use crate::objectives::rpo_rto::{self, DrillTime, Snapshot, WINDOW};
 use crate::objectives::schedule::Schedule;
-use crate::report::model::{DrillReport, LoadPath, Profile, RpoFigure, RtoBasis, RtoFigure};
+use crate::report::model::{DrillReport, RpoFigure, RtoFigure};
 
 /// Adds the figures to the report of a drill that proved its backup; exit 8 where one misses its
 /// objective.
@@ -18,23 +18,13 @@ pub async fn judge(
     catalog: &Catalog,
     objectives: &Objectives,
 ) -> Result<()> {
-    let mut drills: Vec<DrillTime> = past.iter().filter_map(time_of).collect();
+    let mut drills: Vec<DrillTime> = past.iter().filter_map(DrillReport::time).collect();
     // A drill whose stages are no restore's, as that of the plain client, says nothing about the RTO.
-    let own = time_of(report);
+    let own = report.time();
     drills.extend(own);
     let mut misses = Vec::new();
     if let Some(rto) = own.and_then(|_| rpo_rto::rto(&drills)) {
-        let (basis, ratio) = match rto.basis {
-            Basis::Measured => (RtoBasis::Measured, None),
-            Basis::Estimated { ratio } => (RtoBasis::Estimated, Some(ratio)),
-            Basis::AtLeast => (RtoBasis::AtLeast, None),
-        };
-        report.rto = Some(RtoFigure {
-            seconds: rto.seconds,
-            basis,
-            ratio,
-            objective_seconds: objectives.rto.map(|span| span.as_secs_f64()),
-        });
+        report.rto = Some(RtoFigure::of(&rto, objectives));
         misses.extend(rto.miss(objectives));
     }
     let snapshots = snapshots(report, catalog).await?;
@@ -83,20 +73,6 @@ pub fn effective(
         proven_rpo: declared.proven_rpo.or(default),
         ..declared
     }
-}
-
-/// What of a drill tells how long a restore takes: drctl's own way, on a server whose settings are
-/// known.
-fn time_of(report: &DrillReport) -> Option<DrillTime> {
-    let profile = match report.scratch.as_ref()?.profile {
-        Profile::Production => rpo_rto::Profile::Production,
-        Profile::Relaxed | Profile::AsIs => rpo_rto::Profile::Relaxed,
-    };
-    (report.path == Some(LoadPath::Lanes)).then_some(DrillTime {
-        ended_at: report.ended_at,
-        profile,
-        seconds: report.restore_seconds(),
-    })
 }
 
 /// All backups that protect somebody, with this drill's proof.

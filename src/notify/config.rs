@@ -48,10 +48,14 @@ impl NotifyConfig {
             .collect()
     }
 
+    /// Where the runbooks are.
+    pub fn runbooks_base(&self) -> &str {
+        self.runbooks.as_deref().unwrap_or("runbooks")
+    }
+
     /// Where the runbook of an alert is.
     pub fn runbook(&self, alert: &str) -> String {
-        let base = self.runbooks.as_deref().unwrap_or("runbooks");
-        format!("{}/{alert}.md", base.trim_end_matches('/'))
+        format!("{}/{alert}.md", self.runbooks_base().trim_end_matches('/'))
     }
 }
 

@@ -62,17 +62,18 @@ pub fn page(history: &History<'_>) -> String {
         @for drill in history.drills { (evidence(drill)) }
         footer { "Reports in full: `" code { "drctl report --output json" } "`." }
     };
-    document(&title, &body)
+    document(&title, None, &body)
 }
 
-/// A whole document around `body`.
-pub fn document(title: &str, body: &Markup) -> String {
+/// A whole document around `body`, which a browser fetches anew after so many seconds.
+pub fn document(title: &str, refresh: Option<u64>, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -113,7 +114,7 @@ fn tiles(history: &History<'_>, restores: &[&DrillReport]) -> Markup {
     }
 }
 
-fn tile(name: &str, value: &str, class: &str, note: &str) -> Markup {
+pub(super) fn tile(name: &str, value: &str, class: &str, note: &str) -> Markup {
     html! {
         div.tile {
             div.name { (name) }
@@ -123,11 +124,16 @@ fn tile(name: &str, value: &str, class: &str, note: &str) -> Markup {
     }
 }
 
-fn rto_tile(rto: Option<&RtoFigure>) -> Markup {
+pub(super) fn rto_tile(rto: Option<&RtoFigure>) -> Markup {
     let Some(rto) = rto else {
         return tile("RTO", "unknown", "warn", "no restore was measured");
     };
     let missed = rto.objective_seconds.is_some_and(|most| rto.seconds > most);
+    let class = match (missed, rto.basis) {
+        // What was not measured does not meet an objective either.
+        (false, RtoBasis::AtLeast) => "warn",
+        (missed, _) => class(missed),
+    };
     let basis = match rto.basis {
         RtoBasis::Measured => "measured with the target's durability",
         RtoBasis::Estimated => "estimated from a relaxed drill",
@@ -136,7 +142,7 @@ fn rto_tile(rto: Option<&RtoFigure>) -> Markup {
     tile(
         "RTO",
         &seconds(rto.seconds),
-        class(missed),
+        class,
         &against(basis, rto.objective_seconds),
     )
 }
@@ -162,11 +168,11 @@ fn rpo_tile(rpo: Option<&RpoFigure>) -> Markup {
     )
 }
 
-fn class(missed: bool) -> &'static str {
+pub(super) fn class(missed: bool) -> &'static str {
     if missed { "bad" } else { "good" }
 }
 
-fn against(basis: &str, objective: Option<f64>) -> String {
+pub(super) fn against(basis: &str, objective: Option<f64>) -> String {
     match objective {
         Some(objective) => format!("{basis}; objective {}", seconds(objective)),
         None => format!("{basis}; no objective declared"),

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::manifest::Manifest;
 use crate::error::Outcome;
+use crate::objectives::Objectives;
+use crate::objectives::rpo_rto::{self, Basis, DrillTime, Rto};
 use crate::proof::compare::{Comparison, Difference};
 use crate::store::keys::{BackupId, DrillLevel, DrillName, DrillVerdict, TargetName};
 
@@ -169,6 +171,23 @@ pub enum RtoBasis {
     AtLeast,
 }
 
+impl RtoFigure {
+    /// As it is kept, beside what was declared.
+    pub fn of(rto: &Rto, objectives: &Objectives) -> RtoFigure {
+        let (basis, ratio) = match rto.basis {
+            Basis::Measured => (RtoBasis::Measured, None),
+            Basis::Estimated { ratio } => (RtoBasis::Estimated, Some(ratio)),
+            Basis::AtLeast => (RtoBasis::AtLeast, None),
+        };
+        RtoFigure {
+            seconds: rto.seconds,
+            basis,
+            ratio,
+            objective_seconds: objectives.rto.map(|span| span.as_secs_f64()),
+        }
+    }
+}
+
 /// How much data disasters would have cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RpoFigure {
@@ -305,6 +324,25 @@ impl DrillReport {
     pub fn restore_seconds(&self) -> f64 {
         let stages = self.stages.iter().filter(|stage| stage.counts_for_rto());
         stages.map(|stage| stage.seconds).sum()
+    }
+
+    /// What of it tells how long a restore takes: drctl's own way, on a server whose settings are known.
+    pub fn time(&self) -> Option<DrillTime> {
+        let profile = match self.scratch.as_ref()?.profile {
+            Profile::Production => rpo_rto::Profile::Production,
+            Profile::Relaxed | Profile::AsIs => rpo_rto::Profile::Relaxed,
+        };
+        (self.path == Some(LoadPath::Lanes)).then_some(DrillTime {
+            ended_at: self.ended_at,
+            profile,
+            seconds: self.restore_seconds(),
+        })
+    }
+
+    /// Whether it is of a server that was restored for its own sake, and no drill.
+    pub fn is_of_restore(&self) -> bool {
+        let scratch = self.scratch.as_ref();
+        scratch.is_some_and(|scratch| scratch.kind == "restore")
     }
 
     /// The name of its object.

@@ -1,14 +1,16 @@
 //! From a failure to the person: a real Prometheus, a real Alertmanager, and whoever is behind it.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::need;
 use crate::support::Drctl;
 use crate::support::backup::{shop, walk};
+use crate::support::history::hours_ago;
 use crate::support::monitoring::Daemon;
-use crate::support::receiver::{Answer, Receiver};
+use crate::support::receiver::Receiver;
+use crate::support::serving::{Serving, on_a_free_port};
 
 /// How long an alert may take to arrive.
 const SOON: Duration = Duration::from_secs(40);
@@ -92,28 +94,6 @@ fn a_marked_test_reaches_a_person_by_alertmanager() {
     arrives(&person, "resolved", "DrctlBackupOverdue", "shop");
 }
 
-/// A page as drctl serve gives it: a good backup of then, and how its last run and drill ended.
-fn page(backup_at: u64, exit: u8, drill: u8) -> String {
-    let interval = 3600;
-    format!(
-        "drctl_build_info{{version=\"test\"}} 1\n\
-         drctl_catalog_last_scan_timestamp_seconds{{target=\"shop\"}} {}\n\
-         drctl_target_created_timestamp_seconds{{target=\"shop\"}} 1\n\
-         drctl_schedule_interval_seconds{{target=\"shop\",task=\"backup\"}} {interval}\n\
-         drctl_backup_last_success_timestamp_seconds{{target=\"shop\"}} {backup_at}\n\
-         drctl_run_last_exit_code{{target=\"shop\",verb=\"backup\"}} {exit}\n\
-         drctl_verify_last_result{{target=\"shop\",level=\"restore\"}} {drill}\n",
-        now()
-    )
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-}
-
 /// Waits until Prometheus has heard of drctl, and no longer misses it.
 #[track_caller]
 fn wait_until_scraped(prometheus: &Daemon) {
@@ -131,52 +111,101 @@ fn wait_until_scraped(prometheus: &Daemon) {
     }
 }
 
+/// What Prometheus says of a target, a few looks after it has heard of it: nothing.
+#[track_caller]
+fn is_silent(prometheus: &Daemon, target: &str) {
+    wait_until_scraped(prometheus);
+    std::thread::sleep(Duration::from_secs(5));
+    let alerts = prometheus.json("/api/v1/alerts");
+    let alerts = alerts["data"]["alerts"].as_array().expect("an array");
+    let about = |alert: &Value| alert["labels"]["target"] == target;
+    assert!(!alerts.iter().any(about), "all is well: {alerts:#?}");
+}
+
+#[test]
+fn a_drill_that_fails_reaches_a_person_by_serve_and_prometheus_and_so_does_its_end() {
+    need!(MariaDb);
+    need!(Prometheus);
+    let person = Receiver::start();
+    let alertmanager = Daemon::alertmanager(&person.url("/"));
+    let (schema, drctl) = shop();
+    let target = schema.replace('_', "-");
+    let (drctl, address) = on_a_free_port(drctl);
+    drctl.run(["backup"]).ok();
+    drctl.run(["verify", "--latest"]).ok();
+    let serving = Serving::ready(&drctl, address);
+    let prometheus = Daemon::prometheus(address, &alertmanager);
+    is_silent(&prometheus, &target);
+
+    damage(&drctl);
+    drctl.run(["verify", "--latest"]).fails(6, "does not match");
+    let alert = arrives(&person, "firing", "DrctlVerifyFailed", &target);
+    assert_eq!(alert["labels"]["severity"], "critical");
+    assert_eq!(alert["labels"]["namespace"], "dr");
+    assert_eq!(alert["labels"]["level"], "restore");
+
+    drctl.run(["backup"]).ok();
+    drctl.run(["verify", "--latest"]).ok();
+    arrives(&person, "resolved", "DrctlVerifyFailed", &target);
+    serving.stop();
+}
+
 #[test]
 fn what_prometheus_notices_reaches_a_person_and_is_one_with_what_drctl_says_itself() {
     need!(Prometheus);
-    let (person, metrics) = (Receiver::start(), Receiver::start());
-    metrics.serve(&page(now(), 0, 1));
+    let person = Receiver::start();
     let alertmanager = Daemon::alertmanager(&person.url("/"));
-    let prometheus = Daemon::prometheus(metrics.address(), &alertmanager);
-    wait_until_scraped(&prometheus);
-    std::thread::sleep(Duration::from_secs(5));
-    let about_shop = |alert: &Value| alert["labels"]["target"] == "shop";
-    let alerts = prometheus.json("/api/v1/alerts");
-    let alerts = alerts["data"]["alerts"].as_array().expect("an array");
-    assert!(!alerts.iter().any(about_shop), "all is well: {alerts:#?}");
-
-    metrics.serve(&page(now() - 3 * 3600, 4, 0));
+    let (drctl, address) = on_a_free_port(Drctl::new("shop"));
+    let drctl = drctl.env("DRCTL_SCHEDULE_BACKUP", "@hourly");
+    drctl.had_backup("shop", hours_ago(3));
+    let serving = Serving::ready(&drctl, address);
+    let prometheus = Daemon::prometheus(address, &alertmanager);
     let overdue = arrives(&person, "firing", "DrctlBackupOverdue", "shop");
     let description = overdue["annotations"]["description"].as_str().unwrap();
     assert!(
-        description.contains("shop") && description.contains("3h 0m"),
+        description.contains("shop") && description.contains("2h 58m"),
         "{description}"
     );
-    arrives(&person, "firing", "DrctlVerifyFailed", "shop");
-    arrives(&person, "firing", "DrctlBackupFailed", "shop");
 
     // The same alert once more, by drctl itself: not a second one.
-    Drctl::new("shop")
+    let failing = Drctl::new("shop")
+        .env(
+            "DRCTL_STORE",
+            &format!("file://{}", drctl.store_dir().display()),
+        )
         .env("DRCTL_NOTIFY_ALERTMANAGER_URL", &alertmanager.url())
-        .env("DRCTL_NOTIFY_LABELS", "namespace=dr")
-        .run(["backup"])
-        .fails(2, "source.url");
+        .env("DRCTL_NOTIFY_LABELS", "namespace=dr");
+    failing.run(["backup"]).fails(2, "source.url");
+    arrives(&person, "firing", "DrctlBackupFailed", "shop");
+    serving.until_metric("drctl_run_last_exit_code", &["backup"], 2.0);
+    let begun = Instant::now();
+    let of_rules = || {
+        let alerts = prometheus.json("/api/v1/alerts").to_string();
+        alerts.contains("DrctlBackupFailed")
+    };
+    while !of_rules() {
+        assert!(begun.elapsed() < SOON, "the rule does not speak");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_secs(2));
     let failed = alertmanager.json("/api/v2/alerts?filter=alertname%3DDrctlBackupFailed");
     assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed:#}");
 
-    metrics.serve(&page(now(), 0, 1));
+    drctl.had_backup("shop", hours_ago(0));
     arrives(&person, "resolved", "DrctlBackupOverdue", "shop");
-    arrives(&person, "resolved", "DrctlVerifyFailed", "shop");
+    serving.stop();
 }
 
 #[test]
 fn a_drctl_that_falls_silent_reaches_a_person() {
     need!(Prometheus);
-    let (person, metrics) = (Receiver::start(), Receiver::start());
-    metrics.serve(&page(now(), 0, 1));
+    let person = Receiver::start();
+    let (drctl, address) = on_a_free_port(Drctl::new("shop"));
+    drctl.had_backup("shop", hours_ago(1));
+    let serving = Serving::ready(&drctl, address);
     let alertmanager = Daemon::alertmanager(&person.url("/"));
-    let prometheus = Daemon::prometheus(metrics.address(), &alertmanager);
-    wait_until_scraped(&prometheus);
-    let _silent = metrics.answer_all(Answer::Is(503, String::new()));
+    let prometheus = Daemon::prometheus(address, &alertmanager);
+    is_silent(&prometheus, "shop");
+    serving.stop();
     arrives(&person, "firing", "DrctlMetricsAbsent", "");
 }

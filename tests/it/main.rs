@@ -44,6 +44,7 @@ mod restore_scope;
 mod restore_stops;
 mod runbooks;
 mod schedule;
+mod serve;
 mod source_preflight;
 mod source_server;
 mod store;

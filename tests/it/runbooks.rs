@@ -16,9 +16,6 @@ use crate::need;
 use crate::support::backup::{listed, shop};
 use crate::support::{Flavour, Server};
 
-/// Commands that pages speak of and that are not built yet. This list may only shrink.
-const NOT_YET: [&str; 1] = ["serve"];
-
 /// What the pages ask the reader to set, and what it is where a command is only parsed.
 const VARIABLES: [(&str, &str); 7] = [
     ("id", "20261121T020000Z-3f9a1c"),
@@ -193,14 +190,6 @@ fn every_drctl_command_of_a_runbook_exists() {
     let mut seen = 0;
     for block in blocks() {
         for command in commands(&block.text) {
-            if command.iter().any(|word| NOT_YET.contains(&word.as_str())) {
-                assert_eq!(
-                    block.run, None,
-                    "{}: {command:?} is not built yet",
-                    block.page
-                );
-                continue;
-            }
             if let Err(error) = Cli::try_parse_from(&command) {
                 panic!("{}: {command:?}: {error}", block.page);
             }
@@ -211,27 +200,11 @@ fn every_drctl_command_of_a_runbook_exists() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_not_there() {
-    for verb in NOT_YET {
-        let parsed = Cli::try_parse_from(["drctl", verb, "--help"]).map_err(|error| error.kind());
-        let unknown = Some(clap::error::ErrorKind::InvalidSubcommand);
-        assert_eq!(
-            parsed.err(),
-            unknown,
-            "drctl {verb} exists now: take it out of NOT_YET"
-        );
-    }
-}
-
-#[test]
 fn every_command_spoken_of_in_a_runbook_exists() {
     for (page, text) in pages() {
         for rest in text.split("`drctl ").skip(1) {
             let spoken = rest.split('`').next().expect("it ends");
             let verb = filled_in(spoken.split(' ').next().expect("a verb"));
-            if NOT_YET.contains(&verb.as_str()) {
-                continue;
-            }
             let parsed =
                 Cli::try_parse_from(["drctl", &verb, "--help"]).map_err(|error| error.kind());
             assert_eq!(

@@ -28,6 +28,7 @@ pub mod lab;
 pub mod monitoring;
 pub mod receiver;
 pub mod server;
+pub mod serving;
 pub mod session;
 pub mod versitygw;
 pub mod wire;

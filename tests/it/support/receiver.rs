@@ -85,11 +85,6 @@ impl Receiver {
         self
     }
 
-    /// Every request from now on is answered 200 with this body.
-    pub fn serve(&self, body: &str) {
-        lock(&self.state).usual = Some(Answer::Is(200, body.to_owned()));
-    }
-
     /// `127.0.0.1:1234`
     pub fn address(&self) -> SocketAddr {
         self.address

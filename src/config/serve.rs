@@ -1,0 +1,72 @@
+//! The section `serve`: where it listens, and how often it looks.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::key::{ConfigKey, Form, key};
+use crate::error::{Error, Result};
+use crate::serve::ServeConfig;
+
+/// The keys, in the order of the documentation.
+pub(super) const KEYS: &[ConfigKey] = &[
+    key(
+        "serve.listen",
+        Form::Text,
+        "Address and port of `serve`, `0.0.0.0:9898` for all of the machine's. Default `127.0.0.1:9898`. It has no login: let only those reach it who may read it.",
+    ),
+    key(
+        "serve.interval_seconds",
+        Form::Scalar,
+        "The pause between two scans of the store. Default 60, at most 1800.",
+    ),
+];
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawServe {
+    listen: Option<String>,
+    interval_seconds: Option<u64>,
+}
+
+impl RawServe {
+    pub(super) fn check(self) -> Result<ServeConfig> {
+        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:9898");
+        let listen: SocketAddr = listen.parse().map_err(|_| {
+            Error::usage(format!("serve.listen {listen:?} is no address with a port"))
+                .hint("write it as 127.0.0.1:9898, or [::1]:9898")
+        })?;
+        let seconds = self.interval_seconds.unwrap_or(60);
+        // Of a store that was not read for an hour there is an alert.
+        if !(1..=1800).contains(&seconds) {
+            return Err(Error::usage(
+                "serve.interval_seconds is not between 1 and 1800",
+            ));
+        }
+        Ok(ServeConfig {
+            listen,
+            interval: Duration::from_secs(seconds),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_port_and_no_pause_are_refused() {
+        let of = |listen: Option<&str>, interval_seconds| {
+            let listen = listen.map(str::to_owned);
+            let raw = RawServe {
+                listen,
+                interval_seconds,
+            };
+            raw.check().map_err(|error| error.to_string())
+        };
+        let error = of(Some("localhost"), None).unwrap_err();
+        assert!(error.starts_with("serve.listen \"localhost\""), "{error}");
+        assert!(of(None, Some(0)).is_err() && of(None, Some(1801)).is_err());
+        assert_eq!(of(None, None).unwrap().listen.to_string(), "127.0.0.1:9898");
+    }
+}

@@ -1,0 +1,111 @@
+//! `drctl serve`: metrics, probes and a status page, for as long as the process lives.
+//!
+//! Everything comes from the store by a periodic [`scan`] and from the configuration, so a restart forgets
+//! nothing, and nothing is ever written.
+//!
+//! - [`scan`]: the store, read with few requests.
+//! - [`board`]: what is known now, between the scans and those who ask.
+//! - [`pages`]: who asks for what.
+//! - [`listen`]: connections, bounded in number and time.
+//! - [`late`]: who is told of what did not happen.
+
+pub mod board;
+pub mod late;
+pub mod listen;
+pub mod pages;
+pub mod scan;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use crate::commands::Run;
+use crate::error::{Error, Result};
+use crate::report::spark::MAX_BARS;
+use board::Board;
+use late::Lateness;
+use listen::Bounded;
+use scan::Scanner;
+
+/// How long one scan may take; the first one reads every manifest.
+const SCAN_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long requests under way may take to end after a SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How it runs.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The pause between two scans of the store.
+    pub interval: Duration,
+}
+
+/// Serves until it is told to stop, which is no failure.
+pub async fn run(run: &Run) -> Result<()> {
+    let config = &run.config.serve;
+    let listener = bind(config.listen).await?;
+    tracing::info!(address = %config.listen, "serving");
+    let board = Arc::new(Board::new(&run.config, run.store.location()));
+    let stop = run.cancel.token().clone();
+    let serving = axum::serve(Bounded::new(listener), pages::router(board.clone()))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let served = async { tokio::join!(serving, keep_scanning(run, &board)).0 };
+    let served = tokio::select! {
+        served = served => served,
+        () = overdue => Ok(()),
+    };
+    served.map_err(|error| Error::unexpected("cannot serve any more").because(error))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::usage(format!("cannot listen on {address}"))
+            .because(error)
+            .hint("set serve.listen to a free address of this machine; see whether another drctl serve runs")
+    })
+}
+
+/// Reads the store again and again until the run ends.
+async fn keep_scanning(run: &Run, board: &Board) {
+    let drill = &run.config.verify.drill;
+    let turns = drill.client_path_every.max(drill.production_every) as usize;
+    // As many as a drill itself looks back.
+    let reports = (turns * 2 + 10).max(MAX_BARS);
+    let mut scanner = Scanner::new(run.store.clone(), run.config.target.clone(), reports);
+    let mut lateness = Lateness::default();
+    let work = async {
+        loop {
+            board.take_plans().await;
+            let begun = Timestamp::now();
+            let limited = tokio::time::timeout(SCAN_LIMIT, scanner.scan(begun));
+            let late = || {
+                let limit = SCAN_LIMIT.as_secs();
+                Err(Error::store(format!("reading it took more than {limit} s")))
+            };
+            match limited.await.unwrap_or_else(|_| late()) {
+                Ok(past) => {
+                    board.learn(past, begun);
+                    let status = board.status(Timestamp::now());
+                    lateness.tell(&run.config.notify, &status).await;
+                }
+                Err(error) => board.fail(&error),
+            }
+            tokio::time::sleep(run.config.serve.interval).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = run.cancel.token().cancelled() => {}
+    }
+}
