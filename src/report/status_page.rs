@@ -5,13 +5,13 @@
 
 use maud::{Markup, html};
 
-use crate::report::html::{against, class, document, minute, rto_tile, tile};
+use crate::report::html::{against, class, document, rto_tile, tile};
 use crate::report::model::RtoFigure;
 use crate::report::problems::{meaning, problems};
 use crate::report::spark::{self, Bar};
 use crate::report::status::Status;
 use crate::store::keys::{DrillLevel, DrillVerdict};
-use crate::words::{age, ago, bytes, count, seconds, span};
+use crate::words::{age, ago, bytes, count, minute, seconds, span};
 
 /// After how many seconds a browser loads the page anew.
 const REFRESH: u64 = 60;

@@ -48,20 +48,18 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // Never closed, so there is always one to wait for.
-            let Ok(slot) = self.slots.clone().acquire_owned().await else {
-                return std::future::pending().await;
-            };
-            let (stream, address) = Listener::accept(&mut self.listener).await;
-            let end = sleep_until(Instant::now() + self.life);
-            let connection = Connection {
-                stream,
-                end: Box::pin(end),
-                _slot: slot,
-            };
-            return (connection, address);
-        }
+        // Never closed, so there is always one to wait for.
+        let Ok(slot) = self.slots.clone().acquire_owned().await else {
+            return std::future::pending().await;
+        };
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let end = sleep_until(Instant::now() + self.life);
+        let connection = Connection {
+            stream,
+            end: Box::pin(end),
+            _slot: slot,
+        };
+        (connection, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
