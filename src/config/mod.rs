@@ -34,13 +34,12 @@ use crate::cli::GlobalArgs;
 use crate::config::notify::RawNotify;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
 use crate::config::retention::{RawRetention, RetentionConfig};
-use crate::config::serve::RawServe;
+use crate::config::serve::{RawServe, ServeConfig};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
 use crate::notify::NotifyConfig;
 use crate::objectives::Objectives;
-use crate::serve::ServeConfig;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
 use crate::source::scope::Scope;
 use crate::source::{Ddl, NonTransactional, SourceOptions, Want};
@@ -402,11 +401,18 @@ mod tests {
 
     use super::*;
 
+    impl Config {
+        /// That of docs/drctl.yaml, for tests.
+        pub(crate) fn example() -> Config {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drctl.yaml");
+            let (tree, _) = load::load(Some(&file), &|_| None).unwrap();
+            Config::check(typed(tree).unwrap()).unwrap()
+        }
+    }
+
     #[test]
     fn the_example_of_the_documentation_is_a_whole_configuration() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drctl.yaml");
-        let (tree, _) = load::load(Some(&file), &|_| None).unwrap();
-        let config = Config::check(typed(tree).unwrap()).unwrap();
+        let config = Config::example();
         assert_eq!(config.target.to_string(), "shop");
         assert_eq!(config.restore.lanes, Some(4));
         assert_eq!(config.backup.labels["team"], "platform");

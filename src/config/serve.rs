@@ -7,7 +7,15 @@ use serde::Deserialize;
 
 use crate::config::key::{ConfigKey, Form, key};
 use crate::error::{Error, Result};
-use crate::serve::ServeConfig;
+
+/// How `serve` runs.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The pause between two scans of the store.
+    pub interval: Duration,
+}
 
 /// The keys, in the order of the documentation.
 pub(super) const KEYS: &[ConfigKey] = &[

@@ -28,4 +28,4 @@ mod metrics_tests;
 #[cfg(test)]
 mod problems_tests;
 #[cfg(test)]
-mod status_fixture;
+pub(crate) mod status_fixture;

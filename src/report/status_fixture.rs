@@ -13,19 +13,19 @@ use crate::objectives::rpo_rto::Snapshot;
 use crate::runs::{RunRecord, Told};
 use crate::store::keys::{BackupId, DrillLevel, DrillVerdict, RunName};
 
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 
-pub(super) fn hours(hours: i64) -> SignedDuration {
+pub(crate) fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-pub(super) fn ago(h: i64) -> Timestamp {
+pub(crate) fn ago(h: i64) -> Timestamp {
     now() - hours(h)
 }
 
-pub(super) fn backup(h: i64) -> Backup {
+pub(crate) fn backup(h: i64) -> Backup {
     Backup {
         id: BackupId::new(ago(h), 1),
         snapshot_at: ago(h),
@@ -38,7 +38,7 @@ pub(super) fn backup(h: i64) -> Backup {
     }
 }
 
-pub(super) fn drill(h: i64, profile: Profile, verdict: DrillVerdict, took: f64) -> Drill {
+pub(crate) fn drill(h: i64, profile: Profile, verdict: DrillVerdict, took: f64) -> Drill {
     let stage = |name: &str, seconds| Stage {
         name: name.into(),
         seconds,
@@ -85,7 +85,7 @@ pub(super) fn drill(h: i64, profile: Profile, verdict: DrillVerdict, took: f64) 
     }
 }
 
-pub(super) fn record(verb: &str, h: i64, exit: u8, told: &[(&str, bool)]) -> RunRecord {
+pub(crate) fn record(verb: &str, h: i64, exit: u8, told: &[(&str, bool)]) -> RunRecord {
     RunRecord {
         verb: verb.into(),
         drctl: "0.1.0".into(),
@@ -104,7 +104,7 @@ pub(super) fn record(verb: &str, h: i64, exit: u8, told: &[(&str, bool)]) -> Run
     }
 }
 
-pub(super) fn plan(task: &'static str, every: i64) -> Plan {
+pub(crate) fn plan(task: &'static str, every: i64) -> Plan {
     Plan {
         task,
         schedule: "0 2 * * *".into(),
@@ -114,7 +114,7 @@ pub(super) fn plan(task: &'static str, every: i64) -> Plan {
 }
 
 /// All is well, and there is something to tell of everything.
-pub(super) fn good() -> Status {
+pub(crate) fn good() -> Status {
     let backups = vec![
         Backup {
             proven_at: Some(ago(5)),
@@ -168,7 +168,7 @@ pub(super) fn good() -> Status {
     }
 }
 
-pub(super) fn snapshot(backup: &Backup) -> Snapshot {
+pub(crate) fn snapshot(backup: &Backup) -> Snapshot {
     Snapshot {
         snapshot_at: backup.snapshot_at,
         committed_at: backup.committed_at,
@@ -176,7 +176,7 @@ pub(super) fn snapshot(backup: &Backup) -> Snapshot {
     }
 }
 
-pub(super) fn with(change: impl FnOnce(&mut Past)) -> Status {
+pub(crate) fn with(change: impl FnOnce(&mut Past)) -> Status {
     let mut status = good();
     change(Arc::make_mut(&mut status.past));
     status.past = {
@@ -188,6 +188,6 @@ pub(super) fn with(change: impl FnOnce(&mut Past)) -> Status {
     status
 }
 
-pub(super) fn runbooks(status: &Status) -> Vec<&'static str> {
+pub(crate) fn runbooks(status: &Status) -> Vec<&'static str> {
     problems(status).iter().map(|one| one.runbook).collect()
 }

@@ -104,3 +104,45 @@ fn was_told(status: &Status, task: Task, since: Timestamp) -> bool {
                 .any(|told| news.contains(&told.notifier.as_str()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::report::status_fixture::{ago, backup, good, hours, record, with};
+
+    /// What would be told now, after what was told then.
+    fn kind(status: &Status, told: Option<Timestamp>) -> Option<Kind> {
+        let mut lateness = Lateness {
+            backup: told,
+            verify: None,
+        };
+        // Two days.
+        let config = Config::example().notify;
+        let news = lateness.news(Task::Backup, status, &config);
+        news.map(|event| event.kind)
+    }
+
+    #[test]
+    fn a_lateness_is_told_once_and_again_before_its_alert_ends_by_itself() {
+        let late = with(|past| past.backups = vec![backup(100)]);
+        assert_eq!(kind(&late, None), Some(Kind::Late));
+        assert_eq!(kind(&late, Some(ago(1))), None);
+        assert_eq!(kind(&late, Some(ago(24))), None);
+        assert_eq!(kind(&late, Some(ago(24) - hours(1))), Some(Kind::Late));
+    }
+
+    #[test]
+    fn its_end_is_told_unless_the_run_that_ended_it_did() {
+        assert_eq!(kind(&good(), None), None);
+        let silent = with(|past| past.records.clear());
+        assert_eq!(kind(&silent, Some(ago(20))), Some(Kind::Recovered));
+        let said = with(|past| {
+            let recovered = record("backup", 10, 0, &[("webhook", true)]);
+            past.records = vec![recovered];
+        });
+        assert_eq!(kind(&said, Some(ago(20))), None);
+        // That was of an earlier one.
+        assert_eq!(kind(&said, Some(ago(5))), Some(Kind::Recovered));
+    }
+}

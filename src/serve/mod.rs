@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use crate::commands::Run;
+use crate::commands::run::Run;
 use crate::error::{Error, Result};
 use crate::report::spark::MAX_BARS;
 use board::Board;
@@ -36,20 +36,12 @@ const SCAN_LIMIT: Duration = Duration::from_secs(300);
 /// How long requests under way may take to end after a SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How it runs.
-#[derive(Debug, Clone)]
-pub struct ServeConfig {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// The pause between two scans of the store.
-    pub interval: Duration,
-}
-
 /// Serves until it is told to stop, which is no failure.
 pub async fn run(run: &Run) -> Result<()> {
     let config = &run.config.serve;
     let listener = bind(config.listen).await?;
-    tracing::info!(address = %config.listen, "serving");
+    let address = listener.local_addr().unwrap_or(config.listen);
+    tracing::info!(%address, "serving");
     let board = Arc::new(Board::new(&run.config, run.store.location()));
     let stop = run.cancel.token().clone();
     let serving = axum::serve(Bounded::new(listener), pages::router(board.clone()))
