@@ -141,7 +141,7 @@ fn a_store_that_goes_away_leaves_what_is_known_with_its_age_and_comes_back() {
     fs::rename(&away, drctl.store_dir()).unwrap();
     serving.until("ready again", |serving| serving.get("/readyz").0 == 200);
     serving.until("well again", |serving| {
-        serving.get("/").1.contains("All is well.")
+        !serving.get("/").1.contains("DrctlStoreUnreachable")
     });
     let said = serving.stop().stderr;
     assert_eq!(said.matches("cannot read the store").count(), 1, "{said}");
@@ -220,6 +220,19 @@ fn a_store_that_cannot_be_read_at_first_is_said_and_tried_again() {
     assert!(serving.metric("drctl_build_info", &[]).is_some());
     serving.until("ready", |serving| serving.get("/readyz").0 == 200);
     assert_eq!(serving.metric("drctl_backups", &["trusted"]), Some(1.0));
+    serving.stop();
+}
+
+#[test]
+fn a_store_that_never_answers_holds_up_neither_the_pages_nor_the_end() {
+    need!(Gateway);
+    let (drctl, proxy) = in_a_bucket(1..=1);
+    proxy.fault(When::is("GET", "").query("list-type=2"), Fault::Hang);
+    let (drctl, address) = on_a_free_port(drctl);
+    let serving = Serving::start(&drctl, address);
+    serving.until("a list that hangs", |_| proxy.count("GET", "") > 0);
+    assert_eq!(serving.get("/readyz").0, 503);
+    assert!(serving.get("/").1.contains("being read for the first time"));
     serving.stop();
 }
 
