@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::cli::GlobalArgs;
 use crate::commands::run::Run;
@@ -20,6 +20,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::notify::{self, Event, Kind, Task};
 use crate::objectives::schedule::Schedule;
 use crate::runs;
+use crate::server::tie;
 
 /// How often the wall clock is looked at: it may be set, and a machine may sleep.
 const LOOK: Duration = Duration::from_secs(20);
@@ -196,25 +197,7 @@ async fn at_work(
                 tracing::warn!(task = job.verb, "its time has come, and its last run is still at work: skipped");
                 next = job.schedule.next(Timestamp::now());
             }
-            () = run.cancel.token().cancelled() => return stop(child).await.map_err(failed),
-        }
-    }
-}
-
-/// Tells a run to stop, and kills it where it does not.
-async fn stop(mut child: Child) -> std::io::Result<ExitStatus> {
-    use rustix::process::{Pid, Signal, kill_process};
-    let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
-    if let Some(pid) = pid
-        && let Err(error) = kill_process(pid, Signal::TERM)
-    {
-        tracing::debug!(%error, "it has ended already");
-    }
-    match tokio::time::timeout(GRACE, child.wait()).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            child.kill().await?;
-            child.wait().await
+            () = run.cancel.token().cancelled() => return tie::end(&mut child, GRACE).await.map_err(failed),
         }
     }
 }

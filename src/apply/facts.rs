@@ -54,14 +54,7 @@ pub struct TargetFacts {
 impl TargetFacts {
     /// Asks the server. `schemas` are those that the restore would touch, by their names there.
     pub async fn read(connection: &mut Connection, schemas: &BTreeSet<String>) -> Result<Self> {
-        let (version, comment): (String, String) = connection
-            .one("SELECT @@version, @@version_comment")
-            .await?;
-        let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-            crate::Error::server(format!(
-                "the server's version {version:?} is not understood"
-            ))
-        })?;
+        let version = connection.version().await?;
         let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
         let variables: BTreeMap<_, _> = variables
             .into_iter()

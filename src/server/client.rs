@@ -10,19 +10,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::process::Command;
 
 use super::login::Login;
+use super::program::{ask, bare};
 use super::tie;
 use super::{Connection, Flavour, Role, ServerConfig, ServerVersion, Version, connect};
 use crate::{Error, Result};
-
-/// How long a program may take to tell its version.
-const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The client programs that fit one server.
 #[derive(Debug, Clone)]
@@ -49,14 +45,7 @@ impl Client {
     /// Asks the server what it is, and finds the client that fits it.
     pub async fn of(config: &ServerConfig) -> Result<Client> {
         let mut connection = connect(config).await?;
-        let (version, comment): (String, String) = connection
-            .one("SELECT @@version, @@version_comment")
-            .await?;
-        let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-            config.role.error(format!(
-                "the server's version {version:?} is not understood"
-            ))
-        })?;
+        let version = connection.version().await?;
         let client = Client::for_server(config, &connection, &version).await?;
         connection.close().await;
         Ok(client)
@@ -80,7 +69,7 @@ impl Client {
         let mut seen = Vec::new();
         let mut found = None;
         for path in candidates(&dirs, dump_names) {
-            let banner = ask(&path, "--version").await?;
+            let banner = ask(&path, &["--version"]).await.map_err(unfit)?;
             match Banner::parse(&banner) {
                 Some(banner) if fits(&banner, server) => {
                     found = Some((path, banner));
@@ -98,7 +87,7 @@ impl Client {
         let Some((dump, banner)) = found else {
             return Err(no_client(config, server, dump_names, &seen));
         };
-        let options = known_options(&ask(&dump, "--help").await?);
+        let options = known_options(&ask(&dump, &["--help"]).await.map_err(unfit)?);
         if !options.contains("single-transaction") {
             return Err(Error::usage(format!(
                 "{}: its --help names no --single-transaction",
@@ -178,19 +167,6 @@ impl Client {
     }
 }
 
-/// A command with nothing from around it: no environment, no input, killed when it is dropped.
-fn bare(mut command: Command) -> Command {
-    command
-        .env_clear()
-        // Wrapper scripts need a PATH; `~/.my.cnf` and `~/.mylogin.cnf` must not be found.
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", "/nonexistent")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
 /// What a dump program says that it is.
 #[derive(Debug, PartialEq, Eq)]
 struct Banner {
@@ -252,6 +228,10 @@ fn no_client(
     ))
 }
 
+fn unfit(why: String) -> Error {
+    Error::usage(why).hint("point client_dir at a client that runs here")
+}
+
 fn search_dirs(config: &ServerConfig) -> Vec<PathBuf> {
     match &config.client_dir {
         Some(dir) => vec![dir.clone()],
@@ -268,25 +248,6 @@ fn candidates(dirs: &[PathBuf], names: &[&str]) -> Vec<PathBuf> {
         .flat_map(|name| dirs.iter().map(move |dir| dir.join(name)))
         .filter(|path| path.is_file())
         .collect()
-}
-
-/// What a program answers to `--version` or `--help`, without reading any option file.
-async fn ask(program: &Path, question: &str) -> Result<String> {
-    let failed = |why: String| {
-        Error::usage(format!("{} {question}: {why}", program.display()))
-            .hint("point client_dir at a client that runs here")
-    };
-    let mut command = bare(Command::new(program));
-    command.args(["--no-defaults", question]);
-    let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
-        .await
-        .map_err(|_| failed(format!("no answer within {} s", ASK_TIMEOUT.as_secs())))?
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(failed(format!("{}: {}", output.status, why.trim())));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The long options that a `--help` lists: those at the start of a line, behind an optional short

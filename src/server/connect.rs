@@ -11,7 +11,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
 
 use super::url::{Endpoint, Identity, Tls};
-use super::{Role, ServerConfig};
+use super::{Role, ServerConfig, ServerVersion};
 use crate::{Error, Result};
 
 /// How long a server may take to accept a login.
@@ -187,6 +187,19 @@ impl Connection {
                 QUERY_TIMEOUT.as_secs()
             ))),
         }
+    }
+
+    /// What the server is.
+    pub async fn version(&mut self) -> Result<ServerVersion> {
+        let (version, comment): (String, String) =
+            self.one("SELECT @@version, @@version_comment").await?;
+        ServerVersion::parse(&version, &comment).ok_or_else(|| {
+            self.role
+                .error(format!(
+                    "the server's version {version:?} is not understood"
+                ))
+                .hint("drctl knows MySQL and MariaDB")
+        })
     }
 
     /// The server's number for this connection.

@@ -123,17 +123,7 @@ impl DumpChild {
 
     /// Stops the program early: asks, waits a little, kills. What it wrote is worthless.
     pub async fn stop(mut self) {
-        if let Some(pid) = self.child.id().and_then(|id| {
-            i32::try_from(id)
-                .ok()
-                .and_then(rustix::process::Pid::from_raw)
-        }) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            if tokio::time::timeout(GRACE, self.child.wait()).await.is_ok() {
-                return;
-            }
-        }
-        let _ = self.child.kill().await;
+        let _ = tie::end(&mut self.child, GRACE).await;
     }
 
     /// Waits for the exit and judges it together with stderr.

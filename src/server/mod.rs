@@ -3,6 +3,7 @@
 //! - [`url`]: a server's address, without its password, which is a [`secret`].
 //! - [`connect`]: a connection with time-outs and a known session; errors as a person meets them.
 //! - [`flavour`]: MySQL or MariaDB, and which version.
+//! - [`program`]: programs run with nothing from around them; [`tie`]: which end with this one.
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
 //! - [`dump_options`]: what every dump is made of.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
@@ -13,6 +14,7 @@ pub mod dump_child;
 pub mod dump_options;
 pub mod flavour;
 mod login;
+pub mod program;
 pub mod secret;
 pub mod tie;
 pub mod url;

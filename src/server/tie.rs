@@ -1,4 +1,5 @@
-//! Ties a child process to this one: the kernel kills it when this one ends, however it ends.
+//! Ties a child process to this one: the kernel kills it when this one ends, however it ends. And ends
+//! one before, in order.
 //!
 //! A dump whose drctl got SIGKILL would otherwise hold its snapshot for as long as the server lets
 //! it, and mysqldump can loop without writing. The kernel offers PR_SET_PDEATHSIG, which a process
@@ -6,11 +7,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
 use std::{io, process};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
@@ -49,6 +52,28 @@ fn become_child(mut arguments: impl Iterator<Item = OsString>) -> io::Result<io:
         failed.kind(),
         format!("{}: {failed}", program.display()),
     ))
+}
+
+/// Asks a child to end in order; one that has ended already is fine.
+pub fn ask_to_end(child: &Child) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(pid) = pid.and_then(Pid::from_raw)
+        && let Err(error) = kill_process(pid, Signal::TERM)
+    {
+        tracing::debug!(%error, "it has ended already");
+    }
+}
+
+/// Ends a child: asks it to, and kills it where it does not within `grace`.
+pub async fn end(child: &mut Child, grace: Duration) -> io::Result<ExitStatus> {
+    ask_to_end(child);
+    match tokio::time::timeout(grace, child.wait()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            child.kill().await?;
+            child.wait().await
+        }
+    }
 }
 
 /// A command for `program`, tied where this program is drctl, to be started by [`spawn`].

@@ -165,7 +165,7 @@ impl Source {
     ) -> Result<Source> {
         options.scope.check()?;
         let mut connection = connect(config).await?;
-        let version = version(&mut connection).await?;
+        let version = connection.version().await?;
         let client = Client::for_server(config, &connection, &version).await?;
         let identity = facts::identity(&mut connection, &version).await?;
         Ok(Source {
@@ -325,19 +325,4 @@ fn too_many<T: std::fmt::Display>(what: &str, list: &[T]) -> Error {
         more => format!(" and {more} more"),
     };
     Role::Source.error(format!("{what}: {}{more}", shown.join(", ")))
-}
-
-/// What the server at the other end is.
-pub async fn version(connection: &mut Connection) -> Result<ServerVersion> {
-    let (version, comment): (String, String) = connection
-        .one("SELECT @@version, @@version_comment")
-        .await?;
-    ServerVersion::parse(&version, &comment).ok_or_else(|| {
-        connection
-            .role()
-            .error(format!(
-                "the server's version {version:?} is not understood"
-            ))
-            .hint("drctl knows MySQL and MariaDB")
-    })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::BytesMut;
 use drctl::server::{Client, Connection, DumpChild, Role, Secret, ServerConfig, connect};
 use drctl::source::dump::DumpPlan;
-use drctl::{Outcome, Result, source};
+use drctl::{Outcome, Result};
 
 use super::support::lab::ScratchDir;
 use super::support::{Flavour, Server};
@@ -32,7 +32,7 @@ pub fn config(url: &str, password: Option<&str>, flavour: Flavour) -> ServerConf
 
 async fn client(config: &ServerConfig) -> Result<(Connection, Client)> {
     let mut connection = connect(config).await?;
-    let version = source::version(&mut connection).await?;
+    let version = connection.version().await?;
     let client = Client::for_server(config, &connection, &version).await?;
     Ok((connection, client))
 }

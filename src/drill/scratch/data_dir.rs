@@ -3,15 +3,13 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
-
-use crate::drill::scratch::process::{bare, last_error};
+use crate::drill::scratch::process::{command, last_error};
 use crate::drill::scratch::programs::Program;
 use crate::drill::scratch::strays::PrivateDir;
 use crate::error::{Error, Result};
+use crate::server::program::ask;
 use crate::server::{Flavour, tie};
 
 /// How long it may take.
@@ -26,7 +24,7 @@ pub async fn make(program: &Program, dir: &PrivateDir, options: &[String]) -> Re
         format!("--tmpdir={}", dir.path().display()),
     ];
     arguments.extend(options.iter().cloned());
-    let mut command = bare(program, dir, &log)?;
+    let mut command = command(program, dir, &log)?;
     let input = match program.version.flavour {
         Flavour::MySql => {
             arguments.extend([
@@ -111,14 +109,7 @@ async fn bootstrap_file(program: &Program, dir: &PrivateDir) -> Result<File> {
 
 /// Where a MariaDB program keeps its definitions, by what it says of itself.
 async fn share_dir(program: &Program) -> Option<PathBuf> {
-    let mut command = Command::new(&program.path);
-    command
-        .args(["--no-defaults", "--verbose", "--help"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(20), command.output());
-    let output = output.await.ok()?.ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = ask(&program.path, &["--verbose", "--help"]).await.ok()?;
     let value = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
         let line = lines.find(|rest| rest.starts_with([' ', '\t']))?;

@@ -13,7 +13,7 @@ use crate::drill::scratch::options::OF_DURABILITY;
 use crate::drill::scratch::{Scratch, version_of};
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
-use crate::server::{ServerConfig, ServerVersion, connect};
+use crate::server::{ServerConfig, connect};
 use crate::sql::statement::quote;
 use crate::store::keys::TargetName;
 
@@ -36,20 +36,14 @@ pub async fn take(
     let wanted = version_of(archive.manifest())?;
     let look = async {
         let mut connection = connect(server).await?;
-        let (version, comment, scheduler): (String, String, String) = connection
-            .one("SELECT @@version, @@version_comment, @@GLOBAL.event_scheduler")
-            .await?;
+        let version = connection.version().await?;
+        let scheduler: String = connection.one("SELECT @@GLOBAL.event_scheduler").await?;
         let schemas: Vec<String> = connection.rows(STRANGERS).await?;
         let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
         connection.close().await;
-        Ok((version, comment, scheduler, schemas, variables))
+        Ok((version, scheduler, schemas, variables))
     };
-    let (version, comment, scheduler, schemas, variables) = cancel.unless(look).await?;
-    let version = ServerVersion::parse(&version, &comment).ok_or_else(|| {
-        Error::server(format!(
-            "the scratch server's version {version:?} is not understood"
-        ))
-    })?;
+    let (version, scheduler, schemas, variables) = cancel.unless(look).await?;
     if (version.flavour, version.version.line()) != (wanted.flavour, wanted.version.line()) {
         return Err(Error::usage(format!(
             "the scratch server is {version}, and the backup is of {wanted}"

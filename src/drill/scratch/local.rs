@@ -16,7 +16,7 @@ use crate::cancel::Cancel;
 use crate::drill::DrillConfig;
 use crate::drill::scratch::data_dir;
 use crate::drill::scratch::options::Fit;
-use crate::drill::scratch::process::{bare, last_error};
+use crate::drill::scratch::process::{command, last_error};
 use crate::drill::scratch::programs::{self, Program};
 use crate::drill::scratch::room::{available_memory, need_space};
 use crate::drill::scratch::strays::{PrivateDir, reap};
@@ -147,13 +147,7 @@ impl Scratch for Local {
     async fn keep(mut self: Box<Self>) -> Result<String> {
         // First of all: whatever ends this drill now, the data stay.
         let dir = self.dir.keep()?;
-        if let Some(pid) = self.child.id().and_then(|id| {
-            i32::try_from(id)
-                .ok()
-                .and_then(rustix::process::Pid::from_raw)
-        }) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        tie::ask_to_end(&self.child);
         let ended = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
         if ended.is_err() {
             return Err(Error::server(format!(
@@ -248,7 +242,7 @@ fn run(program: &Program, dir: &PrivateDir, options: &[String]) -> Result<(Strin
         program.path.display(),
         shown.collect::<Vec<_>>().join(" ")
     );
-    let mut command = bare(program, dir, &dir.path().join("log"))?;
+    let mut command = command(program, dir, &dir.path().join("log"))?;
     command.args(arguments);
     let child = tie::spawn(command)
         .map_err(|e| Error::server(format!("start {}", program.path.display())).because(e))?;

@@ -3,40 +3,31 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
-use std::process::Stdio;
 
 use tokio::process::Command;
 
 use crate::drill::scratch::programs::Program;
 use crate::drill::scratch::strays::PrivateDir;
 use crate::error::{Error, Result};
-use crate::server::tie;
+use crate::server::{program as programs, tie};
 
 /// What of the server's log is read to say why it ended, bytes.
 const LOG_TAIL_BYTES: u64 = 64 << 10;
 
-/// The program with nothing from around it, writing to the log.
-pub fn bare(program: &Program, dir: &PrivateDir, log: &Path) -> Result<Command> {
+/// The program with nothing from around it, in the directory, writing to the log.
+pub fn command(program: &Program, dir: &PrivateDir, log: &Path) -> Result<Command> {
     let failed = |e| Error::server("write into the scratch directory").because(e);
     let out = File::options()
         .create(true)
         .append(true)
         .open(log)
         .map_err(failed)?;
-    let mut command = tie::command(&program.path);
+    let mut command = programs::bare(tie::command(&program.path));
     command
         .arg("--no-defaults")
-        .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
-        )
-        .env("LC_ALL", "C")
         .current_dir(dir.path())
-        .stdin(Stdio::null())
         .stdout(out.try_clone().map_err(failed)?)
-        .stderr(out)
-        .kill_on_drop(true);
+        .stderr(out);
     if rustix::process::geteuid().is_root() {
         // It refuses to run as root unless it is told that this is meant.
         command.arg("--user=root");

@@ -4,17 +4,11 @@
 //! and a version line that is missing is never replaced by another: a drill on another server would
 //! prove something else.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
-
-use tokio::process::Command;
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::server::program::ask;
 use crate::server::{Flavour, ServerVersion};
-
-/// How long a program may take to say what it is.
-const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where servers usually are, beside PATH: it seldom holds these.
 const USUAL_DIRS: [&str; 4] = [
@@ -38,7 +32,9 @@ pub struct Program {
 pub async fn find(dirs: &[PathBuf], wanted: &ServerVersion) -> Result<Program> {
     let mut seen = Vec::new();
     for path in candidates(dirs, wanted.flavour) {
-        let Some(version) = ask(&path).await else {
+        // What does not run here, or is no server, is passed over.
+        let answer = ask(&path, &["--version"]).await.ok();
+        let Some(version) = answer.and_then(|line| parse(&line)) else {
             continue;
         };
         if (version.flavour, version.version.line()) == (wanted.flavour, wanted.version.line()) {
@@ -80,20 +76,6 @@ fn candidates(dirs: &[PathBuf], flavour: Flavour) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// What a program says that it is; `None` for what does not run here, or is no server.
-async fn ask(program: &Path) -> Option<ServerVersion> {
-    let mut command = Command::new(program);
-    command
-        .args(["--no-defaults", "--version"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
-        .await
-        .ok()?
-        .ok()?;
-    parse(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// `/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)`
