@@ -12,12 +12,14 @@ use std::sync::Arc;
 use crate::apply::engine::Engine;
 use crate::apply::marker::Pass;
 use crate::error::{Error, Result};
-use crate::proof::compare::{Class, Comparison, Side, compare};
+use crate::proof::compare::{Class, Comparison, compare};
 use crate::proof::explain::explain;
 use crate::proof::normalise::{Forgiven, names_system_tablespace};
-use crate::proof::redump::{Redump, What, redump};
+use crate::proof::redump::{Redump, redump};
+use crate::proof::runs::What;
 use crate::server::connect::server_code;
 use crate::server::{Flavour, ServerVersion};
+use crate::sql::ledger::Entries;
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 
 /// Dumps what was restored again and compares; a difference is exit 7.
@@ -31,11 +33,15 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
             what: what(engine),
             expected: expected.clone(),
             forgiven: forgiven(engine),
+            programs: match engine.options.scratch {
+                true => engine.options.lanes,
+                false => 1,
+            },
         },
         &engine.cancel,
     )
     .await?;
-    let mut comparison = compare(&expected, &relevant(engine, found.side));
+    let mut comparison = compare(&expected, &relevant(engine, found.ledger.into_entries()));
     tell_unusable_views(engine, &mut comparison).await?;
     // Under another name nothing is found by its own.
     if engine.options.scope.rename.is_empty() {
@@ -152,7 +158,7 @@ fn what(engine: &Engine) -> What {
 }
 
 /// The archive's ledger, as far as it is in scope, by the names on the server.
-fn expected(engine: &Engine) -> Side {
+fn expected(engine: &Engine) -> Entries {
     let scope = &engine.options.scope;
     let expired = &engine.marker.expired;
     let entries = engine
@@ -179,7 +185,7 @@ fn expected(engine: &Engine) -> Side {
 }
 
 /// What the server holds, without what the restore met there and left alone.
-fn relevant(engine: &Engine, mut found: Side) -> Side {
+fn relevant(engine: &Engine, mut found: Entries) -> Entries {
     let scope = &engine.options.scope;
     let renamed = |schema: &String| scope.rename.values().any(|name| name == schema);
     found.retain(|object, _| {

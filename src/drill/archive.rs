@@ -14,7 +14,7 @@ use crate::apply::report::Progress;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::proof::compare::{Comparison, Side, compare};
+use crate::proof::compare::{Comparison, compare};
 use crate::sql::ledger::{Ledger, RowSum};
 use crate::sql::statement::{Kind, ObjectId, Statement};
 
@@ -29,12 +29,6 @@ pub async fn verify(
 ) -> Result<Comparison> {
     archive.check_documents().await?;
     accounts::offered(archive).await?;
-    let expected: Side = archive
-        .contents()
-        .ledger
-        .iter()
-        .map(|(object, entry)| (object.clone(), entry.clone()))
-        .collect();
     let guard = Arc::new(guard(archive)?);
     let memory_bytes = RestoreOptions::default().memory_bytes;
     let mut frames = ReadAhead::whole(archive, &guard, memory_bytes, cancel);
@@ -51,11 +45,8 @@ pub async fn verify(
     while let Some(done) = sums.join_next().await {
         add(&mut ledger, done)?;
     }
-    let found: Side = ledger
-        .into_records()
-        .map(|record| (record.object, record.entry))
-        .collect();
-    Ok(compare(&expected, &found))
+    let expected = &archive.contents().ledger;
+    Ok(compare(expected.entries(), ledger.entries()))
 }
 
 /// Admits what is about the schemas of the backup.

@@ -24,10 +24,11 @@ use crate::archive::whole::Turns;
 use crate::drill::scratch::{Choice, given};
 use crate::drill::{Drill, archive as whole};
 use crate::error::{Error, Result};
-use crate::proof::compare::{Class, Comparison, Side, compare};
+use crate::proof::compare::{Class, Comparison, compare};
 use crate::proof::explain::explain;
 use crate::proof::normalise::Forgiven;
-use crate::proof::redump::{Redump, What, redump};
+use crate::proof::redump::{Redump, redump};
+use crate::proof::runs::What;
 use crate::server::connect::literal;
 use crate::server::{Client, ServerConfig, connect, tie};
 use crate::sql::definer::{Account, spelled};
@@ -222,16 +223,11 @@ async fn prove(
     server: &ServerConfig,
     restored: &mut RestoreReport,
 ) -> Result<Comparison> {
-    let ledger = &archive.contents().ledger;
-    let expected: Side = ledger
-        .iter()
-        .map(|(object, entry)| (object.clone(), entry.clone()))
-        .collect();
+    let expected = Arc::new(archive.contents().ledger.entries().clone());
     let schemas = expected
         .keys()
         .map(|object| object.schema.clone())
         .collect();
-    let expected = Arc::new(expected);
     let found = redump(
         server,
         &archive.manifest().client,
@@ -239,15 +235,16 @@ async fn prove(
             what: What::Schemas(schemas),
             expected: expected.clone(),
             forgiven: Forgiven::default(),
+            programs: drill.options(archive).lanes,
         },
         drill.cancel,
     )
     .await?;
-    let mut comparison = compare(&expected, &found.side);
+    let mut comparison = compare(&expected, found.ledger.entries());
     explain(archive, &mut comparison, &found.words).await?;
     let lost = comparison.differences.iter().filter(|one| {
         (one.class, one.object.kind) == (Class::MissingObject, ObjectKind::Event)
-            && !found.side.contains_key(&one.object)
+            && found.ledger.get(&one.object).is_none()
     });
     let lost: BTreeSet<ObjectId> = lost.map(|one| one.object.clone()).collect();
     let expired = expired_events(drill, archive, server, &lost).await?;

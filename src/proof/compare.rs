@@ -5,15 +5,12 @@
 //! first is what a backup is for; the text is often a server of another version. Nothing is normalised
 //! here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sql::ledger::{Entry, RowSum};
+use crate::sql::ledger::{Entries, Entry, RowSum};
 use crate::sql::statement::{ObjectId, ObjectKind};
-
-/// One side of a comparison: a ledger's entries, under the names that both sides use.
-pub type Side = BTreeMap<ObjectId, Entry>;
 
 /// What kind of difference it is.
 #[derive(
@@ -118,7 +115,7 @@ impl Comparison {
 }
 
 /// Compares what the backup says with what the server holds.
-pub fn compare(expected: &Side, found: &Side) -> Comparison {
+pub fn compare(expected: &Entries, found: &Entries) -> Comparison {
     let mut comparison = Comparison::default();
     let objects: BTreeSet<&ObjectId> = expected.keys().chain(found.keys()).collect();
     for object in objects {
@@ -198,7 +195,7 @@ mod tests {
         ObjectId::new(ObjectKind::Trigger, "shop", "t")
     }
 
-    fn side() -> Side {
+    fn side() -> Entries {
         let of_table = |rows, digest, ddl: &str| Entry {
             ddl: Some(ddl.into()),
             rows: Some(RowSum {
@@ -221,13 +218,13 @@ mod tests {
         .into()
     }
 
-    fn rows<'a>(side: &'a mut Side, name: &str) -> &'a mut RowSum {
+    fn rows<'a>(side: &'a mut Entries, name: &str) -> &'a mut RowSum {
         side.get_mut(&table(name)).unwrap().rows.as_mut().unwrap()
     }
 
     #[test]
     fn every_single_difference_is_found_and_has_its_class() {
-        type Damage = fn(&mut Side);
+        type Damage = fn(&mut Entries);
         let cases: [(&str, Damage, &[Class]); 9] = [
             (
                 "a row more",

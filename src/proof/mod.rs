@@ -1,7 +1,7 @@
 //! Whether a restored server holds what was dumped: the same dump again, and two ledgers compared.
 //!
 //! - [`redump`]: the restored server, dumped with the backup's own client options, to a ledger;
-//!   [`digests`]: of its rows.
+//!   [`runs`]: in how many runs of the client; [`digests`]: of its rows.
 //! - [`normalise`]: what of a definition the restore is not yet done with.
 //! - [`compare`]: two ledgers to their differences; pure.
 //! - [`explain`]: what differs in a definition, line by line.
@@ -13,3 +13,4 @@ pub mod digests;
 pub mod explain;
 pub mod normalise;
 pub mod redump;
+pub mod runs;

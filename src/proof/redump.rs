@@ -5,43 +5,37 @@
 //! mysqldump ─chunks→ scan ─batches of INSERTs→ digest (on every core) ─→ ledger
 //! ```
 //!
+//! [`super::runs`] says in how many runs.
+//!
 //! Memory: [`super::digests::BUDGET_BYTES`] of batches, a few chunks, and the longest statement three times: read,
 //! scanned and batched.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::archive::manifest::ClientFacts;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::proof::compare::Side;
 use crate::proof::digests::{Batch, Digests};
 use crate::proof::normalise::Forgiven;
+use crate::proof::runs::{self, Run, What};
 use crate::server::dump_options::is_ours;
 use crate::server::{Client, DumpChild, ServerConfig};
-use crate::sql::ledger::{Entry, Ledger};
+use crate::sql::ledger::{Duplicate, Entries, Entry, Ledger};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
-use crate::sql::statement::{Kind, ObjectId, Statement};
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
 
 /// Bytes of INSERTs that are digested at once.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Bytes of the dump that are handed on at once.
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// What is dumped again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// Whole schemas.
-    Schemas(BTreeSet<String>),
-    /// Tables and views by schema, with their triggers.
-    Tables(BTreeMap<String, BTreeSet<String>>),
-}
 
 /// Definitions in the server's words, by object.
 pub type Words = BTreeMap<ObjectId, String>;
@@ -58,18 +52,27 @@ pub struct Redump {
     /// What.
     pub what: What,
     /// The ledger of the backup.
-    pub expected: Arc<Side>,
+    pub expected: Arc<Entries>,
     /// What is summed up as it would be without the restore's own doing.
     pub forgiven: Forgiven,
+    /// How many dump programs at once: one, and with it one snapshot, where others may write.
+    pub programs: usize,
 }
 
 /// What a restored server holds.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Its ledger.
-    pub side: Side,
+    pub ledger: Ledger,
     /// The first definitions that are not as expected.
     pub words: Words,
+}
+
+impl Found {
+    fn add(&mut self, (ledger, words): (Ledger, Words)) -> Result<()> {
+        self.words.extend(words);
+        self.ledger.merge(ledger).map_err(contradiction)
+    }
 }
 
 /// Dumps a restored server to a ledger.
@@ -82,57 +85,31 @@ pub async fn redump(
     let program = Client::of(server).await?;
     let options = proof_options(&client.options, |option| program.knows(option));
     let mut found = Found::default();
-    for run in runs(&redump.what, &options) {
-        let (ledger, words) = dump_one(&program, &run, redump, cancel).await?;
-        let records = ledger.into_records();
-        found
-            .side
-            .extend(records.map(|record| (record.object, record.entry)));
-        found.words.extend(words);
+    let digests = Digests::default();
+    if redump.programs == 1 {
+        for run in runs::whole(&redump.what, &options) {
+            found.add(dump_one(&program, run, redump, &digests, cancel).await?)?;
+        }
+    } else {
+        for run in runs::definitions(&redump.what, &options) {
+            found.add(dump_one(&program, run, redump, &digests, cancel).await?)?;
+        }
+        let rows = |table: &ObjectId| redump.expected.get(table).and_then(|entry| entry.rows);
+        let tables = found.ledger.iter().map(|(object, _)| object);
+        let tables = tables.filter(|object| object.kind == ObjectKind::Table);
+        let tables = tables.map(|table| (table, rows(table).map_or(0, |sum| sum.rows)));
+        let runs = runs::rows(tables, &options, redump.programs);
+        let mut dumps = stream::iter(runs)
+            .map(|run| dump_one(&program, run, redump, &digests, cancel))
+            .buffer_unordered(redump.programs);
+        while let Some(dumped) = dumps.next().await {
+            found.add(dumped?)?;
+        }
+    }
+    for (table, rows) in digests.finish().await? {
+        found.ledger.add_rows(&table, rows);
     }
     Ok(found)
-}
-
-/// One run of the dump program.
-#[derive(Debug, PartialEq, Eq)]
-struct Run {
-    arguments: Vec<String>,
-    /// The schema that its statements are about where it names none itself.
-    schema: Option<String>,
-}
-
-fn runs(what: &What, options: &[String]) -> Vec<Run> {
-    match what {
-        What::Schemas(schemas) if schemas.is_empty() => Vec::new(),
-        What::Schemas(schemas) => {
-            let mut arguments = options.to_vec();
-            arguments.push("--databases".to_owned());
-            arguments.push("--".to_owned());
-            arguments.extend(schemas.iter().cloned());
-            vec![Run {
-                arguments,
-                schema: None,
-            }]
-        }
-        What::Tables(tables) => tables
-            .iter()
-            .map(|(schema, names)| {
-                let whole_schemas = ["--routines", "--events"];
-                let mut arguments: Vec<String> = options
-                    .iter()
-                    .filter(|option| !whole_schemas.contains(&option.as_str()))
-                    .cloned()
-                    .collect();
-                arguments.push("--".to_owned());
-                arguments.push(schema.clone());
-                arguments.extend(names.iter().cloned());
-                Run {
-                    arguments,
-                    schema: Some(schema.clone()),
-                }
-            })
-            .collect(),
-    }
 }
 
 /// The options of the backup's dump, less those that are not any dump's, such as those about where its
@@ -149,15 +126,15 @@ fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String
 
 async fn dump_one(
     client: &Client,
-    run: &Run,
+    run: Run,
     redump: &Redump,
+    digests: &Digests,
     cancel: &Cancel,
 ) -> Result<(Ledger, Words)> {
     let mut child = DumpChild::spawn(client, &run.arguments)?;
     let (chunks, received) = mpsc::channel(8);
-    let digests = Digests::default();
     let scan = Scan {
-        schema: run.schema.clone(),
+        schema: run.schema,
         redump: redump.clone(),
         words: Words::default(),
         digests: digests.clone(),
@@ -173,16 +150,15 @@ async fn dump_one(
         Error::unexpected("scanning the restored server's dump broke off").because(e)
     })?;
     // What the scanner could not read explains why the reader was stopped, and more.
-    let (mut ledger, words) = match (read, scanned) {
-        (_, Err(error)) | (Err(error), Ok(None)) => return Err(error),
-        (Ok(()), Ok(Some(scanned))) => scanned,
-        (Err(error), Ok(Some(_))) => return Err(error),
-        (Ok(()), Ok(None)) => return Err(Error::unexpected("the dump was not scanned to its end")),
-    };
-    for (table, rows) in digests.finish().await? {
-        ledger.add_rows(&table, rows);
+    match (read, scanned) {
+        (_, Err(error)) | (Err(error), Ok(_)) => Err(error),
+        (Ok(()), Ok(Some(scanned))) => Ok(scanned),
+        (Ok(()), Ok(None)) => Err(Error::unexpected("the dump was not scanned to its end")),
     }
-    Ok((ledger, words))
+}
+
+fn contradiction(twice: Duplicate) -> Error {
+    Error::server("the dump contradicts itself").because(twice)
 }
 
 /// Passes the dump on; its last piece only when the program ended well.
@@ -287,8 +263,7 @@ impl Scan {
             sql: &sql,
             ..statement.clone()
         };
-        let observed = ledger.observe(&statement, session);
-        observed.map_err(|e| Error::server("the dump contradicts itself").because(e))?;
+        ledger.observe(&statement, session).map_err(contradiction)?;
         if let Kind::Create {
             object,
             placeholder: false,
@@ -341,24 +316,6 @@ mod tests {
                 "--skip-lock-tables",
                 "--set-gtid-purged=OFF"
             ])
-        );
-    }
-
-    #[test]
-    fn chosen_tables_are_dumped_without_the_rest_of_their_schema() {
-        let options = own(&[
-            "--single-transaction",
-            "--routines",
-            "--events",
-            "--triggers",
-        ]);
-        let tables = [("a".to_owned(), ["-t".to_owned()].into())].into();
-        assert_eq!(
-            runs(&What::Tables(tables), &options),
-            [Run {
-                arguments: own(&["--single-transaction", "--triggers", "--", "a", "-t"]),
-                schema: Some("a".to_owned()),
-            }]
         );
     }
 }

@@ -86,6 +86,9 @@ pub struct Entry {
     pub order: Option<u32>,
 }
 
+/// What is held of each object.
+pub type Entries = BTreeMap<ObjectId, Entry>;
+
 /// One object's entry, as a record of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -106,7 +109,7 @@ pub struct Duplicate(pub ObjectId);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// By object.
-    entries: BTreeMap<ObjectId, Entry>,
+    entries: Entries,
     /// How many triggers each table has so far.
     triggers: BTreeMap<ObjectId, u32>,
     /// The schema that was altered for the next definition, and the collation that it has meanwhile.
@@ -192,6 +195,16 @@ impl Ledger {
             *mine.rows.get_or_insert_default() += sum;
         }
         Ok(())
+    }
+
+    /// What is held of each object.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// The same, for whoever wants nothing else of it.
+    pub fn into_entries(self) -> Entries {
+        self.entries
     }
 
     /// What is held of one object.

@@ -1,7 +1,6 @@
 //! Views whose definers may see just what they need, or nothing: what comes back, and how that is told.
 
-use std::os::unix::fs::PermissionsExt as _;
-
+use super::support::backup::in_front_of_dump;
 use super::support::{Drctl, Flavour, Server};
 use crate::on_both;
 
@@ -80,22 +79,9 @@ const DEFINERS: &str = "SELECT table_name, definer FROM information_schema.views
 
 /// Makes `sql` come true on the server between a restore and its proof.
 fn before_the_proof(drctl: Drctl, into: &Server, sql: &str) -> Drctl {
-    let flavour = into.flavour();
-    let dir = drctl.home().join("clients");
-    std::fs::create_dir_all(&dir).unwrap();
-    let (dump, client) = (flavour.dump_bin(), flavour.client());
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) ;; *) {} --no-defaults -uroot -S{} -e \"{sql}\" || exit 9;; esac\n\
-         exec {} \"$@\"\n",
-        client.display(),
-        into.socket().display(),
-        dump.display(),
-    );
-    let program = dir.join(dump.file_name().unwrap());
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let _ = std::os::unix::fs::symlink(&client, dir.join(client.file_name().unwrap()));
-    drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string())
+    let login = format!("--no-defaults -uroot -S{}", into.socket().display());
+    let script = format!("sql \"{sql}\" || exit 9\nreal \"$@\"");
+    in_front_of_dump(into.flavour(), drctl, "INTO", &login, &script)
 }
 
 on_both!(

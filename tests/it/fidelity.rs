@@ -117,6 +117,8 @@ impl Trip {
         let report = drctl.run(["restore", "--latest", "--accounts"]).ok();
         assert!(report.stdout.contains("proof"), "{}", report.stdout);
         let lanes = compare::picture(&into);
+        // And by several dumps at once, which prove what one would.
+        drctl.run(["verify", "--latest"]).ok();
         let backup = backup_in(&drctl.store_dir());
         let plain = server(flavour, odd);
         follow_restore_txt(&backup, &plain);

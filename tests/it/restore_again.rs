@@ -1,9 +1,7 @@
 //! The run after one that broke off: what it goes on with, what it may not touch, what it must not
 //! believe.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-
+use crate::support::backup::in_front_of_dump;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
@@ -26,14 +24,7 @@ fn shop() -> (Server, Server, Drctl) {
 /// Restores all but its proof, whose dump fails.
 #[track_caller]
 fn break_off(drctl: Drctl) -> Drctl {
-    let dir = drctl.home().join("clients");
-    fs::create_dir_all(&dir).unwrap();
-    let program = dir.join("mariadb-dump");
-    let script = "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec /usr/bin/mariadb-dump \"$@\";; esac\nexit 3\n";
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    std::os::unix::fs::symlink("/usr/bin/mariadb", dir.join("mariadb")).unwrap();
-    let broken = drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
+    let broken = in_front_of_dump(Flavour::MariaDb, drctl, "INTO", "", "exit 3");
     broken
         .run(["restore", "--latest"])
         .fails(10, "exited with 3");

@@ -52,27 +52,39 @@ pub fn dump_by(drctl: Drctl, script: &str) -> Drctl {
 
 /// As [`dump_by`], for a server of that flavour.
 pub fn dump_of(flavour: Flavour, drctl: Drctl, script: &str) -> Drctl {
-    let dir = drctl.home().join("clients");
+    let socket = server_of(flavour).socket().display().to_string();
+    let login = format!("--no-defaults -uroot -S{socket}");
+    let script = format!("cd {}\n{script}", drctl.home().display());
+    in_front_of_dump(flavour, drctl, "SOURCE", &login, &script)
+}
+
+/// Puts a script in the place of the dump program by which the source is dumped (`SOURCE`), or the
+/// restored server (`INTO`): `real "$@"` is that program, `sql "…"` the client with this login.
+pub fn in_front_of_dump(
+    flavour: Flavour,
+    drctl: Drctl,
+    whose: &str,
+    login: &str,
+    script: &str,
+) -> Drctl {
+    let dir = drctl.home().join(format!("clients-of-{whose}"));
     fs::create_dir_all(&dir).expect("a directory");
     let named = |program: &Path| dir.join(program.file_name().expect("a program"));
     let (dump, client) = (flavour.dump_bin(), flavour.client());
     let program = named(&dump);
     let text = format!(
-        "#!/bin/sh\nreal() {{ {} \"$@\"; }}\n\
-         sql() {{ {} --no-defaults -uroot -S{} -e \"$1\"; }}\n\
-         cd {}\n\
-         case \"$*\" in *--version*|*--help*) real \"$@\"; exit;; esac\n{script}\n",
-        dump.display(),
-        client.display(),
-        server_of(flavour).socket().display(),
-        drctl.home().display(),
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec {dump} \"$@\";; esac\n\
+         login=\"{login}\"\nreal() {{ {dump} \"$@\"; }}\nsql() {{ {client} $login -N -e \"$1\"; }}\n{script}\n",
+        dump = dump.display(),
+        client = client.display(),
     );
     fs::write(&program, text).expect("a script");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
     if !named(&client).exists() {
         std::os::unix::fs::symlink(&client, named(&client)).expect("a link");
     }
-    drctl.env("DRCTL_SOURCE_CLIENT_DIR", &dir.display().to_string())
+    let key = format!("DRCTL_{whose}_CLIENT_DIR");
+    drctl.env(&key, &dir.display().to_string())
 }
 
 /// A script for [`dump_of`] that stands still in the midst of the table `a_big`, which is made here,
