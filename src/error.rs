@@ -45,6 +45,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How something ended.
+    pub fn of(error: Option<&Error>) -> Outcome {
+        error.map_or(Outcome::Done, Error::outcome)
+    }
+
     /// Every outcome with its exit code and the words of the public table; `--help`, the README
     /// and the tests are held to this one list.
     pub const TABLE: &'static [(Outcome, u8, &'static str)] = &[

@@ -50,7 +50,7 @@ impl RunRecord {
             drctl: env!("CARGO_PKG_VERSION").into(),
             started_at,
             ended_at: Timestamp::now(),
-            exit: error.map_or(Outcome::Done, Error::outcome).code(),
+            exit: Outcome::of(error).code(),
             backup,
             error: error.map(Error::to_string),
             notify: Vec::new(),
@@ -81,12 +81,8 @@ pub async fn last(
     target: &TargetName,
     verb: &str,
 ) -> Result<Option<Timestamp>> {
-    let listed = store.list(&target.runs()).await?;
-    let names = listed
-        .iter()
-        .filter_map(|object| target.parse_run(&object.key));
-    let of_verb = names.filter(|name| name.verb == verb);
-    Ok(of_verb.map(|name| name.time).max())
+    let runs = of_verb(store, target, verb).await?;
+    Ok(runs.iter().map(|run| run.time).max())
 }
 
 /// The exit code of the last run of a verb that counts; the names tell, by one LIST. Of several that
@@ -96,14 +92,19 @@ pub async fn last_exit(
     target: &TargetName,
     verb: &str,
 ) -> Result<Option<u8>> {
+    let runs = of_verb(store, target, verb).await?;
+    let news = runs.iter().filter(|run| counts(run.exit));
+    Ok(news
+        .max_by_key(|run| (run.time, run.exit))
+        .map(|run| run.exit))
+}
+
+async fn of_verb(store: &Arc<dyn Store>, target: &TargetName, verb: &str) -> Result<Vec<RunName>> {
     let listed = store.list(&target.runs()).await?;
     let names = listed
         .iter()
         .filter_map(|object| target.parse_run(&object.key));
-    Ok(names
-        .filter(|name| name.verb == verb && counts(name.exit))
-        .max_by_key(|name| (name.time, name.exit))
-        .map(|name| name.exit))
+    Ok(names.filter(|name| name.verb == verb).collect())
 }
 
 /// How long the store may take: a record must not hold up an exit.

@@ -48,7 +48,7 @@ pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
         Err(error) => (None, Some(error)),
     };
     let id = manifest.as_ref().map(|manifest| manifest.id);
-    let outcome = error.as_ref().map_or(Outcome::Done, Error::outcome);
+    let outcome = Outcome::of(error.as_ref());
     let record = RunRecord::ends("backup", started_at, id, error.as_ref());
     ended(run, Task::Backup, outcome, record, true).await;
     if let Some(manifest) = &manifest {

@@ -251,7 +251,7 @@ pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport 
     take_restored(&mut report, restored);
     report.path = Some(LoadPath::Lanes);
     report.scratch = Some(ScratchFacts {
-        kind: "restore".to_owned(),
+        kind: ScratchFacts::RESTORED.to_owned(),
         version: restored.server.clone(),
         profile: Profile::AsIs,
         settings: BTreeMap::new(),
@@ -307,7 +307,7 @@ fn stage(report: &mut DrillReport, name: &str, since: Instant) {
 /// The verdict, by how the drill ended: only what was found in the backup or in what came of it speaks
 /// against it. A drill that broke off says nothing.
 pub fn settle(report: &mut DrillReport, done: &Result<()>) {
-    let outcome = done.as_ref().err().map_or(Outcome::Done, Error::outcome);
+    let outcome = Outcome::of(done.as_ref().err());
     report.exit = outcome.code();
     report.error = done.as_ref().err().map(Error::to_string);
     report.verdict = match outcome {

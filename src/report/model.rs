@@ -126,6 +126,11 @@ pub struct ScratchFacts {
     pub settings: BTreeMap<String, String>,
 }
 
+impl ScratchFacts {
+    /// The kind of a server that was restored for its own sake.
+    pub const RESTORED: &str = "restore";
+}
+
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
@@ -342,7 +347,7 @@ impl DrillReport {
     /// Whether it is of a server that was restored for its own sake, and no drill.
     pub fn is_of_restore(&self) -> bool {
         let scratch = self.scratch.as_ref();
-        scratch.is_some_and(|scratch| scratch.kind == "restore")
+        scratch.is_some_and(|scratch| scratch.kind == ScratchFacts::RESTORED)
     }
 
     /// The name of its object.
