@@ -34,21 +34,12 @@ impl Promises {
         let created_at = bound.map(|bound| bound.created_at);
         let rpo = rpo_rto::rpo(&catalog.snapshots(entries), created_at, now, WINDOW);
         let newest = entries.iter().find(|entry| entry.is_trusted());
-        let mut objectives = run.config.objectives;
-        if let (None, Some(verify)) = (objectives.proven_rpo, &run.config.schedule.verify) {
-            let backup = run.config.schedule.backup.as_ref();
-            let backup_interval = backup
-                .and_then(|backup| backup.largest_gap(now))
-                .or(objectives.rpo)
-                .or(rpo.worst.map(|gap| gap.length()));
-            let drill_took = drill_took(run, catalog).await?;
-            objectives.proven_rpo = verify.largest_gap(now).map(|drill_interval| {
-                let backup_interval = backup_interval.unwrap_or_default();
-                rpo_rto::default_proven_rpo(drill_interval, backup_interval, drill_took)
-            });
-        }
+        let pace = run
+            .config
+            .schedule
+            .pace(now, drill_took(run, catalog).await?);
         Ok(Promises {
-            objectives,
+            objectives: rpo_rto::with_default_proven_rpo(run.config.objectives, pace, &rpo),
             rpo,
             backup_took: newest.map(|newest| {
                 let manifest = &newest.manifest;

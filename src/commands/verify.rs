@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::apply::report::Progress;
 use crate::catalog::{Catalog, Entry};
@@ -14,8 +14,9 @@ use crate::commands::progress::Bar;
 use crate::commands::{Run, text};
 use crate::drill::scratch::Choice;
 use crate::drill::{self, Drill, figures};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Outcome, Result};
 use crate::notify::Task;
+use crate::objectives::rpo_rto;
 use crate::reading::Reading;
 use crate::report::model::{DrillReport, LoadPath, Profile};
 use crate::report::{history, text as page};
@@ -29,7 +30,7 @@ pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
     let mut backup = None;
     let done = verify(run, &args, &mut backup).await;
     let record = RunRecord::ends("verify", started_at, backup, done.as_ref().err());
-    let outcome = done.as_ref().err().map_or(Outcome::Done, Error::outcome);
+    let outcome = Outcome::of(done.as_ref().err());
     let whole = args.level == LevelArg::Restore;
     ended(run, Task::Verify, outcome, record, whole).await;
     done
@@ -72,21 +73,31 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
         reading.end().await;
     }
     if done.is_ok() && level == DrillLevel::Restore {
-        let schedules = &run.config.schedule;
-        let objectives = figures::effective(
-            run.config.objectives,
-            schedules.backup.as_ref(),
-            schedules.verify.as_ref(),
-            report.drill_seconds,
-        );
-        let judged = figures::judge(&mut report, &past, &catalog, &objectives);
+        let took = SignedDuration::from_secs(report.drill_seconds.ceil() as i64);
+        let pace = run.config.schedule.pace(Timestamp::now(), took);
+        let declared = run.config.objectives;
+        let judged = figures::judge(&mut report, &past, &catalog, declared, pace);
         done = run.cancel.unless(judged).await;
         drill::settle(&mut report, &done);
     }
+    warn_of_schedule(run, &entry, &mut report);
     let kept = history::keep(&run.store, &catalog.place(entry.id), &report).await;
     say(run, &report)?;
     // That there is no evidence is a failure of its own, but never hides what the drill found.
     done.and(kept)
+}
+
+/// That no run of luck meets the RPO is no finding about this backup, and is told before it is missed.
+fn warn_of_schedule(run: &Run, entry: &Entry, report: &mut DrillReport) {
+    let (schedule, rpo) = (&run.config.schedule.backup, run.config.objectives.rpo);
+    let (Some(schedule), Some(rpo)) = (schedule, rpo) else {
+        return;
+    };
+    let manifest = &entry.manifest;
+    let took = manifest.finished_at.duration_since(manifest.started_at);
+    if let Some((false, what)) = rpo_rto::of_schedule(schedule, rpo, Some(took), Timestamp::now()) {
+        report.warn(what);
+    }
 }
 
 async fn choose(catalog: &Catalog, args: &VerifyArgs) -> Result<Entry> {
@@ -101,10 +112,7 @@ async fn past(run: &Run, catalog: &Catalog) -> Result<Vec<DrillReport>> {
     let config = &run.config.verify.drill;
     let most = config.client_path_every.max(config.production_every) * 2;
     let restored = |name: &DrillName| name.level == DrillLevel::Restore && name.verdict.proves();
-    let drilled = |report: &DrillReport| {
-        let scratch = report.scratch.as_ref();
-        scratch.is_some_and(|scratch| scratch.kind != "restore")
-    };
+    let drilled = |report: &DrillReport| report.scratch.is_some() && !report.is_of_restore();
     let most = most as usize + 10;
     history::newest(&run.store, catalog, most, restored, drilled).await
 }

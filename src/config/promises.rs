@@ -1,12 +1,13 @@
 //! What is promised and when it happens: the sections `objectives` and `schedule`.
 
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::config::key::{ConfigKey, Form, key};
 use crate::error::{Error, Result};
 use crate::objectives::Objectives;
+use crate::objectives::rpo_rto::Pace;
 use crate::objectives::schedule::{self, Schedule};
 
 /// The keys of objectives and schedules, in the order of the documentation.
@@ -51,6 +52,18 @@ pub struct Schedules {
     pub prune: Option<Schedule>,
     /// The zone of their wall clocks, and of the days that retention counts.
     pub zone: TimeZone,
+}
+
+impl Schedules {
+    /// How often they have drills and backups run, at worst.
+    pub fn pace(&self, now: Timestamp, drill_took: SignedDuration) -> Pace {
+        let gap = |schedule: &Option<Schedule>| schedule.as_ref()?.largest_gap(now);
+        Pace {
+            drills: gap(&self.verify),
+            backups: gap(&self.backup),
+            drill_took,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

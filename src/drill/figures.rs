@@ -6,8 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::catalog::Catalog;
 use crate::error::{Error, Outcome, Result};
 use crate::objectives::Objectives;
-use crate::objectives::rpo_rto::{self, DrillTime, Snapshot, WINDOW};
-use crate::objectives::schedule::Schedule;
+use crate::objectives::rpo_rto::{self, DrillTime, Pace, Snapshot, WINDOW};
 use crate::report::model::{DrillReport, RpoFigure, RtoFigure};
 
 /// Adds the figures to the report of a drill that proved its backup; exit 8 where one misses its
@@ -16,7 +15,8 @@ pub async fn judge(
     report: &mut DrillReport,
     past: &[DrillReport],
     catalog: &Catalog,
-    objectives: &Objectives,
+    declared: Objectives,
+    pace: Pace,
 ) -> Result<()> {
     let mut drills: Vec<DrillTime> = past.iter().filter_map(DrillReport::time).collect();
     // A drill whose stages are no restore's, as that of the plain client, says nothing about the RTO.
@@ -24,11 +24,12 @@ pub async fn judge(
     drills.extend(own);
     let mut misses = Vec::new();
     if let Some(rto) = own.and_then(|_| rpo_rto::rto(&drills)) {
-        report.rto = Some(RtoFigure::of(&rto, objectives));
-        misses.extend(rto.miss(objectives));
+        report.rto = Some(RtoFigure::of(&rto, &declared));
+        misses.extend(rto.miss(&declared));
     }
     let snapshots = snapshots(report, catalog).await?;
     let rpo = rpo_rto::rpo(&snapshots, None, Timestamp::now(), WINDOW);
+    let objectives = rpo_rto::with_default_proven_rpo(declared, pace, &rpo);
     let seconds = |span: SignedDuration| span.as_secs_f64();
     report.rpo = Some(RpoFigure {
         worst_seconds: rpo.worst.map(|gap| seconds(gap.length())),
@@ -39,7 +40,7 @@ pub async fn judge(
         objective_seconds: objectives.rpo.map(seconds),
         proven_objective_seconds: objectives.proven_rpo.map(seconds),
     });
-    misses.extend(rpo.misses(objectives));
+    misses.extend(rpo.misses(&objectives));
     report.misses = misses;
     match report.misses.as_slice() {
         [] => Ok(()),
@@ -53,25 +54,6 @@ pub async fn judge(
                 "back up more often or mend the schedule for an RPO; for an RTO look at the stages in the report",
             ))
         }
-    }
-}
-
-/// What was declared, with the default of the proven RPO where drills are scheduled.
-pub fn effective(
-    declared: Objectives,
-    backup: Option<&Schedule>,
-    verify: Option<&Schedule>,
-    drill_took: f64,
-) -> Objectives {
-    let now = Timestamp::now();
-    let gap = |schedule: Option<&Schedule>| schedule.and_then(|one| one.largest_gap(now));
-    let default = gap(verify).zip(gap(backup)).map(|(verify, backup)| {
-        let took = SignedDuration::from_secs(drill_took.ceil() as i64);
-        rpo_rto::default_proven_rpo(verify, backup, took)
-    });
-    Objectives {
-        proven_rpo: declared.proven_rpo.or(default),
-        ..declared
     }
 }
 

@@ -12,7 +12,7 @@ pub mod schedule;
 use jiff::SignedDuration;
 
 /// What the user declared. What was not declared is not judged, except `proven_rpo`, which has a
-/// default where drills are scheduled: [`rpo_rto::default_proven_rpo`].
+/// default where drills are scheduled: [`rpo_rto::with_default_proven_rpo`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Objectives {
     /// The most data, in time, that a disaster may cost.

@@ -13,6 +13,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Objectives;
+use super::schedule::Schedule;
 use crate::words::span;
 
 /// The window of the RPO: 30 days.
@@ -85,15 +86,16 @@ pub fn rpo(
         }
     };
     for backup in &by_commit {
-        // It is there, whatever the clock that dated it says.
+        // It is there, whatever the clocks that dated it say, and holds nothing of what came after.
         let committed_at = backup.committed_at.min(now);
+        let snapshot_at = backup.snapshot_at.min(committed_at);
         match newest {
             // Committed late, with data older than others had brought before: it ends nothing.
-            Some(newest) if newest >= backup.snapshot_at => continue,
+            Some(newest) if newest >= snapshot_at => continue,
             Some(newest) if committed_at > begin => peak(newest, committed_at, false),
             _ => {}
         }
-        newest = Some(backup.snapshot_at);
+        newest = Some(snapshot_at);
     }
     if let Some(from) = newest.or(created_at) {
         peak(from, now, true);
@@ -117,16 +119,51 @@ pub fn worst_of_schedule(
     largest_gap.saturating_add(backup_took)
 }
 
-/// How old the newest verified data may be where nobody declared it: until the next drill begins, one
-/// interval of drills; what it restores is up to one interval of backups old; and it takes its time.
-pub fn default_proven_rpo(
-    drill_interval: SignedDuration,
-    backup_interval: SignedDuration,
-    drill_took: SignedDuration,
-) -> SignedDuration {
-    drill_interval
-        .saturating_add(backup_interval)
-        .saturating_add(drill_took)
+/// Whether backups by a schedule can meet an RPO at all, and why; `None` where it never comes due.
+pub fn of_schedule(
+    schedule: &Schedule,
+    objective: SignedDuration,
+    backup_took: Option<SignedDuration>,
+    now: Timestamp,
+) -> Option<(bool, String)> {
+    let gap = schedule.largest_gap(now)?;
+    let can = worst_of_schedule(gap, backup_took.unwrap_or_default()) <= objective;
+    let word = if can { "can" } else { "cannot" };
+    let (rpo, gap) = (span(objective), span(gap));
+    let took = backup_took.map_or("what".to_owned(), |took| format!("{} that", span(took)));
+    Some((
+        can,
+        format!("{schedule} {word} meet an RPO of {rpo}: worst case {gap} + {took} a backup takes"),
+    ))
+}
+
+/// How often drills and backups are to run, at worst, and how long a drill takes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    /// The largest gap between two drills; `None` where none are scheduled.
+    pub drills: Option<SignedDuration>,
+    /// The largest gap between two backups; `None` where none are scheduled.
+    pub backups: Option<SignedDuration>,
+    /// How long the newest drill took.
+    pub drill_took: SignedDuration,
+}
+
+/// What was declared, with how old the newest verified data may be where nobody declared it and drills
+/// are scheduled: until the next drill begins, one interval of drills; what it restores is up to one
+/// interval of backups old; and it takes its time. Backups that nobody scheduled here come as often as
+/// the RPO asks for, or as they did.
+pub fn with_default_proven_rpo(declared: Objectives, pace: Pace, rpo: &Rpo) -> Objectives {
+    let came = || rpo.worst.map(|gap| gap.length());
+    let default = pace.drills.map(|drills| {
+        let backups = pace.backups.or(declared.rpo).or_else(came);
+        drills
+            .saturating_add(backups.unwrap_or_default())
+            .saturating_add(pace.drill_took)
+    });
+    Objectives {
+        proven_rpo: declared.proven_rpo.or(default),
+        ..declared
+    }
 }
 
 /// The settings of the scratch server that a drill restored into.
@@ -369,8 +406,14 @@ mod tests {
 
     #[test]
     fn clocks_that_disagree_make_no_negative_gap() {
-        assert_eq!(worst(&[backup(50, 40), backup(70, 60)], 65, 1000), 10);
+        assert_eq!(worst(&[backup(50, 40), backup(70, 60)], 65, 1000), 20);
         assert_eq!(worst(&[backup(50, 400)], 60, 1000), 10);
+    }
+
+    #[test]
+    fn a_snapshot_from_the_future_hides_no_gap_behind_it() {
+        let backups = [backup(90, 10), backup(20, 20), backup(80, 80)];
+        assert_eq!(worst(&backups, 80, 1000), 60);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::objectives::Objectives;
-use crate::objectives::rpo_rto::{self, Basis, DrillTime, Profile, Rpo, Rto, Snapshot, WINDOW};
+use crate::objectives::rpo_rto::{
+    self, Basis, DrillTime, Pace, Profile, Rpo, Rto, Snapshot, WINDOW,
+};
 use crate::report::model::{DrillReport, Stage};
 use crate::runs::{self, RunRecord};
 use crate::store::keys::{BackupId, DrillLevel, DrillName, RunName, TargetName};
@@ -273,19 +275,14 @@ impl Status {
     /// What was declared, with the default for the age of proven data where drills are scheduled.
     pub fn objectives(&self) -> Objectives {
         let interval = |task| self.plan(task).and_then(|plan| plan.interval);
-        let default = || {
-            let verify = interval("verify")?;
-            let gap = || self.rpo().worst.map(|gap| gap.length());
-            let backup = interval("backup").or(self.declared.rpo).or_else(gap);
-            let took = self.past.proven_drills().next();
-            let took = took.map(|drill| drill.ended_at.duration_since(drill.started_at));
-            let (backup, took) = (backup.unwrap_or_default(), took.unwrap_or_default());
-            Some(rpo_rto::default_proven_rpo(verify, backup, took))
+        let newest = self.past.proven_drills().next();
+        let took = newest.map(|drill| drill.ended_at.duration_since(drill.started_at));
+        let pace = Pace {
+            drills: interval("verify"),
+            backups: interval("backup"),
+            drill_took: took.unwrap_or_default(),
         };
-        Objectives {
-            proven_rpo: self.declared.proven_rpo.or_else(default),
-            ..self.declared
-        }
+        rpo_rto::with_default_proven_rpo(self.declared, pace, &self.rpo())
     }
 
     /// Whether the store was read, and not so long ago that what is known says little.

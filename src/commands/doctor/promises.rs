@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::commands::Run;
 use crate::commands::promises::Promises;
 use crate::error::{Error, Outcome, Result};
-use crate::objectives::rpo_rto::{Rpo, worst_of_schedule};
+use crate::objectives::rpo_rto::{self, Rpo};
 use crate::objectives::schedule::Schedule;
 use crate::words::span;
 
@@ -89,30 +89,17 @@ fn by_schedule(
     findings: &mut Findings,
 ) {
     const CHECK: &str = "RPO by schedule";
-    let Some(gap) = schedule.and_then(|schedule| schedule.largest_gap(now)) else {
+    let told = schedule.and_then(|one| rpo_rto::of_schedule(one, objective, took, now));
+    let Some((can, what)) = told else {
         let what = format!("an RPO of {} is declared, and no schedule", span(objective));
         let fix = "set schedule.backup to when backups run, so that doctor can tell whether that meets it";
         return findings.warn(CHECK, what, Some(fix));
     };
-    let schedule = schedule.map(ToString::to_string).unwrap_or_default();
-    let worst = worst_of_schedule(gap, took.unwrap_or_default());
-    let takes = match took {
-        Some(took) => format!("{} + {} that a backup takes", span(gap), span(took)),
-        None => format!("{} + what a backup takes", span(gap)),
-    };
-    if worst > objective {
-        let what = format!(
-            "{schedule} cannot meet an RPO of {}: worst case {takes}",
-            span(objective)
-        );
+    if can {
+        findings.ok(CHECK, what);
+    } else {
         let hint = "back up more often, or declare an RPO that is longer than the worst case";
         findings.fail(CHECK, Error::new(Outcome::Objective, what).hint(hint));
-    } else {
-        let what = format!(
-            "{schedule} can meet an RPO of {}: worst case {takes}",
-            span(objective)
-        );
-        findings.ok(CHECK, what);
     }
 }
 
