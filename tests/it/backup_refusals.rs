@@ -210,7 +210,13 @@ on_both!(
         twins(server, &schema);
         let swap = format!("USE {schema}; RENAME TABLE a TO c, b TO a, c TO b");
         let drctl = dump_of(flavour, drctl, &format!("real \"$@\"; code=$?; sql '{swap}'; exit $code"));
-        drctl.run(["backup"]).ok();
+        let run = drctl.run(["backup"]);
+        if flavour == Flavour::MariaDb && run.code == 4 {
+            // MariaDB dates a renamed table anew: in a later second than its creation it is noticed.
+            run.fails(4, "exchanged");
+            return;
+        }
+        run.ok();
         let manifest = || drctl.run(["show", "--latest", "--output", "json"]).ok().json();
         let warned = |manifest: &serde_json::Value| {
             let warnings = manifest["warnings"].as_array().unwrap().iter();
