@@ -4,7 +4,7 @@
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
 #   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next templates aws,
-#                       and for Kubernetes (../cluster/pieces.sh): chart cyclonus
+#                       and for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -300,7 +300,7 @@ fi
 exec 9>"$LAB/.lock"
 flock 9
 case "${1:-}" in
-'') everything packages gateway cron deny prometheus mysql mariadb-next templates chart cyclonus ;;
+'') everything packages gateway cron deny prometheus mysql mariadb-next templates chart cyclonus kubernetes node ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Ends the cluster and leaves nothing of it: also what a run that was killed has left.
+set -euo pipefail
+# shellcheck source=tests/cluster/lib.sh
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
+# shellcheck source=tests/cluster/traces.sh
+source "$HERE/traces.sh"
+
+[ -d "$STATE" ] || { [ "${1:-}" = --quiet ] || say "no drctl-$N runs"; exit 0; }
+# The kernel ends everything in the node's PID namespace, then its mounts and its network.
+if pid=$(node_pid); then
+    kill -KILL "$pid"
+    for _ in {1..150}; do
+        [ -d "/proc/$pid" ] || break
+        sleep 0.1
+    done
+    [ ! -d "/proc/$pid" ] || fail "process $pid does not end"
+fi
+take_back_traces
+rm -rf "$STATE"
+[ "${1:-}" = --quiet ] || say "drctl-$N is gone"
