@@ -14,7 +14,8 @@ FROM ${BASE} AS clients
 WORKDIR /clients
 RUN echo 'deb http://deb.debian.org/debian sid main' >/etc/apt/sources.list.d/sid.list \
     && apt-get update -qq \
-    && apt-get download -qq mysql-client-core/sid mariadb-client/trixie mariadb-client-core/trixie \
+    && apt-get download -qq -o APT::Sandbox::User=root \
+        mysql-client-core/sid mariadb-client/trixie mariadb-client-core/trixie \
     && mkdir -p status.d root \
     && for package in *.deb; do \
         dpkg-deb --extract "$package" root && dpkg-deb --field "$package" >"status.d/${package%%_*}"; \
@@ -26,14 +27,13 @@ RUN apt-get update -qq \
         libedit2 libncurses6 libssl3t64 libstdc++6 libtcmalloc-minimal4t64 libzstd1 zlib1g >/dev/null \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
 COPY --from=clients /clients/root/usr/bin/mysql /clients/root/usr/bin/mysqldump \
-    /clients/root/usr/bin/mysqlbinlog /clients/root/usr/bin/mariadb /clients/root/usr/bin/mariadb-dump \
-    /clients/root/usr/bin/mariadb-binlog /usr/bin/
+    /clients/root/usr/bin/mariadb /clients/root/usr/bin/mariadb-dump /usr/bin/
 # So that scanners of images see the packages that these programs are from.
 COPY --from=clients /clients/status.d/ /var/lib/dpkg/status.d/
 ARG BINARY=target/release/drctl
 COPY ${BINARY} /usr/local/bin/drctl
 # Each has to start here, or there is no image.
-RUN for program in drctl mysql mysqldump mysqlbinlog mariadb mariadb-dump mariadb-binlog; do \
+RUN for program in drctl mysql mysqldump mariadb mariadb-dump; do \
         "$program" --version || exit 1; \
     done
 

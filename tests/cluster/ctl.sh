@@ -41,7 +41,7 @@ load() {
     [ $# -gt 0 ] || set -- pause drctl mysql mariadb nginx
     for name in "$@"; do
         [ -e "$IMAGES/$name.tar" ] || fail "no image $name: tests/cluster/images.sh $name"
-        in_node "$LAB/node/usr/bin/ctr" --namespace k8s.io images import "$IMAGES/$name.tar" >/dev/null
+        in_node ctr --namespace k8s.io images import "$IMAGES/$name.tar" >/dev/null
     done
 }
 

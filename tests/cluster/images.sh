@@ -76,7 +76,7 @@ build() {
         rm -f "$IMAGES/$name.tar.new"
         builder push --quiet "$(tag "$name")" "docker-archive:$IMAGES/$name.tar.new:$(tag "$name")"
         mv "$IMAGES/$name.tar.new" "$IMAGES/$name.tar"
-        [ "$name" != drctl ] || "$HERE/sbom.sh" >"$IMAGES/drctl.cdx.json"
+        [ "$name" != drctl ] || bill_of_materials
         echo "$version" >"$IMAGES/$name.version"
         if node_pid >/dev/null; then "$HERE/ctl.sh" load "$name"; fi
     fi
@@ -89,6 +89,13 @@ dockerfile() {
     BUILDAH_ISOLATION=chroot builder bud --quiet --layers --network host --build-arg BASE="$BASE_IMAGE" "$@" \
         --tag "$(tag "$name")" "$context" >"$IMAGES/$name.log" 2>&1 ||
         fail "building $name failed: $(tail -n 5 "$IMAGES/$name.log")"
+}
+
+bill_of_materials() {
+    local container
+    container=$(builder from --quiet "$(tag drctl)")
+    "$HERE/sbom.sh" "$(builder mount "$container")" >"$IMAGES/drctl.cdx.json"
+    builder rm "$container" >/dev/null
 }
 
 mkdir -p "$IMAGES"

@@ -21,7 +21,7 @@ API_IP=10.103.$N.1
 DNS_IP=10.103.$N.10
 LINK=drctl$N
 CGROUP=drctl-cluster-$N
-export KUBECONFIG=$STATE/admin.kubeconfig
+export PATH=$LAB/bin:$LAB/node/usr/bin:$PATH:/usr/sbin:/sbin KUBECONFIG=$STATE/admin.kubeconfig
 
 # In the order in which they start.
 COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler containerd storage kubelet
@@ -29,8 +29,6 @@ COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler container
 
 say() { printf 'cluster: %s\n' "$*"; }
 fail() { printf 'cluster: %s\n' "$*" >&2; exit 1; }
-
-kubectl() { "$LAB/bin/kubectl" "$@"; }
 
 # The node is the first process of a PID namespace; a number that now belongs to another process is none.
 node_pid() {

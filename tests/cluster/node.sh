@@ -11,7 +11,6 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 read -r pid _ </proc/self/stat
 echo "$pid" >"$STATE/node.pid.new"
 mv "$STATE/node.pid.new" "$STATE/node.pid"
-export PATH="$LAB/bin:$LAB/node/usr/bin:$PATH:/usr/sbin:/sbin"
 
 mount --make-rprivate /
 mount -t proc proc /proc

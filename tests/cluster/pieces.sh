@@ -30,7 +30,7 @@ piece_node() {
     say "unpacking containerd"
     rm -rf "$new"
     mkdir -p "$new"
-    (cd "$new" && apt-get download -qq containerd)
+    (cd "$new" && apt-get download -qq -o APT::Sandbox::User=root containerd)
     dpkg-deb --extract "$new"/containerd_*.deb "$new/root"
     "$new/root/usr/bin/containerd" --version >/dev/null || fail "containerd does not run here"
     rm -rf "$home"

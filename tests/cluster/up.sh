@@ -70,7 +70,7 @@ ip link set "$LINK" up
 ip route replace "$PODS" via "$NODE_IP"
 ip route replace "$SERVICES" via "$NODE_IP"
 
-wait_for containerd 150 in_node "$LAB/node/usr/bin/ctr" version
+wait_for containerd 150 in_node ctr version
 "$HERE/ctl.sh" load
 wait_for "the API server" 300 kubectl get --raw /readyz
 wait_for "the default account" 150 kubectl get serviceaccount default
