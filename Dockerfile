@@ -24,7 +24,7 @@ RUN echo 'deb http://deb.debian.org/debian sid main' >/etc/apt/sources.list.d/si
 FROM ${BASE}
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates tzdata \
-        libedit2 libncurses6 libssl3t64 libstdc++6 libtcmalloc-minimal4t64 libzstd1 zlib1g >/dev/null \
+        libedit2 libncurses6 libssl3t64 libstdc++6 libgoogle-perftools4t64 libzstd1 zlib1g >/dev/null \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
 COPY --from=clients /clients/root/usr/bin/mysql /clients/root/usr/bin/mysqldump \
     /clients/root/usr/bin/mariadb /clients/root/usr/bin/mariadb-dump /usr/bin/
