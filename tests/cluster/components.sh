@@ -17,7 +17,7 @@ run_kube-apiserver() {
         --kubelet-client-certificate "$STATE/pki/admin.crt" --kubelet-client-key "$STATE/pki/admin.key" \
         --kubelet-preferred-address-types InternalIP \
         --service-account-issuer https://kubernetes.default.svc \
-        --service-account-key-file "$STATE/pki/ca.key" \
+        --service-account-key-file "$STATE/pki/ca.crt" \
         --service-account-signing-key-file "$STATE/pki/ca.key" --profiling=false
 }
 

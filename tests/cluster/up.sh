@@ -38,7 +38,7 @@ wait_for() {
     until "$@" >/dev/null 2>&1; do
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || fail "$what: not within time; see $STATE/log"
-        node_pid >/dev/null || fail "the node ended; see $STATE/log/node"
+        [ ! -e "$STATE/node.pid" ] || node_pid >/dev/null || fail "the node ended; see $STATE/log/node"
         sleep 0.2
     done
 }
@@ -71,12 +71,14 @@ ip route replace "$PODS" via "$NODE_IP"
 ip route replace "$SERVICES" via "$NODE_IP"
 
 wait_for containerd 150 in_node ctr version
-"$HERE/ctl.sh" load
+"$HERE/ctl.sh" load &
+loading=$!
 wait_for "the API server" 300 kubectl get --raw /readyz
 wait_for "the default account" 150 kubectl get serviceaccount default
 kubectl apply -f "$STATE/base.yaml" >/dev/null
 wait_for "the node to be registered" 300 kubectl get node "drctl-$N"
 kubectl wait --for condition=Ready --timeout 60s "node/drctl-$N" >/dev/null
+wait $loading || fail "the images could not be loaded"
 stamp >"$STATE/whole"
 say "drctl-$N is ready after $(($(date +%s) - begin)) s"
 next_steps
