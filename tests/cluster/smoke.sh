@@ -29,7 +29,8 @@ within() {
 kubectl create namespace "$SPACE" >/dev/null
 kubectl label namespace "$SPACE" pod-security.kubernetes.io/enforce=restricted >/dev/null
 within 20 "a namespace has its account" k get serviceaccount default
-cat >"$DIRECTORY/objects.yaml" <<'YAML'
+restricted='{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}'
+cat >"$DIRECTORY/objects.yaml" <<YAML
 apiVersion: v1
 kind: Service
 metadata: {name: db}
@@ -45,7 +46,7 @@ kind: Pod
 metadata: {name: db, labels: {app: db}}
 spec:
   terminationGracePeriodSeconds: 5
-  securityContext: &restricted
+  securityContext:
     runAsNonRoot: true
     runAsUser: 999
     runAsGroup: 999
@@ -56,10 +57,7 @@ spec:
     image: localhost/mysql:9.7
     args: ["--innodb-redo-log-capacity=8M", "--mysqlx=OFF"]
     env: [{name: MYSQL_ROOT_PASSWORD, value: smoke}, {name: MYSQL_DATABASE, value: shop}]
-    securityContext: &container
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      capabilities: {drop: [ALL]}
+    securityContext: $restricted
     readinessProbe: {exec: {command: [mysqladmin, -h127.0.0.1, -uroot, -psmoke, ping]}, periodSeconds: 1}
     volumeMounts:
     - {name: data, mountPath: /var/lib/mysql}
@@ -88,7 +86,7 @@ spec:
       containers:
       - name: nginx
         image: localhost/nginx:test
-        securityContext: *container
+        securityContext: $restricted
         readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
         volumeMounts: [{name: tmp, mountPath: /tmp}]
       volumes: [{name: tmp, emptyDir: {}}]
@@ -105,7 +103,7 @@ spec:
           restartPolicy: Never
           securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
           containers:
-          - {name: drctl, image: "localhost/drctl:dev", args: [--version], securityContext: *container}
+          - {name: drctl, image: "localhost/drctl:dev", args: [--version], securityContext: $restricted}
 YAML
 k apply -f "$DIRECTORY/objects.yaml" >/dev/null
 # A minute that it has missed, so that it need not be waited for.
@@ -120,8 +118,8 @@ within 10 "kubectl exec and logs" sh -c "
     kubectl -n $SPACE logs db | grep 'ready for connections'"
 web=$(k get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
 within 10 "a service by its name and its address" k exec "$web" -- curl -sf "http://web.$SPACE.svc.cluster.local/"
-within 10 "a name from the pod's search list, another pod's port" \
-    k exec "$web" -- sh -c 'curl -s --http0.9 --max-time 2 telnet://db:3306 | head -c 100 | grep -aq mysql_native\|caching_sha2'
+within 10 "a short name, and another port through its service" \
+    k exec "$web" -- timeout 2 bash -c 'head -c 30 </dev/tcp/db/3306 | grep -aF 9.'
 port=$(k get service web -o jsonpath='{.spec.ports[0].nodePort}')
 within 10 "a NodePort" curl -sf "http://$NODE_IP:$port/"
 k port-forward pod/db :3306 >"$DIRECTORY/forward" 2>&1 &
