@@ -6,16 +6,16 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 # shellcheck source=tests/cluster/traces.sh
 source "$HERE/traces.sh"
 
-[ -d "$STATE" ] || { [ "${1:-}" = --quiet ] || say "no drctl-$N runs"; exit 0; }
+[ -d "$STATE" ] || [ -n "$(node_processes)" ] || { [ "${1:-}" = --quiet ] || say "no drctl-$N runs"; exit 0; }
 # The kernel ends everything in the node's PID namespace, then its mounts and its network.
-if pid=$(node_pid); then
-    kill -KILL "$pid"
-    for _ in {1..150}; do
-        [ -d "/proc/$pid" ] || break
-        sleep 0.1
-    done
-    [ ! -d "/proc/$pid" ] || fail "process $pid does not end"
-fi
+for _ in {1..150}; do
+    processes=$(node_processes)
+    [ -n "$processes" ] || break
+    # shellcheck disable=SC2086  # a word for each
+    kill -KILL $processes 2>/dev/null || true
+    sleep 0.1
+done
+[ -z "$processes" ] || fail "these do not end: ${processes//$'\n'/ }"
 take_back_traces
 rm -rf "$STATE"
 [ "${1:-}" = --quiet ] || say "drctl-$N is gone"

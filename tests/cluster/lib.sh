@@ -30,7 +30,18 @@ COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler container
 say() { printf 'cluster: %s\n' "$*"; }
 fail() { printf 'cluster: %s\n' "$*" >&2; exit 1; }
 
-# The node is the first process of a PID namespace; a number that now belongs to another process is none.
+# Every node on this machine, of any cluster; in a backslash this pattern differs from itself.
+all_nodes() { grep -lzE '/tests/cluster/node\.sh$' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 || true; }
+
+# The processes of this cluster's node, also of one that its directory has forgotten.
+node_processes() {
+    local pid
+    for pid in $(all_nodes); do
+        if grep -qzFx "$STATE" "/proc/$pid/cmdline" 2>/dev/null; then echo "$pid"; fi
+    done
+}
+
+# The node, the first process of a PID namespace. A number alone may by now be another process's.
 node_pid() {
     local pid
     pid=$(cat "$STATE/node.pid" 2>/dev/null) || return 1

@@ -10,20 +10,21 @@ SYSCTLS=(vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops
 
 cgroup_mounts() { awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/mounts; }
 
+# The first cluster notes how the machine was, the last one makes it so again.
+MACHINE=/run/drctl-cluster
+
 make_traces() {
     local directory key
+    if mkdir "$MACHINE" 2>/dev/null; then
+        for key in "${SYSCTLS[@]}"; do
+            echo "$key $(cat "/proc/sys/$key")" >>"$MACHINE/sysctls"
+        done
+    fi
     for directory in "${MOUNT_POINTS[@]}"; do
-        [ -d "$directory" ] || { mkdir -p "$directory"; echo "$directory" >>"$STATE/made"; }
-    done
-    for key in "${SYSCTLS[@]}"; do
-        echo "$key $(cat "/proc/sys/$key")" >>"$STATE/sysctls"
+        [ -d "$directory" ] || { mkdir -p "$directory"; echo "$directory" >>"$MACHINE/made"; }
     done
     for directory in $(cgroup_mounts); do
         mkdir -p "$directory/$CGROUP" 2>/dev/null || true
-        # A new cpuset has no processors; its children would have none either.
-        for key in cpuset.cpus cpuset.mems; do
-            [ ! -e "$directory/$CGROUP/$key" ] || cat "$directory/$key" >"$directory/$CGROUP/$key" 2>/dev/null || true
-        done
     done
 }
 
@@ -34,10 +35,13 @@ take_back_traces() {
         [ -d "$directory/$CGROUP" ] || continue
         find "$directory/$CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null || true
     done
-    while read -r directory; do
+    # Taking away a mount point would unmount what another node has there.
+    [ -d "$MACHINE" ] && [ -z "$(all_nodes)" ] || return 0
+    for directory in $(cat "$MACHINE/made" 2>/dev/null || true); do
         rmdir --ignore-fail-on-non-empty "$directory" 2>/dev/null || true
-    done < <(cat "$STATE/made" 2>/dev/null || true)
+    done
     while read -r key value; do
         echo "$value" >"/proc/sys/$key" || true
-    done < <(cat "$STATE/sysctls" 2>/dev/null || true)
+    done <"$MACHINE/sysctls"
+    rm -rf "$MACHINE"
 }
