@@ -37,11 +37,15 @@ wait_until_back() {
 }
 
 load() {
-    local name
+    local name loading=()
     [ $# -gt 0 ] || set -- pause drctl mysql mariadb nginx
     for name in "$@"; do
         [ -e "$IMAGES/$name.tar" ] || fail "no image $name: tests/cluster/images.sh $name"
-        in_node ctr --namespace k8s.io images import "$IMAGES/$name.tar" >/dev/null
+        in_node ctr --namespace k8s.io images import "$IMAGES/$name.tar" >/dev/null &
+        loading+=($!)
+    done
+    for name in "${loading[@]}"; do
+        wait "$name" || fail "an image could not be loaded"
     done
 }
 
