@@ -41,7 +41,9 @@ load() {
     [ $# -gt 0 ] || set -- pause drctl mysql mariadb nginx
     for name in "$@"; do
         [ -e "$IMAGES/$name.tar" ] || fail "no image $name: tests/cluster/images.sh $name"
-        in_node ctr --namespace k8s.io images import "$IMAGES/$name.tar" >/dev/null &
+        cmp -s "$IMAGES/$name.version" "$STATE/containerd/$name.version" && continue
+        in_node ctr --namespace k8s.io images import "$IMAGES/$name.tar" >/dev/null &&
+            cp "$IMAGES/$name.version" "$STATE/containerd" &
         loading+=($!)
     done
     for name in "${loading[@]}"; do

@@ -17,5 +17,10 @@ for _ in {1..150}; do
 done
 [ -z "$processes" ] || fail "these do not end: ${processes//$'\n'/ }"
 take_back_traces
+# The images that it has unpacked are the next one's.
+if [ -d "$STATE/containerd" ]; then
+    rm -rf "$IMAGES/containerd.$N"
+    mv "$STATE/containerd" "$IMAGES/containerd.$N"
+fi
 rm -rf "$STATE"
 [ "${1:-}" = --quiet ] || say "drctl-$N is gone"

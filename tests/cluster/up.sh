@@ -43,6 +43,18 @@ wait_for() {
     done
 }
 
+# The containers of the cluster before, of which containerd still knows; it has to be told from its beginning.
+forget_containers() {
+    local containers
+    containers=$(in_node ctr --namespace k8s.io containers list --quiet)
+    [ -n "$containers" ] || return 0
+    # shellcheck disable=SC2086  # a word for each
+    in_node ctr --namespace k8s.io containers delete $containers
+    "$HERE/ctl.sh" stop containerd
+    rm "$STATE/stopped/containerd"
+    wait_for containerd 150 in_node ctr version
+}
+
 [ "$(id -u)" = 0 ] || fail "it takes root to run a node: sudo -E $0"
 mkdir -p "$LAB/cluster"
 exec 7>"$LAB/cluster/.lock.$N"
@@ -55,7 +67,9 @@ if [ "${1:-}" != --fresh ] && is_whole; then
 fi
 begin=$(date +%s)
 "$HERE/down.sh" --quiet
-mkdir -p "$STATE"/{log,pid,stopped,etcd,containerd,kubelet,pods,volumes}
+mkdir -p "$STATE"/{log,pid,stopped,etcd,kubelet,pods,volumes}
+if [ -d "$IMAGES/containerd.$N" ]; then mv "$IMAGES/containerd.$N" "$STATE/containerd"; else mkdir "$STATE/containerd"; fi
+touch "$STATE/stopped/kubelet"
 make_certificates
 configure
 make_traces
@@ -71,6 +85,8 @@ ip route replace "$PODS" via "$NODE_IP"
 ip route replace "$SERVICES" via "$NODE_IP"
 
 wait_for containerd 150 in_node ctr version
+forget_containers
+rm "$STATE/stopped/kubelet"
 "$HERE/ctl.sh" load &
 loading=$!
 wait_for "the API server" 300 kubectl get --raw /readyz
