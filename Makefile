@@ -9,10 +9,10 @@ export CARGO_TERM_COLOR ?= auto
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard '*.sh') .ci/run
 DENY := $(LAB)/bin/cargo-deny
 
-.PHONY: help test check lint lab docs demo bench audit dist clean
+.PHONY: help test check lint lab docs demo bench audit dist cluster cluster-down image clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
 test: ## everything: lints, licences, unit tests, tests on real servers; says what it skipped
 	@tests/lab/setup.sh
@@ -53,6 +53,17 @@ audit: ## known vulnerabilities of the dependencies (needs the advisory database
 dist: ## the binary that is shipped: slower to build, smaller
 	cargo build --locked --profile dist
 	@ls -l $(CARGO_TARGET_DIR)/dist/drctl
+
+cluster: image ## a Kubernetes on this machine, as root; KUBECONFIG at its end (tests/cluster/README.md)
+	@tests/cluster/up.sh
+
+cluster-down: ## end it: nothing of it stays
+	@tests/cluster/down.sh
+
+image: ## drctl's image and the others of the cluster, with an SBOM; a running cluster gets them
+	@tests/lab/setup.sh packages kubernetes node
+	cargo build --locked --release --quiet
+	@tests/cluster/images.sh
 
 clean: ## remove what cargo built; the lab stays
 	cargo clean

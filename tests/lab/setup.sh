@@ -3,7 +3,8 @@
 #
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
-#   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next templates aws
+#   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next templates aws,
+#                       and for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -56,21 +57,23 @@ piece_bench() { install_packages "${BENCH_PACKAGES[@]}"; }
 # The S3 client whose pipe the bench races: large, so only the bench asks for it.
 piece_aws() { command -v aws >/dev/null || install_packages awscli; }
 
-# A real S3 server.
-piece_gateway() {
-    local bin="$LAB/bin/versitygw"
-    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$VERSITYGW" ] && return
-    command -v go >/dev/null || fail "no Go toolchain on the PATH to build versitygw with"
-    say "building versitygw $VERSITYGW"
-    local new="$LAB/new.gateway"
+# A program of a public Go module, of one version.
+go_tool() {
+    local bin="$LAB/bin/$1" package=$2 version=$3 new="$LAB/new.$1"
+    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$version" ] && return
+    command -v go >/dev/null || fail "no Go toolchain on the PATH to build $1 with"
+    say "building $1 $version"
     rm -rf "$new"
-    GOBIN="$new" go install "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW"
+    GOBIN="$new" CGO_ENABLED=0 go install -trimpath -ldflags "-s -w ${4:-}" "$package@$version"
     mkdir -p "$LAB/bin"
     rm -f "$bin.version"
-    mv "$new/versitygw" "$bin"
-    echo "$VERSITYGW" >"$bin.version"
+    mv "$new"/* "$bin"
+    echo "$version" >"$bin.version"
     rm -rf "$new"
 }
+
+# A real S3 server.
+piece_gateway() { go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"; }
 
 # Kubernetes' own parser of schedules, which ours is held against. Built anew when its source changes.
 piece_cron() {
@@ -273,6 +276,9 @@ template() {
     mv "$new" "$home"
 }
 
+# shellcheck source=tests/cluster/pieces.sh
+source "$(dirname "$SELF")/../cluster/pieces.sh"
+
 # Everything, each piece in a process of its own, so that one that fails stops itself alone.
 everything() {
     local missing=() piece
@@ -294,7 +300,7 @@ fi
 exec 9>"$LAB/.lock"
 flock 9
 case "${1:-}" in
-'') everything packages gateway cron deny prometheus mysql mariadb-next templates ;;
+'') everything packages gateway cron deny prometheus mysql mariadb-next templates chart cyclonus kubernetes node ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac
