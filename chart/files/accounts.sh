@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# The accounts of drctl: one that reads, one that restores. The image's entrypoint runs this once, in its own
+# shell, when it sets up an empty volume; the passwords come from files and are in no argument.
+drctl_quoted() { sed -e 's/\\/\\\\/g' -e "s/'/''/g" "/run/secrets/database/$1"; }
+{{- $db := .Values.database }}
+{{- $version := include "drctl.database.version" . }}
+{{- $everywhere := empty $db.restoreSchemas }}
+{{- $read := "SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, RELOAD" }}
+{{- $write := "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, LOCK TABLES, CREATE TEMPORARY TABLES" }}
+{{- $tamper := "INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, LOCK TABLES" }}
+docker_process_sql <<SQL
+CREATE USER '{{ $db.backupUser }}'@'%' IDENTIFIED BY '$(drctl_quoted backup-password)';
+CREATE USER '{{ $db.restoreUser }}'@'%' IDENTIFIED BY '$(drctl_quoted restore-password)';
+{{- if eq $db.kind "mysql" }}
+GRANT {{ $read }}, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO '{{ $db.backupUser }}'@'%';
+GRANT SHOW_ROUTINE, BACKUP_ADMIN ON *.* TO '{{ $db.backupUser }}'@'%';
+GRANT PROCESS ON *.* TO '{{ $db.restoreUser }}'@'%';
+GRANT {{ semverCompare ">=8.2" $version | ternary "SET_ANY_DEFINER" "SET_USER_ID" }}, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- else }}
+GRANT {{ $read }}, BINLOG MONITOR ON *.* TO '{{ $db.backupUser }}'@'%';
+GRANT PROCESS, SET USER, BINLOG ADMIN ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- end }}
+{{- if $everywhere }}
+GRANT {{ $write }} ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- if eq $db.kind "mysql" }}
+-- Whoever can write there owns the server.
+REVOKE {{ $tamper }} ON mysql.* FROM '{{ $db.restoreUser }}'@'%';
+REVOKE {{ $tamper }} ON sys.* FROM '{{ $db.restoreUser }}'@'%';
+{{- end }}
+{{- else }}
+{{- range append $db.restoreSchemas $db.schema | concat (list "drctl\\_restore") | uniq }}
+GRANT {{ $write }} ON \`{{ . }}\`.* TO '{{ $db.restoreUser }}'@'%';
+{{- end }}
+{{- end }}
+SQL
+unset -f drctl_quoted

@@ -1,0 +1,80 @@
+{{/* drctl.yaml: what the chart knows, and `config` over it. */}}
+{{- define "drctl.config" -}}
+{{- $db := .Values.database -}}
+{{- $config := dict
+  "target" (include "drctl.target" .)
+  "source" (dict "url" (include "drctl.database.url" .) "password_file" "/run/secrets/database/backup-password")
+  "into" (dict "user" $db.restoreUser "password_file" "/run/secrets/database/restore-password")
+  "backup" (dict "deadline_seconds" (include "drctl.deadline" .Values.backup.deadlineSeconds | int))
+  "restore" (dict "deadline_seconds" (include "drctl.deadline" .Values.restore.deadlineSeconds | int))
+  "verify" (dict
+    "scratch" "pod"
+    "deadline_seconds" (include "drctl.deadline" .Values.verify.deadlineSeconds | int)
+    "pod" (include "drctl.config.scratch" . | fromYaml))
+  "schedule" (include "drctl.config.schedule" . | fromYaml)
+  "serve" (dict "listen" "0.0.0.0:9898")
+-}}
+{{- with include "drctl.fenced" . | fromYamlArray -}}
+{{- $_ := set $config.restore "fence" . -}}
+{{- end -}}
+{{- $own := deepCopy .Values.config -}}
+{{- if kindIs "string" $own.store -}}{{ $_ := set $own "store" (dict "url" $own.store) }}{{- end -}}
+{{- if $own.notify -}}
+{{- $_ := set $config "notify" (dict "labels" (dict "namespace" .Release.Namespace)) -}}
+{{- with .Values.monitoring.rules.runbooksUrl }}{{ $_ := set $config.notify "runbooks_url" . }}{{ end -}}
+{{- end -}}
+{{- $config = mergeOverwrite $config $own -}}
+{{- $_ := required "config.store.url: where archives live is needed, like s3://bucket/prefix" (dig "store" "url" "" $config) -}}
+{{- if and .Values.verify.enabled (eq $config.verify.scratch "pod") (not $config.verify.pod.images) -}}
+{{- fail "verify.scratch.images: the image of scratch pods is needed, like mysql-8.4: mysql:8.4, as the database is not the chart's" -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* A run ends itself a minute before its Job does, so that it can say so and tidy up. */}}
+{{- define "drctl.deadline" -}}
+{{- sub (int .) 60 -}}
+{{- end -}}
+
+{{- define "drctl.config.schedule" -}}
+{{- range $task := list "backup" "verify" "prune" }}
+{{- with index $.Values $task }}
+{{- if .enabled }}
+{{ $task }}: {{ .schedule | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+time_zone: {{ .Values.timeZone }}
+{{- end -}}
+
+{{- define "drctl.config.scratch" -}}
+{{- $scratch := .Values.verify.scratch -}}
+{{- $images := dict -}}
+{{- if include "drctl.database.own" . -}}
+{{- $_ := set $images (printf "%s-%s" .Values.database.kind (include "drctl.database.version" .)) (include "drctl.database.image" .) -}}
+{{- end -}}
+namespace: {{ .Release.Namespace }}
+images: {{ mergeOverwrite $images (deepCopy $scratch.images) | toJson }}
+service_account: {{ include "drctl.fullname" . }}-scratch
+resources: {{ $scratch.resources | default .Values.database.resources | toJson }}
+# The network policy of scratch pods knows them by these.
+labels:
+  {{- $velero := .Values.velero.exclude | ternary (dict "velero.io/exclude-from-backup" "true") dict }}
+  {{- include "drctl.podLabels" (list . "scratch" $velero (include "drctl.mesh.labels" (list . false) | fromYaml)) | nindent 2 }}
+{{- with $scratch.storageClass }}
+ephemeral_volume:
+  storage_class: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The workloads that a restore fences off, kind/name. */}}
+{{- define "drctl.fenced" -}}
+{{- if and .Values.restore.enabled .Values.restore.fence }}
+{{- if .Values.web.enabled }}
+- deployment/{{ include "drctl.fullname" . }}-web
+{{- end }}
+{{- range .Values.database.existing.fence }}
+- {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}

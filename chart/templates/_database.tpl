@@ -1,0 +1,67 @@
+{{/* What the database is, wherever it runs. */}}
+
+{{- define "drctl.database.own" -}}
+{{- if ne .Values.database.kind "existing" }}true{{ end -}}
+{{- end -}}
+
+{{- define "drctl.database.version" -}}
+{{- .Values.database.version | default (eq .Values.database.kind "mysql" | ternary "9.7" "11.8") -}}
+{{- end -}}
+
+{{- define "drctl.database.image" -}}
+{{- $image := .Values.database.image -}}
+{{ $image.repository | default .Values.database.kind }}:{{ $image.tag | default (include "drctl.database.version" .) }}
+{{- end -}}
+
+{{- define "drctl.database.service" -}}
+{{ include "drctl.fullname" . }}-database
+{{- end -}}
+
+{{- define "drctl.database.host" -}}
+{{- if not (include "drctl.database.own" .) -}}
+{{- required "database.existing.host: the server's host name is needed, as database.kind is existing" .Values.database.existing.host -}}
+{{- else if and .Values.backupNetwork.enabled .Values.backupNetwork.databaseAddress -}}
+{{- .Values.backupNetwork.databaseAddress | splitList "/" | first -}}
+{{- else -}}
+{{- include "drctl.database.service" . }}.{{ .Release.Namespace }}.svc
+{{- end -}}
+{{- end -}}
+
+{{- define "drctl.database.port" -}}
+{{- if include "drctl.database.own" . }}3306{{ else }}{{ .Values.database.existing.port }}{{ end -}}
+{{- end -}}
+
+{{- define "drctl.database.url" -}}
+{{- $parameters := ternary "" .Values.database.existing.parameters (ne .Values.database.kind "existing") -}}
+mysql://{{ .Values.database.backupUser }}@{{ include "drctl.database.host" . }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
+{{- end -}}
+
+{{/* The Secret with the four passwords. */}}
+{{- define "drctl.credentials" -}}
+{{- $own := or (include "drctl.database.own" .) .Values.database.credentials.externalSecret.enabled -}}
+{{- if not (or $own .Values.database.credentials.existingSecret .Values.database.credentials.secretProviderClass) -}}
+{{- fail "database.credentials.existingSecret: a Secret with backup-password and restore-password is needed, as database.kind is existing" -}}
+{{- end -}}
+{{- .Values.database.credentials.existingSecret | default (printf "%s-database" (include "drctl.fullname" .)) -}}
+{{- end -}}
+
+{{/* The volume with the passwords that a pod needs: (list . "key"…). */}}
+{{- define "drctl.credentials.volume" -}}
+{{- $ := index . 0 -}}
+- name: credentials
+  {{- with $.Values.database.credentials.secretProviderClass }}
+  csi:
+    driver: secrets-store.csi.k8s.io
+    readOnly: true
+    volumeAttributes:
+      secretProviderClass: {{ . }}
+  {{- else }}
+  secret:
+    secretName: {{ include "drctl.credentials" $ }}
+    defaultMode: 0440
+    items:
+      {{- range slice . 1 }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,240 @@
+{{/* The pods of drctl, and what `restricted` asks of every pod. */}}
+
+{{- define "drctl.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "drctl.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "drctl.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Labels and annotations by which a mesh takes a pod in or leaves it out: (list . in jobs). The database's
+port goes past the sidecar in any case: MySQL speaks first, and has TLS of its own.
+*/}}
+{{- define "drctl.mesh.labels" -}}
+{{- $ := index . 0 -}}
+{{- if eq $.Values.mesh.provider "istio" }}
+sidecar.istio.io/inject: {{ index . 1 | quote }}
+{{- end }}
+{{- end -}}
+{{- define "drctl.mesh.annotations" -}}
+{{- $ := index . 0 -}}
+{{- $in := index . 1 -}}
+{{- if eq $.Values.mesh.provider "istio" }}
+{{- if $in }}
+traffic.sidecar.istio.io/excludeInboundPorts: "3306"
+traffic.sidecar.istio.io/excludeOutboundPorts: {{ include "drctl.database.port" $ | quote }}
+sidecar.istio.io/nativeSidecar: "true"
+{{- end }}
+{{- else if eq $.Values.mesh.provider "linkerd" }}
+linkerd.io/inject: {{ $in | ternary "enabled" "disabled" }}
+{{- if $in }}
+config.linkerd.io/skip-inbound-ports: "3306"
+config.linkerd.io/skip-outbound-ports: {{ include "drctl.database.port" $ | quote }}
+config.beta.linkerd.io/proxy-enable-native-sidecar: "true"
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The second network: (list . "component" address). */}}
+{{- define "drctl.networks" -}}
+{{- $ := index . 0 -}}
+{{- $net := $.Values.backupNetwork -}}
+{{- if $net.enabled }}
+{{- $name := $net.attachment | default (printf "%s-backup" (include "drctl.fullname" $)) | splitList "/" -}}
+{{- $one := dict "name" (last $name) -}}
+{{- if gt (len $name) 1 }}{{ $_ := set $one "namespace" (first $name) }}{{ end -}}
+{{- with index . 2 }}{{ $_ := set $one "ips" (list .) }}{{ end }}
+k8s.v1.cni.cncf.io/networks: {{ list $one | toJson | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "drctl.scrape" -}}
+{{- $ := index . 0 -}}
+{{- if and $.Values.monitoring.annotations (not $.Values.monitoring.serviceMonitor.enabled) }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ index . 1 | quote }}
+prometheus.io/path: /metrics
+{{- end }}
+{{- end -}}
+
+{{/*
+A pod of drctl, from `metadata` on. A dict of
+  root        the chart
+  component   backup, verify, …
+  values      the values of that component
+  args        of drctl
+  job         whether it ends by itself
+  token       whether it talks to the API server
+  passwords   keys of the database's Secret
+  annotations more of them, as YAML
+  env         more of it, as YAML
+  serving     a port that it serves metrics at, if it does
+*/}}
+{{- define "drctl.pod" -}}
+{{- $ := .root -}}
+{{- $values := .values -}}
+{{- $in := or (not .job) $.Values.mesh.jobs -}}
+metadata:
+  labels:
+    {{- $mesh := include "drctl.mesh.labels" (list $ $in) | fromYaml }}
+    {{- $velero := and .job $.Values.velero.exclude | ternary (dict "velero.io/exclude-from-backup" "true") dict }}
+    {{- include "drctl.podLabels" (list $ .component $mesh $velero $.Values.drctl.podLabels $values.podLabels) | nindent 4 }}
+  {{- $annotations := mergeOverwrite (include "drctl.mesh.annotations" (list $ $in) | fromYaml) (.annotations | default "" | fromYaml) (deepCopy $.Values.drctl.podAnnotations) (deepCopy $values.podAnnotations) }}
+  {{- with $annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "drctl.fullname" $ }}-{{ .account | default .component }}
+  automountServiceAccountToken: {{ .token | default false }}
+  enableServiceLinks: false
+  restartPolicy: {{ .job | ternary "Never" "Always" }}
+  terminationGracePeriodSeconds: 30
+  {{- include "drctl.pullSecrets" $ | nindent 2 }}
+  {{- with $.Values.drctl.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $.Values.drctl.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $.Values.drctl.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $.Values.drctl.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "drctl.podSecurity" $.Values.drctl.runAsUser | nindent 4 }}
+  containers:
+    - name: drctl
+      image: {{ include "drctl.image" $ | quote }}
+      imagePullPolicy: {{ $.Values.image.pullPolicy }}
+      args:
+        {{- toYaml .args | nindent 8 }}
+      env:
+        - name: TMPDIR
+          value: /tmp
+        - name: POD_NAME
+          valueFrom:
+            fieldRef: {fieldPath: metadata.name}
+        - name: POD_NAMESPACE
+          valueFrom:
+            fieldRef: {fieldPath: metadata.namespace}
+        - name: POD_UID
+          valueFrom:
+            fieldRef: {fieldPath: metadata.uid}
+        {{- with $.Values.drctl.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- $secret := get $.Values.storeCredentials.perTask .component | default $.Values.storeCredentials.existingSecret }}
+      {{- if and (not .storeless) (or $secret $.Values.drctl.extraEnvFrom) }}
+      envFrom:
+        {{- with $secret }}
+        - secretRef:
+            name: {{ . }}
+        {{- end }}
+        {{- with $.Values.drctl.extraEnvFrom }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- end }}
+      {{- with .serving }}
+      ports:
+        - {name: metrics, containerPort: {{ . }}, protocol: TCP}
+      {{- end }}
+      {{- with .probes }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      resources:
+        {{- toYaml $values.resources | nindent 8 }}
+      securityContext:
+        {{- include "drctl.containerSecurity" . | nindent 8 }}
+      # drctl writes its last words there; where it could not, the end of the log.
+      terminationMessagePolicy: FallbackToLogsOnError
+      volumeMounts:
+        - {name: config, mountPath: /etc/drctl, readOnly: true}
+        - {name: tmp, mountPath: /tmp}
+        {{- if .passwords }}
+        - {name: credentials, mountPath: /run/secrets/database, readOnly: true}
+        {{- end }}
+        {{- with $.Values.drctl.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+  volumes:
+    - name: config
+      configMap:
+        name: {{ include "drctl.fullname" $ }}-config
+    - name: tmp
+      emptyDir:
+        sizeLimit: {{ $.Values.drctl.tmpSize }}
+    {{- with .passwords }}
+    {{- include "drctl.credentials.volume" (prepend . $) | nindent 4 }}
+    {{- end }}
+    {{- with $.Values.drctl.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+A CronJob that does not rot: as "drctl.pod", and
+  schedule, suspend, startingDeadlineSeconds
+*/}}
+{{- define "drctl.cronJob" -}}
+{{- $ := .root -}}
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  {{- include "drctl.metadata" (list $ .component (printf "-%s" .component)) | nindent 2 }}
+  {{- include "drctl.annotations" (list $ 0) | nindent 2 }}
+spec:
+  schedule: {{ .schedule | quote }}
+  timeZone: {{ $.Values.timeZone }}
+  suspend: {{ .suspend }}
+  # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever.
+  concurrencyPolicy: Forbid
+  startingDeadlineSeconds: {{ .startingDeadlineSeconds | int }}
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    metadata:
+      labels:
+        {{- include "drctl.labels" (list $ .component) | nindent 8 }}
+    spec:
+      activeDeadlineSeconds: {{ .values.deadlineSeconds | int }}
+      backoffLimit: {{ .values.backoffLimit | int }}
+      ttlSecondsAfterFinished: 604800
+      podFailurePolicy:
+        rules:
+          # An eviction or a drain is nobody's fault and no attempt.
+          - action: Ignore
+            onPodConditions:
+              - {type: DisruptionTarget, status: "True"}
+          # No retry mends these: usage, nothing there, archive, data, objective, refusal, another run.
+          - action: FailJob
+            onExitCodes:
+              containerName: drctl
+              operator: In
+              values: [2, 3, 6, 7, 8, 9, 11]
+      template:
+        {{- include "drctl.pod" . | nindent 8 }}
+{{- end -}}
