@@ -18,7 +18,6 @@
 {{- $_ := set $config.restore "fence" . -}}
 {{- end -}}
 {{- $own := deepCopy .Values.config -}}
-{{- if kindIs "string" $own.store -}}{{ $_ := set $own "store" (dict "url" $own.store) }}{{- end -}}
 {{- if $own.notify -}}
 {{- $_ := set $config "notify" (dict "labels" (dict "namespace" .Release.Namespace)) -}}
 {{- with .Values.monitoring.rules.runbooksUrl }}{{ $_ := set $config.notify "runbooks_url" . }}{{ end -}}

@@ -65,3 +65,27 @@ mysql://{{ .Values.database.backupUser }}@{{ include "drctl.database.host" . }}:
       {{- end }}
   {{- end }}
 {{- end -}}
+
+{{/* The option file. Durable, with a binary log that a backup's coordinates point into. */}}
+{{- define "drctl.database.options" -}}
+[mysqld]
+server_id=1
+log_bin=binlog
+sync_binlog=1
+innodb_flush_log_at_trx_commit=1
+skip_name_resolve=ON
+# Triggers and functions are restored by an account that is not SUPER.
+log_bin_trust_function_creators=ON
+{{- if eq .Values.database.kind "mysql" }}
+binlog_expire_logs_seconds=259200
+gtid_mode=ON
+enforce_gtid_consistency=ON
+partial_revokes=ON
+mysqlx=OFF
+{{- else }}
+expire_logs_days=3
+{{- end }}
+{{- with .Values.database.options }}
+{{ . }}
+{{- end }}
+{{- end -}}

@@ -58,7 +58,7 @@ labels:
 {{/* The Argo CD sync wave, as an annotation: (list . wave). */}}
 {{- define "drctl.wave" -}}
 {{- $ := index . 0 -}}
-{{- if $.Values.argocd.syncWaves }}
+{{- if $.Values.argocd.syncWaves -}}
 argocd.argoproj.io/sync-wave: {{ index . 1 | quote }}
 {{- end }}
 {{- end -}}
@@ -67,7 +67,7 @@ argocd.argoproj.io/sync-wave: {{ index . 1 | quote }}
 {{- define "drctl.annotations" -}}
 {{- $all := include "drctl.wave" (list (index . 0) (index . 1)) | fromYaml -}}
 {{- range slice . 2 }}{{ $all = mergeOverwrite $all (. | default dict | deepCopy) }}{{ end -}}
-{{- with $all }}
+{{- with $all -}}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

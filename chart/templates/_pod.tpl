@@ -18,7 +18,7 @@ capabilities:
 {{- end -}}
 
 {{- define "drctl.pullSecrets" -}}
-{{- with .Values.imagePullSecrets }}
+{{- with .Values.imagePullSecrets -}}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -237,4 +237,12 @@ spec:
               values: [2, 3, 6, 7, 8, 9, 11]
       template:
         {{- include "drctl.pod" . | nindent 8 }}
+{{- end -}}
+
+{{/* Spread constraints count the pods of the component: (list . "component" constraints). */}}
+{{- define "drctl.spread" -}}
+{{- $labels := include "drctl.selector" (list (index . 0) (index . 1)) | fromYaml -}}
+{{- range index . 2 }}
+- {{ merge (deepCopy .) (dict "labelSelector" (dict "matchLabels" $labels)) | toJson }}
+{{- end }}
 {{- end -}}
