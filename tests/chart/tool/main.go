@@ -6,6 +6,8 @@
 //	tool restricted FILE...                pods that the Pod Security Standard `restricted` refuses
 //	tool traffic TABLE FILE...             a table of traffic against the NetworkPolicies
 //	tool rbac TABLE FILE...                a table of rights against the Roles
+//	tool values FILE                       the chart's values that an Application or HelmRelease gives
+//	tool rules FILE                        the groups of a PrometheusRule, as Prometheus reads them
 //
 // It says each thing that is wrong in a line, and exits with 1.
 package main
@@ -25,7 +27,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: tool docs|schemas|crds|restricted|traffic|rbac ARGUMENTS")
+		return errors.New("usage: tool docs|schemas|crds|restricted|traffic|rbac|values|rules ARGUMENTS")
 	}
 	verb, args := args[0], args[1:]
 	switch {
@@ -41,6 +43,10 @@ func run(args []string) error {
 		return restricted(args)
 	case verb == "traffic" && len(args) > 1:
 		return traffic(args[0], args[1:])
+	case verb == "values" && len(args) == 1:
+		return part(args[0], "Application", "source", "helm", "valuesObject", "HelmRelease", "values")
+	case verb == "rules" && len(args) == 1:
+		return part(args[0], "PrometheusRule")
 	case verb == "rbac" && len(args) > 1:
 		return rbac(args[0], args[1:])
 	}

@@ -74,6 +74,13 @@ func crds(dir string, files []string) error {
 				if root == nil {
 					continue
 				}
+				if properties, there := root["properties"].(object); there {
+					for _, name := range []string{"apiVersion", "kind", "metadata"} {
+						if properties[name] == nil {
+							properties[name] = object{}
+						}
+					}
+				}
 				close(root)
 				found++
 				name := fileOf(kind, spec["group"].(string), version["name"].(string))

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Everything about the chart that needs no cluster: lint, schema, unit suites, Kubernetes' own schemas, Pod Security,
+# who may reach whom, who may do what, the alert rules, the examples, and whether what is made is up to date.
+# Each check is first shown something broken, which it has to refuse.
+set -euo pipefail
+cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
+
+LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
+PATH=$LAB/bin:$PATH
+KUBERNETES=1.34.4
+HERE=tests/chart
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+failed=0
+
+# Runs a check: its name, then the command.
+check() {
+    local name=$1
+    shift
+    if "$@" >"$WORK/out" 2>&1; then
+        echo "ok   $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name"
+        sed 's/^/     /' "$WORK/out"
+    fi
+}
+
+# Runs a command that has to fail, and to say why: its name, a pattern, then the command.
+refuses() {
+    local name=$1 why=$2
+    shift 2
+    if "$@" >"$WORK/out" 2>&1; then
+        failed=$((failed + 1))
+        echo "FAIL $name: it is not refused"
+    elif ! grep -qE "$why" "$WORK/out"; then
+        failed=$((failed + 1))
+        echo "FAIL $name: refused for another reason than $why"
+        sed 's/^/     /' "$WORK/out"
+    else
+        echo "ok   $name"
+    fi
+}
+
+for tool in helm helm-unittest kubeconform; do
+    command -v "$tool" >/dev/null || { echo "$tool is missing: run tests/lab/setup.sh" >&2; exit 1; }
+done
+
+# Our own tool, built anew when its source changes.
+tool=$LAB/bin/chart-check
+version=$(cat $HERE/tool/go.{mod,sum} $HERE/tool/*.go | sha256sum)
+if [ "$(cat "$tool.version" 2>/dev/null)" != "$version" ]; then
+    echo "chart: building its checker (a minute or two, once)"
+    mkdir -p "$LAB/bin"
+    (cd $HERE/tool && go build -trimpath -o "$tool.new" .)
+    mv "$tool.new" "$tool"
+    echo "$version" >"$tool.version"
+fi
+schemas=$($HERE/schemas.sh "$tool")
+
+render() { helm template drctl chart --namespace dr --kube-version "$KUBERNETES" "$@"; }
+conforms() { kubeconform -strict -schema-location "$schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json" "$@"; }
+
+# What is made of values.yaml is what is committed.
+check "README.md and values.schema.json are what values.yaml says" "$tool" docs -check chart docs/config.md
+cp -r chart "$WORK/stale"
+sed -i 's/^timeZone: .*/timeZone: Europe\/Rome/' "$WORK/stale/values.yaml"
+refuses "a README that is out of date" "make docs" "$tool" docs -check "$WORK/stale" docs/config.md
+sed -i '/^# -- The time zone/d' "$WORK/stale/values.yaml"
+refuses "a value without a description" "timeZone: has no description" "$tool" docs -check "$WORK/stale" docs/config.md
+
+# Each kind of installation.
+for values in chart/ci/*-values.yaml; do
+    name=$(basename "$values" -values.yaml)
+    check "$name: lint" helm lint --strict --quiet --kube-version "$KUBERNETES" chart --values "$values"
+    render --values "$values" >"$WORK/$name.yaml"
+    check "$name: Kubernetes' schemas" conforms "$WORK/$name.yaml"
+    check "$name: Pod Security restricted, and limits everywhere" "$tool" restricted "$WORK/$name.yaml"
+done
+refuses "a field that Kubernetes does not have" "concurencyPolicy" \
+    conforms - < <(sed 's/concurrencyPolicy/concurencyPolicy/' "$WORK/minimal.yaml")
+sed 's/readOnlyRootFilesystem: true/readOnlyRootFilesystem: false/' "$WORK/minimal.yaml" >"$WORK/writable.yaml"
+refuses "a root file system that can be written to" "root file system" "$tool" restricted "$WORK/writable.yaml"
+sed 's/allowPrivilegeEscalation: false/allowPrivilegeEscalation: true/' "$WORK/minimal.yaml" >"$WORK/escalating.yaml"
+refuses "a pod that may become root" "allowPrivilegeEscalation" "$tool" restricted "$WORK/escalating.yaml"
+
+# A typo is refused, wherever it is.
+for typo in bakup.enabled=true backup.shedule=x database.kind=postgres database.credentials.existingSecrt=x \
+    web.service.nodeport=1 config.objectives.rpo=60 config.bakup.codec=zstd networkPolicy.scope=cluster \
+    backup.resources.limts.memory=1Gi monitoring.rules.runbooksUrl=here storeCredentials.perTask.bakup=x \
+    target=Not_A_Name backup.deadlineSeconds=soon mesh.provider=consul; do
+    refuses "a typo: $typo" "values don't meet the specifications" render --values chart/ci/minimal-values.yaml --set "$typo"
+done
+refuses "no store" "config.store.url" render
+
+# What the templates promise.
+check "unit suites" helm-unittest chart
+cp -r chart "$WORK/broken"
+sed -i 's/concurrencyPolicy: Forbid/concurrencyPolicy: Allow/' "$WORK/broken/templates/_pod.tpl"
+refuses "runs that overlap" "concurrencyPolicy" helm-unittest "$WORK/broken"
+
+# Who may reach whom.
+check "traffic" "$tool" traffic $HERE/traffic.tsv "$WORK/full.yaml"
+sed 's/values: \["scratch"\]/values: ["scratch", "web"]/; s/- verify$/- web/' "$WORK/full.yaml" >"$WORK/open.yaml"
+refuses "a scratch pod that others reach" "from web to scratch on 3306: allowed is true|from verify to scratch" \
+    "$tool" traffic $HERE/traffic.tsv "$WORK/open.yaml"
+render --values chart/ci/full-values.yaml --set 'networkPolicy.database.from[0].podSelector.matchLabels.app=x' \
+    --set networkPolicy.scope=release >"$WORK/release.yaml"
+refuses "a namespace that is not denied" "from 203.0.113.9 to other on 8080: allowed is true" \
+    "$tool" traffic $HERE/traffic.tsv "$WORK/release.yaml"
+
+# Who may do what.
+check "rights" "$tool" rbac $HERE/rbac.tsv "$WORK/full.yaml"
+sed 's/verbs: \[list, watch\]/verbs: [list, watch, delete]/' "$WORK/full.yaml" >"$WORK/rights.yaml"
+refuses "a watcher that may delete" "drctl-watcher may delete pods in shop is true" "$tool" rbac $HERE/rbac.tsv "$WORK/rights.yaml"
+sed 's/resources: \[pods\/log\]/resources: [pods\/log, pods\/attach]/' "$WORK/full.yaml" >"$WORK/rights.yaml"
+refuses "a right that no line knows of" "has 8 rights, and 7 are listed" "$tool" rbac $HERE/rbac.tsv "$WORK/rights.yaml"
+
+# No password in what goes to the cluster but in the Secret itself.
+secrets_stay() {
+    local text
+    text=$(awk 'BEGIN { RS = "---\n" } !/\nkind: Secret\n/' "$WORK/minimal.yaml")
+    ! sed -n 's/^  [a-z]*-password: \(.*\)$/\1/p' "$WORK/minimal.yaml" | while read -r password; do
+        printf '%s' "$text" | grep -F -e "$password" -e "$(base64 -d <<<"$password")"
+    done | grep .
+}
+check "passwords stand in the Secret alone" secrets_stay
+
+# The examples, and what Argo CD, Flux and the chart of a standby would render of them.
+check "examples" conforms chart/examples/*.yaml
+sed 's/selfHeal/selfHeel/' chart/examples/argocd.yaml >"$WORK/example.yaml"
+refuses "an example with a typo" "selfHeel" conforms "$WORK/example.yaml"
+example_renders() { "$tool" values "$1" >"$WORK/values.yaml" && render --values "$WORK/values.yaml" >/dev/null; }
+for example in argocd standby flux; do
+    check "the values of examples/$example.yaml" example_renders "chart/examples/$example.yaml"
+done
+
+# The rules: one source, and what an operator gets of it is what promtool reads.
+rules() { "$tool" rules "$WORK/full.yaml" >"$WORK/rules.yaml" && "$LAB/prometheus/bin/promtool" check rules --lint=all --lint-fatal "$WORK/rules.yaml"; }
+if [ -x "$LAB/prometheus/bin/promtool" ]; then
+    check "alert rules as the operator gets them" rules
+    check "alert rules say where their runbooks are" grep -q 'runbook_url: https://runbooks.example.com/drctl/DrctlBackupFailed.md' "$WORK/rules.yaml"
+else
+    echo "SKIPPED alert rules: promtool is not in the lab"
+    [ "${CI:-}" != true ] || failed=$((failed + 1))
+fi
+
+# The dashboard asks for metrics that exist.
+dashboard() {
+    local metric metrics
+    metrics=$(jq -r '.. | .expr? // empty' chart/files/dashboard.json | grep -oE 'drctl_[a-z_]+' | sort -u)
+    [ "$(wc -l <<<"$metrics")" -gt 10 ] || return 1
+    for metric in $metrics; do
+        grep -q "\`$metric\`" docs/metrics.md || { echo "$metric is not in docs/metrics.md"; return 1; }
+    done
+}
+check "the dashboard's metrics" dashboard
+
+[ "$failed" = 0 ] || { echo "chart: $failed failed" >&2; exit 1; }
+echo "chart: all is well"
