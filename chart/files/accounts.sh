@@ -8,6 +8,10 @@ drctl_quoted() { sed -e 's/\\/\\\\/g' -e "s/'/''/g" "/run/secrets/database/$1"; 
 {{- $read := "SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, RELOAD" }}
 {{- $write := "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, LOCK TABLES, CREATE TEMPORARY TABLES" }}
 {{- $tamper := "INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, LOCK TABLES" }}
+# Where the image runs this in a shell of its own, root has no password yet.
+if ! type docker_process_sql >/dev/null 2>&1; then
+  docker_process_sql() { "$(command -v mariadb || command -v mysql)" --no-defaults --user=root --socket=/var/run/mysqld/mysqld.sock; }
+fi
 docker_process_sql <<SQL
 CREATE USER '{{ $db.backupUser }}'@'%' IDENTIFIED BY '$(drctl_quoted backup-password)';
 CREATE USER '{{ $db.restoreUser }}'@'%' IDENTIFIED BY '$(drctl_quoted restore-password)';

@@ -55,14 +55,40 @@ time_zone: {{ .Values.timeZone }}
 namespace: {{ .Release.Namespace }}
 images: {{ mergeOverwrite $images (deepCopy $scratch.images) | toJson }}
 service_account: {{ include "drctl.fullname" . }}-scratch
-resources: {{ $scratch.resources | default .Values.database.resources | toJson }}
+run_as_user: {{ .Values.database.runAsUser | int }}
+{{- with $scratch.resources }}
+resources: {{ toJson . }}
+{{- end }}
+{{- $production := $scratch.productionResources }}
+{{- if and (not $production) (include "drctl.database.own" .) }}
+{{- /* Room on the node's disk depends on the backup, which drctl knows. */}}
+{{- $production = dict }}
+{{- range $kind, $amounts := .Values.database.resources }}{{ $_ := set $production $kind (omit $amounts "ephemeral-storage") }}{{ end }}
+{{- end }}
+{{- with $production }}
+production_resources: {{ toJson . }}
+{{- end }}
 # The network policy of scratch pods knows them by these.
 labels:
   {{- $velero := .Values.velero.exclude | ternary (dict "velero.io/exclude-from-backup" "true") dict }}
   {{- include "drctl.podLabels" (list . "scratch" $velero (include "drctl.mesh.labels" (list . false) | fromYaml)) | nindent 2 }}
+{{- with include "drctl.mesh.annotations" (list . false) | fromYaml }}
+annotations: {{ toJson . }}
+{{- end }}
 {{- with $scratch.storageClass }}
-ephemeral_volume:
-  storage_class: {{ . }}
+storage_class: {{ . }}
+{{- end }}
+{{- if .Values.imagePullSecrets }}
+image_pull_secrets:
+  {{- range .Values.imagePullSecrets }}
+  - {{ .name }}
+  {{- end }}
+{{- end }}
+{{- with $scratch.nodeSelector }}
+node_selector: {{ toJson . }}
+{{- end }}
+{{- with $scratch.tolerations }}
+tolerations: {{ toJson . }}
 {{- end }}
 {{- end -}}
 
