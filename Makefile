@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard '*.sh') .ci/run
 DENY := $(LAB)/bin/cargo-deny
 
-.PHONY: help test check lint lab docs demo bench audit dist cluster cluster-down image clean
+.PHONY: help test check lint lab docs demo bench audit dist cluster cluster-down image chart manifests clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -33,8 +33,9 @@ lint:
 lab: ## get what the tests and the demo need (idempotent)
 	@tests/lab/setup.sh
 
-docs: ## write docs/config.md and docs/report.schema.json anew
+docs: ## write docs/config.md, docs/report.schema.json, the chart's README and its schema anew
 	DRCTL_WRITE_DOCS=1 cargo test --quiet --lib -- the_documentation_is_made the_published_schema_is
+	@tests/chart/check.sh docs
 
 demo: ## back up, damage, restore and prove a real server, in under a minute once built
 	@tests/lab/setup.sh packages mysql templates
@@ -64,6 +65,13 @@ image: ## drctl's image and the others of the cluster, with an SBOM; a running c
 	@tests/lab/setup.sh packages kubernetes node
 	cargo build --locked --release --quiet
 	@tests/cluster/images.sh
+
+chart: ## all about the chart that needs no cluster: lint, schemas, suites, policies, rights, examples
+	@tests/lab/setup.sh kubernetes prometheus
+	@tests/chart/check.sh
+
+manifests: ## plain YAML for people without Helm, into DIR, by VALUES
+	@tests/chart/manifests.sh $(or $(DIR),dist/manifests) $(or $(VALUES),chart/ci/manifests-values.yaml)
 
 clean: ## remove what cargo built; the lab stays
 	cargo clean

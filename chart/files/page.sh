@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Writes the page: the pod's address, and Host- with the last five characters of its name.
 set -eu
 host="Host-$(printf %s "$POD_NAME" | tail -c 5)"

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Everything about the chart that needs no cluster: lint, schema, unit suites, Kubernetes' own schemas, Pod Security,
 # who may reach whom, who may do what, the alert rules, the examples, and whether what is made is up to date.
-# Each check is first shown something broken, which it has to refuse.
+# Each check is shown something broken, too, which it has to refuse.
+#
+#   check.sh           all of it
+#   check.sh docs      writes the chart's README.md and values.schema.json anew
 set -euo pipefail
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
 
@@ -42,10 +45,6 @@ refuses() {
     fi
 }
 
-for tool in helm helm-unittest kubeconform; do
-    command -v "$tool" >/dev/null || { echo "$tool is missing: run tests/lab/setup.sh" >&2; exit 1; }
-done
-
 # Our own tool, built anew when its source changes.
 tool=$LAB/bin/chart-check
 version=$(cat $HERE/tool/go.{mod,sum} $HERE/tool/*.go | sha256sum)
@@ -56,6 +55,13 @@ if [ "$(cat "$tool.version" 2>/dev/null)" != "$version" ]; then
     mv "$tool.new" "$tool"
     echo "$version" >"$tool.version"
 fi
+# What `make docs` wants of it.
+if [ "${1:-}" = docs ]; then
+    exec "$tool" docs chart docs/config.md
+fi
+for needed in helm helm-unittest kubeconform; do
+    command -v "$needed" >/dev/null || { echo "$needed is missing: run tests/lab/setup.sh" >&2; exit 1; }
+done
 schemas=$($HERE/schemas.sh "$tool")
 
 render() { helm template drctl chart --namespace dr --kube-version "$KUBERNETES" "$@"; }
@@ -125,6 +131,24 @@ secrets_stay() {
     done | grep .
 }
 check "passwords stand in the Secret alone" secrets_stay
+
+# The scripts that run in pods.
+scripts() {
+    for kind in minimal mariadb; do
+        sed -n '/^  accounts.sh: |$/,/^---$/{/^    /s///p}' "$WORK/$kind.yaml" >"$WORK/accounts.sh"
+        [ "$(wc -l <"$WORK/accounts.sh")" -gt 10 ] || { echo "no accounts.sh in $kind"; return 1; }
+        shellcheck "$WORK/accounts.sh"
+    done
+}
+if command -v shellcheck >/dev/null; then check "scripts in pods" scripts; else echo 'SKIPPED scripts in pods: no shellcheck'; fi
+
+# Plain manifests: one file a piece, no Helm in them, and nothing that is new at each run.
+plain() {
+    $HERE/manifests.sh "$WORK/manifests" chart/ci/manifests-values.yaml >/dev/null
+    $HERE/manifests.sh "$WORK/again" chart/ci/manifests-values.yaml >/dev/null
+    diff -r "$WORK/manifests" "$WORK/again" && conforms "$WORK"/manifests/*.yaml && ! grep -rnE 'helm\.sh|: Helm$|^kind: Secret' "$WORK/manifests"
+}
+check "plain manifests" plain
 
 # The examples, and what Argo CD, Flux and the chart of a standby would render of them.
 check "examples" conforms chart/examples/*.yaml

@@ -35,6 +35,9 @@ REVOKE {{ $tamper }} ON sys.* FROM '{{ $db.restoreUser }}'@'%';
 {{- range append $db.restoreSchemas $db.schema | concat (list "drctl\\_restore") | uniq }}
 GRANT {{ $write }} ON \`{{ . }}\`.* TO '{{ $db.restoreUser }}'@'%';
 {{- end }}
+{{- if eq $db.kind "mariadb" }}
+GRANT SELECT ON mysql.proc TO '{{ $db.restoreUser }}'@'%';
+{{- end }}
 {{- end }}
 SQL
 unset -f drctl_quoted
