@@ -82,6 +82,8 @@ gtid_mode=ON
 enforce_gtid_consistency=ON
 partial_revokes=ON
 mysqlx=OFF
+# Nobody reads or writes files through SQL.
+secure_file_priv=NULL
 {{- else }}
 expire_logs_days=3
 {{- end }}
