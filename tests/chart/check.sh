@@ -179,6 +179,18 @@ dashboard() {
     done
 }
 check "the dashboard's metrics" dashboard
+# Its queries, as rules that record them.
+queries() {
+    jq '{groups: [{name: "dashboard", rules: [.. | .expr? // empty |
+        {record: "x:y", expr: gsub("\\$__rate_interval"; "5m")}] | to_entries | map(.value + {record: "x:y\(.key)"})}]}' \
+        "$1" >"$WORK/queries.yaml"
+    [ "$(grep -c '"expr"' "$WORK/queries.yaml")" -gt 10 ] && "$LAB/prometheus/bin/promtool" check rules "$WORK/queries.yaml"
+}
+if [ -x "$LAB/prometheus/bin/promtool" ]; then
+    check "the dashboard's queries" queries chart/files/dashboard.json
+    sed '0,/max by (namespace/s//max by (namespace(/' chart/files/dashboard.json >"$WORK/dashboard.json"
+    refuses "a query that Prometheus cannot read" "could not parse expression|parse error" queries "$WORK/dashboard.json"
+fi
 
 [ "$failed" = 0 ] || { echo "chart: $failed failed" >&2; exit 1; }
 echo "chart: all is well"
