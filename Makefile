@@ -17,6 +17,7 @@ help: ## list the verbs
 test: ## everything: lints, licences, unit tests, tests on real servers; says what it skipped
 	@tests/lab/setup.sh
 	@$(MAKE) --no-print-directory lint
+	@tests/chart/check.sh
 	@tests/lab/run-tests.sh
 
 check: ## the quick loop: types, lints and unit tests, no servers
@@ -67,7 +68,7 @@ image: ## drctl's image and the others of the cluster, with an SBOM; a running c
 	@tests/cluster/images.sh
 
 chart: ## all about the chart that needs no cluster: lint, schemas, suites, policies, rights, examples
-	@tests/lab/setup.sh kubernetes prometheus
+	@tests/lab/setup.sh chart prometheus
 	@tests/chart/check.sh
 
 manifests: ## plain YAML for people without Helm, into DIR, by VALUES
