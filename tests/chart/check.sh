@@ -110,14 +110,17 @@ sed -i 's/concurrencyPolicy: Forbid/concurrencyPolicy: Allow/' "$WORK/broken/tem
 refuses "runs that overlap" "concurrencyPolicy" helm-unittest "$WORK/broken"
 
 # Who may reach whom.
-check "traffic" "$tool" traffic $HERE/traffic.tsv "$WORK/full.yaml"
+for table in "$HERE"/traffic/*.tsv; do
+    name=$(basename "$table" .tsv)
+    check "$name: traffic" "$tool" traffic "$table" "$WORK/$name.yaml"
+done
 sed 's/values: \["scratch"\]/values: ["scratch", "web"]/; s/- verify$/- web/' "$WORK/full.yaml" >"$WORK/open.yaml"
 refuses "a scratch pod that others reach" "from web to scratch on 3306: allowed is true|from verify to scratch" \
-    "$tool" traffic $HERE/traffic.tsv "$WORK/open.yaml"
+    "$tool" traffic $HERE/traffic/full.tsv "$WORK/open.yaml"
 render --values chart/ci/full-values.yaml --set 'networkPolicy.database.from[0].podSelector.matchLabels.app=x' \
     --set networkPolicy.scope=release >"$WORK/release.yaml"
 refuses "a namespace that is not denied" "from 203.0.113.9 to other on 8080: allowed is true" \
-    "$tool" traffic $HERE/traffic.tsv "$WORK/release.yaml"
+    "$tool" traffic $HERE/traffic/full.tsv "$WORK/release.yaml"
 
 # Who may do what.
 check "rights" "$tool" rbac $HERE/rbac.tsv "$WORK/full.yaml"
