@@ -72,6 +72,7 @@ chart: ## all about the chart that needs no cluster: lint, schemas, suites, poli
 	@tests/chart/check.sh
 
 manifests: ## plain YAML for people without Helm, into DIR, by VALUES
+	@tests/lab/setup.sh chart
 	@tests/chart/manifests.sh $(or $(DIR),dist/manifests) $(or $(VALUES),chart/ci/manifests-values.yaml)
 
 clean: ## remove what cargo built; the lab stays
