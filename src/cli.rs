@@ -1,5 +1,6 @@
 //! What can be typed: the command line, and nothing of what it does.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -86,6 +87,12 @@ pub enum Command {
     Agent,
     /// Serve metrics, probes and a status page, all of it from the store, until SIGTERM
     Serve,
+    /// Tell what becomes of the pods of a cluster, a line an event, until SIGTERM
+    Watch {
+        /// What is watched
+        #[command(subcommand)]
+        what: Watched,
+    },
     /// Print a shell's completions
     Completions {
         /// The shell
@@ -314,6 +321,27 @@ pub enum TaskArg {
     Backup,
     /// Drills.
     Verify,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Watched {
+    /// Pods: created, updated, deleted, when and why
+    Pods(WatchPodsArgs),
+}
+
+/// Arguments of `watch pods`.
+#[derive(Debug, Clone, Args)]
+pub struct WatchPodsArgs {
+    /// Only pods of this namespace; may be repeated. Default: all
+    #[arg(long, short = 'n', value_name = "NAME", value_delimiter = ',')]
+    pub namespace: Vec<String>,
+    /// Only pods with these labels, as in kubectl: app=web,tier!=test
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    pub selector: Option<String>,
+    /// Serve metrics and probes there, like 0.0.0.0:9899
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Arguments of commands that take an id.

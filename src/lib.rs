@@ -21,6 +21,7 @@ pub mod cancel;
 pub mod catalog;
 pub mod cli;
 pub mod clocks;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod drill;
@@ -42,6 +43,7 @@ pub mod sql;
 pub mod store;
 pub mod suspect;
 pub mod target;
+pub mod watch;
 pub mod words;
 
 pub use error::{Error, Outcome, Result};

@@ -22,10 +22,11 @@ pub mod unfinished;
 pub mod verify;
 
 use crate::agent;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Watched};
 use crate::error::Result;
 use crate::notify::Task;
 use crate::serve;
+use crate::watch;
 
 pub use run::Run;
 use run::tidy;
@@ -53,6 +54,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(&Run::begin(&global).await?, args).await,
         Command::Agent => agent::run(&Run::begin(&global).await?, &global).await,
         Command::Serve => serve::run(&Run::begin(&global).await?).await,
+        Command::Watch {
+            what: Watched::Pods(args),
+        } => watch::run(args, global.output).await,
         Command::Accept(args) => accept::run(&Run::begin(&global).await?, args).await,
         Command::Prune(args) => prune::run(&Run::begin(&global).await?, args).await,
         Command::Pin(args) => pin::run(&Run::begin(&global).await?, args).await,

@@ -19,9 +19,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use crate::cancel::Cancel;
 use crate::commands::run::Run;
 use crate::error::{Error, Result};
 use crate::report::spark::MAX_BARS;
@@ -39,20 +41,26 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Serves until it is told to stop, which is no failure.
 pub async fn run(run: &Run) -> Result<()> {
     let config = &run.config.serve;
-    let listener = bind(config.listen).await?;
-    let address = listener.local_addr().unwrap_or(config.listen);
-    tracing::info!(%address, "serving");
+    let listener = bind(config.listen, "serve.listen").await?;
     let board = Arc::new(Board::new(&run.config, run.store.location()));
-    let stop = run.cancel.token().clone();
-    let serving = axum::serve(Bounded::new(listener), pages::router(board.clone()))
+    let serving = answer(listener, pages::router(board.clone()), &run.cancel);
+    tokio::join!(serving, keep_scanning(run, &board)).0
+}
+
+/// Answers until the run ends, and a little longer those who are being answered.
+pub async fn answer(listener: TcpListener, pages: Router, cancel: &Cancel) -> Result<()> {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "serving");
+    }
+    let stop = cancel.token().clone();
+    let serving = axum::serve(Bounded::new(listener), pages)
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
-    let served = async { tokio::join!(serving, keep_scanning(run, &board)).0 };
     let served = tokio::select! {
-        served = served => served,
+        served = serving => served,
         () = overdue => Ok(()),
     };
     served.map_err(|error| Error::unexpected("cannot serve any more").because(error))?;
@@ -60,11 +68,14 @@ pub async fn run(run: &Run) -> Result<()> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
+/// A listener there; `key` is where the address was configured.
+pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         Error::usage(format!("cannot listen on {address}"))
             .because(error)
-            .hint("set serve.listen to a free address of this machine; see whether another drctl serve runs")
+            .hint(format!(
+                "set {key} to a free address of this machine; see whether another drctl runs there"
+            ))
     })
 }
 

@@ -26,13 +26,18 @@ const HEADERS: [(HeaderName, &str); 4] = [
 
 /// All pages.
 pub fn router(board: Arc<Board>) -> Router {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(status))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready));
+    finish(pages.with_state(board))
+}
+
+/// What all pages have in common.
+pub fn finish(pages: Router) -> Router {
+    pages
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .with_state(board)
         .layer(map_response(with_headers))
 }
 

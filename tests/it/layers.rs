@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     // A restore ends with its proof, and a drill asks for one alone.
     &["proof"],
     &["server", "archive"],
-    &["sql", "store", "objectives", "retention"],
+    &["sql", "store", "objectives", "retention", "cluster"],
     &["cancel", "words"],
     &["error"],
 ];

@@ -1,0 +1,175 @@
+//! A Kubernetes cluster: how it is reached, who we are in it, and its failures as a person meets them.
+//!
+//! - [`pod`]: what a person cares about in a pod.
+
+pub mod pod;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, Config};
+
+use crate::error::{Error, Result};
+
+/// How long the API server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After how much silence a connection counts as lost. Watches are begun anew before it, see
+/// [`WATCH_SECONDS`].
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// How long the server holds a watch open: less than [`SILENCE`], so that only what is dead is silent.
+pub const WATCH_SECONDS: u32 = 50;
+
+/// Whether this process runs in a pod.
+pub fn is_inside() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// The pod that this process runs in, where the downward API tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnPod {
+    /// `POD_NAMESPACE`.
+    pub namespace: String,
+    /// `POD_NAME`.
+    pub name: String,
+    /// `POD_UID`.
+    pub uid: String,
+}
+
+impl OwnPod {
+    /// By the environment; none outside of a pod, or where one of the three is missing.
+    pub fn of_environment() -> Option<OwnPod> {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Some(OwnPod {
+            namespace: env("POD_NAMESPACE")?,
+            name: env("POD_NAME")?,
+            uid: env("POD_UID")?,
+        })
+    }
+}
+
+/// A cluster, and the namespace that is meant where nobody names one.
+#[derive(Clone)]
+pub struct Cluster {
+    config: Config,
+    client: Client,
+}
+
+impl Cluster {
+    /// By `KUBECONFIG`, `~/.kube/config`, or the pod's service account. Nothing is asked yet.
+    pub async fn find() -> Result<Cluster> {
+        let mut config = Config::infer().await.map_err(|error| {
+            Error::usage("no Kubernetes cluster is configured")
+                .caused_by(error)
+                .hint("set KUBECONFIG, or in a pod mount the service account's token")
+        })?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(SILENCE);
+        let client = client(&config)?;
+        Ok(Cluster { config, client })
+    }
+
+    /// For requests.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// For streams that may be silent for hours.
+    pub fn patient_client(&self) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.read_timeout = None;
+        client(&config)
+    }
+
+    /// The namespace of the kubeconfig's context, or of the pod.
+    pub fn namespace(&self) -> &str {
+        &self.config.default_namespace
+    }
+
+    /// The pods of a namespace.
+    pub fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client(), namespace)
+    }
+}
+
+fn client(config: &Config) -> Result<Client> {
+    Client::try_from(config.clone()).map_err(|error| {
+        Error::usage("the configuration of the Kubernetes cluster cannot be used")
+            .because(error)
+            .hint("try it with kubectl get pods")
+    })
+}
+
+/// A failure of the API: what was refused or is wrong is exit 2, what did not answer is exit 10.
+pub fn failure(doing: &str, error: kube::Error) -> Error {
+    let status = match &error {
+        kube::Error::Api(status) => status,
+        // A token program, a certificate: what the configuration names.
+        kube::Error::Auth(_) => {
+            return Error::usage(format!("{doing}: cannot log in to the cluster"))
+                .because(error)
+                .hint("try it with kubectl get pods");
+        }
+        _ => {
+            let cause = innermost(&error);
+            return Error::server(format!(
+                "{doing}: the cluster's API does not answer: {cause}"
+            ))
+            .caused_by(error)
+            .hint("check that the API server is reachable from here, and run it again");
+        }
+    };
+    let what = format!("{doing}: {}", status.message);
+    match status.code {
+        401 => Error::usage(what).hint("the cluster does not know who this is: renew the login"),
+        403 if status.message.contains("exceeded quota") => {
+            Error::server(what).hint("raise the ResourceQuota, or ask for less")
+        }
+        403 if status.message.contains("is forbidden: User") => Error::usage(what)
+            .hint("give the account this right by a Role; docs/kubernetes.md has the list"),
+        403 => {
+            Error::usage(what).hint("the cluster's policies refuse it: see the namespace's labels")
+        }
+        404 => Error::usage(what).hint("check the name and the namespace"),
+        400 | 422 => Error::usage(what).hint("correct what the configuration says of it"),
+        _ => Error::server(what).hint("look at the cluster, and run it again"),
+    }
+}
+
+/// The last of the causes: the first only say that something failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn of(code: u16, message: &str) -> Error {
+        let mut status = Status::failure(message, "x");
+        status.code = code;
+        failure("create the scratch pod", kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_the_configurations_affair_and_a_full_quota_the_clusters() {
+        let denied = of(403, "pods is forbidden: User \"x\" cannot create resource");
+        assert_eq!(denied.outcome().code(), 2);
+        assert!(denied.to_string().contains("by a Role"), "{denied}");
+        let full = of(403, "pods \"x\" is forbidden: exceeded quota: q");
+        assert_eq!(full.outcome().code(), 10);
+        assert!(full.to_string().contains("ResourceQuota"), "{full}");
+        let policy = of(403, "pods \"x\" is forbidden: violates PodSecurity");
+        assert!(policy.to_string().contains("policies"), "{policy}");
+        assert_eq!(
+            of(500, "etcdserver: request timed out").outcome().code(),
+            10
+        );
+    }
+}
