@@ -71,6 +71,10 @@ pub enum Command {
     Cat(CatArgs),
     /// Restore a backup into a server, and prove it
     Restore(RestoreArgs),
+    /// Keep the application out of its database: no replicas of what restore.fence names
+    Fence,
+    /// Let it in again, with as many replicas as it had
+    Unfence,
     /// Restore a backup into a throw-away server, prove it, and measure RTO and RPO
     Verify(VerifyArgs),
     /// Send a marked alert through every configured notifier, and say which took it
@@ -182,8 +186,8 @@ pub struct RestoreArgs {
     /// Drop what is in the way; needs --confirm
     #[arg(long, requires = "confirm")]
     pub overwrite: bool,
-    /// The target's name, once more
-    #[arg(long, value_name = "TARGET")]
+    /// The target's name, once more; else DRCTL_CONFIRM
+    #[arg(long, value_name = "TARGET", env = "DRCTL_CONFIRM", hide_env = true)]
     pub confirm: Option<String>,
     /// Create the accounts of the backup that the server lacks; with --tables, with privileges on no
     /// other single objects
@@ -238,8 +242,9 @@ pub struct VerifyArgs {
     /// How much is proven
     #[arg(long, value_enum, default_value_t = LevelArg::Restore)]
     pub level: LevelArg,
-    /// The throw-away server: `local` starts one on this machine; or the URL of an empty one
-    #[arg(long, value_name = "local|URL")]
+    /// The throw-away server: `local` starts one on this machine, `pod` in a pod of a Kubernetes
+    /// cluster; or the URL of an empty one
+    #[arg(long, value_name = "local|pod|URL")]
     pub scratch: Option<String>,
     /// How rows get into it; by default every Nth drill goes through the plain client
     #[arg(long, value_enum)]

@@ -27,6 +27,7 @@ pub mod config;
 pub mod drill;
 pub mod error;
 pub mod evidence;
+pub mod fence;
 pub mod leftovers;
 pub mod logging;
 pub mod notify;

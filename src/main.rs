@@ -22,11 +22,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // clap's own exit code for what it refuses is 2, as ours; help and version are 0.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() {
-                Outcome::Usage.code()
-            } else {
-                0
-            });
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            // What was typed may hold what nobody else should read.
+            logging::terminated("the command line is wrong; see the log");
+            return ExitCode::from(Outcome::Usage.code());
         }
     };
     logging::init(cli.global.verbose);

@@ -7,6 +7,7 @@ pub mod cat;
 pub mod completions;
 pub mod doctor;
 pub mod ended;
+pub mod fence;
 pub mod list;
 pub mod man;
 pub mod pin;
@@ -46,6 +47,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Show(args) => show::run(&Run::begin(&global).await?, args).await,
         Command::Cat(args) => cat::run(&Run::begin(&global).await?, args).await,
         Command::Restore(args) => restore::run(&Run::begin(&global).await?, args).await,
+        Command::Fence => fence::fence(&global).await,
+        Command::Unfence => fence::unfence(&global).await,
         Command::Verify(args) => {
             let run = Run::begin_task(&global, Task::Verify).await?;
             verify::run(&run, args).await

@@ -11,8 +11,9 @@ use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::{Catalog, Entry, Which};
 use crate::cli::{Output, RestoreArgs};
+use crate::commands::fence::Closed;
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text, unfinished};
 use crate::drill;
@@ -38,7 +39,10 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     if args.discard && args.choose.is_none() && !args.plan {
         return unfinished::discard(run, &server).await;
     }
-    let which = args.choose.which()?;
+    let which = match args.choose.is_none() {
+        true => of_environment()?,
+        false => args.choose.which()?,
+    };
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
     let options = options(run, &args, &entry)?;
@@ -49,6 +53,11 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         let plan = apply::plan(&archive, &server, &options, &silent, &run.cancel).await?;
         return say_plan(run, &plan);
     }
+    // Whoever names a server restores for a look: the application uses the configured one.
+    let fence = match args.into {
+        None => Closed::begin(&run.config.restore.fence, &run.cancel).await?,
+        Some(_) => None,
+    };
     // Before anything of it is read: from here on retention spares it.
     let place = catalog.place(entry.id);
     let lease = Reading::begin(&run.store, &place).await;
@@ -56,7 +65,40 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     if let Some(lease) = lease {
         lease.end().await;
     }
-    say_report(run, &done?)
+    let report = match (done, &fence) {
+        (Err(error), Some(fence)) => return Err(fence.stays(error)),
+        (done, _) => done?,
+    };
+    say_report(run, &report)?;
+    let is_proven = report.proof.as_ref().is_some_and(Comparison::is_equal);
+    match fence {
+        Some(fence) if is_proven => fence.open().await,
+        Some(fence) => {
+            fence.say_that_it_stays();
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The emergency button: a Job that is made of a suspended CronJob takes no arguments.
+fn of_environment() -> Result<Which> {
+    let named = std::env::var("DRCTL_RESTORE").unwrap_or_default();
+    match named.as_str() {
+        "" => Err(Error::usage("no backup is named").hint(
+            "give an ID, --latest, --latest-verified or --at TIME, or one of them in DRCTL_RESTORE",
+        )),
+        "latest" => Ok(Which::Latest),
+        "latest-verified" => Ok(Which::LatestVerified),
+        text => match (text.parse(), text.parse()) {
+            (Ok(id), _) => Ok(Which::Id(id)),
+            (_, Ok(time)) => Ok(Which::At(time)),
+            _ => Err(
+                Error::usage(format!("DRCTL_RESTORE={text} names no backup"))
+                    .hint("set it to an ID, a time, latest or latest-verified"),
+            ),
+        },
+    }
 }
 
 /// Restores it, and leaves what is known of it in the store.

@@ -13,6 +13,8 @@ pub enum Form {
     Pairs,
     /// A list of maps, in JSON.
     Items,
+    /// A map, in JSON.
+    Map,
 }
 
 /// One key.

@@ -230,6 +230,21 @@ const KEYS: &[ConfigKey] = &[
         Form::Scalar,
         "The run is ended after this. Default: never.",
     ),
+    key(
+        "restore.fence",
+        Form::List,
+        "Workloads that use the database, as `deployment/web`, `statefulset/worker`: a restore into the configured server scales them to 0 first, and back when it is proven; `drctl fence` and `unfence` do it by hand. Default: none.",
+    ),
+    key(
+        "restore.fence_namespace",
+        Form::Text,
+        "Their namespace. Default: that of the restore.",
+    ),
+    key(
+        "restore.fence_seconds",
+        Form::Scalar,
+        "How long their pods may take to end. Default 180.",
+    ),
 ];
 
 /// All of them, in the order of the documentation.
@@ -237,6 +252,7 @@ pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
     let sections = [
         KEYS,
         verify::KEYS,
+        super::pod::KEYS,
         promises::KEYS,
         retention::KEYS,
         notify::KEYS,

@@ -129,6 +129,10 @@ fn value_of(name: &str, form: Form, text: &str) -> Result<Value> {
             Ok(value @ Value::Array(_)) => Ok(value),
             _ => Err(Error::usage(format!("{name} is not a list in JSON"))),
         },
+        Form::Map => match serde_json::from_str(text) {
+            Ok(value @ Value::Object(_)) => Ok(value),
+            _ => Err(Error::usage(format!("{name} is not a map in JSON"))),
+        },
         Form::List => Ok(items().map(|item| Value::String(item.to_owned())).collect()),
         Form::Pairs => {
             let mut map = Map::new();

@@ -6,7 +6,7 @@
 //! - [`notify`]: the keys of who is told.
 //! - [`retention`]: which backups stay.
 //! - [`serve`]: the keys of the status page.
-//! - [`verify`]: the keys of drills.
+//! - [`verify`]: the keys of drills; [`pod`]: those of scratch pods.
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
 
@@ -14,6 +14,7 @@ pub mod key;
 pub mod keys;
 pub mod load;
 pub mod notify;
+pub mod pod;
 pub mod promises;
 pub mod retention;
 pub mod serve;
@@ -38,6 +39,7 @@ use crate::config::serve::{RawServe, ServeConfig};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
+use crate::fence::FenceConfig;
 use crate::notify::NotifyConfig;
 use crate::objectives::Objectives;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
@@ -101,6 +103,8 @@ pub struct RestoreConfig {
     pub reconnect: Duration,
     /// When the run is ended.
     pub deadline: Option<Duration>,
+    /// What is kept out of the database meanwhile.
+    pub fence: FenceConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,6 +168,10 @@ struct RawRestore {
     lanes: Option<usize>,
     reconnect_seconds: Option<u64>,
     deadline_seconds: Option<u64>,
+    #[serde(default)]
+    fence: Vec<String>,
+    fence_namespace: Option<String>,
+    fence_seconds: Option<u64>,
 }
 
 impl Config {
@@ -245,8 +253,7 @@ impl Config {
     pub fn scratch(&self, flag: Option<&str>) -> Result<Choice> {
         match flag.unwrap_or(&self.verify.scratch) {
             "local" => Ok(Choice::Local),
-            "pod" => Err(Error::usage("scratch pods are not in this build")
-                .hint("use --scratch local, or the URL of an empty server")),
+            "pod" => Ok(Choice::Pod(Box::new(self.verify.pod.clone()))),
             url => {
                 let raw = RawServer {
                     password: self.verify.scratch_password.clone(),
@@ -354,12 +361,18 @@ impl RawRestore {
         if self.lanes.is_some_and(|lanes| !(1..=64).contains(&lanes)) {
             return Err(Error::usage("restore.lanes is not between 1 and 64"));
         }
+        let workloads: Result<_> = self.fence.iter().map(|text| text.parse()).collect();
         Ok(RestoreConfig {
             lanes: self.lanes,
             reconnect: self
                 .reconnect_seconds
                 .map_or(RECONNECT_WAIT, Duration::from_secs),
             deadline: self.deadline_seconds.map(Duration::from_secs),
+            fence: FenceConfig {
+                namespace: self.fence_namespace,
+                workloads: workloads?,
+                patience: Duration::from_secs(self.fence_seconds.unwrap_or(180)),
+            },
         })
     }
 }

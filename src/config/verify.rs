@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::key::{ConfigKey, Form, key};
+use crate::config::pod::RawPod;
 use crate::drill::DrillConfig;
 use crate::drill::checks::{Assertion, Holds};
+use crate::drill::scratch::pod::config::PodConfig;
 use crate::error::{Error, Result};
 use crate::server::Secret;
 
@@ -18,8 +20,10 @@ pub struct VerifyConfig {
     pub drill: DrillConfig,
     /// When the run is ended.
     pub deadline: Option<Duration>,
-    /// `local`, or the URL of an empty server.
+    /// `local`, `pod`, or the URL of an empty server.
     pub scratch: String,
+    /// How scratch pods are made.
+    pub pod: PodConfig,
     /// The password of that server's account.
     pub scratch_password: Option<Secret>,
     /// A file that holds it.
@@ -31,7 +35,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "verify.scratch",
         Form::Text,
-        "The throw-away server of drills: `local` (default) starts one on this machine; or the URL of an empty one, as in `source.url`.",
+        "The throw-away server of drills: `local` (default) starts one on this machine, `pod` in a pod of a Kubernetes cluster; or the URL of an empty one, as in `source.url`.",
     ),
     key(
         "verify.scratch_password",
@@ -56,7 +60,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "verify.boot_seconds",
         Form::Scalar,
-        "How long a local scratch server may take to answer. Default 120.",
+        "How long a scratch server of drctl's own may take to answer. Default 120.",
     ),
     key(
         "verify.client_path_every",
@@ -101,6 +105,8 @@ pub(super) struct RawVerify {
     #[serde(default)]
     checks: Vec<RawCheck>,
     check_table: Option<bool>,
+    #[serde(default)]
+    pod: RawPod,
 }
 
 /// One assertion as it was written.
@@ -123,7 +129,9 @@ impl RawVerify {
     ) -> Result<VerifyConfig> {
         let assertions: Result<Vec<Assertion>> =
             self.checks.into_iter().map(RawCheck::check).collect();
+        let deadline = self.deadline_seconds.map(Duration::from_secs);
         Ok(VerifyConfig {
+            pod: self.pod.check(deadline)?,
             drill: DrillConfig {
                 server_dirs: self.server_dirs,
                 scratch_dir: self.scratch_dir.unwrap_or_else(std::env::temp_dir),
@@ -135,7 +143,7 @@ impl RawVerify {
                 assertions: assertions?,
                 check_table: self.check_table.unwrap_or(false),
             },
-            deadline: self.deadline_seconds.map(Duration::from_secs),
+            deadline,
             scratch: self.scratch.unwrap_or_else(|| "local".to_owned()),
             scratch_password: self.scratch_password,
             scratch_password_file: self.scratch_password_file,

@@ -44,9 +44,6 @@ use scratch::{Choice, Scratch};
 /// How long a scratch server that has gone away may take to come back: one of our own never does.
 const RECONNECT: Duration = Duration::from_secs(10);
 
-/// How long is waited for the reason of a failure that may be the scratch server's end.
-const LAST_WORDS: Duration = Duration::from_millis(300);
-
 /// How long removing what the drill brought may take.
 const TEAR_DOWN: Duration = Duration::from_secs(600);
 
@@ -118,7 +115,7 @@ impl Drill<'_> {
         let done = match done {
             Err(error) if error.outcome() == Outcome::Server => {
                 // Of what went wrong on the way, the end of the server is the reason.
-                match tokio::time::timeout(LAST_WORDS, scratch.ended()).await {
+                match tokio::time::timeout(scratch.last_words(), scratch.ended()).await {
                     Ok(why) => Err(why),
                     Err(_) => Err(error),
                 }

@@ -116,7 +116,7 @@ impl Profile {
 /// The server that the data were loaded into.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScratchFacts {
-    /// `local`, `given`, or `restore` for a server that was restored for its own sake.
+    /// `local`, `pod`, `given`, or `restore` for a server that was restored for its own sake.
     pub kind: String,
     /// What it is: `MySQL 9.7.4`.
     pub version: String,

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "notify"],
     &["baseline", "evidence", "leftovers"],
     &[
-        "source", "apply", "catalog", "clocks", "reading", "runs", "suspect", "target",
+        "source", "apply", "catalog", "clocks", "fence", "reading", "runs", "suspect", "target",
     ],
     // A restore ends with its proof, and a drill asks for one alone.
     &["proof"],

@@ -79,6 +79,7 @@ pub async fn start(
         data_bytes: manifest.server.bytes,
         memory_bytes: available_memory(),
         profile,
+        network: false,
     };
     let files = fit.files();
     cancel

@@ -3,6 +3,7 @@
 //! - [`local`]: a server of the backup's own kind, started in a private directory, socket only:
 //!   [`programs`] finds its program, [`options`] and [`room`] fit it to the backup and the machine,
 //!   [`data_dir`] and [`process`] make it and run it, [`strays`] removes what a killed drill left.
+//! - [`pod`]: the same in a pod of a Kubernetes cluster.
 //! - [`given`]: a server that somebody else provides, and that must be empty.
 //!
 //! [`Scratch`] is the seam: whoever offers a server of another kind implements it.
@@ -11,12 +12,14 @@ pub mod data_dir;
 pub mod given;
 pub mod local;
 pub mod options;
+pub mod pod;
 pub mod process;
 pub mod programs;
 pub mod room;
 pub mod strays;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -28,12 +31,15 @@ use crate::drill::DrillConfig;
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
 use crate::server::{ServerConfig, ServerVersion};
+use pod::config::PodConfig;
 
 /// Which throw-away server.
 #[derive(Debug, Clone)]
 pub enum Choice {
     /// One that the drill starts on this machine.
     Local,
+    /// One in a pod of a Kubernetes cluster.
+    Pod(Box<PodConfig>),
     /// This one.
     Given(Box<ServerConfig>),
 }
@@ -49,6 +55,11 @@ pub trait Scratch: Send + Sync {
 
     /// Waits until it ends by itself, and says why. Never, where nobody would know.
     async fn ended(&mut self) -> Error;
+
+    /// How long [`Scratch::ended`] may take to say why, once it has ended.
+    fn last_words(&self) -> Duration {
+        Duration::from_millis(300)
+    }
 
     /// Removes everything that the drill brought, whatever became of it.
     async fn tear_down(self: Box<Self>, restored: &RestoreReport) -> Result<()>;
@@ -67,6 +78,7 @@ pub async fn begin(
 ) -> Result<Box<dyn Scratch>> {
     match choice {
         Choice::Local => local::start(config, archive.manifest(), profile, cancel).await,
+        Choice::Pod(pod) => pod::start(pod, config, archive.manifest(), profile, cancel).await,
         Choice::Given(server) => given::take(server, archive, cancel).await,
     }
 }

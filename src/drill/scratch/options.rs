@@ -1,4 +1,4 @@
-//! The options of a local scratch server: what the backup needs, what the profile says, and nothing
+//! The options of a scratch server of drctl's own: what the backup needs, what the profile says, and nothing
 //! that reaches outside.
 //!
 //! Pure. The manifest is not to be trusted (who can write the bucket must not own this machine), so
@@ -41,9 +41,8 @@ pub const OF_DURABILITY: &[&str] = &[
     "sync_binlog",
 ];
 
-/// What no backup changes: nobody comes in from outside, nothing runs by itself, no row is too long.
-const FIXED: [&str; 6] = [
-    "skip-networking",
+/// What no backup changes: nothing runs by itself, no row is too long.
+const FIXED: [&str; 5] = [
     "event-scheduler=OFF",
     "max-allowed-packet=1G",
     "performance-schema=OFF",
@@ -67,6 +66,8 @@ pub struct Fit<'a> {
     pub memory_bytes: u64,
     /// How durable it is.
     pub profile: Profile,
+    /// Whether anybody can come in but by its socket.
+    pub network: bool,
 }
 
 impl Fit<'_> {
@@ -82,6 +83,9 @@ impl Fit<'_> {
         all.extend(self.settings().into_iter().map(option));
         // What a server is told last, holds.
         all.extend(FIXED.iter().map(|one| format!("--{one}")));
+        if !self.network {
+            all.push("--skip-networking".to_owned());
+        }
         all
     }
 
@@ -169,6 +173,7 @@ mod tests {
             data_bytes: 1 << 30,
             memory_bytes: 1 << 30,
             profile,
+            network: false,
         };
         fit.running()
     }

@@ -1,0 +1,155 @@
+//! Scratch pods whose drill is gone: found by their label at the start of the next drill, and removed.
+//!
+//! A drill in a pod owns its scratch pod; elsewhere it writes a heartbeat on it. So a drill of the
+//! same target that runs meanwhile keeps its own.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+
+use crate::cluster::failure;
+use crate::drill::scratch::pod::spec::{HEARTBEAT, KEPT_LABEL, selector};
+use crate::error::Result;
+use crate::store::keys::TargetName;
+
+/// How often a drill says that it lives.
+pub const BEAT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// After how long a silence it is gone; clocks of machines may be apart.
+const SILENCE: SignedDuration = SignedDuration::from_secs(120);
+
+/// Removes what killed drills of this target left.
+pub async fn reap(pods: &Api<Pod>, target: &TargetName) -> Result<()> {
+    let failed = |error| failure("look for scratch pods of earlier drills", error);
+    let wanted = ListParams::default().labels(&selector(target));
+    for pod in pods.list(&wanted).await.map_err(failed)? {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let owner = match owner(&pod) {
+            Some((owner, uid)) => {
+                let found = pods.get_opt(owner).await.map_err(failed)?;
+                Owner::Pod(found.filter(|found| found.metadata.uid.as_deref() == Some(uid)))
+            }
+            None => Owner::Elsewhere,
+        };
+        if !is_stray(&pod, &owner, Timestamp::now()) {
+            continue;
+        }
+        let this_one = Preconditions {
+            uid: pod.metadata.uid.clone(),
+            resource_version: None,
+        };
+        let at_once = DeleteParams::default()
+            .grace_period(0)
+            .preconditions(this_one);
+        match pods.delete(&name, &at_once).await {
+            Ok(_) => tracing::warn!(pod = name, "removed what a killed drill left"),
+            // Somebody was faster.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Who a scratch pod is for.
+#[derive(Debug)]
+enum Owner {
+    /// A drill in a pod, if that is still there.
+    Pod(Option<Pod>),
+    /// A drill outside of the cluster, or in another namespace.
+    Elsewhere,
+}
+
+fn owner(pod: &Pod) -> Option<(&str, &str)> {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let mut pods = owners.filter(|owner| owner.kind == "Pod");
+    pods.next()
+        .map(|owner| (owner.name.as_str(), owner.uid.as_str()))
+}
+
+fn is_stray(pod: &Pod, owner: &Owner, now: Timestamp) -> bool {
+    let status = pod.status.as_ref();
+    if status.is_some_and(|status| status.reason.as_deref() == Some("DeadlineExceeded")) {
+        return true;
+    }
+    if pod
+        .metadata
+        .labels
+        .iter()
+        .flatten()
+        .any(|label| label.0 == KEPT_LABEL)
+    {
+        return false;
+    }
+    match owner {
+        Owner::Pod(None) => true,
+        Owner::Pod(Some(owner)) => {
+            let phase = owner
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        }
+        Owner::Elsewhere => {
+            let annotations = pod.metadata.annotations.as_ref();
+            let beat = annotations
+                .and_then(|all| all.get(HEARTBEAT))
+                .and_then(|text| text.parse::<Timestamp>().ok());
+            let created = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
+            let last = beat.or(created);
+            last.is_none_or(|last| now.duration_since(last) > SILENCE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::pod::tests::pod;
+    use serde_json::json;
+
+    fn now() -> Timestamp {
+        "2026-11-21T02:10:00Z".parse().unwrap()
+    }
+
+    fn beating(at: &str) -> Pod {
+        let mut pod = pod(json!({"phase": "Running"}));
+        pod.metadata.annotations = Some([(HEARTBEAT.to_owned(), at.to_owned())].into());
+        pod
+    }
+
+    #[test]
+    fn a_pod_whose_drill_lives_is_nobodys_stray() {
+        assert!(!is_stray(
+            &beating("2026-11-21T02:09:30Z"),
+            &Owner::Elsewhere,
+            now()
+        ));
+        let drill = pod(json!({"phase": "Running"}));
+        let scratch = pod(json!({"phase": "Running"}));
+        assert!(!is_stray(&scratch, &Owner::Pod(Some(drill)), now()));
+    }
+
+    #[test]
+    fn a_pod_whose_drill_is_gone_or_silent_is_a_stray() {
+        let scratch = pod(json!({"phase": "Running"}));
+        assert!(is_stray(&scratch, &Owner::Pod(None), now()));
+        let over = pod(json!({"phase": "Failed"}));
+        assert!(is_stray(&scratch, &Owner::Pod(Some(over)), now()));
+        assert!(is_stray(
+            &beating("2026-11-21T02:07:00Z"),
+            &Owner::Elsewhere,
+            now()
+        ));
+    }
+
+    #[test]
+    fn what_was_kept_for_a_look_stays_until_its_deadline() {
+        let mut kept = beating("2026-11-20T02:07:00Z");
+        kept.metadata.labels = Some([(KEPT_LABEL.to_owned(), "true".to_owned())].into());
+        assert!(!is_stray(&kept, &Owner::Elsewhere, now()));
+        kept.status.as_mut().unwrap().reason = Some("DeadlineExceeded".into());
+        assert!(is_stray(&kept, &Owner::Elsewhere, now()));
+    }
+}
