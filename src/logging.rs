@@ -14,10 +14,10 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Sets the log up. `DRCTL_LOG` holds a filter, `DRCTL_LOG_FORMAT` is `human` or `json`.
 pub fn init(verbose: u8) {
-    // The verifier of certificates logs what it also returns.
+    // The verifier of certificates and the client of Kubernetes log what they also return.
     let level = match verbose {
-        0 => "drctl=info,warn,rustls_platform_verifier=off",
-        1 => "drctl=debug,info,rustls_platform_verifier=off",
+        0 => "drctl=info,warn,rustls_platform_verifier=off,kube_client=off,kube_runtime=off",
+        1 => "drctl=debug,info,rustls_platform_verifier=off,kube_client=off,kube_runtime=off",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("DRCTL_LOG").unwrap_or_else(|_| EnvFilter::new(level));

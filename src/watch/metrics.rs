@@ -1,8 +1,9 @@
 //! The events for Prometheus, and the probes of the watcher.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -25,6 +26,9 @@ const REASON_CHARS: usize = 40;
 /// The most series of events: what comes after is counted under the reason `other`.
 const MAX_SERIES: usize = 2000;
 
+/// After how long without another failure a watch is taken to stand: longer than an attempt takes.
+const SETTLED: Duration = Duration::from_secs(15);
+
 type Labels = Vec<(&'static str, String)>;
 type Gauge64 = Gauge<f64, AtomicU64>;
 
@@ -35,10 +39,8 @@ pub struct Board {
     events: Family<Labels, Counter>,
     up: Gauge64,
     last: Gauge64,
-    /// Scopes that are watched.
-    scopes: usize,
-    /// Those that are heard now.
-    heard: Mutex<BTreeSet<usize>>,
+    /// Of each scope that is watched, since when it is heard; none while it is not.
+    heard: Mutex<Vec<Option<Instant>>>,
     /// Series so far.
     series: Mutex<BTreeSet<Labels>>,
 }
@@ -68,8 +70,7 @@ impl Board {
             events,
             up,
             last,
-            scopes,
-            heard: Mutex::default(),
+            heard: Mutex::new(vec![None; scopes]),
             series: Mutex::default(),
         }
     }
@@ -98,22 +99,33 @@ impl Board {
         self.last.set(event.time.as_millisecond() as f64 / 1000.0);
     }
 
-    /// Notes whether a scope is heard.
-    pub fn hears(&self, scope: usize, well: bool) {
+    /// Notes that something of a scope was heard, and all of it is known.
+    pub fn hears(&self, scope: usize) {
+        // From the beginning of time, as it were: it is certain.
+        self.note(scope, Instant::now().checked_sub(SETTLED));
+    }
+
+    /// Notes that a scope could not be watched for a moment. A watch that stands again and has nothing to
+    /// tell says nothing: it is up when no other attempt has failed for a while.
+    pub fn fails(&self, scope: usize, known: bool) {
+        self.note(scope, known.then(Instant::now));
+    }
+
+    fn note(&self, scope: usize, since: Option<Instant>) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match well {
-            true => heard.insert(scope),
-            false => heard.remove(&scope),
-        };
-        let all = heard.len() == self.scopes;
-        self.up.set(f64::from(u8::from(all)));
+        if let Some(place) = heard.get_mut(scope) {
+            *place = since;
+        }
     }
 
     fn is_up(&self) -> bool {
-        f64::from_bits(self.up.inner().load(Ordering::Relaxed)) > 0.0
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_settled = |since: &Option<Instant>| since.is_some_and(|at| at.elapsed() >= SETTLED);
+        heard.iter().all(is_settled)
     }
 
     fn text(&self) -> String {
+        self.up.set(f64::from(u8::from(self.is_up())));
         let mut text = String::new();
         // Writing into a text does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -167,11 +179,13 @@ mod tests {
     #[test]
     fn it_is_up_when_every_scope_is_heard() {
         let board = Board::new(2);
-        board.hears(0, true);
+        board.hears(0);
         assert!(!board.is_up());
-        board.hears(1, true);
+        board.hears(1);
         assert!(board.is_up() && board.text().contains("drctl_pod_watcher_up 1.0"));
-        board.hears(0, false);
+        board.fails(0, true);
         assert!(!board.is_up());
+        board.hears(0);
+        assert!(board.is_up());
     }
 }

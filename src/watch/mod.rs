@@ -104,10 +104,12 @@ async fn watch(
                     board.count(&event);
                     text::print(&event.line(output)?)?;
                 }
-                board.hears(at, ledgers[at].is_current());
+                if ledgers[at].is_current() {
+                    board.hears(at);
+                }
             }
             Err(error) => {
-                board.hears(at, false);
+                board.fails(at, ledgers[at].is_current());
                 // Who may not look will not be allowed to by waiting; a server that is only
                 // starting refuses for a moment, too.
                 let error = refusal(error);

@@ -187,12 +187,20 @@ fn resources(order: &Order<'_>) -> Value {
     json!(resources)
 }
 
-/// What the server runs before it listens: one statement a line.
+/// What the server runs before it listens: one statement a line. Proxies are for accounts of the backup
+/// that have them; a server gives that right to nobody else by GRANT here.
 fn init_sql(order: &Order<'_>) -> String {
     let (user, identified) = (order.user, order.identified);
+    let anybody = match order.fit.version.flavour {
+        Flavour::MySql => "",
+        Flavour::MariaDb => "%",
+    };
     format!(
         "CREATE USER '{user}'@'%' {identified};\n\
-         GRANT ALL PRIVILEGES ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
+         GRANT ALL PRIVILEGES ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n\
+         INSERT INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor) \
+         VALUES ('%', '{user}', '{anybody}', '', 1, '');\n\
+         FLUSH PRIVILEGES;\n"
     )
 }
 
@@ -208,7 +216,7 @@ fn script(fit: &Fit<'_>) -> String {
     let (make, server, no_files) = match fit.version.flavour {
         Flavour::MySql => (
             format!(
-                "mysqld {at} --initialize-insecure --loose-innodb-redo-log-capacity=8M --loose-innodb-flush-method=nosync {files}"
+                "mysqld {at} --initialize-insecure --secure-file-priv=NULL --loose-innodb-redo-log-capacity=8M --loose-innodb-flush-method=nosync {files}"
             ),
             "mysqld",
             "NULL".to_owned(),
