@@ -35,6 +35,7 @@ mod input_refusals;
 mod layers;
 mod memory;
 mod notify;
+mod pod_hash;
 mod promises;
 mod prune;
 mod prune_store;

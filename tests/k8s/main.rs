@@ -1,1 +1,12 @@
-//! The tests that need a cluster.
+//! The tests that need a Kubernetes cluster: any that `DRCTL_TEST_KUBECONFIG` or `KUBECONFIG` names, by the
+//! real `drctl` from outside of it, against servers on this machine.
+//!
+//! What they share with the other tests stands in `tests/it/support`; [`cluster`] is what they know of
+//! Kubernetes.
+
+mod cluster;
+mod fence;
+mod pod;
+#[path = "../it/support/mod.rs"]
+mod support;
+mod watch;

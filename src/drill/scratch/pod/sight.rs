@@ -17,7 +17,7 @@ use crate::drill::scratch::pod::trouble::{self, Patience, Trouble};
 use crate::error::Error;
 
 /// How long a registry may be busy.
-const REGISTRY_PATIENCE: Duration = Duration::from_secs(5);
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long asking for the log and the events may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);
@@ -157,6 +157,12 @@ impl Sight {
             .lines()
             .rev()
             .find_map(error_of)
+            .or_else(|| {
+                log.lines()
+                    .last()
+                    .filter(|_| trouble.by_itself)
+                    .map(shortened)
+            })
             .map(|line| format!(": {line}"));
         let what = format!(
             "the scratch pod {}/{} {}{}",
@@ -213,10 +219,12 @@ fn error_of(line: &str) -> Option<String> {
     if line.contains("Aborting") {
         return None;
     }
-    let (_, message) = line
-        .split_once("[ERROR]")
-        .or_else(|| line.split_once("/bin/sh:"))?;
-    Some(message.trim().chars().take(300).collect())
+    let (_, message) = line.split_once("[ERROR]")?;
+    Some(shortened(message))
+}
+
+fn shortened(line: &str) -> String {
+    line.trim().chars().take(300).collect()
 }
 
 fn gone(last: Option<&Pod>) -> Trouble {
@@ -228,5 +236,6 @@ fn gone(last: Option<&Pod>) -> Trouble {
         patience: Patience::None,
         what: "was deleted".to_owned(),
         hint: "find out who deletes pods there, and run the drill again".to_owned(),
+        by_itself: false,
     })
 }

@@ -14,6 +14,8 @@ pub struct Trouble {
     pub what: String,
     /// What to do.
     pub hint: String,
+    /// Whether its program ended by itself: then its last line says why.
+    pub by_itself: bool,
 }
 
 /// How long a trouble may pass by itself.
@@ -64,6 +66,7 @@ pub fn of(pod: &Pod) -> Option<Trouble> {
             false => "lower verify.pod.resources, or make room; verify.pod.unschedulable_seconds waits longer"
                 .to_owned(),
         },
+        by_itself: false,
     })
 }
 
@@ -110,13 +113,14 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
             Some(signal) => format!("signal {signal}"),
             None => format!("exit code {}", end.exit_code),
         };
-        return Some(now(
-            format!(
-                "ended ({how}){}",
-                behind(end.message.as_deref().unwrap_or_default())
-            ),
-            "look at the log above; the server's options come from the manifest's fingerprint",
-        ));
+        let message = behind(end.message.as_deref().unwrap_or_default());
+        return Some(Trouble {
+            by_itself: true,
+            ..now(
+                format!("ended ({how}){message}"),
+                "look at the log above; the server's options come from the manifest's fingerprint",
+            )
+        });
     }
     let waiting = state.waiting.as_ref()?;
     let why = waiting.reason.as_deref()?;
@@ -127,6 +131,7 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
             patience: Patience::Registry,
             what: format!("cannot pull its image {image} ({why}){message}"),
             hint: PULL.to_owned(),
+            by_itself: false,
         }),
         "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => Some(now(
             format!("cannot use its image {image} ({why}){message}"),
@@ -152,6 +157,7 @@ fn now(what: String, hint: &str) -> Trouble {
         patience: Patience::None,
         what,
         hint: hint.to_owned(),
+        by_itself: false,
     }
 }
 

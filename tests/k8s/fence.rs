@@ -1,0 +1,117 @@
+//! The fence: an application without replicas while its database is restored, and with as many as
+//! before once that is proven.
+
+use std::time::Duration;
+
+use crate::cluster::{Namespace, namespace, until};
+use crate::need;
+use crate::support::{Drctl, Flavour, Server};
+
+/// Two replicas of something that needs no image and no node.
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      schedulerName: nobody
+      containers: [{name: c, image: 'localhost/nginx:test'}]
+";
+
+fn web(space: &Namespace) {
+    space.apply(WEB);
+    until(Duration::from_secs(20), "the application's pods", || {
+        pods(space) == 2
+    });
+}
+
+fn pods(space: &Namespace) -> usize {
+    let listed = space.json(&["get", "pods", "--selector", "app=web"]);
+    listed["items"].as_array().expect("a list").len()
+}
+
+/// Its replicas, and those that are remembered.
+fn replicas(space: &Namespace) -> (u64, Option<String>) {
+    let web = space.json(&["get", "deployment", "web"]);
+    let remembered = web["metadata"]["annotations"]["drctl.io/replicas"].as_str();
+    (
+        web["spec"]["replicas"].as_u64().unwrap(),
+        remembered.map(str::to_owned),
+    )
+}
+
+fn fencing(space: &Namespace, drctl: Drctl) -> Drctl {
+    space
+        .knows(drctl)
+        .env("DRCTL_RESTORE_FENCE", "deployment/web")
+        .env("DRCTL_RESTORE_FENCE_NAMESPACE", &space.name)
+}
+
+#[test]
+fn a_fence_that_is_closed_twice_remembers_the_first_number() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let drctl = fencing(&space, Drctl::new("shop"));
+    let run = drctl.run(["fence"]).ok();
+    assert!(
+        run.stdout.contains("fenced deployment/web, 2 replicas"),
+        "{run:#?}"
+    );
+    assert_eq!((replicas(&space), pods(&space)), ((0, Some("2".into())), 0));
+    drctl.run(["fence"]).ok();
+    // Somebody meant well.
+    space.kubectl(&["scale", "deployment", "web", "--replicas=1"]);
+    drctl.run(["fence"]).ok();
+    assert_eq!((replicas(&space), pods(&space)), ((0, Some("2".into())), 0));
+    drctl.run(["unfence"]).ok();
+    assert_eq!(replicas(&space), (2, None));
+    let run = drctl.run(["unfence"]).ok();
+    assert!(run.stdout.contains("was so already"), "{run:#?}");
+    assert_eq!(replicas(&space), (2, None));
+}
+
+#[test]
+fn a_restore_opens_the_fence_for_a_proof_and_for_nothing_else() {
+    need!(MariaDb);
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(
+        "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT shop.t VALUES (1)",
+    );
+    let drctl = Drctl::new("shop").source(&source);
+    drctl.run(["backup"]).ok();
+    let server = Server::start(Flavour::MariaDb);
+    let drctl = fencing(&space, drctl.into(&server));
+
+    let run = drctl.run(["restore", "--latest", "--no-prove"]).ok();
+    assert!(run.stderr.contains("stays fenced"), "{run:#?}");
+    assert_eq!(replicas(&space), (0, Some("2".into())));
+    // What is there already is refused, and the application stays out.
+    let words = ["shop", "deployment/web stays fenced until drctl unfence"];
+    drctl.run(["restore", "--latest"]).refused(9, &words);
+    assert_eq!(replicas(&space), (0, Some("2".into())));
+    // The emergency button: a Job without arguments.
+    let button = drctl
+        .env("DRCTL_RESTORE", "latest")
+        .env("DRCTL_CONFIRM", "shop");
+    button.run(["restore", "--overwrite"]).ok();
+    assert_eq!(server.value("SELECT COUNT(*) FROM shop.t"), "1");
+    assert_eq!(replicas(&space), (2, None));
+    let wrong = button.env("DRCTL_CONFIRM", "other");
+    wrong
+        .run(["restore", "--overwrite"])
+        .refused(2, &["other", "shop"]);
+    let unnamed = wrong.without("DRCTL_RESTORE");
+    unnamed
+        .run(["restore"])
+        .refused(2, &["no backup is named", "DRCTL_RESTORE"]);
+}

@@ -1,0 +1,306 @@
+//! Drills in scratch pods: proven, told apart in their troubles, and gone whatever becomes of them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::cluster::{Namespace, namespace, until};
+use crate::need;
+use crate::support::drctl::Running;
+use crate::support::{Drctl, Flavour, Server};
+
+const RESTRICTED: &str = "pod-security.kubernetes.io/enforce=restricted";
+
+/// A table, what stands on it, and an account.
+const SHOP: &str = "
+    CREATE DATABASE shop; USE shop;
+    CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(20), KEY by_name (name));
+    INSERT t (name) VALUES ('a'), ('b'), ('c');
+    CREATE VIEW v AS SELECT name FROM t;
+    CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.name = UPPER(NEW.name);
+    CREATE USER app@localhost IDENTIFIED BY 'hunter2hunter2'; GRANT SELECT ON shop.t TO app@localhost";
+
+/// A backup, its server, and a namespace that admits nothing but restricted pods.
+fn shop(flavour: Flavour) -> Option<(Namespace, Server, Drctl)> {
+    let space = namespace(&[RESTRICTED])?;
+    let source = Server::start(flavour);
+    source.exec(SHOP);
+    let drctl = space.knows(Drctl::new("shop").source(&source));
+    drctl.run(["backup"]).ok();
+    let version = source.value("SELECT SUBSTRING_INDEX(VERSION(), '-', 1)");
+    let line: Vec<&str> = version.split('.').take(2).collect();
+    let (name, line) = (name_of(flavour), line.join("."));
+    let image = std::env::var(format!("DRCTL_TEST_{}_IMAGE", name.to_uppercase()));
+    let image = image.unwrap_or_else(|_| format!("localhost/{name}:{line}"));
+    let drctl = drctl
+        .env("DRCTL_VERIFY_SCRATCH", "pod")
+        .env("DRCTL_VERIFY_POD_NAMESPACE", &space.name)
+        .env("DRCTL_VERIFY_POD_UNSCHEDULABLE_SECONDS", "3")
+        .env("DRCTL_VERIFY_POD_IMAGES", &format!("{name}-{line}={image}"));
+    Some((space, source, drctl))
+}
+
+fn name_of(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::MySql => "mysql",
+        Flavour::MariaDb => "mariadb",
+    }
+}
+
+/// There is an image of MariaDB 11.8 alone; the distribution's is older.
+fn has_image(flavour: Flavour) -> bool {
+    let server = Server::shared(flavour);
+    flavour == Flavour::MySql || server.value("SELECT VERSION()").starts_with("11.8")
+}
+
+#[track_caller]
+fn is_proven(drctl: &Drctl) -> bool {
+    let list = drctl.run(["list", "--output", "json"]).ok().json();
+    !list[0]["proven_at"].is_null()
+}
+
+/// A drill that stands still at its proof.
+fn standing_still(drctl: Drctl, flavour: Flavour) -> (Drctl, Running) {
+    let dir = drctl.home().join("slow");
+    fs::create_dir_all(&dir).unwrap();
+    let dump = flavour.dump_bin();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec {dump} \"$@\";; esac\n\
+         touch {dir}/there; sleep 600\n",
+        dump = dump.display(),
+        dir = dir.display(),
+    );
+    let program = dir.join(dump.file_name().unwrap());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let client = flavour.client();
+    std::os::unix::fs::symlink(&client, dir.join(client.file_name().unwrap())).unwrap();
+    let slow = drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
+    let running = slow.start(["verify", "--latest"]);
+    until(Duration::from_secs(90), "the drill proves", || {
+        dir.join("there").exists()
+    });
+    (slow.without("DRCTL_INTO_CLIENT_DIR"), running)
+}
+
+fn a_drill_is_proven(flavour: Flavour) {
+    let Some((space, _source, drctl)) = shop(flavour) else {
+        return;
+    };
+    for path in ["lanes", "client"] {
+        let run = drctl.run(["verify", "--latest", "--path", path]).ok();
+        assert!(
+            run.stdout.contains("PASS") && run.stdout.contains("(pod, relaxed)"),
+            "{run:#?}"
+        );
+        assert_eq!(space.scratch_pods(), [""; 0]);
+    }
+    assert!(is_proven(&drctl));
+}
+
+#[test]
+fn a_backup_of_mysql_is_proven_in_a_pod_that_leaves_nothing() {
+    need!(MySql);
+    a_drill_is_proven(Flavour::MySql);
+}
+
+#[test]
+fn a_backup_of_mariadb_is_proven_in_a_pod_that_leaves_nothing() {
+    need!(MariaDb);
+    if has_image(Flavour::MariaDb) {
+        a_drill_is_proven(Flavour::MariaDb);
+    }
+}
+
+#[test]
+fn troubles_of_a_pod_are_told_apart_and_quickly() {
+    need!(MySql);
+    let Some((space, _source, mut drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let images = "DRCTL_VERIFY_POD_IMAGES";
+    let resources = "DRCTL_VERIFY_POD_RESOURCES";
+    let cases: [(&str, &str, i32, &[&str]); 6] = [
+        (
+            images,
+            "mysql-9.7=localhost:1/no/mysql:9.7",
+            10,
+            &[
+                "cannot pull its image localhost:1/no/mysql:9.7",
+                "verify.pod.images",
+            ],
+        ),
+        (
+            images,
+            "mysql-9.7=BAD//x",
+            10,
+            &[
+                "cannot use its image BAD//x (InvalidImageName)",
+                "verify.pod.images",
+            ],
+        ),
+        (
+            images,
+            "mysql-8.0=localhost/mysql:8.0",
+            2,
+            &["no image of MySQL 9.7", "mysql-9.7 in verify.pod.images"],
+        ),
+        (
+            resources,
+            r#"{"requests": {"memory": "900Gi"}}"#,
+            10,
+            &[
+                "finds no node (Unschedulable)",
+                "memory",
+                "verify.pod.resources",
+            ],
+        ),
+        (
+            resources,
+            r#"{"limits": {"memory": "60Mi"}}"#,
+            10,
+            &["OOMKilled", "limits.memory"],
+        ),
+        (
+            "DRCTL_VERIFY_POD_STORAGE_CLASS",
+            "no-such-class",
+            10,
+            &[
+                "finds no node",
+                "PersistentVolumeClaim",
+                "verify.pod.storage_class",
+            ],
+        ),
+    ];
+    let usual = drctl_env(&drctl, images);
+    for (name, value, code, words) in cases {
+        drctl = drctl.env(name, value);
+        let run = drctl.run(["verify", "--latest"]);
+        assert!(
+            run.took < Duration::from_secs(20),
+            "{name}={value}: {run:#?}"
+        );
+        run.refused(code, words);
+        assert_eq!(space.scratch_pods(), [""; 0], "{name}={value}");
+        drctl = match name == images {
+            true => drctl.env(images, &usual),
+            false => drctl.without(name),
+        };
+    }
+    assert!(!is_proven(&drctl));
+}
+
+/// The image that was chosen for the server of this test.
+fn drctl_env(drctl: &Drctl, name: &str) -> String {
+    let run = drctl.shell(&format!("printf %s \"${name}\"")).ok();
+    run.stdout
+}
+
+#[test]
+fn a_pod_that_is_deleted_in_the_middle_is_the_reason_that_is_told() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let (drctl, running) = standing_still(drctl, Flavour::MySql);
+    let pods = space.scratch_pods();
+    space.kubectl(&["delete", "pod", &pods[0], "--grace-period=0", "--force"]);
+    let run = running.wait();
+    run.refused(
+        10,
+        &[
+            "the scratch pod",
+            &pods[0],
+            "deleted",
+            "run the drill again",
+        ],
+    );
+    assert_eq!(space.scratch_pods(), [""; 0]);
+    assert!(!is_proven(&drctl));
+}
+
+#[test]
+fn a_drill_that_is_stopped_removes_its_pod() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let (_drctl, running) = standing_still(drctl, Flavour::MySql);
+    assert_eq!(space.scratch_pods().len(), 1);
+    running.signal(Signal::TERM);
+    let run = running.wait();
+    assert_eq!(run.code, 143, "{run:#?}");
+    assert_eq!(space.scratch_pods(), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_drill_leaves_is_removed_by_the_next_one_and_what_a_living_one_has_is_not() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let (drctl, running) = standing_still(drctl, Flavour::MySql);
+    let left = space.scratch_pods();
+    drctl.run(["verify", "--latest"]).ok();
+    assert_eq!(space.scratch_pods(), left, "the drill that owns it lives");
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, 128 + 9);
+    // As it is two minutes later.
+    let beat = "drctl.io/heartbeat=2026-01-01T00:00:00Z";
+    space.kubectl(&["annotate", "pod", &left[0], "--overwrite", beat]);
+    drctl.run(["verify", "--latest"]).ok();
+    assert_eq!(space.scratch_pods(), [""; 0]);
+}
+
+#[test]
+fn a_pod_holds_a_hash_and_no_password_and_no_rights() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let (_drctl, running) = standing_still(drctl, Flavour::MySql);
+    let pod =
+        space.json(&["get", "pods", "--selector", "drctl.io/role=scratch"])["items"][0].clone();
+    let spec = pod["spec"].to_string();
+    assert!(
+        spec.contains("caching_sha2_password AS 0x24412430303524"),
+        "{spec}"
+    );
+    assert!(!spec.contains("IDENTIFIED BY"), "{spec}");
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(pod["metadata"]["labels"]["drctl.io/target"], "shop");
+    let refused = space.kubectl(&[
+        "exec",
+        pod["metadata"]["name"].as_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        "mysql -uroot -h127.0.0.1 2>&1 || true",
+    ]);
+    assert!(refused.contains("Access denied"), "{refused}");
+    running.signal(Signal::TERM);
+    running.wait();
+}
+
+#[test]
+fn who_may_not_is_told_which_right_is_missing() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    space.kubectl(&["create", "serviceaccount", "nobody"]);
+    let token = space.kubectl(&["create", "token", "nobody"]);
+    let mut config = space.json(&["config", "view", "--raw", "--minify"]);
+    config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+    let file = drctl.home().join("nobody.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
+    drctl
+        .run(["verify", "--latest"])
+        .refused(2, &["cannot list resource \"pods\"", "by a Role"]);
+    let none = drctl.env("KUBECONFIG", "/nonexistent");
+    none.run(["verify", "--latest"])
+        .refused(2, &["no Kubernetes cluster is configured", "KUBECONFIG"]);
+}

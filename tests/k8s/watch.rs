@@ -1,0 +1,275 @@
+//! `drctl watch pods`: what happens is told within two seconds, each event once, also what happened
+//! while the API server was away.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::cluster::{Namespace, namespace, until};
+use crate::support::Drctl;
+use crate::support::drctl::Running;
+use crate::support::server::free_port;
+
+/// What an event may take.
+const SOON: Duration = Duration::from_secs(2);
+
+/// A watcher whose lines go to a file.
+struct Watcher {
+    drctl: Drctl,
+    running: Running,
+    port: u16,
+}
+
+impl Watcher {
+    fn begin(space: &Namespace, kubeconfig: &str) -> Watcher {
+        let drctl = space
+            .knows(Drctl::new("shop"))
+            .env("KUBECONFIG", kubeconfig)
+            .behind("exec >lines");
+        let port = free_port();
+        let running = drctl.start([
+            "watch",
+            "pods",
+            "--namespace",
+            &space.name,
+            "--output",
+            "json",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+        ]);
+        let this = Watcher {
+            drctl,
+            running,
+            port,
+        };
+        until(Duration::from_secs(20), "the watcher is ready", || {
+            this.get("/readyz").contains("200 OK")
+        });
+        this
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.drctl.home().join("lines")).unwrap();
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Of one pod: `created`, `deleted`.
+    fn types(&self, pod: &str) -> Vec<String> {
+        let events = self.events();
+        let of_pod = events.iter().filter(|event| event["pod"] == pod);
+        let types = of_pod.map(|event| event["type"].as_str().unwrap().to_owned());
+        types.filter(|one| one != "updated").collect()
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let _ = stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    }
+
+    fn end(self) {
+        self.running.signal(Signal::TERM);
+        let run = self.running.wait();
+        assert_eq!(run.code, 0, "{run:#?}");
+    }
+}
+
+/// A pod that no node is asked for: what the watcher tells needs no image.
+fn create(space: &Namespace, name: &str) {
+    space.apply(&format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{schedulerName: nobody, \
+         containers: [{{name: c, image: 'localhost/nginx:test'}}]}}}}"
+    ));
+}
+
+fn delete(space: &Namespace, name: &str) {
+    space.kubectl(&[
+        "delete",
+        "pod",
+        name,
+        "--grace-period=0",
+        "--force",
+        "--wait=false",
+    ]);
+}
+
+#[test]
+fn what_becomes_of_a_pod_is_told_within_two_seconds() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    create(&space, "old");
+    let watcher = Watcher::begin(&space, &space.kubeconfig());
+    until(SOON, "the pod that was there", || {
+        watcher.types("old") == ["existing"]
+    });
+    create(&space, "new");
+    until(SOON, "the new pod", || watcher.types("new") == ["created"]);
+    let ready =
+        r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Tried"}]}}"#;
+    space.kubectl(&[
+        "patch",
+        "pod",
+        "new",
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        ready,
+    ]);
+    until(SOON, "its update", || {
+        let events = watcher.events();
+        let mut updates = events.iter().filter(|event| event["type"] == "updated");
+        updates.any(|event| event["changes"]["condition Ready"][1] == "False")
+    });
+    let told = watcher.events().len();
+    space.kubectl(&["annotate", "pod", "new", "a=heartbeat"]);
+    delete(&space, "new");
+    until(SOON, "its end", || {
+        watcher.types("new") == ["created", "deleted"]
+    });
+    let since = watcher.events().split_off(told);
+    assert!(
+        since
+            .iter()
+            .all(|event| event["changes"]["condition Ready"].is_null()),
+        "{since:?}"
+    );
+    let page = watcher.get("/metrics");
+    let line = format!(
+        "drctl_pod_events_total{{namespace=\"{}\",type=\"deleted\",reason=\"Deleted\"}} 1",
+        space.name
+    );
+    assert!(
+        page.contains(&line) && page.contains("drctl_pod_watcher_up 1"),
+        "{page}"
+    );
+    watcher.end();
+}
+
+/// A way to the API server that can be cut.
+struct Way {
+    cut: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+    port: u16,
+}
+
+impl Way {
+    fn to(server: &str) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (cut, streams) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(Mutex::new(Vec::new())),
+        );
+        let (is_cut, kept, server) = (cut.clone(), streams.clone(), server.to_owned());
+        std::thread::spawn(move || {
+            for here in listener.incoming().flatten() {
+                if is_cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let there = TcpStream::connect(&server).unwrap();
+                let pairs = [(&here, &there), (&there, &here)];
+                for (from, to) in pairs {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                }
+                kept.lock().unwrap().extend([here, there]);
+            }
+        });
+        Way { cut, streams, port }
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        for stream in self.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_happened_while_the_api_server_was_away_is_told_once() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    let mut config = space.json(&["config", "view", "--raw", "--minify"]);
+    let cluster = &mut config["clusters"][0]["cluster"];
+    let server = cluster["server"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("https://")
+        .to_owned();
+    let way = Way::to(&server);
+    cluster["server"] = format!("https://127.0.0.1:{}", way.port).into();
+    cluster["tls-server-name"] = server.split(':').next().unwrap().into();
+    let home = crate::support::lab::ScratchDir::new();
+    let file = home.path().join("kubeconfig.json");
+    std::fs::write(&file, config.to_string()).unwrap();
+
+    for name in ["stays", "goes"] {
+        create(&space, name);
+    }
+    let watcher = Watcher::begin(&space, &file.display().to_string());
+    way.cut();
+    until(Duration::from_secs(20), "the watcher is down", || {
+        watcher.get("/readyz").contains("503")
+    });
+    delete(&space, "goes");
+    create(&space, "comes");
+    create(&space, "flits");
+    delete(&space, "flits");
+    assert_eq!(watcher.types("comes"), [""; 0]);
+    way.mend();
+    until(Duration::from_secs(5), "what happened meanwhile", || {
+        watcher.types("comes") == ["created"] && watcher.types("goes") == ["existing", "deleted"]
+    });
+    create(&space, "later");
+    until(SOON, "what happens afterwards", || {
+        watcher.types("later") == ["created"]
+    });
+    assert_eq!(watcher.types("stays"), ["existing"]);
+    // Where the history reached back that far it was told, too; never one half of it alone.
+    let flits = watcher.types("flits");
+    assert!(
+        flits.is_empty() || flits == ["created", "deleted"],
+        "{flits:?}"
+    );
+    watcher.end();
+}
+
+#[test]
+fn who_may_not_watch_is_told_at_once() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    space.kubectl(&["create", "serviceaccount", "nobody"]);
+    let token = space.kubectl(&["create", "token", "nobody"]);
+    let mut config = space.json(&["config", "view", "--raw", "--minify"]);
+    config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+    let drctl = Drctl::new("shop");
+    let file = drctl.home().join("nobody.json");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
+    let run = drctl.run(["watch", "pods", "--namespace", &space.name]);
+    run.refused(
+        2,
+        &["watch pods", "cannot list resource \"pods\"", "by a Role"],
+    );
+}
