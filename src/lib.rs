@@ -10,6 +10,9 @@
 //!                                                                 └ barriers: pre-data, data, keys, foreign keys, post-data
 //! ```
 //!
+//! Kubernetes is one module, [`cluster`], under three users: scratch pods of drills, the [`fence`] around a
+//! restore, and [`watch`].
+//!
 //! A drill is the second flow into a throw-away server, and leaves a report; arrows between modules go
 //! one way: commands → drill → report → {source, apply, proof, catalog} → {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 

@@ -127,7 +127,7 @@ pub fn failure(doing: &str, error: kube::Error) -> Error {
             Error::server(what).hint("raise the ResourceQuota, or ask for less")
         }
         403 if status.message.contains("is forbidden: User") => Error::usage(what)
-            .hint("give the account this right by a Role; docs/kubernetes.md has the list"),
+            .hint("give the account this right by a Role; docs/drills.md, watch.md and fence.md list them"),
         403 => {
             Error::usage(what).hint("the cluster's policies refuse it: see the namespace's labels")
         }

@@ -177,6 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_of_the_watcher_is_documented() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let page = std::fs::read_to_string(file).unwrap();
+        let text = Board::new(1).text();
+        let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let told: Vec<&str> = told.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(told.len(), 3);
+        for name in told {
+            assert!(page.contains(&format!("| `{name}")), "{name}");
+        }
+    }
+
+    #[test]
     fn it_is_up_when_every_scope_is_heard() {
         let board = Board::new(2);
         board.hears(0);

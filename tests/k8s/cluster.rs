@@ -1,12 +1,16 @@
 //! The cluster of the tests: asked by `kubectl`, which shares no code with the product.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::{Drctl, lab};
+
+/// Held by every test, and alone by one that does something to the cluster itself.
+static CLUSTER: RwLock<()> = RwLock::new(());
 
 /// A namespace of a test's own, gone at its end.
 #[derive(Debug)]
@@ -14,10 +18,30 @@ pub struct Namespace {
     /// Its name.
     pub name: String,
     kubeconfig: PathBuf,
+    /// Let go last of all.
+    _turn: Turn,
+}
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "held, not read")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
 }
 
 /// A namespace on the cluster; none, and the test is skipped, where there is no cluster.
 pub fn namespace(labels: &[&str]) -> Option<Namespace> {
+    let turn = CLUSTER.read().unwrap_or_else(PoisonError::into_inner);
+    make(labels, Turn::Shared(turn))
+}
+
+/// The same, while no other test uses the cluster.
+pub fn namespace_alone() -> Option<Namespace> {
+    let turn = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
+    make(&[], Turn::Alone(turn))
+}
+
+fn make(labels: &[&str], turn: Turn) -> Option<Namespace> {
     let named = ["DRCTL_TEST_KUBECONFIG", "KUBECONFIG"];
     let Some(kubeconfig) = named.iter().find_map(std::env::var_os) else {
         lab::skip("no cluster: set KUBECONFIG, as `make cluster` prints it");
@@ -26,6 +50,7 @@ pub fn namespace(labels: &[&str]) -> Option<Namespace> {
     let space = Namespace {
         name: format!("drctl-test-{:08x}", rand::random::<u32>()),
         kubeconfig: kubeconfig.into(),
+        _turn: turn,
     };
     space.kubectl_anywhere(&["create", "namespace", &space.name]);
     if !labels.is_empty() {
@@ -90,6 +115,23 @@ impl Namespace {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", &self.kubeconfig).args(args);
         command.output().expect("kubectl runs")
+    }
+
+    /// Kills the API server and waits until it answers again; false, and the test is skipped, where the
+    /// cluster is not that of `make cluster`.
+    pub fn restart_the_api_server(&self) -> bool {
+        let of_lab = self.kubeconfig.strip_prefix(lab::root().join("cluster"));
+        let number = of_lab.ok().and_then(|path| path.iter().next());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/ctl.sh");
+        let (Some(number), true) = (number, script.exists()) else {
+            lab::skip("the API server is restarted only where the cluster is that of make cluster");
+            return false;
+        };
+        let mut command = Command::new(script);
+        command.env("DRCTL_CLUSTER", number);
+        let done = command.args(["restart", "kube-apiserver"]).status();
+        assert!(done.expect("ctl.sh runs").success());
+        true
     }
 
     /// Names of the scratch pods that are there.

@@ -284,6 +284,42 @@ fn a_pod_holds_a_hash_and_no_password_and_no_rights() {
     running.wait();
 }
 
+/// A pod that satisfies `restricted`, and that no node is asked for.
+const DRILL: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: verify}
+spec:
+  schedulerName: nobody
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: c
+      image: localhost/nginx:test
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+";
+
+#[test]
+fn a_scratch_pod_goes_with_the_pod_of_its_drill() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    space.apply(DRILL);
+    let uid = space.json(&["get", "pod", "verify"])["metadata"]["uid"].clone();
+    let drctl = drctl
+        .env("POD_NAMESPACE", &space.name)
+        .env("POD_NAME", "verify")
+        .env("POD_UID", uid.as_str().unwrap());
+    let (_drctl, running) = standing_still(drctl, Flavour::MySql);
+    assert_eq!(space.scratch_pods().len(), 1);
+    running.signal(Signal::KILL);
+    running.wait();
+    space.kubectl(&["delete", "pod", "verify", "--grace-period=0", "--force"]);
+    until(Duration::from_secs(60), "its owner is gone", || {
+        space.scratch_pods().is_empty()
+    });
+}
+
 #[test]
 fn who_may_not_is_told_which_right_is_missing() {
     need!(MySql);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Namespace, namespace, until};
+use crate::cluster::{Namespace, namespace, namespace_alone, until};
 use crate::support::Drctl;
 use crate::support::drctl::Running;
 use crate::support::server::free_port;
@@ -251,6 +251,24 @@ fn what_happened_while_the_api_server_was_away_is_told_once() {
         flits.is_empty() || flits == ["created", "deleted"],
         "{flits:?}"
     );
+    watcher.end();
+}
+
+#[test]
+fn a_restart_of_the_api_server_costs_no_event() {
+    let Some(space) = namespace_alone() else {
+        return;
+    };
+    create(&space, "before");
+    let watcher = Watcher::begin(&space, &space.kubeconfig());
+    if space.restart_the_api_server() {
+        delete(&space, "before");
+        create(&space, "after");
+        until(Duration::from_secs(5), "what happened afterwards", || {
+            watcher.types("before") == ["existing", "deleted"]
+                && watcher.types("after") == ["created"]
+        });
+    }
     watcher.end();
 }
 
