@@ -5,7 +5,7 @@
 //! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
 
 use crate::config::key::{ConfigKey, Form, key};
-use crate::config::{notify, promises, retention, serve, verify};
+use crate::config::{notify, pod, promises, restore, retention, serve, verify};
 
 /// Those of this file, in the order of the documentation.
 const KEYS: &[ConfigKey] = &[
@@ -215,44 +215,15 @@ const KEYS: &[ConfigKey] = &[
         Form::Pairs,
         "Labels of every backup; `--label` adds to them.",
     ),
-    key(
-        "restore.lanes",
-        Form::Scalar,
-        "Connections that load rows. Default: the number of cores, 2 to 8.",
-    ),
-    key(
-        "restore.reconnect_seconds",
-        Form::Scalar,
-        "How long a server that has gone away under a restore may take to come back. Default 120.",
-    ),
-    key(
-        "restore.deadline_seconds",
-        Form::Scalar,
-        "The run is ended after this. Default: never.",
-    ),
-    key(
-        "restore.fence",
-        Form::List,
-        "Workloads that use the database, as `deployment/web`, `statefulset/worker`: a restore into the configured server scales them to 0 first, and back when it is proven; `drctl fence` and `unfence` do it by hand. Default: none.",
-    ),
-    key(
-        "restore.fence_namespace",
-        Form::Text,
-        "Their namespace. Default: that of the restore.",
-    ),
-    key(
-        "restore.fence_seconds",
-        Form::Scalar,
-        "How long their pods may take to end. Default 180.",
-    ),
 ];
 
 /// All of them, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
     let sections = [
         KEYS,
+        restore::KEYS,
         verify::KEYS,
-        super::pod::KEYS,
+        pod::KEYS,
         promises::KEYS,
         retention::KEYS,
         notify::KEYS,

@@ -4,6 +4,7 @@
 //! - [`load`]: file, environment and flags to one tree.
 //! - [`promises`]: objectives and schedules.
 //! - [`notify`]: the keys of who is told.
+//! - [`restore`]: how restores run.
 //! - [`retention`]: which backups stay.
 //! - [`serve`]: the keys of the status page.
 //! - [`verify`]: the keys of drills; [`pod`]: those of scratch pods.
@@ -16,6 +17,7 @@ pub mod load;
 pub mod notify;
 pub mod pod;
 pub mod promises;
+pub mod restore;
 pub mod retention;
 pub mod serve;
 pub mod verify;
@@ -27,19 +29,18 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::apply::lane::RECONNECT_WAIT;
 use crate::archive::codec::Codec;
 use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
 use crate::config::notify::RawNotify;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
+use crate::config::restore::{RawRestore, RestoreConfig};
 use crate::config::retention::{RawRetention, RetentionConfig};
 use crate::config::serve::{RawServe, ServeConfig};
 use crate::config::verify::{RawVerify, VerifyConfig};
 use crate::drill::scratch::Choice;
 use crate::error::{Error, Result};
-use crate::fence::FenceConfig;
 use crate::notify::NotifyConfig;
 use crate::objectives::Objectives;
 use crate::server::{Role, Secret, ServerConfig, ServerUrl};
@@ -92,19 +93,6 @@ pub struct BackupConfig {
     pub deadline: Option<Duration>,
     /// Labels of every backup.
     pub labels: BTreeMap<String, String>,
-}
-
-/// How restores run.
-#[derive(Debug, Clone)]
-pub struct RestoreConfig {
-    /// Connections that load rows.
-    pub lanes: Option<usize>,
-    /// How long a server that has gone away may take to come back.
-    pub reconnect: Duration,
-    /// When the run is ended.
-    pub deadline: Option<Duration>,
-    /// What is kept out of the database meanwhile.
-    pub fence: FenceConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,17 +149,6 @@ struct RawBackup {
     deadline_seconds: Option<u64>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct RawRestore {
-    lanes: Option<usize>,
-    reconnect_seconds: Option<u64>,
-    deadline_seconds: Option<u64>,
-    #[serde(default)]
-    fence: Vec<String>,
-    fence_namespace: Option<String>,
-    fence_seconds: Option<u64>,
 }
 
 impl Config {
@@ -352,27 +329,6 @@ impl RawBackup {
             attempts,
             deadline: self.deadline_seconds.map(Duration::from_secs),
             labels: self.labels,
-        })
-    }
-}
-
-impl RawRestore {
-    fn check(self) -> Result<RestoreConfig> {
-        if self.lanes.is_some_and(|lanes| !(1..=64).contains(&lanes)) {
-            return Err(Error::usage("restore.lanes is not between 1 and 64"));
-        }
-        let workloads: Result<_> = self.fence.iter().map(|text| text.parse()).collect();
-        Ok(RestoreConfig {
-            lanes: self.lanes,
-            reconnect: self
-                .reconnect_seconds
-                .map_or(RECONNECT_WAIT, Duration::from_secs),
-            deadline: self.deadline_seconds.map(Duration::from_secs),
-            fence: FenceConfig {
-                namespace: self.fence_namespace,
-                workloads: workloads?,
-                patience: Duration::from_secs(self.fence_seconds.unwrap_or(180)),
-            },
         })
     }
 }

@@ -92,7 +92,7 @@ pub fn quantity(text: &str) -> Option<u64> {
         .iter()
         .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))?;
     let number: f64 = digits.parse().ok()?;
-    (number >= 0.0).then(|| (number * *unit as f64) as u64)
+    (number >= 0.0).then_some((number * *unit as f64) as u64)
 }
 
 #[cfg(test)]

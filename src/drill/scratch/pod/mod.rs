@@ -3,11 +3,12 @@
 //! - [`config`]: what can be chosen; [`spec`]: the pod; [`hash`]: how its password is told.
 //! - [`sight`]: what the cluster says of it; [`trouble`]: what of that is wrong.
 //! - [`forward`]: the way there from outside of the cluster; from inside it is the pod's address.
-//! - [`strays`]: what killed drills left.
+//! - [`life`]: its heartbeat and its end; [`strays`]: what killed drills left.
 
 pub mod config;
 mod forward;
 pub mod hash;
+mod life;
 mod sight;
 pub mod spec;
 mod strays;
@@ -18,10 +19,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -38,17 +38,15 @@ use crate::server::url::{Endpoint, ServerUrl, Tls};
 use crate::server::{Flavour, Role, ServerConfig, ServerVersion, connect};
 use config::PodConfig;
 use forward::Forward;
+use life::{beat, merge, remove};
 use sight::Sight;
-use spec::{CONTAINER, HEARTBEAT, KEPT_LABEL, Order, PORT, SOCKET};
+use spec::{CONTAINER, KEPT_LABEL, Order, PORT, SOCKET};
 
 /// The pause between two attempts to log in to a server that is booting.
 const BOOT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long one of them may take: a policy of the network drops packets without a word.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long removing the pod may take.
-const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the cluster may take to say how a pod ended.
 const LAST_WORDS: Duration = Duration::from_secs(6);
@@ -352,65 +350,5 @@ impl InPod {
             warning.map(|line| format!(": {line}")).unwrap_or_default()
         ))
         .hint("look at its node; verify.pod.start_seconds waits longer")
-    }
-}
-
-/// Says every now and then that the drill lives.
-fn beat(pods: Api<Pod>, name: String) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            let now = Timestamp::now().to_string();
-            let beat = json!({"metadata": {"annotations": {HEARTBEAT: now}}});
-            match merge(&pods, &name, beat).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => return,
-                Err(kube::Error::Api(status)) if status.code == 403 => {
-                    tracing::warn!(
-                        "no right to patch pods: another drill of this target would take this one's pod for a stray"
-                    );
-                    return;
-                }
-                Err(error) => tracing::debug!(%error, "the heartbeat was not taken"),
-                Ok(_) => {}
-            }
-            tokio::time::sleep(strays::BEAT).await;
-        }
-    }))
-}
-
-async fn merge(pods: &Api<Pod>, name: &str, change: serde_json::Value) -> kube::Result<Pod> {
-    let change = Patch::Merge(change);
-    pods.patch(name, &PatchParams::default(), &change).await
-}
-
-/// Removes the pod at once, and waits until it is gone.
-async fn remove(pods: &Api<Pod>, name: &str) -> Result<()> {
-    let at_once = DeleteParams::default().grace_period(0);
-    let gone =
-        |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
-    let work = async {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match pods.delete(name, &at_once).await {
-                Ok(_) => {}
-                Err(error) if gone(&error) => return Ok(()),
-                Err(error @ kube::Error::Api(_)) => {
-                    return Err(failure("remove the scratch pod", error));
-                }
-                // The API server may be away for a moment.
-                Err(error) => {
-                    tracing::debug!(%error, "cannot remove the scratch pod; trying again")
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
-        }
-    };
-    match tokio::time::timeout(REMOVE_TIMEOUT, work).await {
-        Ok(done) => done,
-        Err(_) => Err(Error::server(format!(
-            "the scratch pod {name} was not removed within {} s",
-            REMOVE_TIMEOUT.as_secs()
-        ))
-        .hint("the next drill of this target removes it, and so does its deadline")),
     }
 }

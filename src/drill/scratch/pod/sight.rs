@@ -143,10 +143,8 @@ impl Sight {
     /// drctl's own log.
     pub async fn explain(&self, cluster: &Cluster, trouble: Trouble) -> Error {
         let asked = async { tokio::join!(self.log(cluster), self.events(cluster)) };
-        let (log, events) = match tokio::time::timeout(ASK_TIMEOUT, asked).await {
-            Ok(told) => told,
-            Err(_) => (String::new(), Vec::new()),
-        };
+        let told = tokio::time::timeout(ASK_TIMEOUT, asked).await;
+        let (log, events) = told.unwrap_or_default();
         for event in &events {
             tracing::warn!(pod = self.name, event, "scratch pod");
         }

@@ -28,7 +28,11 @@ pub async fn reap(pods: &Api<Pod>, target: &TargetName) -> Result<()> {
         let owner = match owner(&pod) {
             Some((owner, uid)) => {
                 let found = pods.get_opt(owner).await.map_err(failed)?;
-                Owner::Pod(found.filter(|found| found.metadata.uid.as_deref() == Some(uid)))
+                Owner::Pod(
+                    found
+                        .filter(|found| found.metadata.uid.as_deref() == Some(uid))
+                        .map(Box::new),
+                )
             }
             None => Owner::Elsewhere,
         };
@@ -56,7 +60,7 @@ pub async fn reap(pods: &Api<Pod>, target: &TargetName) -> Result<()> {
 #[derive(Debug)]
 enum Owner {
     /// A drill in a pod, if that is still there.
-    Pod(Option<Pod>),
+    Pod(Option<Box<Pod>>),
     /// A drill outside of the cluster, or in another namespace.
     Elsewhere,
 }
@@ -128,7 +132,11 @@ mod tests {
         ));
         let drill = pod(json!({"phase": "Running"}));
         let scratch = pod(json!({"phase": "Running"}));
-        assert!(!is_stray(&scratch, &Owner::Pod(Some(drill)), now()));
+        assert!(!is_stray(
+            &scratch,
+            &Owner::Pod(Some(Box::new(drill))),
+            now()
+        ));
     }
 
     #[test]
@@ -136,7 +144,7 @@ mod tests {
         let scratch = pod(json!({"phase": "Running"}));
         assert!(is_stray(&scratch, &Owner::Pod(None), now()));
         let over = pod(json!({"phase": "Failed"}));
-        assert!(is_stray(&scratch, &Owner::Pod(Some(over)), now()));
+        assert!(is_stray(&scratch, &Owner::Pod(Some(Box::new(over))), now()));
         assert!(is_stray(
             &beating("2026-11-21T02:07:00Z"),
             &Owner::Elsewhere,

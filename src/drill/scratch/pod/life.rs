@@ -1,0 +1,79 @@
+//! The life of a scratch pod in the cluster's eyes: its heartbeat, what is changed about it, its end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::cluster::failure;
+use crate::drill::scratch::pod::spec::HEARTBEAT;
+use crate::drill::scratch::pod::strays;
+use crate::error::{Error, Result};
+
+/// How long removing the pod may take.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Says every now and then that the drill lives.
+pub fn beat(pods: Api<Pod>, name: String) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let now = Timestamp::now().to_string();
+            let beat = json!({"metadata": {"annotations": {HEARTBEAT: now}}});
+            match merge(&pods, &name, beat).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => return,
+                Err(kube::Error::Api(status)) if status.code == 403 => {
+                    tracing::warn!(
+                        "no right to patch pods: another drill of this target would take this one's pod for a stray"
+                    );
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, "the heartbeat was not taken"),
+                Ok(_) => {}
+            }
+            tokio::time::sleep(strays::BEAT).await;
+        }
+    }))
+}
+
+/// Changes something about the pod.
+pub async fn merge(pods: &Api<Pod>, name: &str, change: serde_json::Value) -> kube::Result<Pod> {
+    let change = Patch::Merge(change);
+    pods.patch(name, &PatchParams::default(), &change).await
+}
+
+/// Removes the pod at once, and waits until it is gone.
+pub async fn remove(pods: &Api<Pod>, name: &str) -> Result<()> {
+    let at_once = DeleteParams::default().grace_period(0);
+    let gone =
+        |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
+    let work = async {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match pods.delete(name, &at_once).await {
+                Ok(_) => {}
+                Err(error) if gone(&error) => return Ok(()),
+                Err(error @ kube::Error::Api(_)) => {
+                    return Err(failure("remove the scratch pod", error));
+                }
+                // The API server may be away for a moment.
+                Err(error) => {
+                    tracing::debug!(%error, "cannot remove the scratch pod; trying again")
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    };
+    match tokio::time::timeout(REMOVE_TIMEOUT, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::server(format!(
+            "the scratch pod {name} was not removed within {} s",
+            REMOVE_TIMEOUT.as_secs()
+        ))
+        .hint("the next drill of this target removes it, and so does its deadline")),
+    }
+}
