@@ -188,7 +188,10 @@ mod tests {
         let told: Vec<&str> = told.filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(told.len(), 3);
         for name in told {
-            assert!(page.contains(&format!("| `{name}")), "docs/metrics.md lacks {name}");
+            assert!(
+                page.contains(&format!("| `{name}")),
+                "docs/metrics.md lacks {name}"
+            );
         }
     }
 

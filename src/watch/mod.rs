@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod metrics;
 mod pauses;
 
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +28,6 @@ use kube::{Api, runtime};
 use crate::cancel::Cancel;
 use crate::cli::{Output, WatchPodsArgs};
 use crate::cluster::{Cluster, WATCH_SECONDS, failure};
-use crate::commands::text;
 use crate::error::{Error, Outcome, Result};
 use crate::serve;
 use ledger::Ledger;
@@ -50,8 +50,13 @@ pub async fn run(args: WatchPodsArgs, output: Output) -> Result<()> {
     let board = Arc::new(Board::new(namespace.len().max(1)));
     let serving = serve_metrics(listen, board.clone(), &cancel);
     let watching = watch(&cluster, &namespace, selector.as_deref(), output, &board);
-    let done = cancel.unless(async { tokio::try_join!(serving, watching).map(|_| ()) });
-    match done.await {
+    let work = async {
+        tokio::select! {
+            served = serving => served,
+            watched = watching => watched,
+        }
+    };
+    match cancel.unless(work).await {
         Err(error) if error.outcome() == Outcome::Terminated => Ok(()),
         done => done,
     }
@@ -102,7 +107,16 @@ async fn watch(
             Ok(heard) => {
                 for event in ledgers[at].hear(heard, now) {
                     board.count(&event);
-                    text::print(&event.line(output)?)?;
+                    let line = event.line(output)?;
+                    match std::io::stdout().lock().write_all(line.as_bytes()) {
+                        // A reader that went away, like `head`, has seen enough.
+                        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                        Err(error) => {
+                            let what = "cannot write to standard output";
+                            return Err(Error::unexpected(what).because(error));
+                        }
+                        Ok(()) => {}
+                    }
                 }
                 if ledgers[at].is_current() {
                     board.hears(at);

@@ -273,6 +273,27 @@ fn a_restart_of_the_api_server_costs_no_event() {
 }
 
 #[test]
+fn a_watcher_whose_reader_has_seen_enough_ends() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    create(&space, "first");
+    let drctl = space
+        .knows(Drctl::new("shop"))
+        .limit(Duration::from_secs(30));
+    let script = format!("drctl watch pods -n {} | head -1", space.name);
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| drctl.shell(&script).ok());
+        // It is the next line that finds nobody to read it.
+        while !run.is_finished() {
+            create(&space, "second");
+            delete(&space, "second");
+        }
+        assert!(run.join().unwrap().stdout.contains("existing"));
+    });
+}
+
+#[test]
 fn who_may_not_watch_is_told_at_once() {
     let Some(space) = namespace(&[]) else {
         return;
