@@ -4,6 +4,8 @@
 //! ours, whose options are those of a local scratch server. The spec holds a password's hash, no
 //! password; nothing in the pod has rights on the cluster, and by Pod Security it is `restricted`.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -75,26 +77,24 @@ pub fn disk_bytes(data: u64, has_binlog: bool) -> u64 {
 
 /// Which pods are scratch servers of this target.
 pub fn selector(target: &TargetName) -> String {
-    format!("app.kubernetes.io/name=drctl,drctl.io/role=scratch,{TARGET_LABEL}={target}")
+    format!("drctl.io/role=scratch,{TARGET_LABEL}={target}")
 }
 
 /// The pod.
 pub fn pod(order: &Order<'_>) -> Result<Pod> {
     let config = order.config;
-    let mut labels: serde_json::Map<String, Value> = config
-        .labels
-        .iter()
-        .map(|(name, value)| (name.clone(), json!(value)))
-        .collect();
-    // What a NetworkPolicy and the next drill go by is nobody else's to change.
-    for (name, value) in [
+    let usual = [
         ("app.kubernetes.io/name", "drctl"),
         ("app.kubernetes.io/component", "scratch"),
+    ];
+    // By these the next drill knows it: they are nobody else's to change.
+    let fixed = [
         ("drctl.io/role", "scratch"),
         (TARGET_LABEL, order.target.as_str()),
-    ] {
-        labels.insert(name.to_owned(), json!(value));
-    }
+    ];
+    let chosen = config.labels.iter();
+    let chosen = chosen.map(|(name, value)| (name.as_str(), value.as_str()));
+    let labels: BTreeMap<&str, &str> = usual.into_iter().chain(chosen).chain(fixed).collect();
     let mut security = json!({
         "runAsNonRoot": true,
         "seccompProfile": {"type": "RuntimeDefault"},
@@ -242,7 +242,6 @@ fn script(fit: &Fit<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
@@ -255,7 +254,10 @@ mod tests {
             images: BTreeMap::new(),
             resources: Resources::default(),
             production_resources: None,
-            labels: BTreeMap::from([("drctl.io/role".to_owned(), "web".to_owned())]),
+            labels: BTreeMap::from([
+                ("drctl.io/role".to_owned(), "web".to_owned()),
+                ("app.kubernetes.io/name".to_owned(), "own".to_owned()),
+            ]),
             annotations: BTreeMap::new(),
             service_account: None,
             storage_class: None,
@@ -323,11 +325,10 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_policies_go_by_cannot_be_taken_away() {
-        assert_eq!(
-            made(&config(), &[])["metadata"]["labels"]["drctl.io/role"],
-            "scratch"
-        );
+    fn a_label_that_drills_go_by_cannot_be_taken_away_and_others_can() {
+        let labels = &made(&config(), &[])["metadata"]["labels"];
+        assert_eq!(labels["drctl.io/role"], "scratch");
+        assert_eq!(labels["app.kubernetes.io/name"], "own");
     }
 
     #[test]
