@@ -79,7 +79,7 @@ fn standing_still(drctl: Drctl, flavour: Flavour) -> (Drctl, Running) {
     std::os::unix::fs::symlink(&client, dir.join(client.file_name().unwrap())).unwrap();
     let slow = drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
     let running = slow.start(["verify", "--latest"]);
-    until(Duration::from_secs(90), "the drill proves", || {
+    until(Duration::from_secs(110), "the drill proves", || {
         dir.join("there").exists()
     });
     (slow.without("DRCTL_INTO_CLIENT_DIR"), running)
