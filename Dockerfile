@@ -12,7 +12,8 @@ ARG BASE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE} AS clients
 WORKDIR /clients
-RUN echo 'deb http://deb.debian.org/debian sid main' >/etc/apt/sources.list.d/sid.list \
+RUN mirror=$(sed -n 's/^\(deb\|URIs:\) *//p' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n1) \
+    && echo "deb ${mirror%% *} sid main" >/etc/apt/sources.list.d/sid.list \
     && apt-get update -qq \
     && apt-get download -qq -o APT::Sandbox::User=root \
         mysql-client-core/sid mariadb-client/trixie mariadb-client-core/trixie \

@@ -16,7 +16,7 @@ use crate::proof::compare::{Class, Comparison, compare};
 use crate::proof::explain::explain;
 use crate::proof::normalise::{Forgiven, names_system_tablespace};
 use crate::proof::redump::{Redump, redump};
-use crate::proof::runs::What;
+use crate::proof::runs::{self, What};
 use crate::server::connect::server_code;
 use crate::server::{Flavour, ServerVersion};
 use crate::sql::ledger::Entries;
@@ -26,6 +26,7 @@ use crate::sql::statement::{ObjectId, ObjectKind, quote};
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::Prove, None);
     let expected = Arc::new(expected(engine));
+    let longest = engine.archive.manifest().totals.largest_statement_bytes;
     let found = redump(
         &engine.lane_config.server,
         &engine.archive.manifest().client,
@@ -34,7 +35,7 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
             expected: expected.clone(),
             forgiven: forgiven(engine),
             programs: match engine.options.scratch {
-                true => engine.options.lanes,
+                true => runs::at_once(engine.options.lanes, longest),
                 false => 1,
             },
         },

@@ -28,7 +28,7 @@ use crate::proof::compare::{Class, Comparison, compare};
 use crate::proof::explain::explain;
 use crate::proof::normalise::Forgiven;
 use crate::proof::redump::{Redump, redump};
-use crate::proof::runs::What;
+use crate::proof::runs::{self, What};
 use crate::server::connect::literal;
 use crate::server::{Client, ServerConfig, connect, tie};
 use crate::sql::definer::{Account, spelled};
@@ -228,6 +228,7 @@ async fn prove(
         .keys()
         .map(|object| object.schema.clone())
         .collect();
+    let longest = archive.manifest().totals.largest_statement_bytes;
     let found = redump(
         server,
         &archive.manifest().client,
@@ -235,7 +236,7 @@ async fn prove(
             what: What::Schemas(schemas),
             expected: expected.clone(),
             forgiven: Forgiven::default(),
-            programs: drill.options(archive).lanes,
+            programs: runs::at_once(drill.options(archive).lanes, longest),
         },
         drill.cancel,
     )

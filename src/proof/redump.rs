@@ -7,8 +7,8 @@
 //!
 //! [`super::runs`] says in how many runs.
 //!
-//! Memory: [`super::digests::BUDGET_BYTES`] of batches, a few chunks, and the longest statement three times: read,
-//! scanned and batched.
+//! Memory: [`super::digests::BUDGET_BYTES`] of batches, and for each dump program a few chunks and the
+//! longest statement three times: read, scanned and batched. [`runs::at_once`] bounds their number by that.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use crate::proof::digests::{Batch, Digests};
 use crate::proof::normalise::Forgiven;
 use crate::proof::runs::{self, Run, What};
 use crate::server::dump_options::is_ours;
-use crate::server::{Client, DumpChild, ServerConfig};
+use crate::server::{Client, DumpChild, ServerConfig, whole};
 use crate::sql::ledger::{Duplicate, Entries, Entry, Ledger};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
@@ -55,7 +55,8 @@ pub struct Redump {
     pub expected: Arc<Entries>,
     /// What is summed up as it would be without the restore's own doing.
     pub forgiven: Forgiven,
-    /// How many dump programs at once: one, and with it one snapshot, where others may write.
+    /// How many dump programs at once ([`runs::at_once`]): one, and with it one snapshot, where others
+    /// may write.
     pub programs: usize,
 }
 
@@ -83,7 +84,9 @@ pub async fn redump(
     cancel: &Cancel,
 ) -> Result<Found> {
     let program = Client::of(server).await?;
-    let options = proof_options(&client.options, |option| program.knows(option));
+    whole::demand(server, &program).await?;
+    let mut options = proof_options(&client.options, |option| program.knows(option));
+    options.extend(whole::first_statement(|option| program.knows(option), &[]));
     let mut found = Found::default();
     let digests = Digests::default();
     if redump.programs == 1 {

@@ -36,6 +36,22 @@ const OF_DEFINITIONS: [&str; 3] = ["--routines", "--events", "--triggers"];
 /// Bytes of names that one run is given: the rest of what a system takes is for the environment.
 const MAX_NAMES: usize = 512 << 10;
 
+/// Bytes that all dump programs but the first may hold: the rest of the 128 MiB are the first one's, and
+/// what everything else takes.
+const FURTHER_BYTES: u64 = 64 << 20;
+
+/// Bytes that each holds beside its longest statement: chunks and a batch.
+const OTHER_BYTES: u64 = 8 << 20;
+
+/// How many dump programs may run at once for so many lanes, by the longest statement of the dump, bytes:
+/// each holds it three times.
+pub fn at_once(lanes: usize, longest_statement: u64) -> usize {
+    let each = longest_statement
+        .saturating_mul(3)
+        .saturating_add(OTHER_BYTES);
+    lanes.clamp(1, 1 + (FURTHER_BYTES / each) as usize)
+}
+
 /// The runs that dump all of it, one after the other.
 pub fn whole(what: &What, options: &[String]) -> Vec<Run> {
     match what {
@@ -175,6 +191,15 @@ mod tests {
                 schema: Some("a".to_owned()),
             }]
         );
+    }
+
+    #[test]
+    fn long_statements_are_not_held_by_several_programs() {
+        assert_eq!(at_once(4, 1 << 20), 4);
+        assert_eq!(at_once(64, 1 << 20), 6);
+        assert_eq!(at_once(4, 114 << 20), 1);
+        assert_eq!(at_once(4, u64::MAX), 1);
+        assert_eq!(at_once(0, 0), 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
 
 use super::url::{Endpoint, Identity, Tls};
-use super::{Role, ServerConfig, ServerVersion};
+use super::{Role, ServerConfig, ServerVersion, whole};
 use crate::{Error, Result};
 
 /// How long a server may take to accept a login.
@@ -47,6 +47,15 @@ pub struct Connection {
 ///
 /// Fails within [`CONNECT_TIMEOUT`], with the outcome of the server's role.
 pub async fn connect(config: &ServerConfig) -> Result<Connection> {
+    let mut connection = as_any_client(config).await?;
+    connection
+        .run(&format!("{SESSION}, {}", whole::SETTINGS))
+        .await?;
+    Ok(connection)
+}
+
+/// Opens a connection and leaves its session as the server makes it for everybody.
+pub async fn as_any_client(config: &ServerConfig) -> Result<Connection> {
     let encrypt =
         matches!(config.url.endpoint, Endpoint::Tcp { .. }) && config.url.tls != Tls::Disabled;
     let attempt = async {
@@ -73,13 +82,11 @@ pub async fn connect(config: &ServerConfig) -> Result<Connection> {
                 .hint("check the address, and firewalls and network policies on the way"));
         }
     };
-    let mut connection = Connection {
+    Ok(Connection {
         conn,
         role: config.role,
         encrypted,
-    };
-    connection.run(SESSION).await?;
-    Ok(connection)
+    })
 }
 
 async fn open(config: &ServerConfig, encrypt: bool) -> mysql_async::Result<Conn> {

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use crate::archive::manifest::Coordinates;
 use crate::server::dump_options::{HISTORY, Need, OPTIONS};
-use crate::server::{Client, DumpChild};
+use crate::server::{Client, DumpChild, whole};
 use crate::source::coordinates::Watch;
 use crate::{Error, Result};
 
@@ -85,9 +85,7 @@ impl DumpPlan {
             }
             arguments.push(format!("--{HISTORY}"));
         }
-        if knows("init-command") {
-            arguments.push(format!("--init-command=SET SESSION {}", session.join(", ")));
-        }
+        arguments.extend(whole::first_statement(knows, &session));
         // A schema may be called `-x` or `--all-databases`.
         arguments.extend(["--databases".into(), "--".into()]);
         arguments.extend(self.schemas.iter().cloned());

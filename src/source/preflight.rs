@@ -17,7 +17,7 @@ use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
-use crate::server::{Client, Connection, ServerVersion};
+use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::{Error, Result};
 
@@ -93,6 +93,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let (options, client) = (&source.options, &source.client);
     let scope = &options.scope;
     or_note(refuse_marker(connection).await, fault)?;
+    or_note(whole::demand(&source.config, client).await, fault)?;
     let mut warnings = Vec::new();
 
     let grants = Grants::read(connection, version).await?;

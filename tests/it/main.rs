@@ -30,6 +30,7 @@ mod drill_scratch;
 mod fidelity;
 mod golden;
 mod harness;
+mod hidden_rows;
 mod hygiene;
 mod input_refusals;
 mod layers;
