@@ -1,26 +1,43 @@
 #!/usr/bin/env bash
-# All cargo tests, then those that meet a MariaDB once more with the next one, then one line of totals,
-# and what was skipped and why. With CI=true a skip is a failure.
+# All cargo tests: those of this machine's servers, those that meet a MariaDB once more with the next one,
+# and those of Kubernetes, in a cluster of their own or in the one that KUBECONFIG names. Then one line of
+# totals, and what was skipped and why. With CI=true a skip is a failure.
 set -euo pipefail
 
+LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
 here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
 touch "$here/skips"
 
 status=0
 export DRCTL_SKIPS="$here/skips"
-cargo test --locked --no-fail-fast | tee "$here/out" || status=$?
+run() { "$@" | tee -a "$here/out" || status=$?; }
+skip() { echo "SKIPPED $*" | tee -a "$here/skips"; }
 
-next=${DRCTL_LAB:-$HOME/.cache/drctl}/mariadb-next/template/version
-if [ -f "$next" ]; then
-    echo "once more with MariaDB $(cat "$next"):"
-    tests/lab/with-mariadb-next.sh cargo test --locked --no-fail-fast --test it -- \
-        --skip mysql --skip store:: --skip layers:: --skip hygiene:: --skip alerts:: | tee -a "$here/out" || status=$?
-    # The cluster has no image of the system's MariaDB.
-    tests/lab/with-mariadb-next.sh cargo test --locked --no-fail-fast --test k8s -- mariadb | tee -a "$here/out" || status=$?
+finish() {
+    [ ! -v DRCTL_CLUSTER ] || tests/cluster/down.sh --quiet
+    rm -rf "$here"
+}
+trap finish EXIT
+
+run cargo test --locked --no-fail-fast --lib --bins --test it
+
+if [ -f "$LAB/mariadb-next/template/version" ]; then
+    echo "once more with MariaDB $(cat "$LAB/mariadb-next/template/version"):"
+    run tests/lab/with-mariadb-next.sh cargo test --locked --no-fail-fast --test it -- \
+        --skip mysql --skip store:: --skip layers:: --skip hygiene:: --skip alerts::
 else
-    echo "SKIPPED the next MariaDB: not in the lab; run tests/lab/setup.sh" | tee -a "$here/skips"
+    skip "the next MariaDB: not in the lab; run tests/lab/setup.sh"
 fi
+
+# A cluster of the tests' own is made of the very binary that they drive.
+if [ -z "${DRCTL_TEST_KUBECONFIG:-${KUBECONFIG:-}}" ] && [ "$(id -u)" = 0 ] && [ -x "$LAB/bin/kubernetes" ]; then
+    export DRCTL_CLUSTER=9
+    strip --strip-debug -o "$here/drctl" "${CARGO_TARGET_DIR:-$LAB/target}/debug/drctl"
+    DRCTL_BINARY="$here/drctl" tests/cluster/images.sh
+    tests/cluster/up.sh >"$here/cluster" || { cat "$here/cluster"; status=1; }
+    export DRCTL_TEST_KUBECONFIG="$LAB/cluster/$DRCTL_CLUSTER/admin.kubeconfig"
+fi
+run cargo test --locked --no-fail-fast --test k8s
 
 # A skipped test returns early, and cargo counts it as passed.
 skipped=$(wc -l <"$here/skips")
