@@ -13,6 +13,7 @@ export DRCTL_SKIPS="$here/skips"
 run() { "$@" | tee -a "$here/out" || status=$?; }
 skip() { echo "SKIPPED $*" | tee -a "$here/skips"; }
 
+# shellcheck disable=SC2317  # the trap calls it
 finish() {
     [ ! -v DRCTL_CLUSTER ] || tests/cluster/down.sh --quiet
     rm -rf "$here"
