@@ -12,6 +12,11 @@ pub fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
+/// So many of something: `1 table`, `1,234 tables`.
+pub fn counted(n: u64, one: &str) -> String {
+    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// Seconds as a span.
 pub fn seconds(seconds: f64) -> String {
     span(SignedDuration::from_millis((seconds * 1e3).round() as i64))

@@ -73,10 +73,10 @@ fn say(run: &Run, manifest: &Manifest) -> Result<()> {
     match run.output {
         Output::Json => text::json(manifest),
         Output::Text => text::print(&format!(
-            "{}  {} rows in {} tables, {} of SQL, {} stored, in {}\n",
+            "{}  {} in {}, {} of SQL, {} stored, in {}\n",
             manifest.id,
-            text::count(manifest.totals.rows),
-            text::count(manifest.tables()),
+            text::counted(manifest.totals.rows, "row"),
+            text::counted(manifest.tables(), "table"),
             text::bytes(manifest.totals.raw_bytes),
             text::bytes(manifest.totals.stored_bytes),
             text::span(manifest.finished_at.duration_since(manifest.started_at)),

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-pub use crate::words::{age, ago, bytes, count, span};
+pub use crate::words::{age, ago, bytes, count, counted, span};
 
 /// Prints a result for programs.
 pub fn json(value: &impl Serialize) -> Result<()> {

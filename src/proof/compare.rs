@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sql::ledger::{Entries, Entry, RowSum};
 use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::words::counted;
 
 /// What kind of difference it is.
 #[derive(
@@ -88,8 +89,10 @@ impl Comparison {
     pub fn summary(&self) -> String {
         let Some(first) = self.differences.first() else {
             return format!(
-                "{} rows of {} tables and {} other objects are equal",
-                self.rows_found, self.tables, self.objects
+                "{} of {} and {} are equal",
+                counted(self.rows_found, "row"),
+                counted(self.tables, "table"),
+                counted(self.objects, "other object"),
             );
         };
         let counts: Vec<String> = [

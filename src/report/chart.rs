@@ -59,8 +59,8 @@ pub fn stages(newest_first: &[&DrillReport], objectives: &Objectives) -> Markup 
                 (bar(drill, LEFT + step * (at as f64 + 0.5) - width / 2.0, width, &y))
             }
             @for (at, anchor) in [(0, "start"), (drills.len() - 1, "end")] {
-                @if at == 0 || drills.len() > 3 {
-                    text x=(if at == 0 { LEFT } else { WIDTH }) y=(HEIGHT - 8.0) text-anchor=(anchor) {
+                @if anchor == "start" || drills.len() > 3 {
+                    text x=(if anchor == "start" { LEFT } else { WIDTH }) y=(HEIGHT - 8.0) text-anchor=(anchor) {
                         (minute(drills[at].ended_at))
                     }
                 }

@@ -10,7 +10,7 @@ use crate::objectives::Objectives;
 use crate::report::chart;
 use crate::report::model::{DrillReport, LoadPath, RpoFigure, RtoBasis, RtoFigure};
 use crate::store::keys::{DrillLevel, DrillVerdict, TargetName};
-use crate::words::{bytes, count, minute, seconds};
+use crate::words::{bytes, count, counted, minute, seconds};
 
 /// The style of every page that drctl makes.
 pub const STYLE: &str = include_str!("page.css");
@@ -236,8 +236,8 @@ fn evidence(drill: &DrillReport) -> Markup {
                 dt { "Server" } dd { (drill.evidence.server) ", dumped by " (drill.evidence.dumped_by) }
                 dt { "Restored" } dd { (how(drill)) }
                 dt { "Proven" } dd {
-                    (count(drill.proven.rows)) " rows of " (count(drill.proven.tables)) " tables, "
-                    (count(drill.proven.objects)) " other objects, " (bytes(drill.proven.raw_bytes)) " of SQL"
+                    (counted(drill.proven.rows, "row")) " of " (counted(drill.proven.tables, "table")) ", "
+                    (counted(drill.proven.objects, "other object")) ", " (bytes(drill.proven.raw_bytes)) " of SQL"
                 }
                 dt { "Stages" } dd {
                     @for (at, stage) in drill.stages.iter().enumerate() {

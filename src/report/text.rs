@@ -2,7 +2,7 @@
 
 use crate::report::model::{DrillReport, LoadPath, RpoFigure, RtoBasis, RtoFigure};
 use crate::store::keys::{DrillLevel, DrillVerdict};
-use crate::words::{bytes, count, seconds};
+use crate::words::{bytes, counted, seconds};
 
 /// How many differences and failed checks a page shows.
 const SHOWN: usize = 5;
@@ -35,10 +35,10 @@ pub fn page(report: &DrillReport) -> String {
         lines.push((
             "proven",
             format!(
-                "{} rows of {} tables and {} other objects, {} of SQL",
-                count(proven.rows),
-                count(proven.tables),
-                count(proven.objects),
+                "{} of {} and {}, {} of SQL",
+                counted(proven.rows, "row"),
+                counted(proven.tables, "table"),
+                counted(proven.objects, "other object"),
                 bytes(proven.raw_bytes)
             ),
         ));
