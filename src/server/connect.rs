@@ -11,7 +11,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
 
 use super::url::{Endpoint, Identity, Tls};
-use super::{Role, ServerConfig, ServerVersion, whole};
+use super::{Role, ServerConfig, ServerVersion};
 use crate::{Error, Result};
 
 /// How long a server may take to accept a login.
@@ -32,6 +32,10 @@ const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', a
      net_read_timeout = 3600, net_write_timeout = 3600, \
      wait_timeout = 604800, sql_quote_show_create = 1";
 
+/// The assignments by which a session is shown all that a server holds, of any kind: [`super::whole`].
+pub const ALL_SHOWN: &str = "sql_select_limit = 18446744073709551615 \
+     /*!80030 , show_gipk_in_create_table_and_information_schema = ON */";
+
 /// An open connection and the end of the flow that it belongs to.
 #[derive(Debug)]
 pub struct Connection {
@@ -48,9 +52,7 @@ pub struct Connection {
 /// Fails within [`CONNECT_TIMEOUT`], with the outcome of the server's role.
 pub async fn connect(config: &ServerConfig) -> Result<Connection> {
     let mut connection = as_any_client(config).await?;
-    connection
-        .run(&format!("{SESSION}, {}", whole::SETTINGS))
-        .await?;
+    connection.run(&format!("{SESSION}, {ALL_SHOWN}")).await?;
     Ok(connection)
 }
 

@@ -6,7 +6,8 @@
 //! dump program do so where it takes a first statement; where not, such a server is refused.
 
 use crate::error::{Error, Result};
-use crate::server::{Client, ServerConfig, connect};
+use crate::server::connect::{ALL_SHOWN, as_any_client};
+use crate::server::{Client, ServerConfig};
 
 /// No limit: `DEFAULT` would be that of the server.
 const ALL_ROWS: u64 = u64::MAX;
@@ -14,14 +15,10 @@ const ALL_ROWS: u64 = u64::MAX;
 /// The option by which a dump program takes a first statement.
 const FIRST: &str = "init-command";
 
-/// The assignments of a `SET SESSION` by which all is shown, on any server.
-pub const SETTINGS: &str = "sql_select_limit = 18446744073709551615 \
-     /*!80030 , show_gipk_in_create_table_and_information_schema = ON */";
-
 /// The option that makes the dump program's session see all, with further assignments; none where the
 /// program knows none.
 pub fn first_statement(knows: impl Fn(&str) -> bool, more: &[String]) -> Option<String> {
-    let all = [&[SETTINGS.to_owned()], more].concat().join(", ");
+    let all = [&[ALL_SHOWN.to_owned()], more].concat().join(", ");
     knows(FIRST).then(|| format!("--{FIRST}=SET SESSION {all}"))
 }
 
@@ -31,7 +28,7 @@ pub async fn demand(config: &ServerConfig, client: &Client) -> Result<()> {
     if client.knows(FIRST) {
         return Ok(());
     }
-    let mut plain = connect::as_any_client(config).await?;
+    let mut plain = as_any_client(config).await?;
     // Of a limit of 0 not even this is seen.
     let limit: Option<u64> = plain.row("SELECT @@SESSION.sql_select_limit").await?;
     const HIDING: &str = "show_gipk_in_create_table_and_information_schema";
