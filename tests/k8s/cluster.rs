@@ -1,16 +1,18 @@
 //! The cluster of the tests: asked by `kubectl`, which shares no code with the product.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::support::{Drctl, lab};
 
 /// Held by every test, and alone by one that does something to the cluster itself.
-static CLUSTER: RwLock<()> = RwLock::new(());
+static CLUSTER: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
 
 /// A namespace of a test's own, gone at its end.
 #[derive(Debug)]
@@ -18,37 +20,60 @@ pub struct Namespace {
     /// Its name.
     pub name: String,
     kubeconfig: PathBuf,
-    /// Let go last of all.
-    _turn: Turn,
+    /// Takes it away should this process be killed.
+    _janitor: Child,
+    /// Let go last of all; none where those who share the namespace have one each.
+    _turn: Option<Turn>,
 }
 
+/// The cluster is one's to use.
 #[derive(Debug)]
 #[allow(dead_code, reason = "held, not read")]
-enum Turn {
-    Shared(RwLockReadGuard<'static, ()>),
-    Alone(RwLockWriteGuard<'static, ()>),
+pub enum Turn {
+    /// Beside others.
+    Shared(OwnedRwLockReadGuard<()>),
+    /// While no other test uses it.
+    Alone(OwnedRwLockWriteGuard<()>),
+}
+
+impl Turn {
+    /// Waits for it.
+    pub fn shared() -> Turn {
+        Turn::Shared(wait(CLUSTER.clone().read_owned()))
+    }
+
+    /// Waits for it.
+    pub fn alone() -> Turn {
+        Turn::Alone(wait(CLUSTER.clone().write_owned()))
+    }
+}
+
+fn wait<T>(turn: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(turn)
 }
 
 /// A namespace on the cluster; none, and the test is skipped, where there is no cluster.
 pub fn namespace(labels: &[&str]) -> Option<Namespace> {
-    let turn = CLUSTER.read().unwrap_or_else(PoisonError::into_inner);
-    make(labels, Turn::Shared(turn))
+    make(labels, Some(Turn::shared()))
 }
 
 /// The same, while no other test uses the cluster.
 pub fn namespace_alone() -> Option<Namespace> {
-    let turn = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
-    make(&[], Turn::Alone(turn))
+    make(&[], Some(Turn::alone()))
 }
 
-fn make(labels: &[&str], turn: Turn) -> Option<Namespace> {
+/// A namespace with these labels, for somebody with this turn.
+pub fn make(labels: &[&str], turn: Option<Turn>) -> Option<Namespace> {
     let named = ["DRCTL_TEST_KUBECONFIG", "KUBECONFIG"];
     let Some(kubeconfig) = named.iter().find_map(std::env::var_os) else {
         lab::skip("no cluster: set KUBECONFIG, as `make cluster` prints it");
         return None;
     };
+    let name = format!("drctl-test-{:08x}", rand::random::<u32>());
     let space = Namespace {
-        name: format!("drctl-test-{:08x}", rand::random::<u32>()),
+        _janitor: janitor(&name, kubeconfig.as_ref()),
+        name,
         kubeconfig: kubeconfig.into(),
         _turn: turn,
     };
@@ -59,6 +84,26 @@ fn make(labels: &[&str], turn: Turn) -> Option<Namespace> {
         space.kubectl_anywhere(&all);
     }
     Some(space)
+}
+
+/// Waits for our end of its pipe to close, which happens however this process ends.
+fn janitor(name: &str, kubeconfig: &Path) -> Child {
+    use std::os::unix::process::CommandExt as _;
+    let delete = r#"read -r _; "$0" delete namespace "$1" --ignore-not-found --wait=false"#;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", delete]).arg(tool("kubectl")).arg(name);
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.process_group(0).spawn().expect("/bin/sh runs")
+}
+
+/// A program of the lab, else of this machine.
+pub fn tool(name: &str) -> PathBuf {
+    let own = lab::root().join("bin").join(name);
+    if own.exists() { own } else { name.into() }
 }
 
 impl Namespace {
@@ -110,9 +155,7 @@ impl Namespace {
     }
 
     fn ask(&self, args: &[&str]) -> Output {
-        let own = lab::root().join("bin/kubectl");
-        let program = if own.exists() { own } else { "kubectl".into() };
-        let mut command = Command::new(program);
+        let mut command = Command::new(tool("kubectl"));
         command.env("KUBECONFIG", &self.kubeconfig).args(args);
         command.output().expect("kubectl runs")
     }
@@ -120,10 +163,8 @@ impl Namespace {
     /// Kills the API server and waits until it answers again; false, and the test is skipped, where the
     /// cluster is not that of `make cluster`.
     pub fn restart_the_api_server(&self) -> bool {
-        let of_lab = self.kubeconfig.strip_prefix(lab::root().join("cluster"));
-        let number = of_lab.ok().and_then(|path| path.iter().next());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/ctl.sh");
-        let (Some(number), true) = (number, script.exists()) else {
+        let (Some(number), true) = (self.number(), script.exists()) else {
             lab::skip("the API server is restarted only where the cluster is that of make cluster");
             return false;
         };
@@ -132,6 +173,36 @@ impl Namespace {
         let done = command.args(["restart", "kube-apiserver"]).status();
         assert!(done.expect("ctl.sh runs").success());
         true
+    }
+
+    /// Which of `make cluster`'s this cluster is, if it is one.
+    fn number(&self) -> Option<String> {
+        let of_lab = self.kubeconfig.strip_prefix(lab::root().join("cluster"));
+        let number = of_lab.ok()?.iter().next()?;
+        Some(number.to_string_lossy().into_owned())
+    }
+
+    /// The address that this machine has for the cluster's pods: `HOST_IP`, or what it is in that of
+    /// `make cluster`.
+    #[track_caller]
+    pub fn host(&self) -> IpAddr {
+        self.address("HOST_IP", "254")
+    }
+
+    /// The address where NodePorts are: `NODE_IP`, or what it is in the cluster of `make cluster`.
+    #[track_caller]
+    pub fn node(&self) -> IpAddr {
+        self.address("NODE_IP", "1")
+    }
+
+    #[track_caller]
+    fn address(&self, variable: &str, last: &str) -> IpAddr {
+        let named = std::env::var(variable).ok();
+        let of_lab = || Some(format!("10.101.{}.{last}", self.number()?));
+        let Some(address) = named.or_else(of_lab) else {
+            panic!("the cluster is not that of make cluster: {variable} has to be set");
+        };
+        address.parse().expect("an address")
     }
 
     /// Names of the scratch pods that are there.

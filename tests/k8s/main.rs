@@ -6,7 +6,9 @@
 
 mod cluster;
 mod fence;
+mod install;
 mod pod;
+mod stack;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod watch;

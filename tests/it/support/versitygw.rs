@@ -1,8 +1,8 @@
-//! A real S3 server on loopback: versitygw over a directory, with versions and Object Lock.
+//! A real S3 server on this machine: versitygw over a directory, with versions and Object Lock.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +41,11 @@ impl Gateway {
 
     /// A private one, for a test that ends it.
     pub fn start() -> Gateway {
+        Gateway::start_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// A private one at an address that others reach.
+    pub fn start_at(ip: IpAddr) -> Gateway {
         let directory = ScratchDir::new();
         let (data, versions) = (
             directory.path().join("data"),
@@ -51,7 +56,7 @@ impl Gateway {
         let log = directory.path().join("log");
         // Another process may take the port between our letting go of it and the server's start.
         for _ in 0..5 {
-            let address = free_address();
+            let address = free_address_at(ip);
             let out = fs::File::create(&log).expect("a log");
             let mut command = lab::tied(lab::root().join("bin/versitygw"));
             command
@@ -119,6 +124,11 @@ impl Gateway {
         self.directory.path().join("data").join(bucket).join(key)
     }
 
+    /// The directory behind it all: `data/<bucket>/<key>`, and its log.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// A new bucket with Object Lock enabled, and so with versions.
     pub async fn locked_bucket(&self) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -181,7 +191,11 @@ pub fn aws_as(access_key: &str, secret_key: &str) -> ConfigLoader {
 
 /// An address nobody listens on at the moment.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    free_address_at(Ipv4Addr::LOCALHOST.into())
+}
+
+fn free_address_at(ip: IpAddr) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).expect("an address of this machine");
     listener.local_addr().expect("an address")
 }
 
