@@ -19,7 +19,8 @@ CREATE USER '{{ $db.restoreUser }}'@'%' IDENTIFIED BY '$(drctl_quoted restore-pa
 GRANT {{ $read }}, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO '{{ $db.backupUser }}'@'%';
 GRANT SHOW_ROUTINE, BACKUP_ADMIN ON *.* TO '{{ $db.backupUser }}'@'%';
 GRANT PROCESS ON *.* TO '{{ $db.restoreUser }}'@'%';
-GRANT {{ semverCompare ">=8.2" $version | ternary "SET_ANY_DEFINER" "SET_USER_ID" }}, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.* TO '{{ $db.restoreUser }}'@'%';
+-- SYSTEM_USER: what root has defined needs it to be defined so again.
+GRANT {{ semverCompare ">=8.2" $version | ternary "SET_ANY_DEFINER" "SET_USER_ID" }}, SYSTEM_USER, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- else }}
 -- Some images leave one that a server without name resolution cannot show, and a backup of accounts would stop at.
 EXECUTE IMMEDIATE CONCAT('DROP USER IF EXISTS root@\'', @@hostname, '\'');
