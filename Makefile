@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard '*.sh') .ci/run
 DENY := $(LAB)/bin/cargo-deny
 
-.PHONY: help test check lint lab docs demo bench audit dist cluster cluster-down image chart manifests clean
+.PHONY: help test check lint lab docs demo bench audit dist cluster install cluster-down image chart manifests clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -58,6 +58,9 @@ dist: ## the binary that is shipped: slower to build, smaller
 
 cluster: image ## a Kubernetes on this machine, as root; KUBECONFIG at its end (tests/cluster/README.md)
 	@tests/cluster/up.sh
+
+install: ## the whole stack on that cluster, with data, a backup and its proof; says where everything is
+	@tests/cluster/install.sh
 
 cluster-down: ## end it: nothing of it stays
 	@tests/cluster/down.sh
