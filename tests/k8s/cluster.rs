@@ -142,6 +142,23 @@ impl Namespace {
         self.kubectl(&["apply", "--filename", &path.display().to_string()]);
     }
 
+    /// What `kubectl` says here, whatever it thinks of it.
+    pub fn says(&self, args: &[&str]) -> String {
+        let mut all = vec!["--namespace", &self.name];
+        all.extend(args);
+        String::from_utf8_lossy(&self.ask(&all).stdout).into_owned()
+    }
+
+    /// Creates what this YAML says, unless it is there or nobody answers; whether it is there.
+    pub fn try_apply(&self, yaml: &str) -> bool {
+        let file = lab::ScratchDir::new();
+        let path = file.path().join("all.yaml");
+        std::fs::write(&path, yaml).expect("a scratch file");
+        let path = path.display().to_string();
+        let args = ["--namespace", &self.name, "apply", "--filename", &path];
+        self.ask(&args).status.success()
+    }
+
     #[track_caller]
     fn kubectl_anywhere(&self, args: &[&str]) -> String {
         let output = self.ask(args);

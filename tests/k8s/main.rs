@@ -5,9 +5,12 @@
 //! Kubernetes.
 
 mod cluster;
+mod disaster;
 mod fence;
 mod install;
 mod pod;
+mod protection;
+mod release;
 mod stack;
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -1,0 +1,162 @@
+//! The day for which all this is there: the database is gone with its volume.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cluster::until;
+use crate::protection::no_secret_is_seen;
+use crate::stack::Stack;
+
+/// The web server's replicas: asked for, and ready.
+fn replicas(stack: &Stack) -> (u64, u64) {
+    let web = stack.json(&["get", "deployment", "drctl-web"]);
+    let number = |of: &Value| of.as_u64().unwrap_or_default();
+    (
+        number(&web["spec"]["replicas"]),
+        number(&web["status"]["readyReplicas"]),
+    )
+}
+
+/// The commands that a runbook has for the button, as they stand there.
+fn button() -> String {
+    let runbook = include_str!("../../runbooks/restore-all.md");
+    let blocks = runbook.split("```sh\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("```").next());
+    let mut with_button = blocks.filter(|block| block.contains("--from=cronjob/drctl-restore"));
+    with_button
+        .next()
+        .expect("the runbook has the button")
+        .to_owned()
+}
+
+#[test]
+fn a_destroyed_volume_comes_back_by_the_runbook_with_every_row() {
+    let Some(stack) = Stack::install("backup: {schedule: '* * * * *'}") else {
+        return;
+    };
+    stack.fill();
+    let before = stack.digest();
+    assert!(before.starts_with("20000\t"), "{before}");
+    let rows = |backup: &Value| backup["rows"].as_u64().unwrap_or_default();
+    until(Duration::from_secs(150), "the clock's own backup", || {
+        stack
+            .backups()
+            .first()
+            .is_some_and(|one| rows(one) > 26_000)
+    });
+    stack.run("verify").ok();
+    let good = stack.json_of(&["show", "--latest-verified"])["id"].clone();
+
+    let volume = |stack: &Stack| {
+        let claims = stack.json(&["get", "persistentvolumeclaims"]);
+        claims["items"][0]["spec"]["volumeName"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let lost = volume(&stack);
+    let disaster = Instant::now();
+    stack.kubectl(&[
+        "delete",
+        "persistentvolumeclaim",
+        "data-drctl-database-0",
+        "--wait=false",
+    ]);
+    stack.kubectl(&[
+        "delete",
+        "pod",
+        "drctl-database-0",
+        "--grace-period=0",
+        "--force",
+    ]);
+    until(Duration::from_secs(120), "another volume", || {
+        let new = volume(&stack);
+        !new.is_empty() && new != lost
+    });
+    stack.database_is_up();
+    let came_back = disaster.elapsed();
+    assert_eq!(stack.sql("SHOW TABLES FROM app"), "");
+
+    // Nobody has noticed anything yet; the clock has.
+    until(
+        Duration::from_secs(150),
+        "the backup of the empty server",
+        || stack.backups().first().is_some_and(|one| rows(one) == 0),
+    );
+    let empty = stack.backups()[0].clone();
+    assert_eq!(empty["suspect"], true, "{empty:#}");
+    let latest = stack.json_of(&["show", "--latest"])["id"].clone();
+    assert_ne!(
+        latest, empty["id"],
+        "the backup of an empty server is the latest"
+    );
+
+    let pressed = Instant::now();
+    stack.shell(&button());
+    let run = stack.ended("drctl-restore-1").ok();
+    until(Duration::from_secs(60), "the application is back", || {
+        replicas(&stack) == (3, 3)
+    });
+    let restored = pressed.elapsed();
+    for words in [
+        "fenced deployment/drctl-web, 3 replicas",
+        good.as_str().unwrap(),
+    ] {
+        assert!(run.log.contains(words), "{words}: {run:#?}");
+    }
+    assert_eq!(stack.digest(), before);
+    // Past the test runner's capture.
+    let _ = writeln!(
+        std::io::stderr(),
+        "RTO of the disaster: {} s (an empty server after {} s; from the button to the application with proven \
+         data {} s)",
+        (came_back + restored).as_secs(),
+        came_back.as_secs(),
+        restored.as_secs()
+    );
+    no_secret_is_seen(&stack);
+}
+
+#[test]
+fn a_restore_that_fails_keeps_the_application_out_and_says_so() {
+    let Some(stack) = Stack::install("restore: {backoffLimit: 0}") else {
+        return;
+    };
+    stack.fill();
+    let before = stack.digest();
+    stack.run("backup").ok();
+    stack.run("verify").ok();
+    let id = stack.backups()[0]["id"].as_str().unwrap().to_owned();
+    let key = format!("backups/shop/{id}/dump.sql.zst");
+    let dump = stack.gateway.object(&stack.bucket, &key);
+    let whole = std::fs::read(&dump).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0x40;
+    // In its place, so that the server's own attributes of the file stay.
+    std::fs::write(&dump, &damaged).unwrap();
+    stack.sql("DROP DATABASE app; CREATE DATABASE app");
+
+    stack.shell(&button());
+    let run = stack.ended("drctl-restore-1");
+    assert_eq!(run.code, 6, "{run:#?}");
+    let words = "deployment/drctl-web stays fenced until drctl unfence";
+    assert!(
+        run.message.contains(words),
+        "what kubectl describe shows: {run:#?}"
+    );
+    until(Duration::from_secs(20), "the application is out", || {
+        replicas(&stack) == (0, 0)
+    });
+
+    // The same command once more, now that the archive is whole: it goes on, proves, and lets it in.
+    std::fs::write(&dump, &whole).unwrap();
+    stack.shell(&button().replace("drctl-restore-1", "drctl-restore-2"));
+    stack.ended("drctl-restore-2").ok();
+    assert_eq!(stack.digest(), before);
+    until(Duration::from_secs(60), "the application is back", || {
+        replicas(&stack) == (3, 3)
+    });
+}
