@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::drill::{is_proven, of_flavour, report};
+use crate::drill::{is_proven, meddle, nothing_left, of_flavour, report, shop};
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
@@ -76,4 +76,19 @@ fn a_view_that_does_not_open_is_a_finding_and_holds_up_nobody() {
             .value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'shop'"),
         "0"
     );
+}
+
+#[test]
+fn a_drill_that_failed_has_had_its_turn_and_the_usual_ones_go_on() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let drctl = drctl.env("DRCTL_VERIFY_CLIENT_PATH_EVERY", "2");
+    drctl.run(["verify", "--latest"]).ok();
+    let drctl = meddle(drctl, Flavour::MariaDb, "sql 'DELETE FROM shop.log'");
+    let run = drctl.run(["verify", "--latest"]);
+    assert!(run.stdout.contains("by the plain client"), "{run:#?}");
+    run.refused(7, &["what the plain client restored"]);
+    let run = drctl.run(["verify", "--latest"]).ok();
+    assert!(!run.stdout.contains("by the plain client"), "{run:#?}");
+    nothing_left(&drctl);
 }
