@@ -6,7 +6,7 @@
 //! at work is skipped, and said. Times that passed while no agent ran are made good by one run at once, and
 //! told as late. The records of runs in the store say when each task last ran, so a restart forgets nothing.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use jiff::Timestamp;
 use tokio::process::Command;
 
 use crate::cli::GlobalArgs;
+use crate::commands::ended::ended;
 use crate::commands::run::Run;
 use crate::error::{Error, Outcome, Result};
 use crate::notify::{self, Event, Kind, Task};
 use crate::objectives::schedule::Schedule;
-use crate::runs;
+use crate::runs::{self, RunRecord};
 use crate::server::tie;
 
 /// How often the wall clock is looked at: it may be set, and a machine may sleep.
@@ -74,14 +75,13 @@ pub async fn run(run: &Run, global: &GlobalArgs) -> Result<()> {
     }
     let program = std::env::current_exe()
         .map_err(|e| Error::unexpected("cannot tell where drctl is").because(e))?;
-    let ended = join_all(jobs.iter().map(|job| keep_time(run, global, &program, job))).await;
-    ended.into_iter().collect::<Result<()>>()?;
+    join_all(jobs.iter().map(|job| keep_time(run, global, &program, job))).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Runs one job at each of its times.
-async fn keep_time(run: &Run, global: &GlobalArgs, program: &PathBuf, job: &Job<'_>) -> Result<()> {
+/// Runs one job at each of its times, until the agent is to stop.
+async fn keep_time(run: &Run, global: &GlobalArgs, program: &Path, job: &Job<'_>) {
     let mut due = match missed(run, job).await {
         0 => job.schedule.next(Timestamp::now()),
         count => {
@@ -92,21 +92,32 @@ async fn keep_time(run: &Run, global: &GlobalArgs, program: &PathBuf, job: &Job<
     while let Some(time) = due {
         tracing::info!(task = job.verb, at = %time, "next");
         if !wait_until(run, time).await {
-            return Ok(());
+            return;
         }
-        let status = at_work(run, global, program, job).await?;
+        let begun = Timestamp::now();
+        let ended = at_work(run, global, program, job).await;
         if run.cancel.is_cancelled() {
-            return Ok(());
+            return;
         }
-        match status.success() {
-            true => tracing::info!(task = job.verb, "done"),
-            false => {
+        match ended {
+            Ok(status) if status.success() => tracing::info!(task = job.verb, "done"),
+            Ok(status) => {
                 tracing::warn!(task = job.verb, %status, "failed; see its own last line above")
             }
+            Err(error) => never_ran(run, job, begun, error).await,
         }
         due = job.schedule.next(Timestamp::now());
     }
-    Ok(())
+}
+
+/// A run that could not be made tells nobody itself, and leaves no record.
+async fn never_ran(run: &Run, job: &Job<'_>, begun: Timestamp, error: Error) {
+    tracing::error!(task = job.verb, %error, "not run; its next time is waited for");
+    let record = RunRecord::ends(job.verb, begun, None, Some(&error));
+    match job.task {
+        Some(task) => ended(run, task, error.outcome(), record, true).await,
+        None => runs::record(&run.store, &run.config.target, &record).await,
+    }
 }
 
 /// How many times have passed since the last run that the store knows of; none where there is none, as
@@ -173,7 +184,7 @@ async fn wait_until(run: &Run, time: Timestamp) -> bool {
 async fn at_work(
     run: &Run,
     global: &GlobalArgs,
-    program: &PathBuf,
+    program: &Path,
     job: &Job<'_>,
 ) -> Result<ExitStatus> {
     let mut command = Command::new(program);
@@ -181,7 +192,12 @@ async fn at_work(
     // A Ctrl-C is the agent's alone: a run that hears of it twice ends without tidying up.
     command.process_group(0);
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let failed = |e| Error::unexpected(format!("cannot run drctl {}", job.verb)).because(e);
+    let failed = |e| {
+        let what = format!("cannot run drctl {} by {}", job.verb, program.display());
+        Error::unexpected(what)
+            .because(e)
+            .hint("see whether it is still there, and how many processes there may be")
+    };
     let mut child = command.spawn().map_err(failed)?;
     let mut next = job.schedule.next(Timestamp::now());
     loop {

@@ -68,5 +68,6 @@ fn done(task: Task, record: &RunRecord) -> String {
     match task {
         Task::Backup => format!("backup {id} is committed"),
         Task::Verify => format!("backup {id} is proven"),
+        Task::Store => "the store can be read".to_owned(),
     }
 }

@@ -114,7 +114,7 @@ fn candidate(entry: &Entry, now: Timestamp) -> Candidate {
         snapshot_at: entry.manifest.snapshot_at,
         trusted: entry.is_trusted(),
         proven: marks.was_proven(),
-        failed_since: marks.failed_at.is_some(),
+        failed_at: marks.failed_at,
         pinned: marks.pinned,
         in_use: marks.read_at.is_some_and(|at| at > now - LEASE),
         labels: entry.manifest.labels.clone(),

@@ -2,26 +2,28 @@
 //!
 //! choose → drill → hold against the objectives → keep the report → say what was found
 
+mod turn;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::apply::report::Progress;
 use crate::catalog::{Catalog, Entry};
-use crate::cli::{LevelArg, Output, PathArg, ProfileArg, VerifyArgs};
+use crate::cli::{LevelArg, Output, VerifyArgs};
 use crate::commands::ended::ended;
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text};
-use crate::drill::scratch::Choice;
 use crate::drill::{self, Drill, figures};
 use crate::error::{Outcome, Result};
 use crate::notify::Task;
 use crate::objectives::rpo_rto;
 use crate::reading::Reading;
-use crate::report::model::{DrillReport, LoadPath, Profile};
+use crate::report::model::DrillReport;
 use crate::report::{history, text as page};
 use crate::runs::RunRecord;
-use crate::store::keys::{BackupId, DrillLevel, DrillName};
+use crate::store::keys::{BackupId, DrillLevel, DrillName, DrillVerdict};
+use turn::Turn;
 
 /// Runs a drill.
 pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
@@ -46,7 +48,8 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
         LevelArg::Archive => DrillLevel::Archive,
         LevelArg::Restore => DrillLevel::Restore,
     };
-    let (path, profile) = due(run, args, &scratch, &past);
+    let turn = Turn::of(&run.config.verify.drill, &catalog, &past);
+    let (path, profile) = turn.choose(args, &scratch);
     let progress: Arc<dyn Progress> = Arc::new(Bar::new(entry.manifest.totals.raw_bytes));
     let drill = Drill {
         catalog: &catalog,
@@ -107,50 +110,16 @@ async fn choose(catalog: &Catalog, args: &VerifyArgs) -> Result<Entry> {
     }
 }
 
-/// The reports of the last drills that restored something.
+/// The reports of the last drills that restored something, whatever they found.
 async fn past(run: &Run, catalog: &Catalog) -> Result<Vec<DrillReport>> {
     let config = &run.config.verify.drill;
     let most = config.client_path_every.max(config.production_every) * 2;
-    let restored = |name: &DrillName| name.level == DrillLevel::Restore && name.verdict.proves();
+    let ended = |name: &DrillName| {
+        name.level == DrillLevel::Restore && name.verdict != DrillVerdict::Broken
+    };
     let drilled = |report: &DrillReport| report.scratch.is_some() && !report.is_of_restore();
     let most = most as usize + 10;
-    history::newest(&run.store, catalog, most, restored, drilled).await
-}
-
-/// What was asked for, or what has not been drilled for so long that it is its turn.
-fn due(
-    run: &Run,
-    args: &VerifyArgs,
-    scratch: &Choice,
-    past: &[DrillReport],
-) -> (LoadPath, Profile) {
-    let config = &run.config.verify.drill;
-    let is_due = |every: u32, is_it: &dyn Fn(&DrillReport) -> bool| {
-        let before = every.saturating_sub(1) as usize;
-        every > 0 && past.len() >= before && !past.iter().take(before).any(is_it)
-    };
-    let client = is_due(config.client_path_every, &|report| {
-        report.path == Some(LoadPath::Client)
-    });
-    let production = is_due(config.production_every, &|report| {
-        let scratch = report.scratch.as_ref();
-        scratch.is_some_and(|scratch| scratch.profile == Profile::Production)
-    });
-    let profile = match (args.scratch_profile, scratch) {
-        (_, Choice::Given(_)) => Profile::AsIs,
-        (Some(ProfileArg::Production), _) => Profile::Production,
-        (Some(ProfileArg::Relaxed), _) => Profile::Relaxed,
-        // A figure of the plain client would be no RTO: then production's turn comes next time.
-        (None, _) if production && (!client || args.path.is_some()) => Profile::Production,
-        (None, _) => Profile::Relaxed,
-    };
-    let path = match args.path {
-        Some(PathArg::Client) => LoadPath::Client,
-        Some(PathArg::Lanes) => LoadPath::Lanes,
-        None if client && args.scratch_profile.is_none() => LoadPath::Client,
-        None => LoadPath::Lanes,
-    };
-    (path, profile)
+    history::newest(&run.store, catalog, most, ended, drilled).await
 }
 
 fn say(run: &Run, report: &DrillReport) -> Result<()> {

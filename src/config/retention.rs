@@ -47,7 +47,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "retention.suspect_days",
         Form::Scalar,
-        "How long a suspect backup waits for somebody to look at it. Default 14.",
+        "How long a suspect backup, or one that failed a drill, waits for somebody to look at it. Default 14.",
     ),
     key(
         "retention.evidence_days",

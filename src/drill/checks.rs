@@ -1,8 +1,10 @@
 //! What the restored data are asked beside the proof: the user's own assertions, whether every view
-//! can be read, and the server's own opinion of its tables.
+//! can be read, and the server's own opinion of its tables ([`counts`]).
 //!
 //! Equal data can still be the wrong data: a dump of last year's database is proven as well as one of
 //! today's. What makes them right only their owner knows, and writes down as queries.
+
+mod counts;
 
 use std::time::Duration;
 
@@ -17,11 +19,15 @@ use crate::drill::Drill;
 use crate::error::{Error, Result};
 use crate::report::model::{Check, LoadPath};
 use crate::server::connect::server_code;
+use crate::server::dump_options::has_history;
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 
 /// How far the clocks of who wrote the data and of the server may be apart.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long a view may take to be opened; MariaDB computes some of them to their last row for it.
+const VIEW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A query over the restored data, and what it must return.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +111,7 @@ pub async fn run(
     let mut connection = cancel.unless(connect(server)).await?;
     all.extend(
         cancel
-            .unless(views(&mut connection, of_kind(ObjectKind::View)))
+            .unless(views(server, &mut connection, of_kind(ObjectKind::View)))
             .await?,
     );
     if drill.path == LoadPath::Client {
@@ -113,7 +119,9 @@ pub async fn run(
             let rows = ledger.get(table).and_then(|entry| entry.rows);
             (table, rows.unwrap_or_default().rows)
         });
-        all.extend(cancel.unless(counts(&mut connection, tables)).await?);
+        let history = has_history(&archive.manifest().client.options);
+        let counted = counts::counts(&mut connection, tables, history);
+        all.extend(cancel.unless(counted).await?);
     }
     if drill.config.check_table {
         let tables = of_kind(ObjectKind::Table);
@@ -130,27 +138,15 @@ pub async fn run(
 
 /// Whether every view can be opened: their definers and what they are about are there.
 async fn views<'a>(
+    server: &ServerConfig,
     connection: &mut Connection,
     views: impl Iterator<Item = &'a ObjectId>,
 ) -> Result<Vec<Check>> {
     let (mut count, mut broken) = (0, Vec::new());
     for view in views {
         count += 1;
-        let name = format!("{}.{}", quote(&view.schema), quote(&view.name));
-        let opened = connection
-            .rows::<mysql_async::Row>(&format!("SELECT * FROM {name} LIMIT 0"))
-            .await;
-        if let Err(error) = opened {
-            // What is not the server's own word about the view is the end of the server.
-            if server_code(&error).is_none() {
-                return Err(error);
-            }
-            broken.push(Check {
-                name: format!("{view} can be read"),
-                passed: false,
-                expected: "a result".to_owned(),
-                found: error.what().to_owned(),
-            });
+        if let Err(why) = open(server, connection, view).await? {
+            broken.push(failed(format!("{view} can be read"), "a result", why));
         }
     }
     if count > 0 && broken.is_empty() {
@@ -159,32 +155,41 @@ async fn views<'a>(
     Ok(broken)
 }
 
-/// Whether the server itself counts as many rows as the ledger.
-async fn counts<'a>(
+/// Why a view cannot be opened, if it cannot. One that takes too long is left with its connection, and
+/// the next one has another.
+async fn open(
+    server: &ServerConfig,
     connection: &mut Connection,
-    tables: impl Iterator<Item = (&'a ObjectId, u64)>,
-) -> Result<Vec<Check>> {
-    let (mut all, mut wrong) = (0, Vec::new());
-    for (table, expected) in tables {
-        let name = format!("{}.{}", quote(&table.schema), quote(&table.name));
-        let found: u64 = connection
-            .one(&format!("SELECT COUNT(*) FROM {name}"))
-            .await?;
-        all += found;
-        if found != expected {
-            wrong.push(Check {
-                name: format!("the server's own count of {table}"),
-                passed: false,
-                expected: format!("{expected} rows"),
-                found: format!("{found} rows"),
-            });
+    view: &ObjectId,
+) -> Result<std::result::Result<(), String>> {
+    let sql = format!("SELECT * FROM {} LIMIT 0", quoted(view));
+    let opened = connection.rows::<mysql_async::Row>(&sql);
+    match tokio::time::timeout(VIEW_TIMEOUT, opened).await {
+        Ok(opened) => in_its_words(opened.map(|_| ())),
+        Err(_) => {
+            let stuck = std::mem::replace(connection, connect(server).await?);
+            // What it holds would keep anybody from dropping its tables.
+            let killed = connection.run(&format!("KILL {}", stuck.id())).await;
+            // It may have ended by itself just now.
+            let _ = in_its_words(killed)?;
+            let limit = VIEW_TIMEOUT.as_secs();
+            Ok(Err(format!("no answer within {limit} s")))
         }
     }
-    if wrong.is_empty() {
-        let found = format!("{all} rows");
-        wrong.push(passed("the server's own count of every table", &found));
+}
+
+/// What the server itself says against a query is a finding; whatever else happens to it is the end of
+/// the server.
+fn in_its_words<T>(answer: Result<T>) -> Result<std::result::Result<T, String>> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(error) if server_code(&error).is_some() => Ok(Err(error.what().to_owned())),
+        Err(error) => Err(error),
     }
-    Ok(wrong)
+}
+
+fn quoted(object: &ObjectId) -> String {
+    format!("{}.{}", quote(&object.schema), quote(&object.name))
 }
 
 async fn check_tables<'a>(
@@ -194,9 +199,8 @@ async fn check_tables<'a>(
     let (mut count, mut wrong) = (0, Vec::new());
     for table in tables {
         count += 1;
-        let name = format!("{}.{}", quote(&table.schema), quote(&table.name));
         let rows = connection
-            .named_rows(&format!("CHECK TABLE {name}"))
+            .named_rows(&format!("CHECK TABLE {}", quoted(table)))
             .await?;
         let bad = rows.iter().find(|row| {
             let kind = row.get("Msg_type").unwrap_or_default();
@@ -204,12 +208,8 @@ async fn check_tables<'a>(
             kind.eq_ignore_ascii_case("error") || (kind == "status" && text != "OK")
         });
         if let Some(row) = bad {
-            wrong.push(Check {
-                name: format!("CHECK TABLE {table}"),
-                passed: false,
-                expected: "OK".to_owned(),
-                found: row.get("Msg_text").unwrap_or_default().to_owned(),
-            });
+            let found = row.get("Msg_text").unwrap_or_default();
+            wrong.push(failed(format!("CHECK TABLE {table}"), "OK", found));
         }
     }
     if wrong.is_empty() {
@@ -224,6 +224,15 @@ fn passed(name: &str, found: &str) -> Check {
         passed: true,
         expected: found.to_owned(),
         found: found.to_owned(),
+    }
+}
+
+fn failed(name: String, expected: &str, found: impl Into<String>) -> Check {
+    Check {
+        name,
+        passed: false,
+        expected: expected.to_owned(),
+        found: found.into(),
     }
 }
 

@@ -18,7 +18,8 @@ pub async fn judge(
     declared: Objectives,
     pace: Pace,
 ) -> Result<()> {
-    let mut drills: Vec<DrillTime> = past.iter().filter_map(DrillReport::time).collect();
+    let passed = past.iter().filter(|report| report.verdict.proves());
+    let mut drills: Vec<DrillTime> = passed.filter_map(DrillReport::time).collect();
     // A drill whose stages are no restore's, as that of the plain client, says nothing about the RTO.
     let own = report.time();
     drills.extend(own);

@@ -38,21 +38,24 @@ impl Kind {
     }
 }
 
-/// What was to be done: a schedule has one of each.
+/// What was to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Making a backup.
     Backup,
     /// Proving one.
     Verify,
+    /// Reading the store, which `serve` does all the time.
+    Store,
 }
 
 impl Task {
-    /// The verb, as in the names of run records.
+    /// The verb, as in the names of run records; of the store there are none.
     pub fn as_str(self) -> &'static str {
         match self {
             Task::Backup => "backup",
             Task::Verify => "verify",
+            Task::Store => "store",
         }
     }
 }
@@ -82,9 +85,11 @@ impl Alert {
             warning("DrctlObjectiveMissed"),
             critical("DrctlVerifyOverdue"),
         ];
+        const STORE: &[Alert] = &[critical("DrctlStoreUnreachable")];
         match task {
             Task::Backup => BACKUP,
             Task::Verify => VERIFY,
+            Task::Store => STORE,
         }
     }
 }
@@ -127,16 +132,16 @@ pub struct Event {
 impl Event {
     /// The alert that it raises; of good news the one that it ends first.
     pub fn alert(&self) -> Alert {
-        let [failed, other, late] = Alert::of(self.task) else {
+        let [failed, more @ ..] = Alert::of(self.task) else {
             return Alert::TEST;
         };
         let suspect =
             self.task == Task::Backup && self.outcome == Outcome::Refused && self.backup.is_some();
         let missed = self.task == Task::Verify && self.outcome == Outcome::Objective;
-        match self.kind {
-            Kind::Test => Alert::TEST,
-            Kind::Late => *late,
-            _ if suspect || missed => *other,
+        match (self.kind, more) {
+            (Kind::Test, _) => Alert::TEST,
+            (Kind::Late, [_, late]) => *late,
+            (_, [other, _]) if suspect || missed => *other,
             _ => *failed,
         }
     }

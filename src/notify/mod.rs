@@ -225,6 +225,10 @@ mod tests {
             "DrctlObjectiveMissed"
         );
         assert_eq!(of(Kind::Late, verify, Outcome::Done), "DrctlVerifyOverdue");
+        for kind in [Kind::Failed, Kind::Recovered] {
+            let name = of(kind, Task::Store, Outcome::Store);
+            assert_eq!(name, "DrctlStoreUnreachable");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! accepted, so the caller leaves it out; a pruned one did protect while it was needed, so the caller
 //! leaves it in.
 
+use std::cmp::Reverse;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::Objectives;
@@ -75,8 +77,14 @@ pub fn rpo(
     window: SignedDuration,
 ) -> Rpo {
     let begin = now - window;
-    let mut by_commit: Vec<Snapshot> = backups.to_vec();
-    by_commit.sort_by_key(|backup| (backup.committed_at, backup.snapshot_at));
+    // It is there, whatever the clocks that dated it say, and holds nothing of what came after.
+    let dated = |backup: &Snapshot| {
+        let committed_at = backup.committed_at.min(now);
+        (committed_at, backup.snapshot_at.min(committed_at))
+    };
+    let mut by_commit: Vec<(Timestamp, Timestamp)> = backups.iter().map(dated).collect();
+    // Of several that came at once the newest protects: none of them was ever there alone.
+    by_commit.sort_by_key(|(committed_at, snapshot_at)| (*committed_at, Reverse(*snapshot_at)));
     let mut newest: Option<Timestamp> = None;
     let mut worst: Option<Gap> = None;
     let mut peak = |from, to, open| {
@@ -85,10 +93,7 @@ pub fn rpo(
             worst = Some(gap);
         }
     };
-    for backup in &by_commit {
-        // It is there, whatever the clocks that dated it say, and holds nothing of what came after.
-        let committed_at = backup.committed_at.min(now);
-        let snapshot_at = backup.snapshot_at.min(committed_at);
+    for &(committed_at, snapshot_at) in &by_commit {
         match newest {
             // Committed late, with data older than others had brought before: it ends nothing.
             Some(newest) if newest >= snapshot_at => continue,
@@ -104,7 +109,7 @@ pub fn rpo(
     let proven = backups.iter().filter(|backup| backup.proven);
     Rpo {
         worst,
-        known_since: by_commit.first().map(|first| first.committed_at.max(begin)),
+        known_since: by_commit.first().map(|first| first.0.max(begin)),
         newest: newest.map(age),
         proven: proven.map(|backup| backup.snapshot_at).max().map(age),
     }
@@ -402,6 +407,12 @@ mod tests {
     fn a_commit_of_older_data_ends_no_gap() {
         let backups = [backup(0, 10), backup(200, 210), backup(100, 500)];
         assert_eq!(worst(&backups, 600, 1000), 400);
+    }
+
+    #[test]
+    fn of_two_that_came_at_once_the_older_was_never_there_alone() {
+        assert_eq!(worst(&[backup(112, 143), backup(92, 143)], 143, 1), 31);
+        assert_eq!(worst(&[backup(92, 143), backup(112, 143)], 143, 1), 31);
     }
 
     #[test]

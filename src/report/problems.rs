@@ -3,13 +3,16 @@
 //!
 //! The rules wait some minutes before they speak; these do not.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::error::Outcome;
 use crate::objectives::Objectives;
 use crate::report::status::Status;
 use crate::store::keys::DrillLevel;
 use crate::words::{count, span};
+
+/// How long a store may be out of reach before somebody is told: as in the rules, an hour.
+const UNREAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +164,16 @@ pub fn late_drill(status: &Status) -> Option<SignedDuration> {
     late(status, "verify", since?)
 }
 
-fn late(status: &Status, task: &str, since: jiff::Timestamp) -> Option<SignedDuration> {
+/// How long the store could not be read, and why, where that is too long; `begun` is since when that was
+/// tried.
+pub fn unread_store(status: &Status, begun: Timestamp) -> Option<(SignedDuration, &str)> {
+    let why = status.failing.as_deref()?;
+    let since = status.scanned_at.unwrap_or(begun);
+    let age = status.now.duration_since(since);
+    (age > UNREAD).then_some((age, why))
+}
+
+fn late(status: &Status, task: &str, since: Timestamp) -> Option<SignedDuration> {
     let interval = status.plan(task)?.interval?;
     let age = status.now.duration_since(since);
     (age > interval.saturating_mul(2)).then_some(age)

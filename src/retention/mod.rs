@@ -4,7 +4,9 @@
 //! Whatever the rules say, there stay: the newest trusted backup, or, where none is trusted, the newest
 //! of all; the newest one that a restore verified; what is pinned. Suspect backups take nobody's place:
 //! they count for no rule, so they never are why a good one goes. They go themselves when somebody had
-//! time to look at them and a newer trusted one exists.
+//! time to look at them and a newer trusted one exists. Nor does one take a place that failed a drill: the
+//! rules are gone through without those, too. What they keep of them they keep beside: it may be the drill
+//! that was wrong.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +41,7 @@ pub struct Rules {
     pub labels: BTreeMap<String, String>,
     /// The newest ones that a restore verified.
     pub proven: usize,
-    /// How long a suspect one waits for somebody to look at it.
+    /// How long a suspect one, or one that failed a drill, waits for somebody to look at it.
     pub suspect: SignedDuration,
     /// Where days, weeks, months and years begin.
     pub zone: TimeZone,
@@ -68,8 +70,8 @@ pub struct Candidate {
     pub trusted: bool,
     /// Whether a restore of it was ever verified.
     pub proven: bool,
-    /// Whether a later drill of it failed.
-    pub failed_since: bool,
+    /// When a drill of it failed, and none proved it since.
+    pub failed_at: Option<Timestamp>,
     /// Whether a person keeps it for ever.
     pub pinned: bool,
     /// Whether a restore or a drill reads it now.
@@ -104,6 +106,7 @@ pub fn decide(
     keep.protect();
     keep.by_rules(rules);
     keep.suspect(rules, now);
+    keep.failed(rules, now);
     let most = match force {
         true => backups.len(),
         false => MOST_AT_ONCE.max(backups.len() * MOST_PERCENT / 100),
@@ -132,9 +135,14 @@ pub fn decide(
 }
 
 impl Candidate {
+    /// Whether nothing speaks against it.
+    fn is_sound(&self) -> bool {
+        self.trusted && self.failed_at.is_none()
+    }
+
     /// Whether a restore of it would bring back the right data, by all that is known.
     fn is_good(&self) -> bool {
-        self.trusted && self.proven && !self.failed_since
+        self.is_sound() && self.proven
     }
 }
 
@@ -170,9 +178,17 @@ impl<'a> Keep<'a> {
             .collect()
     }
 
+    /// Those that nothing speaks against, newest first.
+    fn sound(&self) -> Vec<usize> {
+        self.those(Candidate::is_sound)
+    }
+
     fn keep(&mut self, indices: impl IntoIterator<Item = usize>, why: &str) {
         for index in indices {
-            self.reasons[index].push(why.to_owned());
+            let reasons = &mut self.reasons[index];
+            if !reasons.iter().any(|reason| reason == why) {
+                reasons.push(why.to_owned());
+            }
         }
     }
 
@@ -187,14 +203,13 @@ impl<'a> Keep<'a> {
         }
         let verified = self.those(|backup| backup.trusted && backup.proven);
         self.keep(verified.first().copied(), "the newest verified");
-        let good = self.those(Candidate::is_good);
-        let another = good
-            .first()
-            .filter(|first| verified.first() != Some(*first));
-        self.keep(
-            another.copied(),
-            "the newest verified that did not fail since",
-        );
+        let another = |of: &[usize], all: &[usize]| {
+            of.first().copied().filter(|one| all.first() != Some(one))
+        };
+        let sound = another(&self.sound(), &self.trusted());
+        self.keep(sound, "the newest that failed no drill");
+        let good = another(&self.those(Candidate::is_good), &verified);
+        self.keep(good, "the newest verified that did not fail since");
         let pinned = self.those(|backup| backup.pinned);
         self.keep(pinned, "pinned");
     }
@@ -202,31 +217,8 @@ impl<'a> Keep<'a> {
     fn by_rules(&mut self, rules: &Rules) {
         let good = self.those(Candidate::is_good);
         self.keep(good.into_iter().take(rules.proven), "verified");
-        let trusted = self.trusted();
-        self.keep(trusted.iter().copied().take(rules.last), "last");
-        let day = |at: Timestamp| at.to_zoned(rules.zone.clone()).date();
-        self.one_a(rules.daily, "daily", |at| day(at).to_string());
-        self.one_a(rules.weekly, "weekly", |at| {
-            let week = ISOWeekDate::from(day(at));
-            format!("{}-W{:02}", week.year(), week.week())
-        });
-        self.one_a(rules.monthly, "monthly", |at| {
-            day(at).strftime("%Y-%m").to_string()
-        });
-        self.one_a(rules.yearly, "yearly", |at| {
-            day(at).strftime("%Y").to_string()
-        });
-        if let (Some(within), Some(newest)) = (rules.within, trusted.first()) {
-            let begin = self.backups[*newest]
-                .snapshot_at
-                .as_duration()
-                .saturating_sub(within);
-            let fresh: Vec<usize> = trusted
-                .iter()
-                .copied()
-                .filter(|index| self.backups[*index].snapshot_at.as_duration() >= begin)
-                .collect();
-            self.keep(fresh, &format!("within {}", span(within)));
+        for those in [self.trusted(), self.sound()] {
+            self.by_time(&those, rules);
         }
         for (name, value) in &rules.labels {
             let labelled = self.those(|backup| backup.labels.get(name) == Some(value));
@@ -234,11 +226,46 @@ impl<'a> Keep<'a> {
         }
     }
 
-    /// The newest trusted one of each of the newest `count` periods that have one.
-    fn one_a(&mut self, count: usize, rule: &str, period: impl Fn(Timestamp) -> String) {
+    /// By the rules that count: those of so many, newest first.
+    fn by_time(&mut self, those: &[usize], rules: &Rules) {
+        self.keep(those.iter().copied().take(rules.last), "last");
+        let day = |at: Timestamp| at.to_zoned(rules.zone.clone()).date();
+        self.one_a(those, rules.daily, "daily", |at| day(at).to_string());
+        self.one_a(those, rules.weekly, "weekly", |at| {
+            let week = ISOWeekDate::from(day(at));
+            format!("{}-W{:02}", week.year(), week.week())
+        });
+        self.one_a(those, rules.monthly, "monthly", |at| {
+            day(at).strftime("%Y-%m").to_string()
+        });
+        self.one_a(those, rules.yearly, "yearly", |at| {
+            day(at).strftime("%Y").to_string()
+        });
+        if let (Some(within), Some(newest)) = (rules.within, those.first()) {
+            let begin = self.backups[*newest]
+                .snapshot_at
+                .as_duration()
+                .saturating_sub(within);
+            let fresh: Vec<usize> = those
+                .iter()
+                .copied()
+                .filter(|index| self.backups[*index].snapshot_at.as_duration() >= begin)
+                .collect();
+            self.keep(fresh, &format!("within {}", span(within)));
+        }
+    }
+
+    /// The newest of each of the newest `count` periods that have one of those.
+    fn one_a(
+        &mut self,
+        those: &[usize],
+        count: usize,
+        rule: &str,
+        period: impl Fn(Timestamp) -> String,
+    ) {
         let mut last = None;
         let mut kept = 0;
-        for index in self.trusted() {
+        for index in those.iter().copied() {
             if kept == count {
                 return;
             }
@@ -263,6 +290,24 @@ impl<'a> Keep<'a> {
                 self.keep([index], "suspect, and no newer one is trusted");
             } else if now.duration_since(at) < rules.suspect {
                 let why = format!("suspect for less than {}", span(rules.suspect));
+                self.keep([index], &why);
+            }
+        }
+    }
+
+    /// Evidence, for as long as one that is suspect.
+    fn failed(&mut self, rules: &Rules, now: Timestamp) {
+        let newest = self.sound().first().copied();
+        let newest = newest.map(|index| self.backups[index].snapshot_at);
+        for index in self.newest_first.clone() {
+            let backup = &self.backups[index];
+            let Some(failed_at) = backup.failed_at.filter(|_| backup.trusted) else {
+                continue;
+            };
+            if newest.is_none_or(|newest| backup.snapshot_at > newest) {
+                self.keep([index], "failed a drill, and no newer one is better");
+            } else if now.duration_since(failed_at) < rules.suspect {
+                let why = format!("failed a drill less than {} ago", span(rules.suspect));
                 self.keep([index], &why);
             }
         }

@@ -9,7 +9,7 @@ fn backup(at: &str) -> Candidate {
         snapshot_at: at.parse().unwrap(),
         trusted: true,
         proven: false,
-        failed_since: false,
+        failed_at: None,
         pinned: false,
         in_use: false,
         labels: BTreeMap::new(),
@@ -33,6 +33,10 @@ fn none() -> Rules {
 
 fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+fn failed_long_ago() -> Timestamp {
+    now() - SignedDuration::from_hours(24 * 15)
 }
 
 /// The days of November 2026 whose backups at 02:00 stay, of all 21.
@@ -123,7 +127,7 @@ fn the_newest_verified_one_stays_for_ever() {
     assert_eq!(kept(&backups, &none()), [0, 2]);
     assert_eq!(reasons(&backups, &none(), 0), ["the newest verified"]);
     // Also if it was found damaged later: somebody will want to look at it.
-    backups[0].failed_since = true;
+    backups[0].failed_at = Some(failed_long_ago());
     assert_eq!(kept(&backups, &none()), [0, 2]);
     // But then it is not one of those that are kept for being good.
     backups[1].proven = true;
@@ -132,7 +136,7 @@ fn the_newest_verified_one_stays_for_ever() {
         ..none()
     };
     assert_eq!(kept(&backups, &proven), [1, 2]);
-    backups[0].failed_since = false;
+    backups[0].failed_at = None;
     assert_eq!(kept(&backups, &proven), [0, 1, 2]);
 }
 
@@ -176,6 +180,27 @@ fn suspect_ones_take_no_place_and_go_when_they_were_looked_at() {
         reasons(&backups, &none(), 4),
         ["suspect, and no newer one is trusted"]
     );
+}
+
+#[test]
+fn one_that_failed_a_drill_takes_no_place_and_stays_as_evidence() {
+    let times = ["18T02", "19T02", "20T02", "20T14"];
+    let mut backups = times.map(|time| backup(&format!("2026-11-{time}:00:00Z")));
+    let last = Rules { last: 1, ..none() };
+    let daily = Rules { daily: 1, ..none() };
+    // The last of the day is bad: the one before it is the day's.
+    backups[3].failed_at = Some(now());
+    assert_eq!(kept(&backups, &last), [2, 3]);
+    assert_eq!(kept(&backups, &daily), [2, 3]);
+    backups[2].failed_at = Some(now());
+    assert_eq!(kept(&backups, &daily), [1, 2, 3]);
+    // One that no rule keeps waits to be looked at, from when it failed.
+    backups[0].failed_at = Some(now());
+    let why = reasons(&backups, &none(), 0);
+    assert_eq!(why, ["failed a drill less than 14 d ago"]);
+    backups[0].failed_at = Some(failed_long_ago());
+    assert_eq!(kept(&backups, &none()), [1, 2, 3]);
+    assert_eq!(kept(&backups[..1], &none()), [0], "nothing better came");
 }
 
 #[test]
@@ -246,7 +271,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             snapshot_at: now() - SignedDuration::from_hours(hours),
             trusted: odd != 0,
             proven,
-            failed_since: failed,
+            failed_at: failed.then(|| now() - SignedDuration::from_hours(hours / 2)),
             pinned: odd == 1,
             in_use: odd == 2,
             labels: BTreeMap::from([("l".to_owned(), label.to_string())]),
@@ -296,7 +321,7 @@ proptest! {
             .map(|(backup, _)| backup.clone())
             .collect();
         prop_assert_eq!(left.is_empty(), backups.is_empty());
-        for which in [|b: &Candidate| b.trusted, |b: &Candidate| b.trusted && b.proven, Candidate::is_good, |_: &Candidate| true] {
+        for which in [|b: &Candidate| b.trusted, |b: &Candidate| b.trusted && b.proven, Candidate::is_good, Candidate::is_sound, |_: &Candidate| true] {
             prop_assert_eq!(newest(&left, which), newest(&backups, which));
         }
         for which in [|b: &&Candidate| b.pinned, |b: &&Candidate| b.in_use] {
@@ -305,7 +330,7 @@ proptest! {
         if !force {
             prop_assert!(backups.len() - left.len() <= 3.max(backups.len() / 5));
         }
-        let good = |b: &&Candidate| b.trusted && b.proven && !b.failed_since;
+        let good = |b: &&Candidate| b.trusted && b.proven && b.failed_at.is_none();
         prop_assert!(left.iter().filter(good).count() >= rules.proven.min(backups.iter().filter(good).count()));
     }
 
@@ -315,6 +340,18 @@ proptest! {
         let mut pinned = backups.clone();
         pinned[which.index(backups.len())].pinned = true;
         let (before, after) = (kept(&backups, &rules), kept(&pinned, &rules));
+        prop_assert!(before.iter().all(|index| after.contains(index)));
+    }
+
+    #[test]
+    fn a_failed_drill_lets_none_of_the_others_go(
+        backups in candidates(), rules in rules(), which in any::<prop::sample::Index>(),
+    ) {
+        prop_assume!(!backups.is_empty());
+        let which = which.index(backups.len());
+        let mut failed = backups.clone();
+        failed[which].failed_at = Some(now());
+        let (before, after) = (kept(&backups, &rules), kept(&failed, &rules));
         prop_assert!(before.iter().all(|index| after.contains(index)));
     }
 

@@ -86,7 +86,7 @@ async fn keep_scanning(run: &Run, board: &Board) {
     // As many as a drill itself looks back.
     let reports = (turns * 2 + 10).max(MAX_BARS);
     let mut scanner = Scanner::new(run.store.clone(), run.config.target.clone(), reports);
-    let mut lateness = Lateness::default();
+    let mut lateness = Lateness::since(Timestamp::now());
     let work = async {
         loop {
             board.take_plans().await;
@@ -97,13 +97,12 @@ async fn keep_scanning(run: &Run, board: &Board) {
                 Err(Error::store(format!("reading it took more than {limit} s")))
             };
             match limited.await.unwrap_or_else(|_| late()) {
-                Ok(past) => {
-                    board.learn(past, begun);
-                    let status = board.status(Timestamp::now());
-                    lateness.tell(&run.config.notify, &status).await;
-                }
+                Ok(past) => board.learn(past, begun),
                 Err(error) => board.fail(&error),
             }
+            // What is late becomes later, also while nobody can look.
+            let status = board.status(Timestamp::now());
+            lateness.tell(&run.config.notify, &status).await;
             tokio::time::sleep(run.config.serve.interval).await;
         }
     };

@@ -62,6 +62,12 @@ pub fn is_ours(option: &str) -> bool {
     option == HISTORY || OPTIONS.iter().any(|(ours, _)| *ours == option)
 }
 
+/// Whether a dump with these options holds the history of system-versioned tables.
+pub fn has_history(options: &[String]) -> bool {
+    let mut options = options.iter().filter_map(|one| one.strip_prefix("--"));
+    options.any(|option| option == HISTORY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

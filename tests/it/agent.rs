@@ -1,5 +1,6 @@
 //! `drctl agent`: what is scheduled runs, what was missed is made good, nothing overlaps itself.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,6 +10,7 @@ use crate::support::Drctl;
 use crate::support::drctl::{Run, Running};
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::history::hours_ago;
+use crate::support::receiver::{Received, Receiver};
 use crate::support::versitygw::Gateway;
 
 /// The names of the records of runs in the store of its own.
@@ -96,6 +98,43 @@ fn a_run_that_fails_does_not_end_the_agent() {
     let run = agent.wait();
     assert_eq!(run.code, 0, "{run:#?}");
     assert!(run.stderr.contains("exit status: 2"), "{run:#?}");
+}
+
+#[test]
+fn a_run_that_cannot_be_made_is_told_and_the_next_one_is_tried() {
+    let person = Receiver::start();
+    let drctl = Drctl::new("shop")
+        .env("DRCTL_SCHEDULE_BACKUP", "@every 1s")
+        .env("DRCTL_SOURCE_URL", "mysql://root@localhost:1")
+        .env("DRCTL_NOTIFY_WEBHOOK_URL", &person.url("/"))
+        .env("DRCTL_LOG_FORMAT", "human");
+    // An agent whose program goes away, as it does for a moment while it is replaced.
+    let (built, own) = (
+        Path::new(env!("CARGO_BIN_EXE_drctl")),
+        drctl.home().join("drctl"),
+    );
+    std::fs::copy(built, &own).unwrap();
+    let drctl = drctl.behind(&format!("shift; set -- {} \"$@\"", own.display()));
+    let agent = drctl.start(["agent"]);
+    wait_until("a run", || !records(&drctl).is_empty());
+    std::fs::remove_file(&own).unwrap();
+    let cannot = |told: &Received| told.body.contains("cannot run drctl backup");
+    let told = person.wait_for(Duration::from_secs(20), cannot).json();
+    assert_eq!(
+        (&told["kind"], &told["alert"]),
+        (&"failed".into(), &"DrctlBackupFailed".into())
+    );
+    std::fs::copy(built, &own).unwrap();
+    let failed = || {
+        records(&drctl)
+            .iter()
+            .filter(|name| name.ends_with("-backup-4.json"))
+            .count()
+    };
+    let before = failed();
+    wait_until("another run", || failed() > before);
+    let said = stopped(agent).stderr;
+    assert!(said.contains("ERROR") && said.contains("not run"), "{said}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod deferred_keys;
 mod definers;
 mod doctor;
 mod drill;
+mod drill_checks;
 mod drill_scratch;
 mod fidelity;
 mod golden;

@@ -242,12 +242,12 @@ fn while_verification_is_overdue_nothing_goes() {
 
 #[test]
 fn a_verified_backup_that_failed_since_is_kept_only_while_it_is_the_newest_verified() {
-    let (drctl, ids) = with_days(&[9, 8, 1, 0]);
-    drctl.mark("shop", ids[0], &passed(hours_ago(8 * DAY)));
+    let (drctl, ids) = with_days(&[29, 28, 1, 0]);
+    drctl.mark("shop", ids[0], &passed(hours_ago(28 * DAY)));
     drctl.mark(
         "shop",
         ids[0],
-        &drilled(hours_ago(7 * DAY), DrillVerdict::Fail),
+        &drilled(hours_ago(20 * DAY), DrillVerdict::Fail),
     );
     let run = drctl.run(["prune", "--dry-run", "--output", "json"]).ok();
     is_fate(&run, ids[0], "keep", "the newest verified");

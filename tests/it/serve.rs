@@ -6,6 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
+
 use crate::need;
 use crate::support::backup::{shop, walk};
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
@@ -352,5 +354,33 @@ fn what_is_late_is_told_once_and_so_is_its_end() {
         begun.elapsed() > Duration::from_secs(3)
     });
     assert_eq!(person.take().len(), 1);
+    serving.stop();
+}
+
+#[test]
+fn what_becomes_late_is_told_also_while_the_store_cannot_be_read() {
+    let person = Receiver::start();
+    let (drctl, address) = on_a_free_port(Drctl::new("shop"));
+    let drctl = drctl
+        .env("DRCTL_SCHEDULE_BACKUP", "@hourly")
+        .env("DRCTL_NOTIFY_WEBHOOK_URL", &person.url("/"));
+    // It took two minutes, and is late in a quarter of one.
+    let soon = SignedDuration::from_mins(-2) + SignedDuration::from_secs(15);
+    drctl.had_backup("shop", hours_ago(2) + soon);
+    let bound = r#"{"target": "shop", "identity": "x", "created_at": "2026-11-21T02:00:00Z"}"#;
+    fs::write(drctl.store_dir().join("shop/target.json"), bound).unwrap();
+    let serving = Serving::ready(&drctl, address);
+    fs::rename(drctl.store_dir(), drctl.home().join("away")).unwrap();
+    serving.until("a page that says so", |serving| {
+        serving.get("/").1.contains("DrctlStoreUnreachable")
+    });
+    assert!(person.received().is_empty(), "not late yet");
+    let late = person.wait_for(Duration::from_secs(30), |_| true).json();
+    assert_eq!(late["alert"], "DrctlBackupOverdue");
+    let message = late["message"].as_str().unwrap();
+    assert!(
+        message.contains("since the store cannot be read"),
+        "{message}"
+    );
     serving.stop();
 }
