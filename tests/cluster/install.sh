@@ -39,11 +39,13 @@ step "S3 server"
 kubectl create namespace "$SPACE" --dry-run=client --output yaml | kubectl apply -f - >/dev/null 2>&1
 kubectl label namespace "$SPACE" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
 k create secret generic store --from-env-file "$STORE/keys" --dry-run=client --output yaml | k apply -f - >/dev/null
+# Another namespace of that name has another database: not what was backed up before.
+prefix=mysql-$(kubectl get namespace "$SPACE" --output 'jsonpath={.metadata.uid}' | cut -c 1-8)
 cat >"$STORE/values.yaml" <<YAML
 target: shop
 image: {repository: localhost/drctl, tag: dev}
 config:
-  store: {url: "s3://backups/mysql", s3: {endpoint_url: "http://$NODE_IP:$STORE_PORT", region: us-east-1}}
+  store: {url: "s3://backups/$prefix", s3: {endpoint_url: "http://$NODE_IP:$STORE_PORT", region: us-east-1}}
 storeCredentials: {existingSecret: store}
 database: {image: {repository: localhost/mysql, tag: "9.7"}, storage: {size: 1Gi}}
 web: {image: {repository: localhost/nginx, tag: test}}
@@ -95,7 +97,7 @@ cat <<TEXT
 
   the web page          http://$NODE_IP:30080
   status and metrics    http://$(address drctl):9898    .../metrics
-  S3                    http://$NODE_IP:$STORE_PORT, s3://backups/mysql, keys in $STORE/keys
+  S3                    http://$NODE_IP:$STORE_PORT, s3://backups/$prefix, keys in $STORE/keys
 
   export KUBECONFIG=$KUBECONFIG PATH=$LAB/bin:\$PATH
   kubectl -n $SPACE exec deploy/drctl -- drctl list
