@@ -180,14 +180,22 @@ impl Namespace {
     /// Kills the API server and waits until it answers again; false, and the test is skipped, where the
     /// cluster is not that of `make cluster`.
     pub fn restart_the_api_server(&self) -> bool {
+        self.program("restart", "kube-apiserver")
+    }
+
+    /// Stops, starts or restarts a program of the cluster, by `tests/cluster/ctl.sh`; false, and the test is
+    /// skipped, where the cluster is not that of `make cluster`.
+    pub fn program(&self, verb: &str, name: &str) -> bool {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/ctl.sh");
         let (Some(number), true) = (self.number(), script.exists()) else {
-            lab::skip("the API server is restarted only where the cluster is that of make cluster");
+            lab::skip(&format!(
+                "{name} is in our hands only where the cluster is that of make cluster"
+            ));
             return false;
         };
         let mut command = Command::new(script);
         command.env("DRCTL_CLUSTER", number);
-        let done = command.args(["restart", "kube-apiserver"]).status();
+        let done = command.args([verb, name]).status();
         assert!(done.expect("ctl.sh runs").success());
         true
     }

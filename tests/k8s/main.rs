@@ -8,6 +8,8 @@ mod cluster;
 mod disaster;
 mod fence;
 mod install;
+mod monitoring;
+mod network;
 mod pod;
 mod protection;
 mod release;

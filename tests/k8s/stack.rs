@@ -13,8 +13,7 @@
 //! Images are those of `make cluster`; on another cluster `HOST_IP` says where its pods reach this machine, and
 //! `NODE_IP` where its NodePorts are.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -62,8 +61,6 @@ impl std::ops::Deref for Shared {
 /// A Job that has ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// Its name.
-    pub job: String,
     /// The exit code of its last pod.
     pub code: i64,
     /// What that pod said.
@@ -78,21 +75,6 @@ impl Ran {
     pub fn ok(self) -> Ran {
         assert_eq!(self.code, 0, "the Job failed: {self:#?}");
         self
-    }
-}
-
-/// A port on this machine that leads to one in the cluster while this lives.
-#[derive(Debug)]
-pub struct Forward {
-    child: Child,
-    /// On 127.0.0.1.
-    pub port: u16,
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -266,7 +248,6 @@ impl Stack {
         let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
         let name = pod["metadata"]["name"].as_str().expect("a name");
         Ran {
-            job: job.to_owned(),
             code: ended["exitCode"].as_i64().unwrap_or(-1),
             log: self.kubectl(&["logs", name]),
             message: ended["message"].as_str().unwrap_or_default().to_owned(),
@@ -354,32 +335,6 @@ impl Stack {
         });
     }
 
-    /// A port on this machine that leads to `what` (`svc/drctl`, `pod/…`) at that port.
-    #[track_caller]
-    pub fn forward(&self, what: &str, port: u16) -> Forward {
-        let mut command = lab::tied(tool("kubectl"));
-        command
-            .env("KUBECONFIG", self.space.kubeconfig())
-            .args(["--namespace", &self.space.name, "port-forward", what])
-            .arg(format!(":{port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let mut child = lab::spawn(command).expect("kubectl runs");
-        let mut line = String::new();
-        let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
-        said.read_line(&mut line).expect("kubectl says where");
-        // `Forwarding from 127.0.0.1:40123 -> 9898`
-        let port = line
-            .split_whitespace()
-            .nth(2)
-            .and_then(|at| at.rsplit(':').next())
-            .and_then(|port| port.parse().ok())
-            .unwrap_or_else(|| panic!("kubectl port-forward {what}: {line}"));
-        // It would end at the next line that nobody reads.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Forward { child, port }
-    }
-
     /// What may be in nothing that the cluster or the store shows: the passwords, and the store's key.
     #[track_caller]
     pub fn secrets(&self) -> Vec<String> {
@@ -413,6 +368,8 @@ fn common(gateway: &Gateway, bucket: &str) -> String {
                   limits: {memory: 512Mi, ephemeral-storage: 128Mi}}";
     let server = "{requests: {cpu: 50m, memory: 512Mi, ephemeral-storage: 64Mi}, \
                    limits: {memory: 1Gi, ephemeral-storage: 1Gi}}";
+    // Room for what is restored is found by drctl itself.
+    let scratch = "{requests: {cpu: 50m, memory: 512Mi}, limits: {memory: 1Gi}}";
     // Once a year; the objective is one that this can meet.
     let never = "'0 0 1 1 *'";
     format!(
@@ -425,7 +382,7 @@ storeCredentials: {{existingSecret: store}}
 database: {{image: {mysql}, storage: {{size: 1Gi}}, resources: {server}}}
 web: {{image: {nginx}, service: {{type: ClusterIP}}}}
 backup: {{schedule: {never}, resources: {little}}}
-verify: {{schedule: {never}, resources: {little}, scratch: {{resources: {server}}}}}
+verify: {{schedule: {never}, resources: {little}, scratch: {{resources: {scratch}}}}}
 prune: {{schedule: {never}, resources: {little}}}
 restore: {{resources: {little}}}
 networkPolicy: {{store: {{ports: [{port}]}}}}

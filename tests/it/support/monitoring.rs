@@ -34,6 +34,7 @@ impl Daemon {
         Daemon::start(
             "prometheus-alertmanager",
             &config,
+            "",
             &["--storage.path=data", "--cluster.listen-address="],
         )
     }
@@ -41,20 +42,30 @@ impl Daemon {
     /// A Prometheus that scrapes `/metrics` of an address in the namespace `dr`, and judges by our
     /// rules without waiting.
     pub fn prometheus(scraped: SocketAddr, alertmanager: &Daemon) -> Daemon {
+        let scrape = format!(
+            "[{{job_name: drctl, static_configs: [{{targets: ['{scraped}'], labels: {{namespace: dr}}}}]}}]"
+        );
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/chart/alerts/rules.yaml");
+        let rules = fs::read_to_string(file).expect("the rules");
+        Daemon::prometheus_of(&scrape, &rules, alertmanager)
+    }
+
+    /// A Prometheus with these scrape configurations and these rules.
+    pub fn prometheus_of(scrape: &str, rules: &str, alertmanager: &Daemon) -> Daemon {
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
              rule_files: [rules.yaml]\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{}']}}]}}]}}\n\
-             scrape_configs: [{{job_name: drctl, static_configs: [{{targets: ['{scraped}'], labels: {{namespace: dr}}}}]}}]\n",
+             scrape_configs: {scrape}\n",
             alertmanager.address
         );
-        Daemon::start("prometheus", &config, &["--storage.tsdb.path=data"])
+        Daemon::start("prometheus", &config, rules, &["--storage.tsdb.path=data"])
     }
 
-    fn start(program: &str, config: &str, options: &[&str]) -> Daemon {
+    fn start(program: &str, config: &str, rules: &str, options: &[&str]) -> Daemon {
         let dir = ScratchDir::new();
         fs::write(dir.path().join("config.yml"), config).expect("a configuration");
-        fs::write(dir.path().join("rules.yaml"), impatient_rules()).expect("the rules");
+        fs::write(dir.path().join("rules.yaml"), impatient(rules)).expect("the rules");
         // Free now; that another takes it before the daemon does is unlikely, and seen.
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("its address");
@@ -127,12 +138,10 @@ impl Drop for Daemon {
 /// The rules as they are shipped, but for how long something has to be wrong.
 ///
 /// Not at once: before its first scrape Prometheus misses everything.
-fn impatient_rules() -> String {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/chart/alerts/rules.yaml");
-    let text = fs::read_to_string(file).expect("the rules");
+fn impatient(rules: &str) -> String {
     let line = |line: &str| match line.split_once("for: ") {
         Some((indent, _)) if indent.trim().is_empty() => format!("{indent}for: 3s\n"),
         _ => format!("{line}\n"),
     };
-    text.lines().map(line).collect()
+    rules.lines().map(line).collect()
 }

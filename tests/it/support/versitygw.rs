@@ -13,6 +13,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials;
 use drctl::store::StoreConfig;
 use drctl::store::s3::S3Store;
+use rustix::process::{Pid, Signal};
 
 use super::lab::{self, ScratchDir};
 
@@ -137,6 +138,21 @@ impl Gateway {
         let made = request.object_lock_enabled_for_bucket(true).send().await;
         made.expect("a bucket with Object Lock");
         name
+    }
+
+    /// It takes connections and says nothing, until [`Gateway::resume`].
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on where it stood.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, which: Signal) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, which).expect("our own child");
     }
 
     /// A client beside the product's own, to look behind its back.
