@@ -178,8 +178,16 @@ fn no_link_of_a_runbook_is_dead() {
         for rest in text.split("](").skip(1) {
             let link = rest.split(')').next().expect("a link ends");
             links += 1;
-            let there = pages.iter().any(|page| format!("{}.md", page.0) == link);
-            assert!(there, "{name}: a link to {link}");
+            let (file, section) = link.split_once('#').unwrap_or((link, ""));
+            let text = fs::read_to_string(repository("runbooks").join(file));
+            let text = text.unwrap_or_else(|_| panic!("{name}: a link to {link}"));
+            let headings = text.lines().filter(|line| line.starts_with('#'));
+            let mut anchors = headings.map(|line| {
+                let words = line.trim_start_matches('#').trim().to_lowercase();
+                words.replace(' ', "-")
+            });
+            let there = section.is_empty() || anchors.any(|anchor| anchor == section);
+            assert!(there, "{name}: a link to {link}, which has no such heading");
         }
     }
     assert!(links > 50, "{links} links");
