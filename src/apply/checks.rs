@@ -152,6 +152,21 @@ impl Case<'_> {
                 format!("grant it {right}"),
             ));
         }
+        let of_system = self.definers.iter().find(|(account, _)| {
+            self.facts.system_accounts.contains(*account) && !self.is_own(account)
+        });
+        if let Some((account, defined)) = of_system
+            && let Some(example) = defined.first()
+            && !self.facts.may(&["SYSTEM_USER"])
+        {
+            all.push(Refusal::new(
+                format!(
+                    "the account {} may not define {example} as the system account {account}",
+                    self.facts.own_account
+                ),
+                "grant it SYSTEM_USER",
+            ));
+        }
         let stored_code = self.creates.iter().any(|object| {
             use crate::sql::statement::ObjectKind as Kind;
             matches!(object.kind, Kind::Trigger | Kind::Function)
@@ -401,6 +416,7 @@ mod tests {
             objects: BTreeSet::new(),
             schemas: BTreeMap::new(),
             accounts: Some([root()].into()),
+            system_accounts: [root()].into(),
             others: Vec::new(),
             replicates_from: None,
             group_member: false,
@@ -448,7 +464,7 @@ mod tests {
     fn each_thing_that_speaks_against_a_restore_is_found_and_can_be_overruled_where_that_is_wise() {
         type Change = fn(&mut TargetFacts);
         type Overrule = fn(&mut RestoreOptions);
-        let cases: [(&str, Change, Option<Overrule>); 13] = [
+        let cases: [(&str, Change, Option<Overrule>); 14] = [
             (
                 "the server has table `Shop`.`Orders`",
                 |facts| facts.objects.extend([table("Shop", "Orders")]),
@@ -513,9 +529,19 @@ mod tests {
                 Some(|options| options.substitute_definer = Some(root())),
             ),
             (
+                "the account x@% may not define table `Shop`.`v` as the system account `root`@`localhost`",
+                |facts| {
+                    facts.own_account = "x@%".into();
+                    facts.privileges = Some(["SET_ANY_DEFINER".to_owned()].into());
+                    facts.variables.insert("log_bin".into(), "OFF".into());
+                },
+                None,
+            ),
+            (
                 "the account x@% may not create objects of other definers",
                 |facts| {
                     facts.own_account = "x@%".into();
+                    facts.system_accounts.clear();
                     facts.privileges = Some(["SYSTEM_VARIABLES_ADMIN".to_owned()].into());
                     facts.variables.insert("log_bin".into(), "OFF".into());
                 },

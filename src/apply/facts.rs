@@ -39,6 +39,9 @@ pub struct TargetFacts {
     pub schemas: BTreeMap<String, MetDefault>,
     /// Its accounts and roles; `None` where the account of the restore may not see them.
     pub accounts: Option<BTreeSet<Account>>,
+    /// Those of MySQL with SYSTEM_USER: only an account that holds it may define objects as one of them.
+    /// Empty where the account of the restore may not see who does.
+    pub system_accounts: BTreeSet<Account>,
     /// Who else is connected.
     pub others: Vec<OtherConnection>,
     /// The server that it replicates from.
@@ -65,6 +68,7 @@ impl TargetFacts {
             objects: objects(connection, &version, schemas).await?,
             schemas: defaults(connection, schemas).await?,
             accounts: accounts(connection, &version).await?,
+            system_accounts: system_accounts(connection, &version).await?,
             others: others(connection).await?,
             replicates_from: replicates_from(connection, &version).await?,
             group_member: group_member(connection, &variables).await?,
@@ -242,7 +246,6 @@ async fn accounts(
     let rows = connection
         .rows::<(String, String)>("SELECT user, host FROM mysql.user")
         .await;
-    let denied = |error: &crate::Error| matches!(server_code(error), Some(1142 | 1143 | 1044));
     match rows {
         Ok(rows) => {
             let mut accounts: BTreeSet<Account> = rows
@@ -258,9 +261,36 @@ async fn accounts(
             }
             Ok(Some(accounts))
         }
-        Err(error) if denied(&error) => Ok(None),
+        Err(error) if hidden(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+async fn system_accounts(
+    connection: &mut Connection,
+    version: &ServerVersion,
+) -> Result<BTreeSet<Account>> {
+    if !version.is_mysql_from(8, 0, 16) {
+        return Ok(BTreeSet::new());
+    }
+    let rows = connection
+        .rows::<(String, String)>(
+            "SELECT user, host FROM mysql.global_grants WHERE priv = 'SYSTEM_USER'",
+        )
+        .await;
+    match rows {
+        Ok(rows) => Ok(rows
+            .into_iter()
+            .map(|(user, host)| Account { user, host })
+            .collect()),
+        Err(error) if hidden(&error) => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the account may not see a table of the server's own.
+fn hidden(error: &crate::Error) -> bool {
+    matches!(server_code(error), Some(1142 | 1143 | 1044))
 }
 
 async fn others(connection: &mut Connection) -> Result<Vec<OtherConnection>> {

@@ -189,3 +189,27 @@ on_both!(
         server.exec("DROP DATABASE drctl_restore");
     }
 );
+
+#[test]
+fn a_definer_that_only_a_system_account_may_name() {
+    need!(MySql);
+    let (server, _turn) = target(Flavour::MySql);
+    let sql = "CREATE TABLE t (id INT); CREATE SQL SECURITY INVOKER VIEW v AS SELECT * FROM t";
+    let (schema, drctl) = backup_of(Flavour::MySql, sql, server);
+    server.exec(
+        "CREATE USER plain@'%' IDENTIFIED BY 'pass-word'; GRANT ALL ON *.* TO plain@'%';
+         REVOKE SYSTEM_USER ON *.* FROM plain@'%'",
+    );
+    let plain = drctl
+        .env("DRCTL_INTO_URL", &server.tcp_url("plain"))
+        .env("DRCTL_INTO_PASSWORD", "pass-word");
+    let words = [
+        "the account plain@% may not define view",
+        "as the system account `root`@`localhost`",
+        "grant it SYSTEM_USER",
+    ];
+    refused(&plain, server, &[], 9, &words);
+    server.exec("GRANT SYSTEM_USER ON *.* TO plain@'%'");
+    plain.run(["restore", "--latest"]).ok();
+    server.exec(&format!("DROP DATABASE {schema}; DROP USER plain@'%'"));
+}
