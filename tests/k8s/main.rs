@@ -8,11 +8,15 @@ mod cluster;
 mod disaster;
 mod fence;
 mod install;
+mod interrupted;
 mod monitoring;
 mod network;
+mod outcomes;
 mod pod;
 mod protection;
 mod release;
+mod schedules;
+mod serial;
 mod stack;
 #[path = "../it/support/mod.rs"]
 mod support;
