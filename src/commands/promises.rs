@@ -34,12 +34,15 @@ impl Promises {
         let created_at = bound.map(|bound| bound.created_at);
         let rpo = rpo_rto::rpo(&catalog.snapshots(entries), created_at, now, WINDOW);
         let newest = entries.iter().find(|entry| entry.is_trusted());
-        let pace = run
-            .config
-            .schedule
-            .pace(now, drill_took(run, catalog).await?);
+        let (declared, schedules) = (run.config.objectives, &run.config.schedule);
+        // A look into the store, where the default is made of it.
+        let took = match (declared.proven_rpo, &schedules.verify) {
+            (None, Some(_)) => drill_took(run, catalog).await?,
+            _ => SignedDuration::ZERO,
+        };
+        let pace = schedules.pace(now, took);
         Ok(Promises {
-            objectives: rpo_rto::with_default_proven_rpo(run.config.objectives, pace, &rpo),
+            objectives: rpo_rto::with_default_proven_rpo(declared, pace, || rpo.worst),
             rpo,
             backup_took: newest.map(|newest| {
                 let manifest = &newest.manifest;

@@ -30,7 +30,7 @@ pub async fn judge(
     }
     let snapshots = snapshots(report, catalog).await?;
     let rpo = rpo_rto::rpo(&snapshots, None, Timestamp::now(), WINDOW);
-    let objectives = rpo_rto::with_default_proven_rpo(declared, pace, &rpo);
+    let objectives = rpo_rto::with_default_proven_rpo(declared, pace, || rpo.worst);
     let seconds = |span: SignedDuration| span.as_secs_f64();
     report.rpo = Some(RpoFigure {
         worst_seconds: rpo.worst.map(|gap| seconds(gap.length())),

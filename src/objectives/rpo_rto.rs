@@ -156,17 +156,21 @@ pub struct Pace {
 /// What was declared, with how old the newest verified data may be where nobody declared it and drills
 /// are scheduled: until the next drill begins, one interval of drills; what it restores is up to one
 /// interval of backups old; and it takes its time. Backups that nobody scheduled here come as often as
-/// the RPO asks for, or as they did.
-pub fn with_default_proven_rpo(declared: Objectives, pace: Pace, rpo: &Rpo) -> Objectives {
-    let came = || rpo.worst.map(|gap| gap.length());
-    let default = pace.drills.map(|drills| {
+/// the RPO asks for, or as they did: only then `worst` is asked.
+pub fn with_default_proven_rpo(
+    declared: Objectives,
+    pace: Pace,
+    worst: impl FnOnce() -> Option<Gap>,
+) -> Objectives {
+    let came = || worst().map(|gap| gap.length());
+    let default = || {
+        let drills = pace.drills?;
         let backups = pace.backups.or(declared.rpo).or_else(came);
-        drills
-            .saturating_add(backups.unwrap_or_default())
-            .saturating_add(pace.drill_took)
-    });
+        let until_drilled = drills.saturating_add(backups.unwrap_or_default());
+        Some(until_drilled.saturating_add(pace.drill_took))
+    };
     Objectives {
-        proven_rpo: declared.proven_rpo.or(default),
+        proven_rpo: declared.proven_rpo.or_else(default),
         ..declared
     }
 }

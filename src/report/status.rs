@@ -282,7 +282,7 @@ impl Status {
             backups: interval("backup"),
             drill_took: took.unwrap_or_default(),
         };
-        rpo_rto::with_default_proven_rpo(self.declared, pace, &self.rpo())
+        rpo_rto::with_default_proven_rpo(self.declared, pace, || self.rpo().worst)
     }
 
     /// Whether the store was read, and not so long ago that what is known says little.
