@@ -243,47 +243,40 @@ async fn accounts(
     version: &ServerVersion,
 ) -> Result<Option<BTreeSet<Account>>> {
     // MariaDB's roles have an empty host there, as they have in a DEFINER clause.
-    let rows = connection
-        .rows::<(String, String)>("SELECT user, host FROM mysql.user")
-        .await;
-    match rows {
-        Ok(rows) => {
-            let mut accounts: BTreeSet<Account> = rows
-                .into_iter()
-                .map(|(user, host)| Account { user, host })
-                .collect();
-            if version.is_mariadb() {
-                // Created by the server, not listed in mysql.user in all versions.
-                accounts.insert(Account {
-                    user: "PUBLIC".into(),
-                    host: String::new(),
-                });
-            }
-            Ok(Some(accounts))
-        }
-        Err(error) if hidden(&error) => Ok(None),
-        Err(error) => Err(error),
+    let mut accounts = named_by(connection, "SELECT user, host FROM mysql.user").await?;
+    if let Some(accounts) = accounts.as_mut().filter(|_| version.is_mariadb()) {
+        // Created by the server, not listed in mysql.user in all versions.
+        accounts.insert(Account {
+            user: "PUBLIC".into(),
+            host: String::new(),
+        });
     }
+    Ok(accounts)
 }
 
 async fn system_accounts(
     connection: &mut Connection,
     version: &ServerVersion,
 ) -> Result<BTreeSet<Account>> {
+    const HOLDERS: &str = "SELECT user, host FROM mysql.global_grants WHERE priv = 'SYSTEM_USER'";
     if !version.is_mysql_from(8, 0, 16) {
         return Ok(BTreeSet::new());
     }
-    let rows = connection
-        .rows::<(String, String)>(
-            "SELECT user, host FROM mysql.global_grants WHERE priv = 'SYSTEM_USER'",
-        )
-        .await;
-    match rows {
-        Ok(rows) => Ok(rows
-            .into_iter()
-            .map(|(user, host)| Account { user, host })
-            .collect()),
-        Err(error) if hidden(&error) => Ok(BTreeSet::new()),
+    Ok(named_by(connection, HOLDERS).await?.unwrap_or_default())
+}
+
+/// The accounts that a query names by user and host; `None` where they are hidden from this one.
+async fn named_by(connection: &mut Connection, query: &str) -> Result<Option<BTreeSet<Account>>> {
+    match connection.rows::<(String, String)>(query).await {
+        Ok(rows) => {
+            let accounts = rows.into_iter();
+            Ok(Some(
+                accounts
+                    .map(|(user, host)| Account { user, host })
+                    .collect(),
+            ))
+        }
+        Err(error) if hidden(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

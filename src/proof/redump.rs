@@ -85,18 +85,20 @@ pub async fn redump(
 ) -> Result<Found> {
     let program = Client::of(server).await?;
     whole::demand(server, &program).await?;
-    let mut options = proof_options(&client.options, |option| program.knows(option));
-    options.extend(whole::first_statement(|option| program.knows(option), &[]));
+    let knows = |option: &str| program.knows(option);
+    let mut options = proof_options(&client.options, knows);
+    options.extend(whole::first_statement(knows, &[]));
     let mut found = Found::default();
     let digests = Digests::default();
-    if redump.programs == 1 {
-        for run in runs::whole(&redump.what, &options) {
-            found.add(dump_one(&program, run, redump, &digests, cancel).await?)?;
-        }
-    } else {
-        for run in runs::definitions(&redump.what, &options) {
-            found.add(dump_one(&program, run, redump, &digests, cancel).await?)?;
-        }
+    let several = redump.programs > 1;
+    let first = match several {
+        false => runs::whole(&redump.what, &options),
+        true => runs::definitions(&redump.what, &options),
+    };
+    for run in first {
+        found.add(dump_one(&program, run, redump, &digests, cancel).await?)?;
+    }
+    if several {
         let rows = |table: &ObjectId| redump.expected.get(table).and_then(|entry| entry.rows);
         let tables = found.ledger.iter().map(|(object, _)| object);
         let tables = tables.filter(|object| object.kind == ObjectKind::Table);
