@@ -8,7 +8,7 @@
 #
 # It runs as 65532 and needs nothing to be writable but /tmp. Debian keeps MySQL in its development suite
 # alone: the programs are taken out of that package, and what they link with comes from the base.
-ARG BASE=docker.io/library/debian:trixie-slim
+ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS clients
 WORKDIR /clients

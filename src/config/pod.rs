@@ -25,7 +25,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "verify.pod.images",
         Form::Pairs,
-        "The image of each flavour and version line: `mysql-9.7: docker.io/library/mysql:9.7`. It must hold the server's programs and a shell; its entrypoint is not used. A line that is missing is not replaced.",
+        "The image of each flavour and version line: `mysql-9.7: mysql:9.7`. It must hold the server's programs and a shell; its entrypoint is not used. A line that is missing is not replaced.",
     ),
     key(
         "verify.pod.resources",
