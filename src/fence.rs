@@ -16,7 +16,7 @@ use kube::core::{GroupVersionKind, Selector};
 use serde_json::{Value, json};
 
 use crate::cancel::Cancel;
-use crate::cluster::{Cluster, OwnPod, failure};
+use crate::cluster::{Cluster, failure};
 use crate::error::{Error, Result};
 
 /// Where the number of replicas is remembered.
@@ -98,11 +98,9 @@ impl<'a> Fence<'a> {
                 .hint("set restore.fence to those that use the database, like deployment/web"));
         }
         let cluster = Cluster::find().await?;
-        let own = OwnPod::of_environment().map(|own| own.namespace);
-        let namespace = config.namespace.clone().or(own);
         Ok(Fence {
             config,
-            namespace: namespace.unwrap_or_else(|| cluster.namespace().to_owned()),
+            namespace: cluster.namespace_or_own(config.namespace.as_deref()),
             cluster,
         })
     }

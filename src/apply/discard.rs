@@ -95,11 +95,7 @@ async fn drop_view(lane: &mut Lane, view: &ObjectId) -> Result<(), Failure> {
         Some("VIEW") => "VIEW",
         Some(_) => "TABLE",
     };
-    let sql = format!(
-        "DROP {noun} IF EXISTS {}.{}",
-        quote(&view.schema),
-        quote(&view.name)
-    );
+    let sql = format!("DROP {noun} IF EXISTS {}", view.quoted());
     lane.persist(&sql).await?;
     Ok(())
 }
@@ -109,11 +105,7 @@ fn drop_statement(object: &ObjectId) -> String {
         return format!("DROP DATABASE IF EXISTS {}", quote(&object.schema));
     }
     let noun = object.kind.noun().to_ascii_uppercase();
-    format!(
-        "DROP {noun} IF EXISTS {}.{}",
-        quote(&object.schema),
-        quote(&object.name)
-    )
+    format!("DROP {noun} IF EXISTS {}", object.quoted())
 }
 
 #[cfg(test)]

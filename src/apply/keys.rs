@@ -18,7 +18,7 @@ use crate::apply::marker::Pass;
 use crate::apply::survey::WaitingKeys;
 use crate::error::Result;
 use crate::server::connect::server_code;
-use crate::sql::statement::{ObjectId, quote};
+use crate::sql::statement::ObjectId;
 
 /// Builds the keys that waited, several tables at once.
 pub async fn run(engine: &Engine) -> Result<()> {
@@ -101,11 +101,7 @@ async fn add_foreign_keys(
 }
 
 async fn alter(lane: &mut Lane, table: &ObjectId, changes: Vec<Vec<u8>>) -> Result<(), Failure> {
-    let name = format!(
-        "ALTER TABLE {}.{} ",
-        quote(&table.schema),
-        quote(&table.name)
-    );
+    let name = format!("ALTER TABLE {} ", table.quoted());
     /// ER_DUP_KEYNAME, ER_FK_DUP_NAME.
     const THERE_ALREADY: [u16; 2] = [1061, 1826];
     for change in changes {

@@ -20,7 +20,7 @@ use crate::proof::runs::{self, What};
 use crate::server::connect::server_code;
 use crate::server::{Flavour, ServerVersion};
 use crate::sql::ledger::Entries;
-use crate::sql::statement::{ObjectId, ObjectKind, quote};
+use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// Dumps what was restored again and compares; a difference is exit 7.
 pub async fn run(engine: &mut Engine) -> Result<()> {
@@ -99,8 +99,7 @@ async fn tell_unusable_views(engine: &mut Engine, comparison: &mut Comparison) -
         if (one.class, one.object.kind) != (Class::DdlText, ObjectKind::View) {
             continue;
         }
-        let (schema, name) = (quote(&one.object.schema), quote(&one.object.name));
-        let sql = format!("SELECT 1 FROM {schema}.{name} LIMIT 0");
+        let sql = format!("SELECT 1 FROM {} LIMIT 0", one.object.quoted());
         if let Err(failure) = engine.control.rows::<u8>(&sql).await
             && server_code(&Error::from(failure)) == Some(CANNOT_BE_USED)
         {
@@ -142,8 +141,7 @@ fn other_version(engine: &Engine) -> Option<(ServerVersion, ServerVersion)> {
     let server = &engine.archive.manifest().server;
     let theirs = ServerVersion::parse(&server.version, &server.flavour)?;
     let ours = engine.facts.version.clone();
-    let line = |of: &ServerVersion| (of.flavour, of.version.line());
-    (line(&theirs) != line(&ours)).then_some((theirs, ours))
+    (!theirs.same_line(&ours)).then_some((theirs, ours))
 }
 
 fn what(engine: &Engine) -> What {

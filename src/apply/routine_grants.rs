@@ -96,10 +96,9 @@ fn statement(routine: &ObjectId, (host, user, kind, privileges): &Held) -> Optio
         " WITH GRANT OPTION"
     };
     Some(format!(
-        "GRANT {privileges} ON {} {}.{} TO {account}{option}",
+        "GRANT {privileges} ON {} {} TO {account}{option}",
         kind.to_uppercase(),
-        quote(&routine.schema),
-        quote(&routine.name)
+        routine.quoted()
     ))
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -162,6 +162,11 @@ impl Totals {
 }
 
 impl Manifest {
+    /// How long the backup took.
+    pub fn took(&self) -> SignedDuration {
+        self.finished_at.duration_since(self.started_at)
+    }
+
     /// The bytes to store.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut short = self.clone();

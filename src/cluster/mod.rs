@@ -82,9 +82,13 @@ impl Cluster {
         client(&config)
     }
 
-    /// The namespace of the kubeconfig's context, or of the pod.
-    pub fn namespace(&self) -> &str {
-        &self.config.default_namespace
+    /// The namespace that is named; else that of this process, or of the kubeconfig's context.
+    pub fn namespace_or_own(&self, named: Option<&str>) -> String {
+        let own = || OwnPod::of_environment().map(|own| own.namespace);
+        named
+            .map(str::to_owned)
+            .or_else(own)
+            .unwrap_or_else(|| self.config.default_namespace.clone())
     }
 
     /// The pods of a namespace.

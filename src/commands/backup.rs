@@ -79,7 +79,7 @@ fn say(run: &Run, manifest: &Manifest) -> Result<()> {
             text::counted(manifest.tables(), "table"),
             text::bytes(manifest.totals.raw_bytes),
             text::bytes(manifest.totals.stored_bytes),
-            text::span(manifest.finished_at.duration_since(manifest.started_at)),
+            text::span(manifest.took()),
         )),
     }
 }

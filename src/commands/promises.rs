@@ -44,10 +44,7 @@ impl Promises {
         Ok(Promises {
             objectives: rpo_rto::with_default_proven_rpo(declared, pace, || rpo.worst),
             rpo,
-            backup_took: newest.map(|newest| {
-                let manifest = &newest.manifest;
-                manifest.finished_at.duration_since(manifest.started_at)
-            }),
+            backup_took: newest.map(|newest| newest.manifest.took()),
         })
     }
 }

@@ -96,8 +96,7 @@ fn warn_of_schedule(run: &Run, entry: &Entry, report: &mut DrillReport) {
     let (Some(schedule), Some(rpo)) = (schedule, rpo) else {
         return;
     };
-    let manifest = &entry.manifest;
-    let took = manifest.finished_at.duration_since(manifest.started_at);
+    let took = entry.manifest.took();
     if let Some((false, what)) = rpo_rto::of_schedule(schedule, rpo, Some(took), Timestamp::now()) {
         report.warn(what);
     }

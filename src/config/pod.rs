@@ -104,7 +104,7 @@ pub(super) struct RawPod {
     #[serde(default)]
     node_selector: BTreeMap<String, String>,
     #[serde(default)]
-    tolerations: Vec<RawToleration>,
+    tolerations: Vec<Toleration>,
     run_as_user: Option<u32>,
     start_seconds: Option<u64>,
     unschedulable_seconds: Option<u64>,
@@ -125,15 +125,6 @@ struct RawResources {
 enum Quantity {
     Text(String),
     Number(serde_json::Number),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawToleration {
-    key: Option<String>,
-    operator: Option<String>,
-    value: Option<String>,
-    effect: Option<String>,
 }
 
 impl RawPod {
@@ -177,11 +168,7 @@ impl RawPod {
             storage_class: self.storage_class,
             image_pull_secrets: self.image_pull_secrets,
             node_selector: self.node_selector,
-            tolerations: self
-                .tolerations
-                .into_iter()
-                .map(RawToleration::check)
-                .collect(),
+            tolerations: self.tolerations,
             run_as_user: self.run_as_user.unwrap_or(999),
             start: Duration::from_secs(self.start_seconds.unwrap_or(600)),
             unschedulable: Duration::from_secs(self.unschedulable_seconds.unwrap_or(20)),
@@ -217,17 +204,6 @@ impl RawResources {
             }
         }
         Ok(resources)
-    }
-}
-
-impl RawToleration {
-    fn check(self) -> Toleration {
-        Toleration {
-            key: self.key,
-            operator: self.operator,
-            value: self.value,
-            effect: self.effect,
-        }
     }
 }
 

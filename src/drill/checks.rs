@@ -21,7 +21,7 @@ use crate::report::model::{Check, LoadPath};
 use crate::server::connect::server_code;
 use crate::server::dump_options::has_history;
 use crate::server::{Connection, ServerConfig, connect};
-use crate::sql::statement::{ObjectId, ObjectKind, quote};
+use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// How far the clocks of who wrote the data and of the server may be apart.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
@@ -162,7 +162,7 @@ async fn open(
     connection: &mut Connection,
     view: &ObjectId,
 ) -> Result<std::result::Result<(), String>> {
-    let sql = format!("SELECT * FROM {} LIMIT 0", quoted(view));
+    let sql = format!("SELECT * FROM {} LIMIT 0", view.quoted());
     let opened = connection.rows::<mysql_async::Row>(&sql);
     match tokio::time::timeout(VIEW_TIMEOUT, opened).await {
         Ok(opened) => in_its_words(opened.map(|_| ())),
@@ -188,10 +188,6 @@ fn in_its_words<T>(answer: Result<T>) -> Result<std::result::Result<T, String>> 
     }
 }
 
-fn quoted(object: &ObjectId) -> String {
-    format!("{}.{}", quote(&object.schema), quote(&object.name))
-}
-
 async fn check_tables<'a>(
     connection: &mut Connection,
     tables: impl Iterator<Item = &'a ObjectId>,
@@ -200,7 +196,7 @@ async fn check_tables<'a>(
     for table in tables {
         count += 1;
         let rows = connection
-            .named_rows(&format!("CHECK TABLE {}", quoted(table)))
+            .named_rows(&format!("CHECK TABLE {}", table.quoted()))
             .await?;
         let bad = rows.iter().find(|row| {
             let kind = row.get("Msg_type").unwrap_or_default();

@@ -112,6 +112,11 @@ impl ServerVersion {
         self.flavour == Flavour::MariaDb
     }
 
+    /// Whether both are of one flavour and version line.
+    pub fn same_line(&self, other: &ServerVersion) -> bool {
+        (self.flavour, self.version.line()) == (other.flavour, other.version.line())
+    }
+
     /// Whether this is MySQL of at least the given version.
     pub fn is_mysql_from(&self, major: u16, minor: u16, patch: u16) -> bool {
         !self.is_mariadb() && self.version >= Version::new(major, minor, patch)

@@ -229,19 +229,18 @@ impl ObjectId {
     pub fn table(schema: impl Into<String>, name: impl Into<String>) -> Self {
         ObjectId::new(ObjectKind::Table, schema, name)
     }
+
+    /// Its name as SQL takes it, with its schema; a schema has none such.
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quote(&self.schema), quote(&self.name))
+    }
 }
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             ObjectKind::Schema => write!(f, "schema {}", quote(&self.schema)),
-            kind => write!(
-                f,
-                "{} {}.{}",
-                kind.noun(),
-                quote(&self.schema),
-                quote(&self.name)
-            ),
+            kind => write!(f, "{} {}", kind.noun(), self.quoted()),
         }
     }
 }

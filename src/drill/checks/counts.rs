@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{failed, in_its_words, passed, quoted};
+use super::{failed, in_its_words, passed};
 use crate::error::Result;
 use crate::report::model::Check;
 use crate::server::Connection;
@@ -39,7 +39,7 @@ pub(super) async fn counts<'a>(
             true => " FOR SYSTEM_TIME ALL",
             false => "",
         };
-        let sql = format!("SELECT COUNT(*) FROM {}{rows}", quoted(table));
+        let sql = format!("SELECT COUNT(*) FROM {}{rows}", table.quoted());
         let found = in_its_words(connection.one::<u64>(&sql).await)?;
         all += found.as_ref().unwrap_or(&0);
         if found != Ok(expected) {

@@ -44,7 +44,7 @@ pub async fn take(
         Ok((version, scheduler, schemas, variables))
     };
     let (version, scheduler, schemas, variables) = cancel.unless(look).await?;
-    if (version.flavour, version.version.line()) != (wanted.flavour, wanted.version.line()) {
+    if !version.same_line(&wanted) {
         return Err(Error::usage(format!(
             "the scratch server is {version}, and the backup is of {wanted}"
         ))

@@ -37,7 +37,7 @@ pub async fn find(dirs: &[PathBuf], wanted: &ServerVersion) -> Result<Program> {
         let Some(version) = answer.and_then(|line| parse(&line)) else {
             continue;
         };
-        if (version.flavour, version.version.line()) == (wanted.flavour, wanted.version.line()) {
+        if version.same_line(wanted) {
             return Ok(Program { path, version });
         }
         seen.push(format!("{} is {version}", path.display()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How scratch pods are made.
 #[derive(Debug, Clone)]
@@ -58,7 +58,8 @@ impl Resources {
 }
 
 /// A taint that is put up with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Toleration {
     /// The taint's key; none for all.
     #[serde(skip_serializing_if = "Option::is_none")]

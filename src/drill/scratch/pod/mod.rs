@@ -14,7 +14,6 @@ pub mod spec;
 mod strays;
 mod trouble;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ use crate::drill::scratch::{Scratch, given, version_of};
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
 use crate::server::url::{Endpoint, ServerUrl, Tls};
-use crate::server::{Flavour, Role, ServerConfig, ServerVersion, connect};
+use crate::server::{Role, ServerConfig, ServerVersion, connect};
 use config::PodConfig;
 use forward::Forward;
 use life::{beat, merge, remove};
@@ -84,14 +83,9 @@ pub async fn start(
     let wanted = version_of(manifest)?;
     let image = image_of(config, &wanted)?;
     let cluster = cancel.unless(Cluster::find()).await?;
-    let own = OwnPod::of_environment();
-    let namespace = config
-        .namespace
-        .clone()
-        .or_else(|| own.as_ref().map(|own| own.namespace.clone()))
-        .unwrap_or_else(|| cluster.namespace().to_owned());
+    let namespace = cluster.namespace_or_own(config.namespace.as_deref());
     // Across namespaces nobody owns anything.
-    let owner = own.filter(|own| own.namespace == namespace);
+    let owner = OwnPod::of_environment().filter(|own| own.namespace == namespace);
     let pods = cluster.pods(&namespace);
     cancel.unless(strays::reap(&pods, &manifest.target)).await?;
 
@@ -151,7 +145,7 @@ pub async fn start(
     facts.settings.insert("image".to_owned(), image.to_owned());
     let limits = resources.limits.iter();
     let limits = limits.map(|(name, limit)| (format!("limit_{name}"), limit.clone()));
-    facts.settings.extend(limits.collect::<BTreeMap<_, _>>());
+    facts.settings.extend(limits);
     let mut this = InPod {
         sight: Sight::begin(&cluster, &namespace, &name),
         _beat: owner.is_none().then(|| beat(pods.clone(), name.clone())),
@@ -193,10 +187,7 @@ pub async fn start(
 /// The image of that flavour and version line; what a backup is of, it never says where to get.
 fn image_of<'a>(config: &'a PodConfig, wanted: &ServerVersion) -> Result<&'a str> {
     let (major, minor) = wanted.version.line();
-    let flavour = match wanted.flavour {
-        Flavour::MySql => "mysql",
-        Flavour::MariaDb => "mariadb",
-    };
+    let flavour = wanted.flavour.to_string().to_lowercase();
     let line = format!("{flavour}-{major}.{minor}");
     let image = config.images.get(&line).map(String::as_str);
     image.ok_or_else(|| {
@@ -296,7 +287,7 @@ impl InPod {
             version = self.answers(boot) => version?,
             error = self.failing() => return Err(error),
         };
-        if (version.flavour, version.version.line()) != (wanted.flavour, wanted.version.line()) {
+        if !version.same_line(wanted) {
             return Err(Error::usage(format!(
                 "the image {image} is of {version}, and the backup is of {wanted}"
             ))
