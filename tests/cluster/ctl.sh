@@ -4,6 +4,7 @@
 #   ctl.sh status                which programs run
 #   ctl.sh restart PROGRAM       kill -9 and start again, and wait until it answers
 #   ctl.sh stop|start PROGRAM    for as long as you like
+#   ctl.sh pressure on|off       the node is short of memory, as its kubelet sees it, and evicts
 #   ctl.sh logs PROGRAM          what it wrote
 #   ctl.sh load [IMAGE...]       give it images of images.sh (all of them)
 #   ctl.sh in COMMAND...         run something in the node's namespaces
@@ -36,6 +37,25 @@ wait_until_back() {
     fail "$1 is not back after ${tries} tries: see $STATE/log"
 }
 
+restart() {
+    rm -f "$STATE/stopped/$1"
+    end "$1"
+    wait_until_back "$1"
+}
+
+# Nothing has to be used up for it: more has to be free than is. A hard limit would be taken from what the node has
+# to give, and kubelet would turn its pods away as it starts.
+pressure() {
+    [[ ${1:-} =~ ^(on|off)$ ]] || fail "pressure is on or off"
+    sed -i /^eviction[SM]/d "$STATE/kubelet.yaml"
+    [ "$1" != on ] || cat >>"$STATE/kubelet.yaml" <<YAML
+evictionSoft: {memory.available: 99%}
+evictionSoftGracePeriod: {memory.available: 1s}
+evictionMaxPodGracePeriod: 10
+YAML
+    restart kubelet
+}
+
 load() {
     local name loading=()
     [ $# -gt 0 ] || set -- pause drctl mysql mariadb nginx
@@ -61,9 +81,10 @@ status)
         printf '%-24s %s\n' "$name" "$state"
     done
     ;;
-restart) program "${1:-}"; rm -f "$STATE/stopped/$1"; end "$1"; wait_until_back "$1" ;;
+restart) program "${1:-}"; restart "$1" ;;
 stop) program "${1:-}"; touch "$STATE/stopped/$1"; end "$1" ;;
 start) program "${1:-}"; rm -f "$STATE/stopped/$1"; wait_until_back "$1" ;;
+pressure) pressure "${1:-}" ;;
 logs) program "${1:-}"; cat "$STATE/log/$1" ;;
 load) load "$@" ;;
 in) in_node "$@" ;;

@@ -186,16 +186,27 @@ impl Namespace {
     /// Stops, starts or restarts a program of the cluster, by `tests/cluster/ctl.sh`; false, and the test is
     /// skipped, where the cluster is not that of `make cluster`.
     pub fn program(&self, verb: &str, name: &str) -> bool {
+        self.hand(&[verb, name])
+    }
+
+    /// Lets the node's kubelet think that it is short of memory, until what is given back is dropped; none,
+    /// and the test is skipped, where the cluster is not that of `make cluster`.
+    pub fn pressure(&self) -> Option<Pressure<'_>> {
+        self.hand(&["pressure", "on"]).then_some(Pressure(self))
+    }
+
+    fn hand(&self, args: &[&str]) -> bool {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/ctl.sh");
         let (Some(number), true) = (self.number(), script.exists()) else {
             lab::skip(&format!(
-                "{name} is in our hands only where the cluster is that of make cluster"
+                "to {} takes a cluster that is that of make cluster",
+                args.join(" ")
             ));
             return false;
         };
         let mut command = Command::new(script);
         command.env("DRCTL_CLUSTER", number);
-        let done = command.args([verb, name]).status();
+        let done = command.args(args).status();
         assert!(done.expect("ctl.sh runs").success());
         true
     }
@@ -237,6 +248,16 @@ impl Namespace {
         let items = listed["items"].as_array().expect("a list").clone();
         let name = |item: &Value| item["metadata"]["name"].as_str().map(str::to_owned);
         items.iter().filter_map(name).collect()
+    }
+}
+
+/// A node that is short of memory.
+#[derive(Debug)]
+pub struct Pressure<'a>(&'a Namespace);
+
+impl Drop for Pressure<'_> {
+    fn drop(&mut self) {
+        self.0.hand(&["pressure", "off"]);
     }
 }
 

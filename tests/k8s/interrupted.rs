@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Turn, until};
 use crate::serial::{SOON, Serial, exit_code, name_of, serial};
+use crate::stack::RELEASE;
 
 /// Whether a Job counts failures of its own pods.
 #[track_caller]
@@ -81,6 +82,54 @@ fn a_backup_that_is_evicted_ends_by_itself_and_is_done_again_without_being_a_fai
     stack.ended(&job).ok();
     assert_eq!(failures(&stack, &job), 0, "a drain is nobody's fault");
     assert_eq!(stack.ids()[1..], before[..]);
+}
+
+#[test]
+fn a_node_short_of_memory_evicts_a_backup_and_the_next_attempt_commits() {
+    // It may evict others as well.
+    let Some(stack) = serial(Turn::alone()) else {
+        return;
+    };
+    let before = stack.ids();
+    stack.hold();
+    // Of what takes more than it asked for the least important goes first.
+    let class = format!("{}-last", stack.space.name);
+    stack.space.apply(&format!(
+        "{{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {{name: {class}}}, value: -1}}"
+    ));
+    let job = stack.begin_as("backup", "pressed", |job| {
+        let pod = &mut job["spec"]["template"]["spec"];
+        pod["priorityClassName"] = json!(class);
+        pod["containers"][0]["resources"]["requests"]["memory"] = json!("1Mi");
+    });
+    let pod = name_of(&stack.running(&job)).to_owned();
+    stack.until_busy("FLUSH%");
+    let Some(pressure) = stack.space.pressure() else {
+        return;
+    };
+    let mut evicted = Value::Null;
+    until(SOON, "kubelet evicts it", || {
+        evicted = stack.json(&["get", "pod", &pod])["status"].clone();
+        evicted["reason"] == "Evicted"
+    });
+    drop(pressure);
+    let why = evicted["message"].as_str().expect("a reason");
+    assert!(why.contains("low on resource: memory"), "{evicted:#}");
+    // Its kubelet has just begun, and the database may have gone as well.
+    let enter = ["exec", &format!("{RELEASE}-database-0"), "--", "echo", "in"];
+    until(SOON, "the database's pod can be entered", || {
+        stack.space.says(&enter).trim() == "in"
+    });
+    stack.database_is_up();
+    stack.release();
+    stack.ended(&job).ok();
+    // One that came while nobody answered for the database is a failure of its own.
+    let later = stack.pods_of(&job).into_iter().skip(1);
+    let failed = later.filter(|pod| pod["status"]["phase"] == "Failed");
+    let failed = failed.count() as u64;
+    assert_eq!(failures(&stack, &job), failed, "that is nobody's fault");
+    assert_eq!(stack.ids()[1..], before[..]);
+    stack.kubectl(&["delete", "priorityclass", &class]);
 }
 
 #[test]
