@@ -108,7 +108,7 @@ pub async fn run(
         objects.filter(move |object| object.kind == kind)
     };
     let mut all = Vec::new();
-    let mut connection = cancel.unless(connect(server)).await?;
+    let mut connection = cancel.unless(connect(server)).await?.patient();
     all.extend(
         cancel
             .unless(views(server, &mut connection, of_kind(ObjectKind::View)))
@@ -167,7 +167,7 @@ async fn open(
     match tokio::time::timeout(VIEW_TIMEOUT, opened).await {
         Ok(opened) => in_its_words(opened.map(|_| ())),
         Err(_) => {
-            let stuck = std::mem::replace(connection, connect(server).await?);
+            let stuck = std::mem::replace(connection, connect(server).await?.patient());
             // What it holds would keep anybody from dropping its tables.
             let killed = connection.run(&format!("KILL {}", stuck.id())).await;
             // It may have ended by itself just now.

@@ -20,6 +20,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one statement of [`Connection`] may take; the catalogue of a large server is slow.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The same for statements that read whole tables: as long as the session may be silent.
+const PATIENCE: Duration = Duration::from_secs(604_800);
+
 /// When TCP begins to ask whether a silent server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -45,6 +48,8 @@ pub struct Connection {
     role: Role,
     /// Whether TLS is in force; a client that is started later is told to do alike.
     encrypted: bool,
+    /// How long a statement may take.
+    patience: Duration,
 }
 
 /// Opens a connection and sets its session up: UTC, utf8mb4, an empty `sql_mode`, long time-outs.
@@ -88,6 +93,7 @@ pub async fn as_any_client(config: &ServerConfig) -> Result<Connection> {
         conn,
         role: config.role,
         encrypted,
+        patience: QUERY_TIMEOUT,
     })
 }
 
@@ -176,6 +182,14 @@ impl Connection {
         }
     }
 
+    /// For statements that take as long as the tables are large; that the server lives, TCP asks.
+    pub fn patient(self) -> Self {
+        Connection {
+            patience: PATIENCE,
+            ..self
+        }
+    }
+
     /// Runs a statement and drops what it answers.
     pub async fn run(&mut self, sql: &str) -> Result<()> {
         self.timed(sql, async |conn| conn.query_drop(sql).await)
@@ -188,12 +202,12 @@ impl Connection {
         work: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>,
     ) -> Result<T> {
         let role = self.role;
-        match tokio::time::timeout(QUERY_TIMEOUT, work(&mut self.conn)).await {
+        match tokio::time::timeout(self.patience, work(&mut self.conn)).await {
             Ok(done) => done.map_err(|error| query_error(role, sql, error)),
             Err(_) => Err(role.error(format!(
                 "{}: no answer within {} s",
                 start_of(sql),
-                QUERY_TIMEOUT.as_secs()
+                self.patience.as_secs()
             ))),
         }
     }
