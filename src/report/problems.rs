@@ -50,6 +50,10 @@ pub fn problems(status: &Status) -> Vec<Problem> {
     found.extend(of_backups(status));
     found.extend(of_drills(status));
     found.extend(of_objectives(status));
+    if let Some(run) = status.past.last_run("prune").filter(|run| run.exit != 0) {
+        let what = format!("old backups are not pruned: {}", meaning(run.exit));
+        found.push(warning("DrctlPruneFailed", what));
+    }
     for (notifier, _) in status.past.notifiers().iter().filter(|(_, told)| !told) {
         let what = format!("{notifier} could not be told of the last run");
         found.push(warning("DrctlNotifierFailing", what));

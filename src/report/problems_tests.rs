@@ -81,6 +81,18 @@ fn runbooks_are_linked_where_they_are_published_and_named_elsewhere() {
 }
 
 #[test]
+fn a_prune_that_failed_is_told_until_one_succeeds() {
+    let last = |exit| {
+        with(|past| {
+            let mut runs = past.last_runs.iter_mut();
+            runs.find(|run| run.verb == "prune").unwrap().exit = exit;
+        })
+    };
+    assert_eq!(runbooks(&last(9)), ["DrctlPruneFailed"]);
+    assert_eq!(runbooks(&last(0)), [""; 0]);
+}
+
+#[test]
 fn a_backup_that_nothing_has_proven_is_not_called_well() {
     let status = with(|past| {
         past.drills.clear();

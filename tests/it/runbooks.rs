@@ -278,6 +278,7 @@ fn every_block_that_can_run_does_what_its_page_says() {
         drctl.run(["backup"]).ok();
         let id = listed(&drctl)[0]["id"].as_str().expect("an id").to_owned();
         let drctl = drctl
+            .env("DRCTL_RETENTION_DAILY", "30")
             .env("id", &id)
             .env("into", &into.url())
             .env("table", &format!("{schema}.t"))
