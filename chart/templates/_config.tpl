@@ -52,7 +52,7 @@ time_zone: {{ .Values.timeZone }}
 {{- if include "drctl.database.own" . -}}
 {{- $_ := set $images (printf "%s-%s" .Values.database.kind (include "drctl.database.version" .)) (include "drctl.database.image" .) -}}
 {{- end -}}
-namespace: {{ .Release.Namespace }}
+namespace: {{ .Release.Namespace | quote }}
 images: {{ mergeOverwrite $images (deepCopy $scratch.images) | toJson }}
 service_account: {{ include "drctl.fullname" . }}-scratch
 run_as_user: {{ .Values.database.runAsUser | int }}
