@@ -72,6 +72,10 @@ k8s.v1.cni.cncf.io/networks: {{ list $one | toJson | quote }}
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ index . 1 | quote }}
 prometheus.io/path: /metrics
+{{- if eq $.Values.mesh.provider "istio" }}
+# Else the sidecar would send Prometheus to a port of its own, which the network policy does not know.
+prometheus.istio.io/merge-metrics: "false"
+{{- end }}
 {{- end }}
 {{- end -}}
 
