@@ -27,8 +27,11 @@ GRANT ALL ON \`{{ $db.schema }}\`.* TO '{{ $db.user }}'@'%';
 GRANT {{ $read }}, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO '{{ $db.backupUser }}'@'%';
 GRANT SHOW_ROUTINE, BACKUP_ADMIN ON *.* TO '{{ $db.backupUser }}'@'%';
 GRANT PROCESS ON *.* TO '{{ $db.restoreUser }}'@'%';
--- SYSTEM_USER: what root has defined needs it to be defined so again.
-GRANT {{ semverCompare ">=8.2" $version | ternary "SET_ANY_DEFINER" "SET_USER_ID" }}, SYSTEM_USER, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- if $db.restoreAsRoot }}
+-- What root has defined needs it to be defined so again; whoever may do that can have root do anything.
+GRANT SYSTEM_USER ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- end }}
+GRANT {{ semverCompare ">=8.2" $version | ternary "SET_ANY_DEFINER" "SET_USER_ID" }}, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- else }}
 -- Some images leave one that a server without name resolution cannot show, and a backup of accounts would stop at.
 EXECUTE IMMEDIATE CONCAT('DROP USER IF EXISTS root@\'', @@hostname, '\'');
