@@ -214,7 +214,8 @@ spec:
   schedule: {{ .schedule | quote }}
   timeZone: {{ $.Values.timeZone }}
   suspend: {{ .suspend }}
-  # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever.
+  # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever. One whose node is
+  # gone still does, until its pod is taken away (runbooks/DrctlJobStuck.md): two that write would be worse.
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: {{ .startingDeadlineSeconds | int }}
   successfulJobsHistoryLimit: 3

@@ -36,7 +36,7 @@ t1=$(now)
 # The runbook's own lines.
 k delete job drctl-restore-1 --ignore-not-found >/dev/null
 # shellcheck disable=SC2016  # backticks of Markdown
-button=$(sed -n '/^\*\*With the chart\*\*/,$p' "$HERE/../../runbooks/restore-all.md" | sed -n '/^```sh$/,/^```$/{//!p}')
+button=$(sed -n '/^\*\*With the chart\*\*/,$p' "$HERE/../../runbooks/restore-all.md" | sed -n '/^```sh$/,/^```$/{/^```sh$/d;/^```$/q;p}')
 export namespace target
 bash -euo pipefail -c "$button"
 k wait --for=condition=complete --timeout=5m job/drctl-restore-1 >/dev/null
