@@ -151,7 +151,7 @@ spec:
         {{- with $.Values.drctl.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- $secret := get $.Values.storeCredentials.perTask .component | default $.Values.storeCredentials.existingSecret }}
+      {{- $secret := get $.Values.storeCredentials.perTask (.account | default .component) | default $.Values.storeCredentials.existingSecret }}
       {{- if and (not .storeless) (or $secret $.Values.drctl.extraEnvFrom) }}
       envFrom:
         {{- with $secret }}
