@@ -45,5 +45,15 @@ t2=$(now)
 [ "$(digest)" = "$before" ] || fail "the data are not those of before"
 k patch cronjob drctl-backup --patch '{"spec":{"suspend":false}}' >/dev/null
 
+# Back to normal: the first backup is of another server, as it should be here.
+stamp=$(date +%s)
+ended() { k wait --for=jsonpath='{.status.conditions[0].status}'=True --timeout=5m "job/$1" >/dev/null; }
+k create job "drctl-backup-$stamp" --from=cronjob/drctl-backup >/dev/null
+ended "drctl-backup-$stamp"
+id=$(k logs "job/drctl-backup-$stamp" | awk '/rows in/ { print $1 }')
+k create job "drctl-accept-$stamp" --from=cronjob/drctl-backup --dry-run=client --output json |
+    jq --arg id "$id" '.spec.template.spec.containers[0].args = ["accept", $id]' | k create -f - >/dev/null
+ended "drctl-accept-$stamp"
+
 printf '\nRTO of the disaster: %s\n  an empty server after %s; from the button to the application with proven data %s\n' \
     "$(seconds $((t2 - t0)))" "$(seconds $((t1 - t0)))" "$(seconds $((t2 - t1)))"
