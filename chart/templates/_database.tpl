@@ -39,7 +39,9 @@
 
 {{- define "drctl.database.url" -}}
 {{- $parameters := ternary "" .Values.database.existing.parameters (ne .Values.database.kind "existing") -}}
-mysql://{{ .Values.database.backupUser }}@{{ include "drctl.database.host" . }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
+{{- $host := include "drctl.database.host" . -}}
+{{- if and (contains ":" $host) (not (hasPrefix "[" $host)) }}{{ $host = printf "[%s]" $host }}{{ end -}}
+mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
 {{- end -}}
 
 {{/* Three accounts, none of them root: who restores has rights that the others must not have. */}}
