@@ -65,9 +65,9 @@ install: ## the whole stack on that cluster, with data, a backup and its proof; 
 cluster-down: ## end it: nothing of it stays
 	@tests/cluster/down.sh
 
-image: ## drctl's image and the others of the cluster, with an SBOM; a running cluster gets them
+image: ## drctl's image and the others of the cluster, with an SBOM; a running cluster gets them (DRCTL_BINARY: that drctl)
 	@tests/lab/setup.sh packages kubernetes node
-	cargo build --locked --release --quiet
+	$(if $(DRCTL_BINARY),,cargo build --locked --release --quiet)
 	@tests/cluster/images.sh
 
 chart: ## all about the chart that needs no cluster: lint, schemas, suites, policies, rights, examples

@@ -18,6 +18,17 @@
 {{- $_ := set $config.restore "fence" . -}}
 {{- end -}}
 {{- $own := deepCopy .Values.config -}}
+{{- range $key := list "source.password" "into.password" "verify.scratch_password" -}}
+{{- $at := splitList "." $key -}}
+{{- if dig (first $at) (last $at) "" $own -}}
+{{- fail (printf "config.%s: drctl.yaml is a ConfigMap, which is no place for a password; put it in a Secret and name a file in %s_file" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "source" "into" -}}
+{{- if regexMatch "://[^/@]*:[^/@]*@" (dig $key "url" "" $own) -}}
+{{- fail (printf "config.%s.url: no password may stand in it; put it in a Secret and name a file in %s.password_file" $key $key) -}}
+{{- end -}}
+{{- end -}}
 {{- if $own.notify -}}
 {{- $_ := set $config "notify" (dict "labels" (dict "namespace" .Release.Namespace)) -}}
 {{- with .Values.monitoring.rules.runbooksUrl }}{{ $_ := set $config.notify "runbooks_url" . }}{{ end -}}
@@ -52,7 +63,7 @@ time_zone: {{ .Values.timeZone }}
 {{- if include "drctl.database.own" . -}}
 {{- $_ := set $images (printf "%s-%s" .Values.database.kind (include "drctl.database.version" .)) (include "drctl.database.image" .) -}}
 {{- end -}}
-namespace: {{ .Release.Namespace }}
+namespace: {{ .Release.Namespace | quote }}
 images: {{ mergeOverwrite $images (deepCopy $scratch.images) | toJson }}
 service_account: {{ include "drctl.fullname" . }}-scratch
 run_as_user: {{ .Values.database.runAsUser | int }}

@@ -4,8 +4,14 @@
 {{- if ne .Values.database.kind "existing" }}true{{ end -}}
 {{- end -}}
 
+{{/* The accounts, and the image of drills, go by it: a tag that says another version line is a mistake. */}}
 {{- define "drctl.database.version" -}}
-{{- .Values.database.version | default (eq .Values.database.kind "mysql" | ternary "9.7" "11.8") -}}
+{{- $db := .Values.database -}}
+{{- $tagged := regexFind "^[0-9]+\\.[0-9]+" (toString $db.image.tag) -}}
+{{- if and $db.version $tagged (ne $db.version $tagged) -}}
+{{- fail (printf "database.version: %s, and database.image.tag is of %s" $db.version $tagged) -}}
+{{- end -}}
+{{- $db.version | default $tagged | default (eq $db.kind "mysql" | ternary "9.7" "11.8") -}}
 {{- end -}}
 
 {{- define "drctl.database.image" -}}
@@ -33,7 +39,18 @@
 
 {{- define "drctl.database.url" -}}
 {{- $parameters := ternary "" .Values.database.existing.parameters (ne .Values.database.kind "existing") -}}
-mysql://{{ .Values.database.backupUser }}@{{ include "drctl.database.host" . }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
+{{- $host := include "drctl.database.host" . -}}
+{{- if and (contains ":" $host) (not (hasPrefix "[" $host)) }}{{ $host = printf "[%s]" $host }}{{ end -}}
+mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
+{{- end -}}
+
+{{/* Three accounts, none of them root: who restores has rights that the others must not have. */}}
+{{- define "drctl.database.accounts" -}}
+{{- $db := .Values.database -}}
+{{- $names := list $db.user $db.backupUser $db.restoreUser -}}
+{{- if or (ne (len (uniq $names)) 3) (has "root" $names) -}}
+{{- fail (printf "database.user, backupUser and restoreUser: %s: three names are needed, and none of them root" (join ", " $names)) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The Secret with the four passwords. */}}

@@ -5,10 +5,10 @@ The name of everything: the release's, ending in "drctl", because the alert rule
 "(.+-)?drctl-.+". Short enough for a CronJob's name, which ends at 52 characters.
 */}}
 {{- define "drctl.fullname" -}}
-{{- if or (eq .Release.Name "drctl") (hasSuffix "-drctl" .Release.Name) -}}
-{{- .Release.Name | trimSuffix "drctl" | trunc 35 | printf "%sdrctl" -}}
+{{- if eq .Release.Name "drctl" -}}
+drctl
 {{- else -}}
-{{- printf "%s-drctl" (.Release.Name | trunc 35 | trimSuffix "-") -}}
+{{- .Release.Name | trimSuffix "-drctl" | trunc 35 | trimSuffix "-" | printf "%s-drctl" -}}
 {{- end -}}
 {{- end -}}
 
@@ -20,7 +20,7 @@ The name of everything: the release's, ending in "drctl", because the alert rule
 {{- define "drctl.selector" -}}
 {{- $ := index . 0 -}}
 app.kubernetes.io/name: {{ $.Chart.Name }}
-app.kubernetes.io/instance: {{ $.Release.Name }}
+app.kubernetes.io/instance: {{ $.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -32,8 +32,11 @@ app.kubernetes.io/part-of: {{ include "drctl.fullname" $ }}
 app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" }}
-{{- with $.Values.commonLabels }}
-{{ toYaml . }}
+{{- range $key, $value := $.Values.commonLabels }}
+{{- if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
+{{- fail (printf "commonLabels: %s is the chart's own; take another name" $key) }}
+{{- end }}
+{{ $key }}: {{ $value | quote }}
 {{- end }}
 {{- end -}}
 
@@ -50,7 +53,7 @@ helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" 
 {{- define "drctl.metadata" -}}
 {{- $ := index . 0 -}}
 name: {{ include "drctl.fullname" $ }}{{ index . 2 }}
-namespace: {{ $.Release.Namespace }}
+namespace: {{ $.Release.Namespace | quote }}
 labels:
   {{- include "drctl.labels" (list $ (index . 1)) | nindent 2 }}
 {{- end -}}

@@ -72,6 +72,10 @@ k8s.v1.cni.cncf.io/networks: {{ list $one | toJson | quote }}
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ index . 1 | quote }}
 prometheus.io/path: /metrics
+{{- if eq $.Values.mesh.provider "istio" }}
+# Else the sidecar would send Prometheus to a port of its own, which the network policy does not know.
+prometheus.istio.io/merge-metrics: "false"
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -147,7 +151,7 @@ spec:
         {{- with $.Values.drctl.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- $secret := get $.Values.storeCredentials.perTask .component | default $.Values.storeCredentials.existingSecret }}
+      {{- $secret := get $.Values.storeCredentials.perTask (.account | default .component) | default $.Values.storeCredentials.existingSecret }}
       {{- if and (not .storeless) (or $secret $.Values.drctl.extraEnvFrom) }}
       envFrom:
         {{- with $secret }}
@@ -210,7 +214,8 @@ spec:
   schedule: {{ .schedule | quote }}
   timeZone: {{ $.Values.timeZone }}
   suspend: {{ .suspend }}
-  # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever.
+  # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever. One whose node is
+  # gone still does, until its pod is taken away (runbooks/DrctlJobStuck.md): two that write would be worse.
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: {{ .startingDeadlineSeconds | int }}
   successfulJobsHistoryLimit: 3

@@ -3,12 +3,14 @@
 //! choose → plan → (fence) → restore → prove → say how long each stage took
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::apply;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
+use crate::apply::refusal::refused;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
 use crate::catalog::{Catalog, Entry, Which};
@@ -18,6 +20,7 @@ use crate::commands::progress::Bar;
 use crate::commands::{Run, text, unfinished};
 use crate::drill;
 use crate::error::{Error, Result};
+use crate::fence::Fence;
 use crate::proof::compare::Comparison;
 use crate::reading::Reading;
 use crate::report::history;
@@ -35,14 +38,15 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     if args.keep {
         return unfinished::keep(run, &server).await;
     }
-    confirm(run, &args)?;
     if args.discard && args.choose.is_none() && !args.plan {
+        confirm(run, &args)?;
         return unfinished::discard(run, &server).await;
     }
     let which = match args.choose.is_none() {
         true => of_environment()?,
         false => args.choose.which()?,
     };
+    confirm(run, &args)?;
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
     let options = options(run, &args, &entry)?;
@@ -55,7 +59,10 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
     }
     // Whoever names a server restores for a look: the application uses the configured one.
     let fence = match args.into {
-        None => Closed::begin(&run.config.restore.fence, &run.cancel).await?,
+        None => {
+            look_first(run, &catalog, &entry, &server, &options).await?;
+            Closed::begin(&run.config.restore.fence, &run.cancel).await?
+        }
         Some(_) => None,
     };
     // Before anything of it is read: from here on retention spares it.
@@ -101,6 +108,38 @@ fn of_environment() -> Result<Which> {
     }
 }
 
+/// What is refused whoever is connected is refused before the application is taken away: a button pressed
+/// in the wrong place stops nothing. What cannot be looked at now is the restore's own to meet, behind the fence.
+async fn look_first(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    server: &Arc<ServerConfig>,
+    options: &RestoreOptions,
+) -> Result<()> {
+    let fence = &run.config.restore.fence;
+    if fence.workloads.is_empty() {
+        return Ok(());
+    }
+    let fence = run.cancel.unless(Fence::find(fence)).await?;
+    if run.cancel.unless(fence.broken()).await?.is_empty() {
+        // Nobody has replicas: there is nobody to stop.
+        return Ok(());
+    }
+    let archive = run.cancel.unless(catalog.open(entry.id)).await?;
+    let options = RestoreOptions {
+        allow_connections: true,
+        check_first: false,
+        reconnect: Duration::ZERO,
+        ..options.clone()
+    };
+    let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
+    match apply::plan(&archive, server, &options, &silent, &run.cancel).await {
+        Ok(plan) => refused(&plan.refusals).map_or(Ok(()), Err),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Restores it, and leaves what is known of it in the store.
 async fn restore(
     run: &Run,
@@ -143,14 +182,15 @@ async fn note_proof(run: &Run, entry: &Entry, place: &BackupPlace, report: &Rest
     }
 }
 
-/// Dropping what exists takes the target's name, typed once more.
+/// Dropping what exists takes the target's name, typed once more. Who types another one is in the wrong place,
+/// whatever is asked for: the button is given it each time.
 fn confirm(run: &Run, args: &RestoreArgs) -> Result<()> {
-    match (&args.confirm, args.overwrite || args.discard) {
-        (Some(name), true) if name != run.config.target.as_str() => Err(Error::usage(format!(
+    match &args.confirm {
+        Some(name) if name != run.config.target.as_str() => Err(Error::usage(format!(
             "--confirm {name} is not the target, {}",
             run.config.target
         ))
-        .hint("look twice at what you are about to drop")),
+        .hint("look twice at what you are about to replace")),
         _ => Ok(()),
     }
 }

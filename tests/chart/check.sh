@@ -102,6 +102,10 @@ for typo in bakup.enabled=true backup.shedule=x database.kind=postgres database.
     refuses "a typo: $typo" "values don't meet the specifications" render --values chart/ci/minimal-values.yaml --set "$typo"
 done
 refuses "no store" "config.store.url" render
+refuses "an image of another version line than the drills" "database.image.tag is of 8.4" \
+    render --values chart/ci/minimal-values.yaml --set-string database.version=9.7,database.image.tag=8.4.3
+refuses "a label twice" "app.kubernetes.io/part-of is the chart's own" render --values chart/ci/minimal-values.yaml \
+    --set-string 'commonLabels.app\.kubernetes\.io/part-of=shop'
 
 # What the templates promise.
 check "unit suites" helm-unittest chart

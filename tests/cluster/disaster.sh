@@ -36,7 +36,7 @@ t1=$(now)
 # The runbook's own lines.
 k delete job drctl-restore-1 --ignore-not-found >/dev/null
 # shellcheck disable=SC2016  # backticks of Markdown
-button=$(sed -n '/^\*\*With the chart\*\*/,$p' "$HERE/../../runbooks/restore-all.md" | sed -n '/^```sh$/,/^```$/{//!p}')
+button=$(sed -n '/^\*\*With the chart\*\*/,$p' "$HERE/../../runbooks/restore-all.md" | sed -n '/^```sh$/,/^```$/{/^```sh$/d;/^```$/q;p}')
 export namespace target
 bash -euo pipefail -c "$button"
 k wait --for=condition=complete --timeout=5m job/drctl-restore-1 >/dev/null
@@ -44,6 +44,16 @@ k rollout status deployment/drctl-web --timeout=2m >/dev/null
 t2=$(now)
 [ "$(digest)" = "$before" ] || fail "the data are not those of before"
 k patch cronjob drctl-backup --patch '{"spec":{"suspend":false}}' >/dev/null
+
+# Back to normal: the first backup is of another server, as it should be here.
+stamp=$(date +%s)
+ended() { k wait --for=jsonpath='{.status.conditions[0].status}'=True --timeout=5m "job/$1" >/dev/null; }
+k create job "drctl-backup-$stamp" --from=cronjob/drctl-backup >/dev/null
+ended "drctl-backup-$stamp"
+id=$(k logs "job/drctl-backup-$stamp" | awk '/rows in/ { print $1 }')
+k create job "drctl-accept-$stamp" --from=cronjob/drctl-backup --dry-run=client --output json |
+    jq --arg id "$id" '.spec.template.spec.containers[0].args = ["accept", $id]' | k create -f - >/dev/null
+ended "drctl-accept-$stamp"
 
 printf '\nRTO of the disaster: %s\n  an empty server after %s; from the button to the application with proven data %s\n' \
     "$(seconds $((t2 - t0)))" "$(seconds $((t1 - t0)))" "$(seconds $((t2 - t1)))"

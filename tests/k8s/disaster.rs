@@ -147,6 +147,8 @@ fn a_restore_that_fails_keeps_the_application_out_and_says_so() {
     until(Duration::from_secs(20), "the application is out", || {
         replicas(&stack) == (0, 0)
     });
+    stack.helm("upgrade", &["--wait"]);
+    assert_eq!(replicas(&stack), (0, 0), "an upgrade opens no fence");
 
     // The same command once more, now that the archive is whole: it goes on, proves, and lets it in.
     std::fs::write(&dump, &whole).unwrap();
@@ -156,4 +158,54 @@ fn a_restore_that_fails_keeps_the_application_out_and_says_so() {
     until(Duration::from_secs(60), "the application is back", || {
         replicas(&stack) == (3, 3)
     });
+}
+
+/// In the wrong cluster, or on the wrong day: what is refused stops nobody.
+#[test]
+fn a_button_that_is_pressed_by_mistake_leaves_the_application_alone() {
+    let Some(stack) = Stack::install("") else {
+        return;
+    };
+    stack.fill();
+    let before = stack.digest();
+    stack.run("backup").ok();
+    let generation = |stack: &Stack| {
+        let web = stack.json(&["get", "deployment", "drctl-web"]);
+        (
+            web["metadata"]["generation"].clone(),
+            web["metadata"]["annotations"]["drctl.io/replicas"].clone(),
+        )
+    };
+    let untouched = generation(&stack);
+    let press = |job: &str, which: &str, target: &str| {
+        let button = button().replace("drctl-restore-1", job);
+        let button = button.replace("latest-verified", which);
+        stack.shell(&button.replace("$target", target));
+        stack.ended(job)
+    };
+    for (job, which, target, code, words) in [
+        ("well", "latest", "shop", 9, "restore into an empty server"),
+        (
+            "confirmed-another",
+            "latest",
+            "shop-eu",
+            2,
+            "shop-eu is not the target, shop",
+        ),
+        ("nothing-proven", "latest-verified", "shop", 3, "verified"),
+        ("no-backup", "", "shop", 2, "DRCTL_RESTORE"),
+        (
+            "no-such-time",
+            "2020-01-01T00:00:00Z",
+            "shop",
+            3,
+            "as old as",
+        ),
+    ] {
+        let run = press(job, which, target);
+        assert_eq!(run.code, code, "{job}: {run:#?}");
+        assert!(run.message.contains(words), "{job}: {words}: {run:#?}");
+        assert_eq!(generation(&stack), untouched, "{job}: {run:#?}");
+    }
+    assert_eq!(stack.digest(), before);
 }

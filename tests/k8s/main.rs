@@ -4,6 +4,7 @@
 //! What they share with the other tests stands in `tests/it/support`; [`cluster`] is what they know of
 //! Kubernetes.
 
+mod accounts;
 mod cluster;
 mod disaster;
 mod fence;
