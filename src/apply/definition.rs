@@ -94,6 +94,7 @@ fn in_name(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::tokens::DAMAGED;
 
     #[test]
     fn the_table_of_a_trigger_is_the_one_after_on() {
@@ -155,16 +156,7 @@ mod tests {
 
     #[test]
     fn damaged_statements_are_no_reason_to_panic() {
-        for sql in [
-            "`",
-            "'\\",
-            "/*!",
-            "/*",
-            "CREATE DEFINER",
-            "CREATE DEFINER=`a`@",
-            "-- ",
-            "\"",
-        ] {
+        for sql in DAMAGED {
             trigger_table(sql.as_bytes());
         }
     }

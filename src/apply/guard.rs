@@ -13,16 +13,8 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
+use crate::server::schemas;
 use crate::sql::statement::{Kind, Statement};
-
-/// Schemas that belong to the server.
-pub const SYSTEM_SCHEMAS: [&str; 5] = [
-    "mysql",
-    "information_schema",
-    "performance_schema",
-    "sys",
-    super::marker::SCHEMA,
-];
 
 /// Holds statements against the schemas that the backup says it has.
 #[derive(Debug, Clone)]
@@ -34,7 +26,7 @@ impl Guard {
     /// Admits statements about these schemas; a system schema among them is refused (exit 6).
     pub fn new(schemas: impl IntoIterator<Item = String>) -> Result<Guard> {
         let schemas: BTreeSet<String> = schemas.into_iter().collect();
-        match schemas.iter().find(|schema| is_system(schema)) {
+        match schemas.iter().find(|schema| is_closed(schema)) {
             Some(schema) => Err(forbidden(format!(
                 "it holds the server's own schema {schema}"
             ))),
@@ -73,11 +65,9 @@ impl Guard {
     }
 }
 
-/// Whether a schema belongs to the server.
-pub fn is_system(schema: &str) -> bool {
-    SYSTEM_SCHEMAS
-        .iter()
-        .any(|system| system.eq_ignore_ascii_case(schema))
+/// Whether a schema is none that an archive may hold.
+fn is_closed(schema: &str) -> bool {
+    schemas::is_system(schema) || schema.eq_ignore_ascii_case(schemas::MARKER)
 }
 
 fn forbidden(why: impl std::fmt::Display) -> Error {

@@ -20,7 +20,7 @@ use crate::sql::definer::enable_event;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// The schema's name.
-pub const SCHEMA: &str = "drctl_restore";
+pub use crate::server::schemas::MARKER as SCHEMA;
 
 /// The named lock of the server that keeps a second restore away.
 pub const LOCK: &str = "drctl.restore";

@@ -14,8 +14,8 @@ use crate::cli::Output;
 use crate::clocks::MOST_APART;
 use crate::commands::{Run, text};
 use crate::error::{Error, Outcome, Result};
+use crate::server::schemas::MARKER;
 use crate::server::{Connection, ServerConfig, connect};
-use crate::source::scope::MARKER_SCHEMA;
 use crate::source::{Examination, Source};
 use crate::store::StoreError;
 use crate::target;
@@ -352,7 +352,7 @@ async fn look_into(config: &ServerConfig) -> Result<Looked> {
     let packet_bytes = connection.one("SELECT @@global.max_allowed_packet").await?;
     let tables: Vec<String> = connection
         .rows(&format!(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{MARKER_SCHEMA}'"
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{MARKER}'"
         ))
         .await?;
     let schemas: Vec<String> = connection
@@ -360,14 +360,14 @@ async fn look_into(config: &ServerConfig) -> Result<Looked> {
         .await?;
     let settings = match tables.iter().any(|table| table == "settings") {
         true => {
-            let names = format!("SELECT name FROM {MARKER_SCHEMA}.settings ORDER BY name");
+            let names = format!("SELECT name FROM {MARKER}.settings ORDER BY name");
             connection.rows(&names).await?
         }
         false => Vec::new(),
     };
     connection.close().await;
     Ok(Looked {
-        marker: schemas.iter().any(|schema| schema == MARKER_SCHEMA),
+        marker: schemas.iter().any(|schema| schema == MARKER),
         settings,
         packet_bytes,
     })

@@ -6,6 +6,7 @@
 //! - [`program`]: programs run with nothing from around them; [`tie`]: which end with this one.
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
 //! - [`dump_options`]: what every dump is made of.
+//! - [`schemas`]: those that are nobody's data.
 //! - [`whole`]: how a session is shown all that the server holds.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
 
@@ -16,6 +17,7 @@ pub mod dump_options;
 pub mod flavour;
 mod login;
 pub mod program;
+pub mod schemas;
 pub mod secret;
 pub mod tie;
 pub mod url;

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use mysql_async::{Row, Value};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::scope::SYSTEM_SCHEMAS;
 use crate::Result;
 use crate::server::Connection;
 use crate::server::connect::literal;
+use crate::server::schemas;
 use crate::sql::statement::ObjectId;
 
 /// Where facts about tables stand, and the column that names their schema.
@@ -95,7 +95,7 @@ fn query(source: &str, schema: &str, columns: &BTreeSet<&str>) -> String {
         .copied()
         .filter(|column| !VOLATILE.contains(column))
         .collect();
-    let own: Vec<String> = SYSTEM_SCHEMAS.iter().map(|s| literal(s)).collect();
+    let own: Vec<String> = schemas::SYSTEM.iter().map(|s| literal(s)).collect();
     format!(
         "SELECT {schema}, table_name, {} FROM information_schema.{source} WHERE {schema} NOT IN ({})",
         facts.join(", "),

@@ -1,7 +1,7 @@
 //! Names of tables as InnoDB spells them: as files.
 
 use super::filename_codes;
-use super::scope::is_system;
+use crate::server::schemas::is_system;
 
 /// The schema and table behind InnoDB's spelling, or `None` for what is no user's table.
 pub fn innodb_name(spelled: &str) -> Option<(String, String)> {

@@ -12,11 +12,12 @@ use super::accounts;
 use super::grants::Grants;
 use super::inventory::Inventory;
 use super::replica;
-use super::scope::{MARKER_SCHEMA, Scope};
+use super::scope::Scope;
 use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
+use crate::server::schemas::MARKER;
 use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::{Error, Result};
@@ -184,13 +185,13 @@ fn or_note<T>(result: Result<T>, fault: OnFault<'_>) -> Result<Option<T>> {
 async fn refuse_marker(connection: &mut Connection) -> Result<()> {
     let marker: Option<String> = connection
         .row(&format!(
-            "SELECT schema_name FROM information_schema.schemata WHERE schema_name = '{MARKER_SCHEMA}'"
+            "SELECT schema_name FROM information_schema.schemata WHERE schema_name = '{MARKER}'"
         ))
         .await?;
     match marker {
         None => Ok(()),
         Some(_) => Err(Error::refused(format!(
-            "the server carries the schema {MARKER_SCHEMA}: a restore into it is not finished"
+            "the server carries the schema {MARKER}: a restore into it is not finished"
         ))
         .hint("finish it by the same drctl restore, or give it up: by drctl restore --keep, or, with all that it restored, by drctl restore --discard --confirm <target>")),
     }

@@ -1,20 +1,7 @@
-//! Which schemas a backup covers, and which never belong to one.
+//! Which schemas a backup covers.
 
+use crate::server::schemas::is_system;
 use crate::{Error, Result};
-
-/// The schemas that servers keep for themselves.
-pub const SYSTEM_SCHEMAS: &[&str] = &[
-    "information_schema",
-    "mysql",
-    "ndbinfo",
-    "performance_schema",
-    "sys",
-    // What ext4 leaves in the root of a volume, and old servers take for a schema.
-    "#mysql50#lost+found",
-];
-
-/// The schema that marks a server as half restored; see the restore's progress rows.
-pub const MARKER_SCHEMA: &str = "drctl_restore";
 
 /// Which schemas are backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +48,6 @@ impl Scope {
             Scope::Only(schemas) => listed(schemas),
         }
     }
-}
-
-/// Whether a schema is the server's own.
-pub fn is_system(schema: &str) -> bool {
-    SYSTEM_SCHEMAS
-        .iter()
-        .any(|system| system.eq_ignore_ascii_case(schema))
 }
 
 /// Whether two names of schemas or tables are one; `fold` where `lower_case_table_names` is not 0.

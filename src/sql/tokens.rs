@@ -241,3 +241,16 @@ fn is_word(byte: u8) -> bool {
 fn line(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1)
 }
+
+/// What is cut off in the midst, for tests of all that reads tokens.
+#[cfg(test)]
+pub const DAMAGED: [&str; 8] = [
+    "`",
+    "'\\",
+    "/*!",
+    "/*",
+    "CREATE DEFINER",
+    "CREATE DEFINER=`a`@",
+    "-- ",
+    "\"",
+];

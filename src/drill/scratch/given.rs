@@ -13,7 +13,8 @@ use crate::drill::scratch::options::OF_DURABILITY;
 use crate::drill::scratch::{Scratch, version_of};
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
-use crate::server::{ServerConfig, connect};
+use crate::server::schemas::is_system;
+use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::quote;
 use crate::store::keys::TargetName;
 
@@ -38,7 +39,7 @@ pub async fn take(
         let mut connection = connect(server).await?;
         let version = connection.version().await?;
         let scheduler: String = connection.one("SELECT @@GLOBAL.event_scheduler").await?;
-        let schemas: Vec<String> = connection.rows(STRANGERS).await?;
+        let schemas = strangers(&mut connection).await?;
         let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
         connection.close().await;
         Ok((version, scheduler, schemas, variables))
@@ -82,14 +83,18 @@ fn durability(variables: Vec<(String, String)>) -> BTreeMap<String, String> {
     all
 }
 
-/// Schemas that no server has by itself.
-const STRANGERS: &str = "SELECT schema_name FROM information_schema.schemata WHERE schema_name \
-     NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema', 'ndbinfo') ORDER BY 1";
+/// The schemas that no server has by itself.
+async fn strangers(connection: &mut Connection) -> Result<Vec<String>> {
+    let all: Vec<String> = connection
+        .rows("SELECT schema_name FROM information_schema.schemata ORDER BY 1")
+        .await?;
+    Ok(all.into_iter().filter(|one| !is_system(one)).collect())
+}
 
 /// Demands that the server still holds nothing, right before something is put into it.
 pub async fn demand_empty(server: &ServerConfig) -> Result<()> {
     let mut connection = connect(server).await?;
-    let schemas: Vec<String> = connection.rows(STRANGERS).await?;
+    let schemas = strangers(&mut connection).await?;
     connection.close().await;
     refuse_strangers(&schemas)
 }
