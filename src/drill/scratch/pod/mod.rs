@@ -270,7 +270,7 @@ impl InPod {
                 port: PORT,
             },
             false => {
-                let pods = Api::namespaced(self.cluster.patient_client()?, &self.namespace);
+                let pods = Api::namespaced(self.cluster.patient_client().await?, &self.namespace);
                 let forward = Forward::begin(pods, self.name.clone(), PORT).await?;
                 let port = forward.port;
                 self._forward = Some(forward);
