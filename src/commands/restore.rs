@@ -3,21 +3,23 @@
 //! choose → plan → (fence) → restore → prove → say how long each stage took
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::apply;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
 use crate::apply::plan::RestorePlan;
+use crate::apply::refusal::refused;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
 use crate::catalog::{Catalog, Entry, Which};
 use crate::cli::{Output, RestoreArgs};
-use crate::commands::fence::Closed;
+use crate::commands::fence::{Closed, still_fenced};
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text, unfinished};
 use crate::drill;
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
 use crate::reading::Reading;
 use crate::report::history;
@@ -53,31 +55,83 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         let plan = apply::plan(&archive, &server, &options, &silent, &run.cancel).await?;
         return say_plan(run, &plan);
     }
-    // Whoever names a server restores for a look: the application uses the configured one.
-    let fence = match args.into {
-        None => Closed::begin(&run.config.restore.fence, &run.cancel).await?,
-        Some(_) => None,
-    };
     // Before anything of it is read: from here on retention spares it.
-    let place = catalog.place(entry.id);
-    let lease = Reading::begin(&run.store, &place).await;
-    let done = restore(run, &catalog, &entry, &server, options).await;
+    let lease = Reading::begin(&run.store, &catalog.place(entry.id)).await;
+    // Whoever names a server restores for a look: the application uses the configured one.
+    let done = match args.into {
+        None => behind_a_fence(run, &catalog, &entry, &server, options).await,
+        Some(_) => {
+            let done = restore(run, &catalog, &entry, &server, options).await;
+            done.and_then(|report| say_report(run, &report))
+        }
+    };
     if let Some(lease) = lease {
         lease.end().await;
     }
-    let report = match (done, &fence) {
-        (Err(error), Some(fence)) => return Err(fence.stays(error)),
-        (done, _) => done?,
+    done
+}
+
+/// Restores it while the application is kept out, where a fence is configured.
+async fn behind_a_fence(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    server: &Arc<ServerConfig>,
+    options: RestoreOptions,
+) -> Result<()> {
+    let config = &run.config.restore.fence;
+    if !config.workloads.is_empty()
+        && let Err(error) = foresee(run, catalog, entry, server, &options).await
+    {
+        return Err(still_fenced(config, &run.cancel, error).await);
+    }
+    let fence = Closed::begin(config, &run.cancel).await?;
+    let done = restore(run, catalog, entry, server, options).await;
+    let Some(fence) = fence else {
+        return say_report(run, &done?);
     };
-    say_report(run, &report)?;
-    let is_proven = report.proof.as_ref().is_some_and(Comparison::is_equal);
-    match fence {
-        Some(fence) if is_proven => fence.open().await,
-        Some(fence) => {
+    let report = match done {
+        Err(error) => return Err(fence.stays(error)),
+        Ok(report) => report,
+    };
+    let opened = match report.proof.as_ref().is_some_and(Comparison::is_equal) {
+        true => fence.open().await,
+        false => {
             fence.say_that_it_stays();
             Ok(())
         }
-        None => Ok(()),
+    };
+    // Behind it: what nobody can read keeps no application out.
+    let said = say_report(run, &report);
+    opened.and(said)
+}
+
+/// What will be refused is refused before the application is taken from its users. A server that does
+/// not answer may do so once it is rid of them.
+async fn foresee(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    server: &Arc<ServerConfig>,
+    options: &RestoreOptions,
+) -> Result<()> {
+    let options = RestoreOptions {
+        check_first: false,
+        // Those of the application will be gone.
+        allow_connections: true,
+        reconnect: Duration::ZERO,
+        ..options.clone()
+    };
+    let archive = run.cancel.unless(catalog.open(entry.id)).await?;
+    let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
+    let plan = apply::plan(&archive, server, &options, &silent, &run.cancel);
+    match run.cancel.unless(plan).await {
+        Ok(plan) => refused(&plan.refusals).map_or(Ok(()), Err),
+        Err(error) if error.outcome() == Outcome::Server => {
+            tracing::debug!(%error, "cannot foresee what the restore will meet");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
