@@ -70,6 +70,21 @@ impl FromStr for Workload {
     }
 }
 
+impl Workload {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its kind as rights name it: `deployments`.
+    pub fn resource(&self) -> &'static str {
+        match self.kind {
+            "StatefulSet" => "statefulsets",
+            _ => "deployments",
+        }
+    }
+}
+
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind.to_ascii_lowercase(), self.name)
@@ -109,6 +124,16 @@ impl<'a> Fence<'a> {
             namespace: cluster.namespace_or_own(config.namespace.as_deref()),
             cluster,
         })
+    }
+
+    /// The workloads.
+    pub fn workloads(&self) -> &[Workload] {
+        &self.config.workloads
+    }
+
+    /// The cluster that they are on.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Where the workloads are.

@@ -367,6 +367,49 @@ fn a_right_that_is_missing_later_is_told_before_patience_ends() {
 }
 
 #[test]
+fn doctor_names_the_rights_that_are_missing() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let drctl = drctl
+        .env("DRCTL_RESTORE_FENCE", "deployment/web")
+        .env("DRCTL_RESTORE_FENCE_NAMESPACE", &space.name);
+    let run = drctl.run(["doctor"]).ok();
+    for whose in ["drills in pods", "the fence"] {
+        let line = format!("{whose}: this account has all of them");
+        assert!(run.stdout.contains(&line), "{run:#?}");
+    }
+    let rights = [
+        ("create,get,list,watch,delete,patch", "pods"),
+        ("get", "deployments.apps"),
+    ];
+    let file = drctl.home().join("some.json");
+    fs::write(&file, space.account("some", &rights)).unwrap();
+    let run = drctl
+        .env("KUBECONFIG", &file.display().to_string())
+        .run(["doctor"])
+        .ok();
+    let lacks: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_once("may not ")?.1.split_once(" in "))
+        .map(|(what, _)| what)
+        .collect();
+    assert_eq!(
+        lacks,
+        [
+            "get pods/log",
+            "list events",
+            "get pods/portforward",
+            "create pods/portforward",
+            "patch deployments web"
+        ],
+        "{run:#?}"
+    );
+}
+
+#[test]
 fn a_drill_that_lives_keeps_its_pod_however_far_clocks_are_apart() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
