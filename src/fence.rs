@@ -261,6 +261,7 @@ impl<'a> Fence<'a> {
                 Err(error) if begun.elapsed() > AWAY => return Err(failure(&doing, error)),
                 Err(kube::Error::Api(status)) if status.code == 409 => cancel.check()?,
                 Err(error) if passes(&error) => {
+                    let error = failure(&doing, error);
                     tracing::debug!(%error, "cannot change a workload; looking again");
                     changed = true;
                 }
@@ -289,6 +290,7 @@ impl<'a> Fence<'a> {
                     if !may_pass || begun.elapsed() > AWAY {
                         return Err(failure(&doing, error));
                     }
+                    let error = failure(&doing, error);
                     tracing::debug!(%error, "cannot look at a workload; trying again");
                 }
             }
@@ -303,40 +305,52 @@ impl<'a> Fence<'a> {
         Ok((state, there))
     }
 
+    /// Until one look at all of them finds nothing: one may be scaled up while another is waited for.
     async fn wait_until_gone(&self, cancel: &Cancel) -> Result<()> {
         let begun = Instant::now();
-        let pods = self.cluster.pods(&self.namespace);
-        for workload in &self.config.workloads {
-            loop {
-                let is = self.look(workload, cancel).await?.0;
-                let wanted = ListParams::default().labels_from(&is.selector);
-                let left = match is.is_noticed {
-                    // Its controller may be about to make pods of what it knew before.
-                    false => Some(format!("the controller of {workload} did not notice it")),
-                    true => match pods.list(&wanted).await {
-                        Ok(listed) => listed.items.iter().find(|pod| is_alive(pod)).map(|pod| {
-                            let name = pod.metadata.name.clone().unwrap_or_default();
-                            format!("the pod {name} of {workload} did not end")
-                        }),
-                        Err(error) if passes(&error) => {
-                            Some("the cluster did not answer".to_owned())
-                        }
-                        Err(error) => return Err(failure("look for the fenced pods", error)),
-                    },
-                };
-                let Some(left) = left else {
+        loop {
+            let mut left = None;
+            for workload in &self.config.workloads {
+                left = self.left_of(workload, cancel).await?;
+                if left.is_some() {
                     break;
-                };
-                if begun.elapsed() > self.config.patience {
-                    let patience = self.config.patience.as_secs();
-                    return Err(Error::server(format!("{left} within {patience} s")).hint(
-                        "look at its node, or who starts it again; restore.fence_seconds waits longer",
-                    ));
                 }
-                tokio::time::sleep(PAUSE).await;
             }
+            let Some(left) = left else {
+                return Ok(());
+            };
+            if begun.elapsed() > self.config.patience {
+                let patience = self.config.patience.as_secs();
+                return Err(Error::server(format!("{left} within {patience} s")).hint(
+                    "look at its node, or who starts it again; restore.fence_seconds waits longer",
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
+    }
+
+    /// What of a workload is not gone yet.
+    async fn left_of(&self, workload: &Workload, cancel: &Cancel) -> Result<Option<String>> {
+        let is = self.look(workload, cancel).await?.0;
+        if is.replicas > 0 {
+            let what = format!("{workload}, which somebody else scales up, did not stay at 0");
+            return Ok(Some(what));
+        }
+        if !is.is_noticed {
+            // It may be about to make pods of what it knew before.
+            return Ok(Some(format!(
+                "the controller of {workload} did not notice it"
+            )));
+        }
+        let wanted = ListParams::default().labels_from(&is.selector);
+        match self.cluster.pods(&self.namespace).list(&wanted).await {
+            Ok(listed) => Ok(listed.items.iter().find(|pod| is_alive(pod)).map(|pod| {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                format!("the pod {name} of {workload} did not end")
+            })),
+            Err(error) if passes(&error) => Ok(Some("the cluster did not answer".to_owned())),
+            Err(error) => Err(failure("look for the fenced pods", error)),
+        }
     }
 
     fn api(&self, workload: &Workload) -> Api<DynamicObject> {

@@ -108,6 +108,24 @@ fn one_workload_that_is_not_there_neither_closes_the_others_nor_keeps_them_out()
 }
 
 #[test]
+fn who_scales_up_again_what_is_being_fenced_is_the_reason_that_is_told() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let drctl = fencing(&space, Drctl::new("shop")).env("DRCTL_RESTORE_FENCE_SECONDS", "3");
+    let mut running = drctl.start(["fence"]);
+    // As a controller of GitOps does.
+    while !running.has_ended() {
+        space.kubectl(&["scale", "deployment", "web", "--replicas=2"]);
+    }
+    let words = ["deployment/web", "somebody else scales up", "stays fenced"];
+    running.wait().refused(10, &words);
+    drctl.run(["unfence"]).ok();
+    assert_eq!(replicas(&space), (2, None));
+}
+
+#[test]
 fn a_note_that_somebody_took_away_or_spoiled_is_told() {
     let Some(space) = namespace(&[]) else {
         return;
