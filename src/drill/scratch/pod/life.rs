@@ -31,7 +31,10 @@ pub fn beat(pods: Api<Pod>, name: String) -> AbortOnDropHandle<()> {
                     );
                     return;
                 }
-                Err(error) => tracing::debug!(%error, "the heartbeat was not taken"),
+                Err(error) => {
+                    let error = failure("say that the drill lives", error);
+                    tracing::debug!(%error, "the heartbeat was not taken");
+                }
                 Ok(_) => {}
             }
             tokio::time::sleep(strays::BEAT).await;
@@ -60,6 +63,7 @@ pub async fn remove(pods: &Api<Pod>, name: &str) -> Result<()> {
                 // The API server may be away for a moment, and one that starts refuses for another.
                 Err(error) if passes(&error) || was_away => {
                     was_away = true;
+                    let error = failure("remove the scratch pod", error);
                     tracing::debug!(%error, "cannot remove the scratch pod; trying again");
                 }
                 Err(error) => return Err(failure("remove the scratch pod", error)),

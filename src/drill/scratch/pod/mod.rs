@@ -27,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::apply::report::RestoreReport;
 use crate::archive::manifest::Manifest;
 use crate::cancel::Cancel;
-use crate::cluster::{self, Cluster, OwnPod, failure};
+use crate::cluster::{self, Cluster, OwnPod, failure, passes};
 use crate::drill::DrillConfig;
 use crate::drill::scratch::options::Fit;
 use crate::drill::scratch::{Scratch, given, version_of};
@@ -132,7 +132,7 @@ pub async fn start(
     tracing::info!(pod = name, namespace, image, "scratch pod");
     // Not under the drill's cancellation: whether it was made has to be known.
     if let Err(error) = pods.create(&PostParams::default(), &order).await {
-        let unsure = !matches!(error, kube::Error::Api(_));
+        let unsure = passes(&error);
         let error = failure(&format!("create the scratch pod in {namespace}"), error);
         if unsure && let Err(also) = remove(&pods, &name).await {
             tracing::warn!(error = %also, "a scratch pod may be left");

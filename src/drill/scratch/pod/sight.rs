@@ -96,6 +96,14 @@ impl Sight {
                         }
                     }
                     // The watcher tries again; a server that is gone is noticed by whoever works on it.
+                    Err(
+                        watcher::Error::InitialListFailed(error)
+                        | watcher::Error::WatchStartFailed(error)
+                        | watcher::Error::WatchFailed(error),
+                    ) => {
+                        let error = failure("watch the scratch pod", error);
+                        tracing::debug!(%error, "trying again");
+                    }
                     Err(error) => tracing::debug!(%error, "cannot watch the scratch pod"),
                 }
             }
