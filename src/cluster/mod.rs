@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::AuthError;
+use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 
 use crate::error::{Error, Result};
@@ -24,11 +25,6 @@ const SILENCE: Duration = Duration::from_secs(75);
 
 /// How long the server holds a watch open: less than [`SILENCE`], so that only what is dead is silent.
 pub const WATCH_SECONDS: u32 = 50;
-
-/// Whether this process runs in a pod.
-pub fn is_inside() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-}
 
 /// The pod that this process runs in, where the downward API tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,20 +54,38 @@ impl OwnPod {
 pub struct Cluster {
     config: Config,
     client: Client,
+    is_inside: bool,
 }
 
 impl Cluster {
     /// By `KUBECONFIG`, `~/.kube/config`, or the pod's service account. Nothing is asked yet.
     pub async fn find() -> Result<Cluster> {
-        let mut config = Config::infer().await.map_err(|error| {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::usage("no Kubernetes cluster is configured")
                 .caused_by(error)
                 .hint("set KUBECONFIG, or in a pod mount the service account's token")
-        })?;
+        };
+        let is_named = std::env::var_os("KUBECONFIG").is_some_and(|file| !file.is_empty());
+        let chosen = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+        let (mut config, is_inside) = match chosen {
+            Ok(config) => (config, false),
+            // A cluster that was named is never replaced by the one that this happens to run in.
+            Err(error) if is_named => return Err(failed(error.into())),
+            Err(_) => (Config::incluster().map_err(|e| failed(e.into()))?, true),
+        };
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(SILENCE);
         let client = client(&config).await?;
-        Ok(Cluster { config, client })
+        Ok(Cluster {
+            config,
+            client,
+            is_inside,
+        })
+    }
+
+    /// Whether this process runs in one of its pods, and so reaches the others by their addresses.
+    pub fn is_inside(&self) -> bool {
+        self.is_inside
     }
 
     /// For requests.

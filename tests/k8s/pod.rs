@@ -358,7 +358,11 @@ fn a_right_that_is_missing_later_is_told_before_patience_ends() {
     for (name, verbs, word) in cases {
         let file = drctl.home().join(name);
         fs::write(&file, space.account(name, &[(verbs, "pods")])).unwrap();
-        drctl = drctl.env("KUBECONFIG", &file.display().to_string());
+        // Also where it runs in a pod of another cluster: by its address it would reach somebody else.
+        drctl = drctl
+            .env("KUBECONFIG", &file.display().to_string())
+            .env("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+            .env("KUBERNETES_SERVICE_PORT", "443");
         let run = drctl.run(["verify", "--latest"]);
         assert!(run.took < Duration::from_secs(40), "{run:#?}");
         run.refused(2, &[word, "by a Role"]);

@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::Findings;
-use crate::cluster::{self, Cluster, OwnPod, failure};
+use crate::cluster::{Cluster, OwnPod, failure};
 use crate::commands::Run;
 use crate::drill::scratch::Choice;
 use crate::drill::scratch::pod::config::PodConfig;
@@ -88,7 +88,7 @@ fn of_drills(config: &PodConfig, cluster: &Cluster) -> Vec<Right> {
     if own.as_ref() != Some(&namespace) {
         add(&["patch"], "pods");
     }
-    if !cluster::is_inside() {
+    if !cluster.is_inside() {
         add(&["get", "create"], "pods/portforward");
     }
     rights

@@ -27,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::apply::report::RestoreReport;
 use crate::archive::manifest::Manifest;
 use crate::cancel::Cancel;
-use crate::cluster::{self, Cluster, OwnPod, failure, passes};
+use crate::cluster::{Cluster, OwnPod, failure, passes};
 use crate::drill::DrillConfig;
 use crate::drill::scratch::options::Fit;
 use crate::drill::scratch::{Scratch, given, version_of};
@@ -267,7 +267,7 @@ impl InPod {
             },
             error = self.failing() => return Err(error),
         };
-        let endpoint = match cluster::is_inside() {
+        let endpoint = match self.cluster.is_inside() {
             true => Endpoint::Tcp {
                 host: ip,
                 port: PORT,
