@@ -9,14 +9,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{GroupVersionKind, Selector};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cancel::Cancel;
-use crate::cluster::{Cluster, failure};
+use crate::cluster::{Cluster, failure, passes};
 use crate::error::{Error, Result};
 
 /// Where the number of replicas is remembered.
@@ -24,6 +25,9 @@ pub const REPLICAS: &str = "drctl.io/replicas";
 
 /// The pause between two looks at the pods.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How long the API server may be away.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// What is fenced, and how patiently.
 #[derive(Debug, Clone)]
@@ -66,6 +70,21 @@ impl FromStr for Workload {
     }
 }
 
+impl Workload {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its kind as rights name it: `deployments`.
+    pub fn resource(&self) -> &'static str {
+        match self.kind {
+            "StatefulSet" => "statefulsets",
+            _ => "deployments",
+        }
+    }
+}
+
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind.to_ascii_lowercase(), self.name)
@@ -81,6 +100,8 @@ pub struct Moved {
     pub replicas: u64,
     /// Whether this run changed it.
     pub changed: bool,
+    /// Whether somebody else gave it replicas while it was fenced.
+    pub raised: bool,
 }
 
 /// The workloads of a configuration on their cluster.
@@ -105,118 +126,231 @@ impl<'a> Fence<'a> {
         })
     }
 
+    /// The workloads.
+    pub fn workloads(&self) -> &[Workload] {
+        &self.config.workloads
+    }
+
+    /// The cluster that they are on.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Where the workloads are.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Takes all replicas away and waits until their pods are gone. Done twice, the first number holds.
+    /// A failure says what it leaves fenced.
     pub async fn close(&self, cancel: &Cancel) -> Result<Vec<Moved>> {
-        let mut all = Vec::new();
+        // All are looked at before any is touched: a name that is wrong takes nobody's replicas away.
         for workload in &self.config.workloads {
-            let (is, there) = cancel.unless(self.look(workload)).await?;
-            let (remember, changed) = match is.remembered {
-                // What is there was put there by somebody else since; the first number holds.
-                Some(first) => (first, is.replicas > 0),
-                None => (is.replicas, true),
-            };
-            if changed {
-                let change = json!({
-                    "metadata": {
-                        "annotations": {REPLICAS: remember.to_string()},
-                        "resourceVersion": there.metadata.resource_version,
-                    },
-                    "spec": {"replicas": 0},
-                });
-                self.change(workload, change).await?;
-            }
-            all.push(Moved {
-                workload: workload.to_string(),
-                replicas: remember,
-                changed,
-            });
+            self.look(workload, cancel).await?;
         }
-        cancel.unless(self.wait_until_gone()).await?;
-        Ok(all)
+        let mut all = Vec::new();
+        match self.shut(&mut all, cancel).await {
+            Ok(()) => Ok(all),
+            Err(error) => {
+                let fenced: Vec<&str> = all.iter().map(|one| one.workload.as_str()).collect();
+                Err(stays(error, &fenced.join(", ")))
+            }
+        }
     }
 
-    /// Gives back what was taken away; a workload that was not fenced is left alone.
+    async fn shut(&self, all: &mut Vec<Moved>, cancel: &Cancel) -> Result<()> {
+        for workload in &self.config.workloads {
+            let moved = self
+                .change(workload, cancel, |is| match is.remembered {
+                    Some(first) if is.replicas == 0 => (first, None),
+                    // What is there was put there by somebody else since; the first number holds.
+                    Some(first) => (first, Some((Some(first), 0))),
+                    None => (is.replicas, Some((Some(is.replicas), 0))),
+                })
+                .await?;
+            all.push(moved);
+        }
+        cancel.unless(self.wait_until_gone(cancel)).await
+    }
+
+    /// Gives back what was taken away; a workload that was not fenced is left alone, and one that cannot
+    /// be let in keeps no other out.
     pub async fn open(&self) -> Result<Vec<Moved>> {
-        let mut all = Vec::new();
+        let never = Cancel::default();
+        let (mut all, mut failed) = (Vec::new(), Vec::new());
         for workload in &self.config.workloads {
-            let (is, there) = self.look(workload).await?;
-            if let Some(replicas) = is.remembered {
-                let change = json!({
-                    "metadata": {
-                        "annotations": {REPLICAS: null},
-                        "resourceVersion": there.metadata.resource_version,
-                    },
-                    "spec": {"replicas": replicas},
-                });
-                self.change(workload, change).await?;
-            }
-            all.push(Moved {
-                workload: workload.to_string(),
-                replicas: is.remembered.unwrap_or(is.replicas),
-                changed: is.remembered.is_some(),
+            let moved = self.change(workload, &never, |is| match is.remembered {
+                Some(replicas) => (replicas, Some((None, replicas))),
+                None => (is.replicas, None),
             });
-        }
-        Ok(all)
-    }
-
-    /// Workloads that somebody else gave replicas while they were fenced.
-    pub async fn broken(&self) -> Result<Vec<String>> {
-        let mut broken = Vec::new();
-        for workload in &self.config.workloads {
-            if self.look(workload).await?.0.replicas > 0 {
-                broken.push(workload.to_string());
+            match moved.await {
+                Ok(moved) => all.push(moved),
+                Err(error) => failed.push((workload.to_string(), error)),
             }
         }
-        Ok(broken)
+        let out: Vec<String> = failed.iter().map(|(name, _)| name.clone()).collect();
+        let Some((_, first)) = failed.pop() else {
+            return Ok(all);
+        };
+        let also = failed
+            .iter()
+            .map(|(_, error)| format!("; also: {}", error.what()));
+        let what = format!("{}{}", first.what(), also.collect::<String>());
+        let step = first.next_step().map(str::to_owned);
+        let error = Error::new(first.outcome(), what).because(first);
+        let error = match step {
+            Some(step) => error.hint(step),
+            None => error,
+        };
+        Err(stays(error, &out.join(", ")))
     }
 
-    async fn look(&self, workload: &Workload) -> Result<(State, DynamicObject)> {
-        let doing = format!("look at {workload} in {}", self.namespace);
-        let there = self.api(workload).get(&workload.name).await;
-        let there = there.map_err(|error| failure(&doing, error))?;
-        Ok((State::of(&there)?, there))
+    /// Those that are fenced now.
+    pub async fn fenced(&self, cancel: &Cancel) -> Result<Vec<String>> {
+        let mut fenced = Vec::new();
+        for workload in &self.config.workloads {
+            if self.look(workload, cancel).await?.0.remembered.is_some() {
+                fenced.push(workload.to_string());
+            }
+        }
+        Ok(fenced)
     }
 
-    async fn change(&self, workload: &Workload, change: Value) -> Result<()> {
-        let (api, change) = (self.api(workload), Patch::Merge(change));
+    /// Looks at a workload and changes what is wanted then: what is remembered, and its replicas. Somebody
+    /// else who changes it meanwhile, as its controller does all the time, is a reason to look again.
+    async fn change(
+        &self,
+        workload: &Workload,
+        cancel: &Cancel,
+        want: impl Fn(&State) -> (u64, Option<(Option<u64>, u64)>),
+    ) -> Result<Moved> {
         let doing = format!("change the replicas of {workload} in {}", self.namespace);
-        api.patch(&workload.name, &PatchParams::default(), &change)
-            .await
-            .map(|_| ())
-            .map_err(|error| failure(&doing, error))
+        let api = self.api(workload);
+        let begun = Instant::now();
+        let mut changed = false;
+        loop {
+            let (is, there) = self.look(workload, cancel).await?;
+            let (replicas, wanted) = want(&is);
+            let moved = |changed| Moved {
+                workload: workload.to_string(),
+                replicas,
+                changed,
+                raised: is.remembered.is_some() && is.replicas > 0,
+            };
+            let Some((remember, now)) = wanted else {
+                return Ok(moved(changed));
+            };
+            let change = Patch::Merge(json!({
+                "metadata": {
+                    "annotations": {REPLICAS: remember.map(|number| number.to_string())},
+                    "resourceVersion": there.metadata.resource_version,
+                },
+                "spec": {"replicas": now},
+            }));
+            // An answer that was lost is found out by looking again.
+            match api
+                .patch(&workload.name, &PatchParams::default(), &change)
+                .await
+            {
+                Ok(_) => {
+                    return Ok(Moved {
+                        changed: true,
+                        ..moved(false)
+                    });
+                }
+                Err(error) if begun.elapsed() > AWAY => return Err(failure(&doing, error)),
+                Err(kube::Error::Api(status)) if status.code == 409 => cancel.check()?,
+                Err(error) if passes(&error) => {
+                    let error = failure(&doing, error);
+                    tracing::debug!(%error, "cannot change a workload; looking again");
+                    changed = true;
+                }
+                Err(error) => return Err(failure(&doing, error)),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
-    async fn wait_until_gone(&self) -> Result<()> {
+    /// Asks until there is an answer: what was proven is not kept from the application by an API server
+    /// that restarts.
+    async fn look(&self, workload: &Workload, cancel: &Cancel) -> Result<(State, DynamicObject)> {
+        let doing = format!("look at {workload} in {}", self.namespace);
         let begun = Instant::now();
-        let pods = self.cluster.pods(&self.namespace);
-        for workload in &self.config.workloads {
-            let selector = self.look(workload).await?.0.selector;
-            let wanted = ListParams::default().labels_from(&selector);
-            loop {
-                let listed = pods.list(&wanted).await;
-                let listed = listed.map_err(|error| failure("look for the fenced pods", error))?;
-                let is_over = |phase: &String| phase == "Succeeded" || phase == "Failed";
-                let mut alive = listed.items.iter().filter(|pod| {
-                    let status = pod.status.as_ref();
-                    !status
-                        .and_then(|status| status.phase.as_ref())
-                        .is_some_and(is_over)
-                });
-                let Some(first) = alive.next() else {
-                    break;
-                };
-                if begun.elapsed() > self.config.patience {
-                    let name = first.metadata.name.clone().unwrap_or_default();
-                    return Err(Error::server(format!(
-                        "the pod {name} of {workload} did not end within {} s",
-                        self.config.patience.as_secs()
-                    ))
-                    .hint("look at its node, or who starts it again; restore.fence_seconds waits longer; drctl unfence lets the application in again"));
+        let mut was_away = false;
+        let there = loop {
+            let api = self.api(workload);
+            let asked = async { Ok(api.get(&workload.name).await) };
+            match cancel.unless(asked).await? {
+                Ok(there) => break there,
+                Err(error) => {
+                    was_away |= passes(&error);
+                    // One that is only starting refuses for a moment, too.
+                    let starts = matches!(&error, kube::Error::Api(status) if status.code == 403);
+                    let may_pass = passes(&error) || (was_away && starts);
+                    if !may_pass || begun.elapsed() > AWAY {
+                        return Err(failure(&doing, error));
+                    }
+                    let error = failure(&doing, error);
+                    tracing::debug!(%error, "cannot look at a workload; trying again");
                 }
-                tokio::time::sleep(PAUSE).await;
             }
+            tokio::time::sleep(PAUSE).await;
+        };
+        let state = State::of(&there).map_err(|what| {
+            let (space, name) = (&self.namespace, workload);
+            Error::server(format!("{doing}: {what}")).hint(format!(
+                "set the number that it had: kubectl -n {space} annotate --overwrite {name} {REPLICAS}=N"
+            ))
+        })?;
+        Ok((state, there))
+    }
+
+    /// Until one look at all of them finds nothing: one may be scaled up while another is waited for.
+    async fn wait_until_gone(&self, cancel: &Cancel) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let mut left = None;
+            for workload in &self.config.workloads {
+                left = self.left_of(workload, cancel).await?;
+                if left.is_some() {
+                    break;
+                }
+            }
+            let Some(left) = left else {
+                return Ok(());
+            };
+            if begun.elapsed() > self.config.patience {
+                let patience = self.config.patience.as_secs();
+                return Err(Error::server(format!("{left} within {patience} s")).hint(
+                    "look at its node, or who starts it again; restore.fence_seconds waits longer",
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
+    }
+
+    /// What of a workload is not gone yet.
+    async fn left_of(&self, workload: &Workload, cancel: &Cancel) -> Result<Option<String>> {
+        let is = self.look(workload, cancel).await?.0;
+        if is.replicas > 0 {
+            let what = format!("{workload}, which somebody else scales up, did not stay at 0");
+            return Ok(Some(what));
+        }
+        if !is.is_noticed {
+            // It may be about to make pods of what it knew before.
+            return Ok(Some(format!(
+                "the controller of {workload} did not notice it"
+            )));
+        }
+        let wanted = ListParams::default().labels_from(&is.selector);
+        match self.cluster.pods(&self.namespace).list(&wanted).await {
+            Ok(listed) => Ok(listed.items.iter().find(|pod| is_alive(pod)).map(|pod| {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                format!("the pod {name} of {workload} did not end")
+            })),
+            Err(error) if passes(&error) => Ok(Some("the cluster did not answer".to_owned())),
+            Err(error) => Err(failure("look for the fenced pods", error)),
+        }
     }
 
     fn api(&self, workload: &Workload) -> Api<DynamicObject> {
@@ -226,34 +360,55 @@ impl<'a> Fence<'a> {
     }
 }
 
+/// The failure, and that these are still kept out; none of them, and nothing is added.
+pub fn stays(error: Error, fenced: &str) -> Error {
+    if fenced.is_empty() {
+        return error;
+    }
+    let before = error.next_step().map(|step| format!("{step}; "));
+    let before = before.unwrap_or_default();
+    error.hint(format!("{before}{fenced} stays fenced until drctl unfence"))
+}
+
+fn is_alive(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// What a workload says of its replicas.
 #[derive(Debug)]
 struct State {
     replicas: u64,
     remembered: Option<u64>,
     selector: Selector,
+    /// Whether its controller knows what is wanted.
+    is_noticed: bool,
 }
 
 impl State {
-    fn of(workload: &DynamicObject) -> Result<State> {
-        let strange = |what: &str| Error::server(format!("the workload has a strange {what}"));
-        let spec = &workload.data["spec"];
+    fn of(workload: &DynamicObject) -> std::result::Result<State, String> {
+        let (spec, status) = (&workload.data["spec"], &workload.data["status"]);
         let annotations = workload.metadata.annotations.as_ref();
         let remembered = annotations.and_then(|all| all.get(REPLICAS));
+        let number = |text: &String| match text.parse::<i32>() {
+            Ok(number) if number >= 0 => Ok(number.unsigned_abs().into()),
+            _ => Err(format!("its {REPLICAS} is {text:?}, no number of replicas")),
+        };
         let selector: LabelSelector = serde_json::from_value(spec["selector"].clone())
-            .map_err(|error| strange("selector").because(error))?;
+            .map_err(|error| format!("its selector is strange: {error}"))?;
+        let noticed = status["observedGeneration"].as_i64().unwrap_or(0);
         Ok(State {
             // Kubernetes means 1 where nobody says.
             replicas: spec["replicas"].as_u64().unwrap_or(1),
-            remembered: remembered
-                .map(|text| text.parse())
-                .transpose()
-                .map_err(|error: std::num::ParseIntError| strange(REPLICAS).because(error))?,
+            remembered: remembered.map(number).transpose()?,
             selector: selector
                 .try_into()
-                .map_err(|error: kube::core::ParseExpressionError| {
-                    strange("selector").because(error)
-                })?,
+                .map_err(|error| format!("its selector is strange: {error}"))?,
+            is_noticed: noticed >= workload.metadata.generation.unwrap_or(0)
+                && status["replicas"].as_u64().unwrap_or(0) == 0,
         })
     }
 }
@@ -261,6 +416,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn a_workload_is_a_kind_and_a_name() {
@@ -283,12 +439,33 @@ mod tests {
         assert_eq!((state.replicas, state.remembered), (0, Some(3)));
         let usual = of(json!({"metadata": {"name": "web"}, "spec": {"selector": {}}})).unwrap();
         assert_eq!((usual.replicas, usual.remembered), (1, None));
-        assert!(
-            of(
-                json!({"metadata": {"name": "web", "annotations": {REPLICAS: "x"}},
-            "spec": {"selector": {}}})
-            )
-            .is_err()
+        for wrong in ["x", "-1", "3000000000"] {
+            let annotated = json!({"metadata": {"name": "web", "annotations": {REPLICAS: wrong}},
+                "spec": {"selector": {}}});
+            assert!(of(annotated).unwrap_err().contains(wrong));
+        }
+    }
+
+    #[test]
+    fn a_workload_whose_controller_knows_nothing_of_it_yet_may_still_make_pods() {
+        let of = |seen: u64, replicas: u64| {
+            let text = json!({"metadata": {"name": "web", "generation": 2}, "spec": {"selector": {}},
+                "status": {"observedGeneration": seen, "replicas": replicas}});
+            State::of(&serde_json::from_value(text).unwrap())
+                .unwrap()
+                .is_noticed
+        };
+        assert!(!of(1, 0) && !of(2, 3) && of(2, 0));
+    }
+
+    #[test]
+    fn a_failure_that_fenced_nothing_does_not_say_so() {
+        let error = || Error::server("x").hint("look");
+        assert_eq!(stays(error(), "").to_string(), "x; look");
+        let text = stays(error(), "deployment/web").to_string();
+        assert_eq!(
+            text,
+            "x; look; deployment/web stays fenced until drctl unfence"
         );
     }
 }

@@ -110,7 +110,8 @@ pub fn containers_of(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     containers.into_iter().flatten()
 }
 
-fn init_containers_of(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+/// The states of those that run before them.
+pub fn init_containers_of(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.init_container_statuses.as_ref());
     containers.into_iter().flatten()

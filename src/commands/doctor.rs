@@ -1,9 +1,10 @@
 //! `drctl doctor`: everything a backup needs, looked at without making one.
 //!
 //! A check that fails never stops those behind it, unless they cannot be made without it. What
-//! was promised is looked at in `promises`.
+//! was promised is looked at in `promises`, and rights on a cluster in `rights`.
 
 mod promises;
+mod rights;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -85,6 +86,7 @@ pub async fn run(run: &Run) -> Result<()> {
     promises::check(run, catalog.as_ref(), &mut findings).await?;
     source(run, &mut findings).await?;
     into(run, &mut findings, largest).await?;
+    rights::check(run, &mut findings).await?;
     notifiers(run, &mut findings);
     match run.output {
         Output::Json => text::json(&findings.checks)?,

@@ -15,12 +15,11 @@ use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
 use crate::catalog::{Catalog, Entry, Which};
 use crate::cli::{Output, RestoreArgs};
-use crate::commands::fence::Closed;
+use crate::commands::fence::{Closed, still_fenced};
 use crate::commands::progress::Bar;
 use crate::commands::{Run, text, unfinished};
 use crate::drill;
-use crate::error::{Error, Result};
-use crate::fence::Fence;
+use crate::error::{Error, Outcome, Result};
 use crate::proof::compare::Comparison;
 use crate::reading::Reading;
 use crate::report::history;
@@ -57,34 +56,83 @@ pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
         let plan = apply::plan(&archive, &server, &options, &silent, &run.cancel).await?;
         return say_plan(run, &plan);
     }
-    // Whoever names a server restores for a look: the application uses the configured one.
-    let fence = match args.into {
-        None => {
-            look_first(run, &catalog, &entry, &server, &options).await?;
-            Closed::begin(&run.config.restore.fence, &run.cancel).await?
-        }
-        Some(_) => None,
-    };
     // Before anything of it is read: from here on retention spares it.
-    let place = catalog.place(entry.id);
-    let lease = Reading::begin(&run.store, &place).await;
-    let done = restore(run, &catalog, &entry, &server, options).await;
+    let lease = Reading::begin(&run.store, &catalog.place(entry.id)).await;
+    // Whoever names a server restores for a look: the application uses the configured one.
+    let done = match args.into {
+        None => behind_a_fence(run, &catalog, &entry, &server, options).await,
+        Some(_) => {
+            let done = restore(run, &catalog, &entry, &server, options).await;
+            done.and_then(|report| say_report(run, &report))
+        }
+    };
     if let Some(lease) = lease {
         lease.end().await;
     }
-    let report = match (done, &fence) {
-        (Err(error), Some(fence)) => return Err(fence.stays(error)),
-        (done, _) => done?,
+    done
+}
+
+/// Restores it while the application is kept out, where a fence is configured.
+async fn behind_a_fence(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    server: &Arc<ServerConfig>,
+    options: RestoreOptions,
+) -> Result<()> {
+    let config = &run.config.restore.fence;
+    if !config.workloads.is_empty()
+        && let Err(error) = foresee(run, catalog, entry, server, &options).await
+    {
+        return Err(still_fenced(config, &run.cancel, error).await);
+    }
+    let fence = Closed::begin(config, &run.cancel).await?;
+    let done = restore(run, catalog, entry, server, options).await;
+    let Some(fence) = fence else {
+        return say_report(run, &done?);
     };
-    say_report(run, &report)?;
-    let is_proven = report.proof.as_ref().is_some_and(Comparison::is_equal);
-    match fence {
-        Some(fence) if is_proven => fence.open().await,
-        Some(fence) => {
+    let report = match done {
+        Err(error) => return Err(fence.stays(error)),
+        Ok(report) => report,
+    };
+    let opened = match report.proof.as_ref().is_some_and(Comparison::is_equal) {
+        true => fence.open().await,
+        false => {
             fence.say_that_it_stays();
             Ok(())
         }
-        None => Ok(()),
+    };
+    // Behind it: what nobody can read keeps no application out.
+    let said = say_report(run, &report);
+    opened.and(said)
+}
+
+/// What will be refused is refused before the application is taken from its users. A server that does
+/// not answer may do so once it is rid of them.
+async fn foresee(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    server: &Arc<ServerConfig>,
+    options: &RestoreOptions,
+) -> Result<()> {
+    let options = RestoreOptions {
+        check_first: false,
+        // Those of the application will be gone.
+        allow_connections: true,
+        reconnect: Duration::ZERO,
+        ..options.clone()
+    };
+    let archive = run.cancel.unless(catalog.open(entry.id)).await?;
+    let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
+    let plan = apply::plan(&archive, server, &options, &silent, &run.cancel);
+    match run.cancel.unless(plan).await {
+        Ok(plan) => refused(&plan.refusals).map_or(Ok(()), Err),
+        Err(error) if error.outcome() == Outcome::Server => {
+            tracing::debug!(%error, "cannot foresee what the restore will meet");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -105,38 +153,6 @@ fn of_environment() -> Result<Which> {
                     .hint("set it to an ID, a time, latest or latest-verified"),
             ),
         },
-    }
-}
-
-/// What is refused whoever is connected is refused before the application is taken away: a button pressed
-/// in the wrong place stops nothing. What cannot be looked at now is the restore's own to meet, behind the fence.
-async fn look_first(
-    run: &Run,
-    catalog: &Catalog,
-    entry: &Entry,
-    server: &Arc<ServerConfig>,
-    options: &RestoreOptions,
-) -> Result<()> {
-    let fence = &run.config.restore.fence;
-    if fence.workloads.is_empty() {
-        return Ok(());
-    }
-    let fence = run.cancel.unless(Fence::find(fence)).await?;
-    if run.cancel.unless(fence.broken()).await?.is_empty() {
-        // Nobody has replicas: there is nobody to stop.
-        return Ok(());
-    }
-    let archive = run.cancel.unless(catalog.open(entry.id)).await?;
-    let options = RestoreOptions {
-        allow_connections: true,
-        check_first: false,
-        reconnect: Duration::ZERO,
-        ..options.clone()
-    };
-    let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
-    match apply::plan(&archive, server, &options, &silent, &run.cancel).await {
-        Ok(plan) => refused(&plan.refusals).map_or(Ok(()), Err),
-        Err(_) => Ok(()),
     }
 }
 

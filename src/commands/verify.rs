@@ -85,9 +85,10 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
     }
     warn_of_schedule(run, &entry, &mut report);
     let kept = history::keep(&run.store, &catalog.place(entry.id), &report).await;
-    say(run, &report)?;
-    // That there is no evidence is a failure of its own, but never hides what the drill found.
-    done.and(kept)
+    let said = say(run, &report);
+    // That there is no evidence is a failure of its own, but never hides what the drill found; nor does a
+    // reader of it who cannot take it.
+    done.and(kept).and(said)
 }
 
 /// That no run of luck meets the RPO is no finding about this backup, and is told before it is missed.

@@ -23,7 +23,8 @@ use crate::watch::event::{EventType, PodEvent};
 /// The longest reason that becomes a label: anybody who may write a pod's status chooses it.
 const REASON_CHARS: usize = 40;
 
-/// The most series of events: what comes after is counted under the reason `other`.
+/// The most series of events: what comes after is counted under the reason `other`, and a namespace that
+/// has no series by then under the namespace `other`, too.
 const MAX_SERIES: usize = 2000;
 
 /// After how long without another failure a watch is taken to stand: longer than an attempt takes.
@@ -80,18 +81,22 @@ impl Board {
         if event.kind == EventType::Existing {
             return;
         }
-        let labels = |reason: &str| {
+        let labels = |namespace: &str, reason: &str| {
             vec![
-                ("namespace", event.namespace.clone()),
+                ("namespace", namespace.to_owned()),
                 ("type", event.kind.as_str().to_owned()),
                 ("reason", reason.to_owned()),
             ]
         };
-        let mut wanted = labels(label(&event.view.reason));
+        let mut wanted = labels(&event.namespace, label(&event.view.reason));
         {
             let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
             if series.len() >= MAX_SERIES && !series.contains(&wanted) {
-                wanted = labels("other");
+                let is_known = |one: &Labels| one[0] == wanted[0];
+                wanted = match series.iter().any(is_known) {
+                    true => labels(&event.namespace, "other"),
+                    false => labels("other", "other"),
+                };
             }
             series.insert(wanted.clone());
         }
@@ -168,12 +173,48 @@ async fn ready(State(board): State<Arc<Board>>) -> (StatusCode, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::pod::PodView;
+    use jiff::Timestamp;
 
     #[test]
     fn a_reason_that_somebody_made_up_is_no_label() {
         assert_eq!(label("CrashLoopBackOff"), "CrashLoopBackOff");
         assert_eq!(label("x\"} 1"), "other");
         assert_eq!(label(&"x".repeat(41)), "other");
+    }
+
+    #[test]
+    fn namespaces_that_come_and_go_do_not_fill_the_memory() {
+        let board = Board::new(1);
+        for number in 0..MAX_SERIES * 3 {
+            board.count(&event(&format!("run-{number}"), "Pending"));
+        }
+        let text = board.text();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("drctl_pod_events_total"));
+        assert_eq!(series.count(), MAX_SERIES + 1);
+        assert!(text.contains("namespace=\"other\",type=\"created\",reason=\"other\"} 4000"));
+        board.count(&event("run-1", "Running"));
+        let known = "namespace=\"run-1\",type=\"created\",reason=\"other\"} 1";
+        assert!(board.text().contains(known));
+    }
+
+    fn event(namespace: &str, reason: &str) -> PodEvent {
+        let status = serde_json::json!({"phase": "Pending"});
+        let mut view = PodView::of(&crate::cluster::pod::tests::pod(status));
+        view.reason = reason.to_owned();
+        PodEvent {
+            time: Timestamp::UNIX_EPOCH,
+            kind: EventType::Created,
+            namespace: namespace.to_owned(),
+            pod: "p".to_owned(),
+            view,
+            resource_version: "1".to_owned(),
+            created: None,
+            changes: Default::default(),
+            resync: false,
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `drctl watch pods`: what becomes of the pods of a cluster, a line an event, each told once.
 //!
 //! - [`ledger`]: what is known of each pod, and which events follow from what is heard. Pure.
-//! - [`event`]: one event, and its line.
+//! - [`event`]: one event, and its line; [`lines`]: the way of lines to whoever reads them.
 //! - [`metrics`]: the same for Prometheus; [`pauses`]: between attempts.
 //!
 //! While the API server is away it is asked again and again; after an outage the pods are listed
@@ -9,10 +9,11 @@
 
 pub mod event;
 pub mod ledger;
+mod lines;
 pub mod metrics;
 mod pauses;
 
-use std::io::{ErrorKind, Write as _};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +32,12 @@ use crate::cluster::{Cluster, WATCH_SECONDS, failure};
 use crate::error::{Error, Outcome, Result};
 use crate::serve;
 use ledger::Ledger;
+use lines::Lines;
 use metrics::Board;
 use pauses::Pauses;
+
+/// For how long after its first list a watch that is refused was never allowed.
+const BEGINNING: Duration = Duration::from_secs(5);
 
 /// How often the same trouble is logged.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
@@ -46,19 +51,30 @@ pub async fn run(args: WatchPodsArgs, output: Output) -> Result<()> {
     } = args;
     let cancel = Cancel::default();
     cancel.on_signals()?;
-    let cluster = Cluster::find().await?;
+    // One that is named twice is watched once.
+    let namespace: Vec<String> = BTreeSet::from_iter(namespace).into_iter().collect();
     let board = Arc::new(Board::new(namespace.len().max(1)));
     let serving = serve_metrics(listen, board.clone(), &cancel);
-    let watching = watch(&cluster, &namespace, selector.as_deref(), output, &board);
+    let lines = Lines::begin();
     let work = async {
+        let cluster = Cluster::find().await?;
+        let watching = watch(
+            &cluster,
+            &namespace,
+            selector.as_deref(),
+            output,
+            (&board, &lines),
+        );
         tokio::select! {
             served = serving => served,
             watched = watching => watched,
         }
     };
-    match cancel.unless(work).await {
-        Err(error) if error.outcome() == Outcome::Terminated => Ok(()),
-        done => done,
+    let done = cancel.unless(work).await;
+    let written = lines.finish().await;
+    match done {
+        Err(error) if error.outcome() != Outcome::Terminated => Err(error),
+        _ => written,
     }
 }
 
@@ -84,7 +100,7 @@ async fn watch(
     namespaces: &[String],
     selector: Option<&str>,
     output: Output,
-    board: &Board,
+    (board, lines): (&Board, &Lines),
 ) -> Result<()> {
     let scopes: Vec<Api<Pod>> = match namespaces {
         [] => vec![Api::all(cluster.client())],
@@ -100,23 +116,26 @@ async fn watch(
         heard.map(move |heard| -> Heard { (at, heard) }).boxed()
     });
     let mut streams = select_all(streams);
+    // When each list was whole for the first time.
+    let mut begun: Vec<Option<Instant>> = vec![None; ledgers.len()];
     let mut logged: Option<Instant> = None;
-    while let Some((at, heard)) = streams.next().await {
+    loop {
+        let heard = tokio::select! {
+            heard = streams.next() => heard,
+            () = lines.ended() => return Ok(()),
+        };
+        let Some((at, heard)) = heard else {
+            return Err(Error::unexpected("the watch of the pods ended"));
+        };
         let now = Timestamp::now();
         match heard {
             Ok(heard) => {
                 for event in ledgers[at].hear(heard, now) {
                     board.count(&event);
-                    let line = event.line(output)?;
-                    match std::io::stdout().lock().write_all(line.as_bytes()) {
-                        // A reader that went away, like `head`, has seen enough.
-                        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-                        Err(error) => {
-                            let what = "cannot write to standard output";
-                            return Err(Error::unexpected(what).because(error));
-                        }
-                        Ok(()) => {}
-                    }
+                    lines.write(event.line(output)?).await;
+                }
+                if ledgers[at].is_begun() {
+                    begun[at].get_or_insert_with(Instant::now);
                 }
                 if ledgers[at].is_current() {
                     board.hears(at);
@@ -125,9 +144,10 @@ async fn watch(
             Err(error) => {
                 board.fails(at, ledgers[at].is_current());
                 // Who may not look will not be allowed to by waiting; a server that is only
-                // starting refuses for a moment, too.
+                // starting refuses for a moment, too. Who may list may not always watch.
                 let error = refusal(error);
-                if error.outcome() == Outcome::Usage && !ledgers[at].is_begun() {
+                let begins = begun[at].is_none_or(|begun| begun.elapsed() < BEGINNING);
+                if error.outcome() == Outcome::Usage && begins {
                     return Err(error);
                 }
                 if logged.is_none_or(|at| at.elapsed() > LOG_PAUSE) {
@@ -137,7 +157,6 @@ async fn watch(
             }
         }
     }
-    Err(Error::unexpected("the watch of the pods ended"))
 }
 
 fn refusal(error: watcher::Error) -> Error {

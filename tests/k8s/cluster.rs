@@ -241,6 +241,25 @@ impl Namespace {
         address.parse().expect("an address")
     }
 
+    /// A kubeconfig for a new account with these rights in this namespace and none elsewhere: verbs and
+    /// resources, as `kubectl create role` takes them.
+    #[track_caller]
+    pub fn account(&self, name: &str, rights: &[(&str, &str)]) -> String {
+        self.kubectl(&["create", "serviceaccount", name]);
+        let whose = format!("--serviceaccount={}:{name}", self.name);
+        for (number, (verbs, resource)) in rights.iter().enumerate() {
+            let role = format!("{name}-{number}");
+            let (verbs, resource) = (format!("--verb={verbs}"), format!("--resource={resource}"));
+            self.kubectl(&["create", "role", &role, &verbs, &resource]);
+            let of_role = format!("--role={role}");
+            self.kubectl(&["create", "rolebinding", &role, &of_role, &whose]);
+        }
+        let token = self.kubectl(&["create", "token", name]);
+        let mut config = self.json(&["config", "view", "--raw", "--minify"]);
+        config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+        config.to_string()
+    }
+
     /// Names of the scratch pods that are there.
     #[track_caller]
     pub fn scratch_pods(&self) -> Vec<String> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Namespace, namespace, until};
+use crate::cluster::{Namespace, namespace, namespace_alone, until};
 use crate::need;
 use crate::support::{Drctl, Flavour, Server};
 
@@ -29,6 +29,11 @@ fn web(space: &Namespace) {
     });
 }
 
+/// Another one like it.
+fn worker(space: &Namespace) {
+    space.apply(&WEB.replace("web", "worker"));
+}
+
 fn pods(space: &Namespace) -> usize {
     let listed = space.json(&["get", "pods", "--selector", "app=web"]);
     listed["items"].as_array().expect("a list").len()
@@ -36,7 +41,11 @@ fn pods(space: &Namespace) -> usize {
 
 /// Its replicas, and those that are remembered.
 fn replicas(space: &Namespace) -> (u64, Option<String>) {
-    let web = space.json(&["get", "deployment", "web"]);
+    replicas_of(space, "web")
+}
+
+fn replicas_of(space: &Namespace, name: &str) -> (u64, Option<String>) {
+    let web = space.json(&["get", "deployment", name]);
     let remembered = web["metadata"]["annotations"]["drctl.io/replicas"].as_str();
     (
         web["spec"]["replicas"].as_u64().unwrap(),
@@ -73,6 +82,158 @@ fn a_fence_that_is_closed_twice_remembers_the_first_number() {
     assert_eq!(replicas(&space), (2, None));
     let run = drctl.run(["unfence"]).ok();
     assert!(run.stdout.contains("was so already"), "{run:#?}");
+    assert_eq!(replicas(&space), (2, None));
+}
+
+#[test]
+fn one_workload_that_is_not_there_neither_closes_the_others_nor_keeps_them_out() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    worker(&space);
+    let drctl = fencing(&space, Drctl::new("shop"));
+    let wrong = drctl.env("DRCTL_RESTORE_FENCE", "deployment/web,deployment/wroker");
+    let run = wrong.run(["fence"]);
+    assert!(!run.stderr.contains("stays fenced"), "{run:#?}");
+    run.refused(2, &["deployment/wroker", "not found"]);
+    assert_eq!(replicas(&space), (2, None), "nothing was touched");
+
+    let both = wrong.env("DRCTL_RESTORE_FENCE", "deployment/web,deployment/worker");
+    both.run(["fence"]).ok();
+    space.kubectl(&["delete", "deployment", "web"]);
+    both.run(["unfence"])
+        .refused(2, &["\"web\" not found", "deployment/web stays fenced"]);
+    assert_eq!(replicas_of(&space, "worker"), (2, None));
+}
+
+#[test]
+fn who_scales_up_again_what_is_being_fenced_is_the_reason_that_is_told() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let drctl = fencing(&space, Drctl::new("shop")).env("DRCTL_RESTORE_FENCE_SECONDS", "3");
+    let mut running = drctl.start(["fence"]);
+    // As a controller of GitOps does.
+    while !running.has_ended() {
+        space.kubectl(&["scale", "deployment", "web", "--replicas=2"]);
+    }
+    let words = ["deployment/web", "somebody else scales up", "stays fenced"];
+    running.wait().refused(10, &words);
+    drctl.run(["unfence"]).ok();
+    assert_eq!(replicas(&space), (2, None));
+}
+
+#[test]
+fn a_note_that_somebody_took_away_or_spoiled_is_told() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let drctl = fencing(&space, Drctl::new("shop"));
+    drctl.run(["fence"]).ok();
+    let spoiled = [
+        "annotate",
+        "deployment",
+        "web",
+        "--overwrite",
+        "drctl.io/replicas=two",
+    ];
+    space.kubectl(&spoiled);
+    let words = [
+        "deployment/web",
+        "\"two\"",
+        "annotate --overwrite deployment/web drctl.io/replicas=N",
+    ];
+    drctl.run(["unfence"]).refused(10, &words);
+    space.kubectl(&["annotate", "deployment", "web", "drctl.io/replicas-"]);
+    let run = drctl.run(["unfence"]).ok();
+    assert!(
+        run.stdout.contains("nothing says how many it had"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_fence_and_its_end_outlive_a_restart_of_the_api_server() {
+    let Some(space) = namespace_alone() else {
+        return;
+    };
+    web(&space);
+    let drctl = fencing(&space, Drctl::new("shop"));
+    for verb in ["fence", "unfence"] {
+        if !space.program("stop", "kube-apiserver") {
+            return;
+        }
+        let running = drctl.start([verb]);
+        std::thread::sleep(Duration::from_secs(2));
+        space.program("start", "kube-apiserver");
+        running.wait().ok();
+    }
+    assert_eq!(replicas(&space), (2, None));
+}
+
+#[test]
+fn a_fence_is_not_closed_before_the_controller_knows_of_it() {
+    let Some(space) = namespace_alone() else {
+        return;
+    };
+    if !space.program("stop", "kube-controller-manager") {
+        return;
+    }
+    // It has no pods yet, and nobody but its controller knows whether it is about to make some.
+    space.apply(WEB);
+    let drctl = fencing(&space, Drctl::new("shop")).env("DRCTL_RESTORE_FENCE_SECONDS", "2");
+    let run = drctl.run(["fence"]);
+    space.program("start", "kube-controller-manager");
+    run.refused(
+        10,
+        &[
+            "the controller of deployment/web did not notice",
+            "stays fenced",
+        ],
+    );
+    drctl
+        .env("DRCTL_RESTORE_FENCE_SECONDS", "60")
+        .run(["fence"])
+        .ok();
+}
+
+#[test]
+fn a_restore_that_is_refused_leaves_the_application_alone() {
+    need!(MariaDb);
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
+    let drctl = Drctl::new("shop").source(&source);
+    drctl.run(["backup"]).ok();
+    let drctl = fencing(&space, drctl.into(&source));
+    let run = drctl.run(["restore", "--latest"]);
+    assert!(!run.stderr.contains("fenced"), "{run:#?}");
+    run.refused(9, &["shop"]);
+    assert_eq!(replicas(&space), (2, None));
+}
+
+#[test]
+fn a_report_that_nobody_can_read_keeps_no_application_out() {
+    need!(MariaDb);
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    web(&space);
+    let source = Server::start(Flavour::MariaDb);
+    source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
+    let drctl = Drctl::new("shop").source(&source);
+    drctl.run(["backup"]).ok();
+    let server = Server::start(Flavour::MariaDb);
+    let drctl = fencing(&space, drctl.into(&server)).behind("exec >/dev/full");
+    drctl
+        .run(["restore", "--latest"])
+        .refused(1, &["cannot write to standard output"]);
     assert_eq!(replicas(&space), (2, None));
 }
 

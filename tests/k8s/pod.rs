@@ -326,12 +326,8 @@ fn who_may_not_is_told_which_right_is_missing() {
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
     };
-    space.kubectl(&["create", "serviceaccount", "nobody"]);
-    let token = space.kubectl(&["create", "token", "nobody"]);
-    let mut config = space.json(&["config", "view", "--raw", "--minify"]);
-    config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
     let file = drctl.home().join("nobody.json");
-    fs::write(&file, config.to_string()).unwrap();
+    fs::write(&file, space.account("nobody", &[])).unwrap();
     let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
     drctl
         .run(["verify", "--latest"])
@@ -339,4 +335,111 @@ fn who_may_not_is_told_which_right_is_missing() {
     let none = drctl.env("KUBECONFIG", "/nonexistent");
     none.run(["verify", "--latest"])
         .refused(2, &["no Kubernetes cluster is configured", "KUBECONFIG"]);
+}
+
+const PODS: &str = "create,get,list,delete,patch";
+
+#[test]
+fn a_right_that_is_missing_later_is_told_before_patience_ends() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let watching = format!("{PODS},watch");
+    let cases = [
+        ("blind", PODS, "cannot watch resource \"pods\""),
+        (
+            "outsider",
+            &watching,
+            "cannot get resource \"pods/portforward\"",
+        ),
+    ];
+    let mut drctl = drctl;
+    for (name, verbs, word) in cases {
+        let file = drctl.home().join(name);
+        fs::write(&file, space.account(name, &[(verbs, "pods")])).unwrap();
+        // Also where it runs in a pod of another cluster: by its address it would reach somebody else.
+        drctl = drctl
+            .env("KUBECONFIG", &file.display().to_string())
+            .env("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+            .env("KUBERNETES_SERVICE_PORT", "443");
+        let run = drctl.run(["verify", "--latest"]);
+        assert!(run.took < Duration::from_secs(40), "{run:#?}");
+        run.refused(2, &[word, "by a Role"]);
+        assert_eq!(space.scratch_pods(), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn doctor_names_the_rights_that_are_missing() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let drctl = drctl
+        .env("DRCTL_RESTORE_FENCE", "deployment/web")
+        .env("DRCTL_RESTORE_FENCE_NAMESPACE", &space.name);
+    let run = drctl.run(["doctor"]).ok();
+    for whose in ["drills in pods", "the fence"] {
+        let line = format!("{whose}: this account has all of them");
+        assert!(run.stdout.contains(&line), "{run:#?}");
+    }
+    let rights = [
+        ("create,get,list,watch,delete,patch", "pods"),
+        ("get", "deployments.apps"),
+    ];
+    let file = drctl.home().join("some.json");
+    fs::write(&file, space.account("some", &rights)).unwrap();
+    let run = drctl
+        .env("KUBECONFIG", &file.display().to_string())
+        .run(["doctor"])
+        .ok();
+    let lacks: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_once("may not ")?.1.split_once(" in "))
+        .map(|(what, _)| what)
+        .collect();
+    assert_eq!(
+        lacks,
+        [
+            "get pods/log",
+            "list events",
+            "get pods/portforward",
+            "create pods/portforward",
+            "patch deployments web"
+        ],
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_drill_that_lives_keeps_its_pod_however_far_clocks_are_apart() {
+    need!(MySql);
+    let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let (drctl, running) = standing_still(drctl, Flavour::MySql);
+    let alive = space.scratch_pods();
+    // As a clock says it that is behind.
+    let beat = "drctl.io/heartbeat=2026-01-01T00:00:00Z";
+    space.kubectl(&["annotate", "pod", &alive[0], "--overwrite", beat]);
+    drctl.run(["verify", "--latest"]).ok();
+    assert_eq!(space.scratch_pods(), alive);
+    running.signal(Signal::TERM);
+    running.wait();
+}
+
+#[test]
+fn what_a_drill_found_is_not_hidden_by_a_reader_that_takes_no_report() {
+    need!(MySql);
+    let Some((_space, _source, drctl)) = shop(Flavour::MySql) else {
+        return;
+    };
+    let checks = r#"[{"sql": "SELECT COUNT(*) FROM shop.t", "at_least": 1000}]"#;
+    let run = drctl
+        .env("DRCTL_VERIFY_CHECKS", checks)
+        .behind("exec >/dev/full")
+        .run(["verify", "--latest"]);
+    run.refused(7, &["the check"]);
 }

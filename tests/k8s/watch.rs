@@ -74,6 +74,7 @@ impl Watcher {
     fn get(&self, path: &str) -> String {
         let mut answer = String::new();
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
             let _ = stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
             let _ = stream.read_to_string(&mut answer);
         }
@@ -311,4 +312,114 @@ fn who_may_not_watch_is_told_at_once() {
         2,
         &["watch pods", "cannot list resource \"pods\"", "by a Role"],
     );
+}
+
+#[test]
+fn who_may_list_and_not_watch_is_told_so_at_once() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    create(&space, "one");
+    let drctl = Drctl::new("shop");
+    let file = drctl.home().join("lister.json");
+    std::fs::write(&file, space.account("lister", &[("list", "pods")])).unwrap();
+    let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
+    drctl
+        .run(["watch", "pods", "--namespace", &space.name])
+        .refused(2, &["cannot watch resource \"pods\"", "by a Role"]);
+}
+
+#[test]
+fn a_namespace_that_is_named_twice_is_told_once() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    create(&space, "one");
+    let drctl = space.knows(Drctl::new("shop")).behind("exec >lines");
+    let twice = ["--namespace", &space.name, "--namespace", &space.name];
+    let running = drctl.start([&["watch", "pods"][..], &twice[..]].concat());
+    let told = || std::fs::read_to_string(drctl.home().join("lines")).unwrap_or_default();
+    until(Duration::from_secs(20), "the pod is told", || {
+        !told().is_empty()
+    });
+    create(&space, "two");
+    until(SOON, "the new pod is told", || told().contains("/two "));
+    running.signal(Signal::TERM);
+    running.wait().ok();
+    assert_eq!(told().matches("existing").count(), 1, "{}", told());
+    assert_eq!(told().matches("created").count(), 1, "{}", told());
+}
+
+#[test]
+fn a_login_that_fails_tells_no_secret_and_one_that_hangs_can_be_stopped() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    let drctl = Drctl::new("shop");
+    let plugin = drctl.home().join("plugin");
+    let mut config = space.json(&["config", "view", "--raw", "--minify"]);
+    config["users"][0]["user"] = serde_json::json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": plugin, "env": [{"name": "KEY", "value": "of-the-cloud"}],
+    }});
+    let file = drctl.home().join("exec.json");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
+    let says = |script: &str| {
+        std::fs::write(&plugin, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    says("echo '{\"token\": \"of-the-account\"}'; echo 'the session has expired' >&2; exit 1");
+    let run = drctl.run(["watch", "pods"]);
+    assert!(!format!("{run:?}").contains("of-the"), "{run:#?}");
+    run.refused(2, &["the session has expired", "kubectl"]);
+
+    says("touch \"$HOME/asked\"; sleep 40");
+    let running = drctl.start(["watch", "pods"]);
+    let asked = drctl.home().join("asked");
+    until(Duration::from_secs(20), "the login", || asked.exists());
+    running.signal(Signal::TERM);
+    let run = running.wait().ok();
+    assert!(run.took < Duration::from_secs(20), "{run:#?}");
+}
+
+#[test]
+fn a_reader_that_stands_still_holds_up_neither_the_probes_nor_the_end() {
+    let Some(space) = namespace(&[]) else {
+        return;
+    };
+    let replicas = "{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: many}, spec: {replicas: 200, \
+         selector: {matchLabels: {app: many}}, template: {metadata: {labels: {app: many}}, spec: \
+         {schedulerName: nobody, containers: [{name: c, image: 'localhost/nginx:test'}]}}}}";
+    space.apply(replicas);
+    let pods = ["get", "pods", "--no-headers"];
+    until(Duration::from_secs(60), "so many pods", || {
+        space.says(&pods).lines().count() == 200
+    });
+    // Their lines do not fit into a pipe that nobody reads.
+    let drctl = space
+        .knows(Drctl::new("shop"))
+        .behind("mkfifo pipe; exec 3<>pipe >pipe");
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let args = [
+        "--namespace",
+        &space.name,
+        "--output",
+        "json",
+        "--listen",
+        &address,
+    ];
+    let running = drctl.start([&["watch", "pods"][..], &args[..]].concat());
+    let watcher = Watcher {
+        drctl,
+        running,
+        port,
+    };
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(watcher.get("/healthz").contains("200 OK"));
+    watcher.running.signal(Signal::TERM);
+    let run = watcher.running.wait().ok();
+    assert!(run.took < Duration::from_secs(15), "{run:#?}");
 }

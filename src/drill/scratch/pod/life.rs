@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::failure;
+use crate::cluster::{failure, passes};
 use crate::drill::scratch::pod::spec::HEARTBEAT;
 use crate::drill::scratch::pod::strays;
 use crate::error::{Error, Result};
@@ -31,7 +31,10 @@ pub fn beat(pods: Api<Pod>, name: String) -> AbortOnDropHandle<()> {
                     );
                     return;
                 }
-                Err(error) => tracing::debug!(%error, "the heartbeat was not taken"),
+                Err(error) => {
+                    let error = failure("say that the drill lives", error);
+                    tracing::debug!(%error, "the heartbeat was not taken");
+                }
                 Ok(_) => {}
             }
             tokio::time::sleep(strays::BEAT).await;
@@ -52,17 +55,18 @@ pub async fn remove(pods: &Api<Pod>, name: &str) -> Result<()> {
         |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
     let work = async {
         let mut pause = Duration::from_millis(50);
+        let mut was_away = false;
         loop {
             match pods.delete(name, &at_once).await {
                 Ok(_) => {}
                 Err(error) if gone(&error) => return Ok(()),
-                Err(error @ kube::Error::Api(_)) => {
-                    return Err(failure("remove the scratch pod", error));
+                // The API server may be away for a moment, and one that starts refuses for another.
+                Err(error) if passes(&error) || was_away => {
+                    was_away = true;
+                    let error = failure("remove the scratch pod", error);
+                    tracing::debug!(%error, "cannot remove the scratch pod; trying again");
                 }
-                // The API server may be away for a moment.
-                Err(error) => {
-                    tracing::debug!(%error, "cannot remove the scratch pod; trying again")
-                }
+                Err(error) => return Err(failure("remove the scratch pod", error)),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));

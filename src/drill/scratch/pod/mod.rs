@@ -27,11 +27,11 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::apply::report::RestoreReport;
 use crate::archive::manifest::Manifest;
 use crate::cancel::Cancel;
-use crate::cluster::{self, Cluster, OwnPod, failure};
+use crate::cluster::{Cluster, OwnPod, failure, passes};
 use crate::drill::DrillConfig;
 use crate::drill::scratch::options::Fit;
 use crate::drill::scratch::{Scratch, given, version_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::report::model::{Profile, ScratchFacts};
 use crate::server::url::{Endpoint, ServerUrl, Tls};
 use crate::server::{Role, ServerConfig, ServerVersion, connect};
@@ -46,6 +46,9 @@ const BOOT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long one of them may take: a policy of the network drops packets without a word.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a port-forward may be refused, as an API server that is only starting does.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the cluster may take to say how a pod ended.
 const LAST_WORDS: Duration = Duration::from_secs(6);
@@ -69,7 +72,7 @@ struct InPod {
     /// Says that the drill lives, where no pod does.
     _beat: Option<AbortOnDropHandle<()>>,
     /// The way there, from outside.
-    _forward: Option<Forward>,
+    forward: Option<Forward>,
 }
 
 /// Makes a pod and waits until its server answers.
@@ -129,7 +132,7 @@ pub async fn start(
     tracing::info!(pod = name, namespace, image, "scratch pod");
     // Not under the drill's cancellation: whether it was made has to be known.
     if let Err(error) = pods.create(&PostParams::default(), &order).await {
-        let unsure = !matches!(error, kube::Error::Api(_));
+        let unsure = passes(&error);
         let error = failure(&format!("create the scratch pod in {namespace}"), error);
         if unsure && let Err(also) = remove(&pods, &name).await {
             tracing::warn!(error = %also, "a scratch pod may be left");
@@ -149,7 +152,7 @@ pub async fn start(
     let mut this = InPod {
         sight: Sight::begin(&cluster, &namespace, &name),
         _beat: owner.is_none().then(|| beat(pods.clone(), name.clone())),
-        _forward: None,
+        forward: None,
         server: Arc::new(ServerConfig {
             url: ServerUrl {
                 user,
@@ -264,16 +267,16 @@ impl InPod {
             },
             error = self.failing() => return Err(error),
         };
-        let endpoint = match cluster::is_inside() {
+        let endpoint = match self.cluster.is_inside() {
             true => Endpoint::Tcp {
                 host: ip,
                 port: PORT,
             },
             false => {
-                let pods = Api::namespaced(self.cluster.patient_client()?, &self.namespace);
+                let pods = Api::namespaced(self.cluster.patient_client().await?, &self.namespace);
                 let forward = Forward::begin(pods, self.name.clone(), PORT).await?;
                 let port = forward.port;
-                self._forward = Some(forward);
+                self.forward = Some(forward);
                 Endpoint::Tcp {
                     host: "127.0.0.1".to_owned(),
                     port,
@@ -301,7 +304,7 @@ impl InPod {
     async fn answers(&self, boot: Duration) -> Result<ServerVersion> {
         let begun = Instant::now();
         loop {
-            let why = match tokio::time::timeout(LOGIN_TIMEOUT, connect(&self.server)).await {
+            let mut why = match tokio::time::timeout(LOGIN_TIMEOUT, connect(&self.server)).await {
                 Ok(Ok(mut connection)) => {
                     let scheduler: String =
                         connection.one("SELECT @@GLOBAL.event_scheduler").await?;
@@ -313,6 +316,13 @@ impl InPod {
                 Ok(Err(error)) => error.what().to_owned(),
                 Err(_) => "no answer; a NetworkPolicy may be in the way".to_owned(),
             };
+            match self.forward.as_ref().and_then(Forward::failed) {
+                Some((Outcome::Usage, what)) if begun.elapsed() > REFUSAL_PATIENCE => {
+                    return Err(Error::usage(what).hint("give the account get and create on pods/portforward by a Role; docs/drills.md lists all rights"));
+                }
+                Some((_, failed)) => why = format!("{why} ({failed})"),
+                None => {}
+            }
             if begun.elapsed() > boot {
                 return Err(Error::server(format!(
                     "the server in the scratch pod {}/{} did not let us in within {} s: {why}",
@@ -327,8 +337,12 @@ impl InPod {
     }
 
     async fn failing(&self) -> Error {
-        let trouble = self.sight.trouble(self.unschedulable).await;
-        self.sight.explain(&self.cluster, trouble).await
+        tokio::select! {
+            error = self.sight.refused() => error,
+            trouble = self.sight.trouble(self.unschedulable) => {
+                self.sight.explain(&self.cluster, trouble).await
+            }
+        }
     }
 
     async fn never_ran(&self, start: Duration) -> Error {

@@ -11,7 +11,7 @@ use kube::{Api, runtime};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::{Cluster, WATCH_SECONDS};
+use crate::cluster::{Cluster, WATCH_SECONDS, failure};
 use crate::drill::scratch::pod::spec::CONTAINER;
 use crate::drill::scratch::pod::trouble::{self, Patience, Trouble};
 use crate::error::Error;
@@ -24,6 +24,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How often patience is looked at.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How long watching may be refused, as an API server that is only starting does.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Lines of the pod's log that are shown.
 const LOG_LINES: i64 = 25;
@@ -38,6 +41,8 @@ enum Seen {
     There(Box<Pod>),
     /// It is gone; how it was last.
     Gone(Option<Box<Pod>>),
+    /// We may not look; what was said.
+    Refused(String),
 }
 
 /// A pod that is watched.
@@ -60,7 +65,11 @@ impl Sight {
         let watching = tokio::spawn(async move {
             let mut heard = runtime::watcher(pods, config).default_backoff().boxed();
             let mut listed = false;
+            let mut refused: Option<Instant> = None;
             while let Some(heard) = heard.next().await {
+                if heard.is_ok() {
+                    refused = None;
+                }
                 match heard {
                     Ok(watcher::Event::Init) => listed = false,
                     Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => {
@@ -77,7 +86,24 @@ impl Sight {
                     Ok(watcher::Event::Delete(pod)) => {
                         tell.send_replace(Seen::Gone(Some(Box::new(pod))));
                     }
+                    Err(
+                        watcher::Error::InitialListFailed(kube::Error::Api(status))
+                        | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
+                    ) if status.code == 403 => {
+                        let since = refused.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= REFUSAL_PATIENCE {
+                            tell.send_replace(Seen::Refused(status.message.clone()));
+                        }
+                    }
                     // The watcher tries again; a server that is gone is noticed by whoever works on it.
+                    Err(
+                        watcher::Error::InitialListFailed(error)
+                        | watcher::Error::WatchStartFailed(error)
+                        | watcher::Error::WatchFailed(error),
+                    ) => {
+                        let error = failure("watch the scratch pod", error);
+                        tracing::debug!(%error, "trying again");
+                    }
                     Err(error) => tracing::debug!(%error, "cannot watch the scratch pod"),
                 }
             }
@@ -107,13 +133,29 @@ impl Sight {
         }
     }
 
+    /// Waits until watching is refused for good, for the lack of a right.
+    pub async fn refused(&self) -> Error {
+        let mut seen = self.seen.clone();
+        loop {
+            if let Seen::Refused(said) = &*seen.borrow_and_update() {
+                let mut status = kube::core::Status::failure(said, "Forbidden");
+                status.code = 403;
+                let error = kube::Error::Api(Box::new(status));
+                return failure("watch the scratch pod", error);
+            }
+            if seen.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Waits for a trouble that does not pass.
     pub async fn trouble(&self, unschedulable: Duration) -> Trouble {
         let mut seen = self.seen.clone();
         let mut since: Option<(Patience, Instant)> = None;
         loop {
             let found = match &*seen.borrow_and_update() {
-                Seen::Nothing => None,
+                Seen::Nothing | Seen::Refused(_) => None,
                 Seen::There(pod) => trouble::of(pod),
                 Seen::Gone(last) => Some(gone(last.as_deref())),
             };

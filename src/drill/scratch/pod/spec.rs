@@ -116,7 +116,7 @@ pub fn pod(order: &Order<'_>) -> Result<Pod> {
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": 5,
-        "activeDeadlineSeconds": config.life.as_secs().max(1),
+        "activeDeadlineSeconds": config.life.as_secs().clamp(1, i32::MAX as u64),
         "securityContext": security,
         "imagePullSecrets": pull_secrets,
         "nodeSelector": config.node_selector,
@@ -313,6 +313,12 @@ mod tests {
         assert_eq!(limits["ephemeral-storage"], "3072Mi");
         assert_eq!(spec["activeDeadlineSeconds"], 3600);
         assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "u-1");
+        let for_ever = PodConfig {
+            life: Duration::MAX,
+            ..config()
+        };
+        let spec = &made(&for_ever, &[])["spec"];
+        assert_eq!(spec["activeDeadlineSeconds"], i32::MAX);
         let on_a_volume = PodConfig {
             storage_class: Some("fast".into()),
             ..config()

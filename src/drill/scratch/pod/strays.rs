@@ -1,7 +1,8 @@
 //! Scratch pods whose drill is gone: found by their label at the start of the next drill, and removed.
 //!
 //! A drill in a pod owns its scratch pod; elsewhere it writes a heartbeat on it. So a drill of the
-//! same target that runs meanwhile keeps its own.
+//! same target that runs meanwhile keeps its own. Clocks of machines may be far apart: what seems silent
+//! is listened to before it is removed.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -10,7 +11,7 @@ use kube::api::{DeleteParams, ListParams, Preconditions};
 
 use crate::cluster::failure;
 use crate::drill::scratch::pod::spec::{HEARTBEAT, KEPT_LABEL, selector};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::keys::TargetName;
 
 /// How often a drill says that it lives.
@@ -19,12 +20,18 @@ pub const BEAT: std::time::Duration = std::time::Duration::from_secs(15);
 /// After how long a silence it is gone; clocks of machines may be apart.
 const SILENCE: SignedDuration = SignedDuration::from_secs(120);
 
+/// How long what seems silent is listened to: longer than the pause between two beats.
+const LISTEN: std::time::Duration = std::time::Duration::from_secs(20);
+
+fn failed(error: kube::Error) -> Error {
+    failure("look for scratch pods of earlier drills", error)
+}
+
 /// Removes what killed drills of this target left.
 pub async fn reap(pods: &Api<Pod>, target: &TargetName) -> Result<()> {
-    let failed = |error| failure("look for scratch pods of earlier drills", error);
+    let mut silent = Vec::new();
     let wanted = ListParams::default().labels(&selector(target));
     for pod in pods.list(&wanted).await.map_err(failed)? {
-        let name = pod.metadata.name.clone().unwrap_or_default();
         let owner = match owner(&pod) {
             Some((owner, uid)) => {
                 let found = pods.get_opt(owner).await.map_err(failed)?;
@@ -39,23 +46,59 @@ pub async fn reap(pods: &Api<Pod>, target: &TargetName) -> Result<()> {
         if !is_stray(&pod, &owner, Timestamp::now()) {
             continue;
         }
-        let this_one = Preconditions {
-            uid: pod.metadata.uid.clone(),
-            resource_version: None,
-        };
-        let at_once = DeleteParams::default()
-            .grace_period(0)
-            .preconditions(this_one);
-        match pods.delete(&name, &at_once).await {
-            Ok(_) => tracing::warn!(pod = name, "removed what a killed drill left"),
-            // Somebody was faster.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(error) => return Err(failed(error)),
+        match is_over(&pod) || matches!(owner, Owner::Pod(_)) {
+            true => remove(pods, &pod).await?,
+            false => silent.push(pod),
+        }
+    }
+    if silent.is_empty() {
+        return Ok(());
+    }
+    tokio::time::sleep(LISTEN).await;
+    for pod in silent {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let now = pods.get_opt(&name).await.map_err(failed)?;
+        if now.is_some_and(|now| beat(&now) == beat(&pod)) {
+            remove(pods, &pod).await?;
         }
     }
     Ok(())
 }
 
+/// Removes this one, and no other of its name.
+async fn remove(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let this_one = Preconditions {
+        uid: pod.metadata.uid.clone(),
+        resource_version: None,
+    };
+    let at_once = DeleteParams::default()
+        .grace_period(0)
+        .preconditions(this_one);
+    match pods.delete(&name, &at_once).await {
+        Ok(_) => {
+            tracing::warn!(pod = name, "removed what a killed drill left");
+            Ok(())
+        }
+        // Somebody was faster.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether the cluster ended it: nobody drills in it any more.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// When its drill last said that it lives.
+fn beat(pod: &Pod) -> Option<&String> {
+    pod.metadata.annotations.as_ref()?.get(HEARTBEAT)
+}
 /// Who a scratch pod is for.
 #[derive(Debug)]
 enum Owner {
@@ -96,10 +139,7 @@ fn is_stray(pod: &Pod, owner: &Owner, now: Timestamp) -> bool {
             matches!(phase, Some("Succeeded" | "Failed"))
         }
         Owner::Elsewhere => {
-            let annotations = pod.metadata.annotations.as_ref();
-            let beat = annotations
-                .and_then(|all| all.get(HEARTBEAT))
-                .and_then(|text| text.parse::<Timestamp>().ok());
+            let beat = beat(pod).and_then(|text| text.parse::<Timestamp>().ok());
             let created = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
             let last = beat.or(created);
             last.is_none_or(|last| now.duration_since(last) > SILENCE)

@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::cluster::pod::{condition, containers_of, disruption};
+use crate::cluster::pod::{condition, containers_of, disruption, init_containers_of};
+use crate::drill::scratch::pod::spec::CONTAINER;
 
 /// Something that keeps a pod from being a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub fn of(pod: &Pod) -> Option<Trouble> {
             "find out who deletes pods there, and run the drill again",
         ));
     }
-    if let Some(found) = containers_of(pod).find_map(of_container) {
+    if let Some(found) = of_containers(pod) {
         return Some(found);
     }
     let bound = condition(pod, "PodScheduled").filter(|bound| bound.status == "False")?;
@@ -85,7 +86,7 @@ fn ended(pod: &Pod, reason: Option<&str>, message: &str) -> Trouble {
             format!("was refused by its node ({why}){}", behind(message)),
             "lower verify.pod.resources, or make room",
         ),
-        _ => match containers_of(pod).find_map(of_container) {
+        _ => match of_containers(pod) {
             Some(found) => return found,
             None => (
                 format!(
@@ -98,6 +99,35 @@ fn ended(pod: &Pod, reason: Option<&str>, message: &str) -> Trouble {
         },
     };
     now(what, hint)
+}
+
+/// Of ours first, then of those that the cluster put beside it.
+fn of_containers(pod: &Pod) -> Option<Trouble> {
+    let is_ours = |container: &&ContainerStatus| container.name == CONTAINER;
+    let ours = containers_of(pod).find(is_ours).and_then(of_container);
+    ours.or_else(|| {
+        let others = init_containers_of(pod).chain(containers_of(pod));
+        others.filter(|one| !is_ours(one)).find_map(of_stranger)
+    })
+}
+
+/// Of a container that is not of our making: its end is none where it went well.
+fn of_stranger(container: &ContainerStatus) -> Option<Trouble> {
+    let ended = container.state.as_ref()?.terminated.as_ref();
+    if ended.is_some_and(|end| end.exit_code == 0) {
+        return None;
+    }
+    let found = of_container(container)?;
+    Some(Trouble {
+        what: format!(
+            "has a container {} that is not drctl's and {}",
+            container.name, found.what
+        ),
+        hint: "the cluster put it there: keep it out by verify.pod.labels or annotations"
+            .to_owned(),
+        by_itself: false,
+        ..found
+    })
 }
 
 fn of_container(container: &ContainerStatus) -> Option<Trouble> {
@@ -195,6 +225,27 @@ mod tests {
         for status in [json!({}), json!({"phase": "Pending"}), creating, runs] {
             assert_eq!(of(&pod(status)), None);
         }
+    }
+
+    #[test]
+    fn a_container_that_the_cluster_put_there_is_named_and_may_end_well() {
+        let with = |state: Value| {
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "mesh", "ready": false,
+                "restartCount": 0, "image": "x/mesh:1", "imageID": "", "state": state}]})
+        };
+        let done = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+        assert_eq!(of(&pod(with(done))), None);
+        let pull = json!({"waiting": {"reason": "ErrImagePull"}});
+        let (what, patience) = told(with(pull));
+        assert_eq!(
+            what,
+            "has a container mesh that is not drctl's and cannot pull its image x/mesh:1 (ErrImagePull)"
+        );
+        assert_eq!(patience, Patience::Registry);
+        let failed = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        let mut over = with(failed);
+        over["phase"] = json!("Failed");
+        assert!(told(over).0.ends_with("and ended (exit code 1)"));
     }
 
     #[test]
