@@ -149,6 +149,25 @@ impl Namespace {
         String::from_utf8_lossy(&self.ask(&all).stdout).into_owned()
     }
 
+    /// Takes a pod away at once, and does not wait until its containers are gone.
+    #[track_caller]
+    pub fn delete_by_force(&self, pod: &str) {
+        const AT_ONCE: [&str; 3] = ["--grace-period=0", "--force", "--wait=false"];
+        self.kubectl(&[&["delete", "pod", pod], &AT_ONCE[..]].concat());
+    }
+
+    /// Writes into a pod's status that it is not ready.
+    #[track_caller]
+    pub fn unready(&self, pod: &str) {
+        const STATUS: [&str; 4] = [
+            "--subresource=status",
+            "--type=merge",
+            "--patch",
+            r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Tried"}]}}"#,
+        ];
+        self.kubectl(&[&["patch", "pod", pod], &STATUS[..]].concat());
+    }
+
     /// Creates what this YAML says, unless it is there or nobody answers; whether it is there.
     pub fn try_apply(&self, yaml: &str) -> bool {
         let file = lab::ScratchDir::new();

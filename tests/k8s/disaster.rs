@@ -64,13 +64,7 @@ fn a_destroyed_volume_comes_back_by_the_runbook_with_every_row() {
         "data-drctl-database-0",
         "--wait=false",
     ]);
-    stack.kubectl(&[
-        "delete",
-        "pod",
-        "drctl-database-0",
-        "--grace-period=0",
-        "--force",
-    ]);
+    stack.space.delete_by_force("drctl-database-0");
     until(Duration::from_secs(120), "another volume", || {
         let new = volume(&stack);
         !new.is_empty() && new != lost

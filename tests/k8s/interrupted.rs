@@ -25,13 +25,7 @@ fn a_backup_that_is_killed_half_uploaded_is_not_listed_and_the_next_attempt_comm
     let job = stack.half_uploaded();
     let pod = stack.running(&job);
     if !stack.kill(&pod) {
-        stack.kubectl(&[
-            "delete",
-            "pod",
-            name_of(&pod),
-            "--grace-period=0",
-            "--force",
-        ]);
+        stack.space.delete_by_force(name_of(&pod));
     }
     stack.gateway.resume();
     assert_eq!(stack.ids(), before, "half of a backup is no backup");
@@ -52,13 +46,7 @@ fn a_backup_whose_pod_is_deleted_by_force_is_not_listed_and_the_next_attempt_com
     let before = stack.ids();
     let job = stack.half_uploaded();
     let pod = stack.running(&job);
-    stack.kubectl(&[
-        "delete",
-        "pod",
-        name_of(&pod),
-        "--grace-period=0",
-        "--force",
-    ]);
+    stack.space.delete_by_force(name_of(&pod));
     stack.gateway.resume();
     stack.ended(&job).ok();
     assert_eq!(stack.ids()[1..], before[..], "one more, and that is whole");
@@ -194,13 +182,7 @@ fn a_drill_that_is_killed_is_done_again_and_its_scratch_pod_goes() {
     let left = scratch(&stack);
     let pod = stack.running(&job);
     if !stack.kill(&pod) {
-        stack.kubectl(&[
-            "delete",
-            "pod",
-            name_of(&pod),
-            "--grace-period=0",
-            "--force",
-        ]);
+        stack.space.delete_by_force(name_of(&pod));
     }
     stack.ended(&job).ok();
     assert_eq!(failures(&stack, &job), 1);

@@ -1,13 +1,13 @@
 //! Drills in scratch pods: proven, told apart in their troubles, and gone whatever becomes of them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::cluster::{Namespace, namespace, until};
 use crate::need;
+use crate::support::backup::in_front_of_dump;
 use crate::support::drctl::Running;
 use crate::support::{Drctl, Flavour, Server};
 
@@ -63,24 +63,12 @@ fn is_proven(drctl: &Drctl) -> bool {
 
 /// A drill that stands still at its proof.
 fn standing_still(drctl: Drctl, flavour: Flavour) -> (Drctl, Running) {
-    let dir = drctl.home().join("slow");
-    fs::create_dir_all(&dir).unwrap();
-    let dump = flavour.dump_bin();
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec {dump} \"$@\";; esac\n\
-         touch {dir}/there; sleep 600\n",
-        dump = dump.display(),
-        dir = dir.display(),
-    );
-    let program = dir.join(dump.file_name().unwrap());
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let client = flavour.client();
-    std::os::unix::fs::symlink(&client, dir.join(client.file_name().unwrap())).unwrap();
-    let slow = drctl.env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
+    let there = drctl.home().join("there");
+    let script = format!("touch {}; sleep 600", there.display());
+    let slow = in_front_of_dump(flavour, drctl, "INTO", "$1", &script);
     let running = slow.start(["verify", "--latest"]);
     until(Duration::from_secs(110), "the drill proves", || {
-        dir.join("there").exists()
+        there.exists()
     });
     (slow.without("DRCTL_INTO_CLIENT_DIR"), running)
 }
@@ -206,7 +194,7 @@ fn a_pod_that_is_deleted_in_the_middle_is_the_reason_that_is_told() {
     };
     let (drctl, running) = standing_still(drctl, Flavour::MySql);
     let pods = space.scratch_pods();
-    space.kubectl(&["delete", "pod", &pods[0], "--grace-period=0", "--force"]);
+    space.delete_by_force(&pods[0]);
     let run = running.wait();
     run.refused(
         10,
@@ -314,7 +302,7 @@ fn a_scratch_pod_goes_with_the_pod_of_its_drill() {
     assert_eq!(space.scratch_pods().len(), 1);
     running.signal(Signal::KILL);
     running.wait();
-    space.kubectl(&["delete", "pod", "verify", "--grace-period=0", "--force"]);
+    space.delete_by_force("verify");
     until(Duration::from_secs(60), "its owner is gone", || {
         space.scratch_pods().is_empty()
     });

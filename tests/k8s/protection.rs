@@ -141,28 +141,11 @@ fn the_watcher_in_the_cluster_tells_of_each_pod_within_two_seconds() {
     let soon = Duration::from_secs(2);
     stack.space.apply(&create("seen"));
     until(soon, "its creation", || told(&stack, "seen") == ["created"]);
-    let ready =
-        r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Tried"}]}}"#;
-    stack.kubectl(&[
-        "patch",
-        "pod",
-        "seen",
-        "--subresource=status",
-        "--type=merge",
-        "--patch",
-        ready,
-    ]);
+    stack.space.unready("seen");
     until(soon, "its update", || {
         told(&stack, "seen").contains(&"updated".to_owned())
     });
-    stack.kubectl(&[
-        "delete",
-        "pod",
-        "seen",
-        "--grace-period=0",
-        "--force",
-        "--wait=false",
-    ]);
+    stack.space.delete_by_force("seen");
     until(soon, "its end", || {
         told(&stack, "seen")
             .last()
@@ -192,14 +175,7 @@ fn the_watcher_in_the_cluster_misses_no_pod_across_a_restart_of_the_api_server()
         creator.join().unwrap();
     });
     for name in &names[..6] {
-        stack.kubectl(&[
-            "delete",
-            "pod",
-            name,
-            "--grace-period=0",
-            "--force",
-            "--wait=false",
-        ]);
+        stack.space.delete_by_force(name);
     }
     // kubelet, which shows the log, has been without an API server, too.
     until(Duration::from_secs(30), "each pod is told once", || {

@@ -97,14 +97,7 @@ fn create(space: &Namespace, name: &str) {
 }
 
 fn delete(space: &Namespace, name: &str) {
-    space.kubectl(&[
-        "delete",
-        "pod",
-        name,
-        "--grace-period=0",
-        "--force",
-        "--wait=false",
-    ]);
+    space.delete_by_force(name);
 }
 
 #[test]
@@ -119,17 +112,7 @@ fn what_becomes_of_a_pod_is_told_within_two_seconds() {
     });
     create(&space, "new");
     until(SOON, "the new pod", || watcher.types("new") == ["created"]);
-    let ready =
-        r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Tried"}]}}"#;
-    space.kubectl(&[
-        "patch",
-        "pod",
-        "new",
-        "--subresource=status",
-        "--type=merge",
-        "--patch",
-        ready,
-    ]);
+    space.unready("new");
     until(SOON, "its update", || {
         let events = watcher.events();
         let mut updates = events.iter().filter(|event| event["type"] == "updated");
