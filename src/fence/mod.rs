@@ -5,23 +5,21 @@
 //! request that takes them away: whoever is killed in between, `drctl unfence` finds it. An autoscaler
 //! leaves a workload at 0 alone.
 
-use std::fmt;
-use std::str::FromStr;
+mod workload;
+
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{GroupVersionKind, Selector};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::cancel::Cancel;
 use crate::cluster::{Cluster, failure, passes};
 use crate::error::{Error, Result};
+use crate::fence::workload::State;
 
-/// Where the number of replicas is remembered.
-pub const REPLICAS: &str = "drctl.io/replicas";
+pub use workload::{REPLICAS, Workload};
 
 /// The pause between two looks at the pods.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -38,57 +36,6 @@ pub struct FenceConfig {
     pub workloads: Vec<Workload>,
     /// How long their pods may take to end.
     pub patience: Duration,
-}
-
-/// `deployment/web`, `statefulset/worker`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workload {
-    kind: &'static str,
-    name: String,
-}
-
-impl FromStr for Workload {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Workload> {
-        let (kind, name) = text.split_once('/').unwrap_or((text, ""));
-        let kind = match kind.to_ascii_lowercase().as_str() {
-            "deployment" | "deploy" => Some("Deployment"),
-            "statefulset" | "sts" => Some("StatefulSet"),
-            _ => None,
-        };
-        match kind {
-            Some(kind) if !name.is_empty() => Ok(Workload {
-                kind,
-                name: name.to_owned(),
-            }),
-            _ => Err(
-                Error::usage(format!("restore.fence: {text:?} is no workload"))
-                    .hint("write them as deployment/web, statefulset/worker"),
-            ),
-        }
-    }
-}
-
-impl Workload {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its kind as rights name it: `deployments`.
-    pub fn resource(&self) -> &'static str {
-        match self.kind {
-            "StatefulSet" => "statefulsets",
-            _ => "deployments",
-        }
-    }
-}
-
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind.to_ascii_lowercase(), self.name)
-    }
 }
 
 /// One workload and its replicas.
@@ -249,7 +196,7 @@ impl<'a> Fence<'a> {
             }));
             // An answer that was lost is found out by looking again.
             match api
-                .patch(&workload.name, &PatchParams::default(), &change)
+                .patch(workload.name(), &PatchParams::default(), &change)
                 .await
             {
                 Ok(_) => {
@@ -279,7 +226,7 @@ impl<'a> Fence<'a> {
         let mut was_away = false;
         let there = loop {
             let api = self.api(workload);
-            let asked = async { Ok(api.get(&workload.name).await) };
+            let asked = async { Ok(api.get(workload.name()).await) };
             match cancel.unless(asked).await? {
                 Ok(there) => break there,
                 Err(error) => {
@@ -354,8 +301,7 @@ impl<'a> Fence<'a> {
     }
 
     fn api(&self, workload: &Workload) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("apps", "v1", workload.kind);
-        let kind = ApiResource::from_gvk(&kind);
+        let kind = workload.api_resource();
         Api::namespaced_with(self.cluster.client(), &self.namespace, &kind)
     }
 }
@@ -378,85 +324,9 @@ fn is_alive(pod: &Pod) -> bool {
     !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// What a workload says of its replicas.
-#[derive(Debug)]
-struct State {
-    replicas: u64,
-    remembered: Option<u64>,
-    selector: Selector,
-    /// Whether its controller knows what is wanted.
-    is_noticed: bool,
-}
-
-impl State {
-    fn of(workload: &DynamicObject) -> std::result::Result<State, String> {
-        let (spec, status) = (&workload.data["spec"], &workload.data["status"]);
-        let annotations = workload.metadata.annotations.as_ref();
-        let remembered = annotations.and_then(|all| all.get(REPLICAS));
-        let number = |text: &String| match text.parse::<i32>() {
-            Ok(number) if number >= 0 => Ok(number.unsigned_abs().into()),
-            _ => Err(format!("its {REPLICAS} is {text:?}, no number of replicas")),
-        };
-        let selector: LabelSelector = serde_json::from_value(spec["selector"].clone())
-            .map_err(|error| format!("its selector is strange: {error}"))?;
-        let noticed = status["observedGeneration"].as_i64().unwrap_or(0);
-        Ok(State {
-            // Kubernetes means 1 where nobody says.
-            replicas: spec["replicas"].as_u64().unwrap_or(1),
-            remembered: remembered.map(number).transpose()?,
-            selector: selector
-                .try_into()
-                .map_err(|error| format!("its selector is strange: {error}"))?,
-            is_noticed: noticed >= workload.metadata.generation.unwrap_or(0)
-                && status["replicas"].as_u64().unwrap_or(0) == 0,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
-
-    #[test]
-    fn a_workload_is_a_kind_and_a_name() {
-        let workload: Workload = "deploy/web".parse().unwrap();
-        assert_eq!(workload.to_string(), "deployment/web");
-        for wrong in ["web", "deployment/", "pod/web", ""] {
-            let error = wrong.parse::<Workload>().unwrap_err();
-            assert_eq!(error.outcome().code(), 2, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_stands_in_a_workload_is_read() {
-        let of = |text: Value| State::of(&serde_json::from_value(text).unwrap());
-        let state = of(
-            json!({"metadata": {"name": "web", "annotations": {REPLICAS: "3"}},
-            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}}}),
-        )
-        .unwrap();
-        assert_eq!((state.replicas, state.remembered), (0, Some(3)));
-        let usual = of(json!({"metadata": {"name": "web"}, "spec": {"selector": {}}})).unwrap();
-        assert_eq!((usual.replicas, usual.remembered), (1, None));
-        for wrong in ["x", "-1", "3000000000"] {
-            let annotated = json!({"metadata": {"name": "web", "annotations": {REPLICAS: wrong}},
-                "spec": {"selector": {}}});
-            assert!(of(annotated).unwrap_err().contains(wrong));
-        }
-    }
-
-    #[test]
-    fn a_workload_whose_controller_knows_nothing_of_it_yet_may_still_make_pods() {
-        let of = |seen: u64, replicas: u64| {
-            let text = json!({"metadata": {"name": "web", "generation": 2}, "spec": {"selector": {}},
-                "status": {"observedGeneration": seen, "replicas": replicas}});
-            State::of(&serde_json::from_value(text).unwrap())
-                .unwrap()
-                .is_noticed
-        };
-        assert!(!of(1, 0) && !of(2, 3) && of(2, 0));
-    }
 
     #[test]
     fn a_failure_that_fenced_nothing_does_not_say_so() {
