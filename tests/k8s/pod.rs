@@ -86,6 +86,9 @@ fn a_drill_is_proven(flavour: Flavour) {
         assert_eq!(space.scratch_pods(), [""; 0]);
     }
     assert!(is_proven(&drctl));
+    let run = drctl.run(["verify", "--latest", "--output", "json"]);
+    let id = &run.ok().json()["scratch"]["settings"]["image_id"];
+    assert!(id.as_str().is_some_and(|id| id.contains("sha256:")), "{id}");
 }
 
 #[test]

@@ -297,6 +297,9 @@ impl InPod {
             .hint("correct it in verify.pod.images: on another version line the drill would prove something else"));
         }
         self.facts.version = version.to_string();
+        // A name may mean another image tomorrow.
+        let id = self.sight.image_id().map(|id| ("image_id".to_owned(), id));
+        self.facts.settings.extend(id);
         Ok(())
     }
 

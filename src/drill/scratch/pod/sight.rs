@@ -16,8 +16,8 @@ use crate::drill::scratch::pod::spec::CONTAINER;
 use crate::drill::scratch::pod::trouble::{self, Patience, Trouble};
 use crate::error::Error;
 
-/// How long a registry may be busy.
-const REGISTRY_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a registry may be busy: kubelet asks it three times by then.
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long asking for the log and the events may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);
@@ -131,6 +131,16 @@ impl Sight {
                 return std::future::pending().await;
             }
         }
+    }
+
+    /// What the cluster says which image its container is of: a digest, where there is one.
+    pub fn image_id(&self) -> Option<String> {
+        let Seen::There(pod) = &*self.seen.borrow() else {
+            return None;
+        };
+        let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+        let ours = containers.iter().find(|one| one.name == CONTAINER)?;
+        Some(ours.image_id.clone()).filter(|id| !id.is_empty())
     }
 
     /// Waits until watching is refused for good, for the lack of a right.

@@ -24,7 +24,7 @@ pub struct Trouble {
 pub enum Patience {
     /// It does not.
     None,
-    /// A registry may only have been busy.
+    /// A registry may only have been busy, or said too little.
     Registry,
     /// A node may come, a volume may be made.
     Scheduler,
@@ -158,7 +158,10 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
     let image = &container.image;
     match why {
         "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => Some(Trouble {
-            patience: Patience::Registry,
+            patience: match is_final(&message) {
+                true => Patience::None,
+                false => Patience::Registry,
+            },
             what: format!("cannot pull its image {image} ({why}){message}"),
             hint: PULL.to_owned(),
             by_itself: false,
@@ -176,6 +179,23 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
         )),
         _ => None,
     }
+}
+
+/// Whether what a registry answered, or that nobody answers, is no reason to ask again.
+fn is_final(message: &str) -> bool {
+    const FINAL: [&str; 9] = [
+        "not found",
+        "manifest unknown",
+        "name unknown",
+        "denied",
+        "unauthorized",
+        "authorization failed",
+        "no match for platform",
+        "no such host",
+        "connection refused",
+    ];
+    let message = message.to_lowercase();
+    FINAL.iter().any(|said| message.contains(said))
 }
 
 /// What helps where there is no image.
@@ -256,7 +276,10 @@ mod tests {
             what,
             "cannot pull its image x/mysql:9.7 (ImagePullBackOff): no such host"
         );
-        assert_eq!(patience, Patience::Registry);
+        assert_eq!(patience, Patience::None);
+        let busy = "Back-off pulling image: ErrImagePull: unexpected status: 429 Too Many Requests";
+        let pull = json!({"waiting": {"reason": "ImagePullBackOff", "message": busy}});
+        assert_eq!(told(container("Pending", pull)).1, Patience::Registry);
 
         let oom = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
         assert!(told(container("Failed", oom)).0.contains("OOMKilled"));
