@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::server::connect::is_denied;
+use crate::server::connect::{is_denied, server_code};
 use crate::server::{Connection, ServerVersion};
 use crate::source::Want;
 use crate::sql::statement::quote;
@@ -52,7 +52,9 @@ impl Account {
 /// An error of which [`is_denied`](crate::server::connect::is_denied) is true where the account
 /// may not read the schema `mysql`.
 pub async fn sql(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<u8>> {
-    let accounts = list(connection, server).await?;
+    let mut accounts = list(connection, server).await?;
+    let ignored = ignored(connection, &accounts).await?;
+    accounts.retain(|account| !ignored.contains(account));
     sql_of(connection, server, &accounts).await
 }
 
@@ -112,6 +114,31 @@ async fn list(connection: &mut Connection, server: &ServerVersion) -> Result<Vec
         host: (is_role != "Y").then_some(host),
     });
     Ok(accounts.filter(|account| !account.is_left_out()).collect())
+}
+
+/// Those that the server keeps and does not know: one that resolves no names leaves out, as it starts,
+/// whose host is a name. They cannot log in there, and cannot be shown.
+async fn ignored(connection: &mut Connection, accounts: &[Account]) -> Result<Vec<Account>> {
+    /// ER_PASSWORD_NO_MATCH, ER_NONEXISTING_GRANT, ER_CANNOT_USER.
+    const NOT_KNOWN: [u16; 3] = [1133, 1141, 1396];
+    let mut ignored = Vec::new();
+    let resolves: bool = connection
+        .one("SELECT NOT @@GLOBAL.skip_name_resolve")
+        .await?;
+    let is_a_name = |host: &String| host.chars().any(|c| !"0123456789.:%_/".contains(c));
+    for account in accounts {
+        if resolves || !account.host.as_ref().is_some_and(is_a_name) {
+            continue;
+        }
+        let show = format!("SHOW CREATE USER {}", account.quoted());
+        match connection.one::<String>(&show).await {
+            Err(error) if server_code(&error).is_some_and(|code| NOT_KNOWN.contains(&code)) => {
+                ignored.push(account.clone());
+            }
+            shown => drop(shown?),
+        }
+    }
+    Ok(ignored)
 }
 
 async fn create(
@@ -228,7 +255,17 @@ pub(super) async fn readable(
         return Ok((false, None));
     }
     match probe(connection, server).await {
-        Ok(()) => Ok((true, None)),
+        Ok(ignored) if ignored.is_empty() => Ok((true, None)),
+        Ok(ignored) => {
+            let names = ignored.iter().map(Account::quoted);
+            let names = names.collect::<Vec<_>>().join(", ");
+            Ok((
+                true,
+                Some(format!(
+                    "without accounts that the server itself ignores, as it resolves no names (skip_name_resolve): {names}"
+                )),
+            ))
+        }
         Err(error) if is_denied(&error) && want == Want::Require => Err(Error::source(
             "the account may not read the server's accounts",
         )
@@ -238,16 +275,20 @@ pub(super) async fn readable(
     }
 }
 
-/// Asks of one other account all that is asked of each: to list them takes less than to show them.
-async fn probe(connection: &mut Connection, server: &ServerVersion) -> Result<()> {
+/// Asks of one other account all that is asked of each: to list them takes less than to show them. Gives
+/// those that the server ignores.
+async fn probe(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<Account>> {
     let own: String = connection.one("SELECT CURRENT_USER()").await?;
     let mut others = list(connection, server).await?;
+    let ignored = ignored(connection, &others).await?;
     others.retain(|account| {
         let host = account.host.as_deref();
         host.is_some_and(|host| format!("{}@{host}", account.user) != own)
+            && !ignored.contains(account)
     });
     others.truncate(1);
-    sql_of(connection, server, &others).await.map(drop)
+    sql_of(connection, server, &others).await?;
+    Ok(ignored)
 }
 
 /// The warning of a backup that has no accounts because they may not be read.

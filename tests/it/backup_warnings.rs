@@ -58,6 +58,33 @@ on_both!(
     }
 );
 
+#[test]
+fn accounts_that_mariadb_ignores_as_it_resolves_no_names() {
+    need!(MariaDb);
+    let server = Server::start_with(Flavour::MariaDb, &["--skip-name-resolve"]);
+    server.exec(
+        "CREATE DATABASE shop2; CREATE TABLE shop2.t (id INT PRIMARY KEY);
+         CREATE USER met@'10.0.0.%' IDENTIFIED BY 'x', ignored@'db.example.com' IDENTIFIED BY 'x';
+         GRANT SELECT ON shop2.* TO met@'10.0.0.%', ignored@'db.example.com';
+         FLUSH PRIVILEGES",
+    );
+    let drctl = Drctl::new("shop").source(&server);
+    warned(
+        &drctl,
+        &[
+            "the server itself ignores",
+            "skip_name_resolve",
+            "`ignored`@`db.example.com`",
+        ],
+    );
+    let told = drctl.run(["cat", "--latest", "--accounts"]).ok();
+    assert!(
+        told.stdout.contains("met") && !told.stdout.contains("example.com"),
+        "{told:#?}"
+    );
+    drctl.run(["verify", "--latest"]).ok();
+}
+
 on_both!(
     fn accounts_that_are_denied_only_after_the_dump_began(flavour) {
         let (schema, drctl) = shop_of(flavour);
