@@ -1,11 +1,11 @@
-//! `drctl fence`, `drctl unfence`, and the fence around a restore.
+//! `drctl fence` and `drctl unfence`.
 
 use crate::cancel::Cancel;
 use crate::cli::{GlobalArgs, Output};
 use crate::commands::text;
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::fence::{Fence, FenceConfig, Moved, stays};
+use crate::error::Result;
+use crate::fence::{Fence, Moved};
 
 /// Keeps the application out of its database.
 pub async fn fence(global: &GlobalArgs) -> Result<()> {
@@ -54,7 +54,7 @@ fn say(output: Output, done: &str, moved: &[Moved]) -> Result<()> {
 }
 
 /// What somebody else scaled up while it was fenced.
-fn warn_of_raised(moved: &[Moved]) {
+pub(super) fn warn_of_raised(moved: &[Moved]) {
     let raised = moved.iter().filter(|one| one.raised);
     let raised: Vec<&str> = raised.map(|one| one.workload.as_str()).collect();
     if !raised.is_empty() {
@@ -62,83 +62,5 @@ fn warn_of_raised(moved: &[Moved]) {
             workloads = raised.join(", "),
             "somebody scaled up what was fenced: it may have written during the restore"
         );
-    }
-}
-
-/// A fence that is closed while somebody restores. It opens for a proof and for nothing else.
-pub struct Closed<'a> {
-    fence: Fence<'a>,
-    workloads: String,
-    /// What was taken away.
-    taken: Vec<Moved>,
-}
-
-impl<'a> Closed<'a> {
-    /// Closes it, where one is configured.
-    pub async fn begin(config: &'a FenceConfig, cancel: &Cancel) -> Result<Option<Closed<'a>>> {
-        if config.workloads.is_empty() {
-            return Ok(None);
-        }
-        let fence = cancel.unless(Fence::find(config)).await?;
-        let taken = fence.close(cancel).await?;
-        let names = config.workloads.iter().map(ToString::to_string);
-        let workloads = names.collect::<Vec<_>>().join(", ");
-        tracing::info!(workloads, namespace = fence.namespace(), "fenced");
-        Ok(Some(Closed {
-            fence,
-            workloads,
-            taken,
-        }))
-    }
-
-    /// After a restore that was proven.
-    pub async fn open(self) -> Result<()> {
-        let moved = self.fence.open().await?;
-        warn_of_raised(&moved);
-        for (is, was) in moved.iter().zip(&self.taken) {
-            if is.changed || was.replicas == 0 {
-                continue;
-            }
-            let (workload, replicas) = (&is.workload, was.replicas);
-            if is.replicas == 0 {
-                let space = self.fence.namespace();
-                return Err(Error::server(format!(
-                    "somebody took the note from {workload} that it had {replicas} replicas: it still has none"
-                ))
-                .hint(format!("kubectl -n {space} scale {workload} --replicas={replicas}")));
-            }
-            tracing::warn!(
-                workload,
-                "somebody let it in before the proof: it may have written during the restore"
-            );
-        }
-        tracing::info!(
-            workloads = self.workloads,
-            namespace = self.fence.namespace(),
-            "unfenced"
-        );
-        Ok(())
-    }
-
-    /// The failure, and that the application is still kept out.
-    pub fn stays(&self, error: Error) -> Error {
-        stays(error, &self.workloads)
-    }
-
-    /// Said where nothing was proven, and so nothing is opened.
-    pub fn say_that_it_stays(&self) {
-        tracing::warn!(
-            workloads = self.workloads,
-            "nothing was proven: it stays fenced until drctl unfence"
-        );
-    }
-}
-
-/// The failure of a restore that closed nothing, and what an earlier one left closed, if that can be told.
-pub async fn still_fenced(config: &FenceConfig, cancel: &Cancel, error: Error) -> Error {
-    let look = async { Fence::find(config).await?.fenced(cancel).await };
-    match cancel.unless(look).await {
-        Ok(fenced) => stays(error, &fenced.join(", ")),
-        Err(_) => error,
     }
 }

@@ -3,29 +3,30 @@
 //! choose → plan → (fence) → restore → prove → say how long each stage took
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::apply;
 use crate::apply::options::{RestoreOptions, Scope, Tuning};
-use crate::apply::plan::RestorePlan;
-use crate::apply::refusal::refused;
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
 use crate::catalog::{Catalog, Entry, Which};
-use crate::cli::{Output, RestoreArgs};
-use crate::commands::fence::{Closed, still_fenced};
+use crate::cli::RestoreArgs;
 use crate::commands::progress::Bar;
-use crate::commands::{Run, text, unfinished};
+use crate::commands::restore::fenced::{Closed, foresee};
+use crate::commands::restore::page::{announce, say_plan, say_report};
+use crate::commands::{Run, unfinished};
 use crate::drill;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::proof::compare::Comparison;
 use crate::reading::Reading;
 use crate::report::history;
 use crate::runs::{self, RunRecord};
 use crate::server::ServerConfig;
 use crate::sql::definer::Account;
+
+mod fenced;
+mod page;
 
 /// Restores it, or says what restoring it would do.
 pub async fn run(run: &Run, args: RestoreArgs) -> Result<()> {
@@ -80,13 +81,8 @@ async fn behind_a_fence(
     server: &Arc<ServerConfig>,
     options: RestoreOptions,
 ) -> Result<()> {
-    let config = &run.config.restore.fence;
-    if !config.workloads.is_empty()
-        && let Err(error) = foresee(run, catalog, entry, server, &options).await
-    {
-        return Err(still_fenced(config, &run.cancel, error).await);
-    }
-    let fence = Closed::begin(config, &run.cancel).await?;
+    let foreseen = foresee(run, catalog, entry, server, &options);
+    let fence = Closed::begin(&run.config.restore.fence, foreseen, &run.cancel).await?;
     let done = restore(run, catalog, entry, server, options).await;
     let Some(fence) = fence else {
         return say_report(run, &done?);
@@ -105,35 +101,6 @@ async fn behind_a_fence(
     // Behind it: what nobody can read keeps no application out.
     let said = say_report(run, &report);
     opened.and(said)
-}
-
-/// What will be refused is refused before the application is taken from its users. A server that does
-/// not answer may do so once it is rid of them.
-async fn foresee(
-    run: &Run,
-    catalog: &Catalog,
-    entry: &Entry,
-    server: &Arc<ServerConfig>,
-    options: &RestoreOptions,
-) -> Result<()> {
-    let options = RestoreOptions {
-        check_first: false,
-        // Those of the application will be gone.
-        allow_connections: true,
-        reconnect: Duration::ZERO,
-        ..options.clone()
-    };
-    let archive = run.cancel.unless(catalog.open(entry.id)).await?;
-    let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
-    let plan = apply::plan(&archive, server, &options, &silent, &run.cancel);
-    match run.cancel.unless(plan).await {
-        Ok(plan) => refused(&plan.refusals).map_or(Ok(()), Err),
-        Err(error) if error.outcome() == Outcome::Server => {
-            tracing::debug!(%error, "cannot foresee what the restore will meet");
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// The emergency button: a Job that is made of a suspended CronJob takes no arguments.
@@ -268,166 +235,4 @@ fn account(text: &str) -> Result<Account> {
             Err(Error::usage(format!("--definer {text} is not an account")).hint("write user@host"))
         }
     }
-}
-
-/// Which backup it is, how old, and whether anybody ever restored it: before anything is done.
-fn announce(entry: &Entry, server: &ServerConfig) {
-    let now = Timestamp::now();
-    let proven = entry
-        .marks
-        .proven_at
-        .map_or("never proven".to_owned(), |at| {
-            format!("proven {}", text::ago(at, now))
-        });
-    tracing::info!(
-        backup = %entry.id,
-        taken = text::ago(entry.manifest.snapshot_at, now),
-        proven,
-        authenticated = entry.manifest.is_authenticated(),
-        into = %server.url,
-        "restore"
-    );
-    if !entry.is_trusted() {
-        tracing::warn!(
-            reasons = entry.suspect().join("; "),
-            "the backup is suspect"
-        );
-    }
-}
-
-fn say_plan(run: &Run, plan: &RestorePlan) -> Result<()> {
-    if run.output == Output::Json {
-        text::json(plan)?;
-    } else {
-        text::print(&plan_page(plan))?;
-    }
-    match plan.refusals.as_slice() {
-        [] => Ok(()),
-        refusals => {
-            let what: Vec<&str> = refusals
-                .iter()
-                .map(|refusal| refusal.what.as_str())
-                .collect();
-            Err(
-                Error::refused(format!("the restore would be refused: {}", what.join("; ")))
-                    .hint(refusals[0].hint.clone()),
-            )
-        }
-    }
-}
-
-fn plan_page(plan: &RestorePlan) -> String {
-    let mut lines = vec![
-        ("backup", plan.backup.clone()),
-        ("into", plan.server.clone()),
-        ("tables", text::count(plan.tables)),
-        ("rows", text::count(plan.rows)),
-        ("SQL", text::bytes(plan.raw_bytes)),
-        ("disk", format!("about {}", text::bytes(plan.disk_bytes))),
-        (
-            "binary log",
-            format!("about {}", text::bytes(plan.binlog_bytes)),
-        ),
-        (
-            "time",
-            format!(
-                "about {} without the proof, judged by {}",
-                text::span(jiff::SignedDuration::from_secs(
-                    plan.estimated_seconds.ceil() as i64
-                )),
-                plan.estimated_from
-            ),
-        ),
-    ];
-    if plan.resumes {
-        lines.push(("resumes", "an unfinished restore of this backup".into()));
-    }
-    lines.extend(plan.discards.iter().map(|id| {
-        (
-            "DISCARDS",
-            format!("the unfinished restore of {id}, and all that it made"),
-        )
-    }));
-    lines.extend(
-        plan.creates
-            .iter()
-            .map(|object| ("creates", object.to_string())),
-    );
-    lines.extend(
-        plan.replaces
-            .iter()
-            .map(|object| ("REPLACES", object.to_string())),
-    );
-    lines.extend(plan.definers.iter().map(|(account, there)| {
-        let there = match there {
-            Some(true) => "is there",
-            Some(false) => "is missing",
-            None => "cannot be looked for",
-        };
-        ("definer", format!("{account} {there}"))
-    }));
-    lines.extend(
-        plan.settings
-            .iter()
-            .map(|setting| ("changes", (*setting).to_owned())),
-    );
-    lines.extend(
-        plan.warnings
-            .iter()
-            .map(|warning| ("warning", warning.clone())),
-    );
-    lines.extend(
-        plan.refusals
-            .iter()
-            .map(|refusal| ("REFUSED", format!("{}; {}", refusal.what, refusal.hint))),
-    );
-    lines
-        .iter()
-        .map(|(name, value)| format!("{name:>11}  {value}\n"))
-        .collect()
-}
-
-fn say_report(run: &Run, report: &RestoreReport) -> Result<()> {
-    if run.output == Output::Json {
-        return text::json(report);
-    }
-    let mut lines: Vec<(&str, String)> = report
-        .stages
-        .iter()
-        .map(|stage| (stage.name, format!("{:.1} s", stage.seconds)))
-        .collect();
-    lines.push(("total", format!("{:.1} s", report.total().as_secs_f64())));
-    lines.push((
-        "loaded",
-        format!(
-            "{} rows, {} of SQL, over {} connections",
-            text::count(report.rows),
-            text::bytes(report.raw_bytes),
-            report.lanes
-        ),
-    ));
-    lines.extend(
-        report
-            .expired_events
-            .iter()
-            .map(|event| ("expired", format!("{event}: its time has passed"))),
-    );
-    lines.extend(
-        report
-            .warnings
-            .iter()
-            .map(|warning| ("warning", warning.clone())),
-    );
-    lines.push(match &report.proof {
-        Some(proof) => ("proof", proof.summary()),
-        None => (
-            "proof",
-            "skipped: nothing says that the data are right".into(),
-        ),
-    });
-    let page: String = lines
-        .iter()
-        .map(|(name, value)| format!("{name:>12}  {value}\n"))
-        .collect();
-    text::print(&format!("restored {}\n{page}", report.backup))
 }
