@@ -9,34 +9,13 @@ use std::collections::BTreeSet;
 use crate::apply::engine::Engine;
 use crate::apply::lane::Lane;
 use crate::apply::marker;
-use crate::apply::routine_grants::is_routine;
-use crate::archive::read::Archive;
+use crate::apply::offered::{account_of, unknown};
 use crate::error::{Error, Result};
 use crate::server::connect::server_code;
-use crate::sql::definer::{Account, spelled};
-use crate::sql::scan::{ScanError, Scanner};
+use crate::sql::definer::Account;
+use crate::sql::scan::Scanner;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, quote};
 use crate::sql::tokens::{Token, Tokens};
-
-/// The accounts that a backup has; none where it took none.
-pub async fn offered(archive: &Archive) -> Result<BTreeSet<Account>> {
-    let mut all = BTreeSet::new();
-    let Some(sql) = archive.accounts().await? else {
-        return Ok(all);
-    };
-    let mut scanner = Scanner::accounts();
-    scanner.push(&sql);
-    scanner.finish();
-    while let Some(statement) = scanner.next().map_err(unknown)? {
-        let creates = Tokens::new(statement.sql).eat("CREATE");
-        all.extend(account_of(statement.sql).filter(|_| creates));
-    }
-    Ok(all)
-}
-
-fn unknown(error: ScanError) -> Error {
-    Error::archive("accounts.sql holds what drctl does not know").because(error)
-}
 
 /// Which part of the accounts is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +201,7 @@ impl On {
         let on = place(&self.schema, &self.name);
         engine.survey.creates.iter().any(|made| {
             let alike = match self.routine {
-                true => is_routine(made.kind),
+                true => made.kind.is_routine(),
                 false => is_relation(made.kind),
             };
             alike && place(&made.schema, &made.name) == on
@@ -237,62 +216,12 @@ fn is_relation(kind: ObjectKind) -> bool {
     )
 }
 
-/// The account that a statement is about: behind `USER` or `ROLE`, or the last `TO`, `FROM` or `FOR`.
-fn account_of(sql: &[u8]) -> Option<Account> {
-    let mut tokens = Tokens::new(sql);
-    let verb = tokens.next()?;
-    if verb.is("GRANT") || verb.is("REVOKE") || verb.is("SET") {
-        let mut last = None;
-        while let Some(token) = tokens.next() {
-            if token.is("TO") || token.is("FROM") || (token.is("FOR") && verb.is("SET")) {
-                last = Some(tokens.clone());
-            }
-        }
-        return account(last?);
-    }
-    tokens.find(|token| token.is("USER") || token.is("ROLE"))?;
-    let _ = tokens.eat_all(&["IF", "NOT", "EXISTS"]) || tokens.eat_all(&["IF", "EXISTS"]);
-    account(tokens)
-}
-
-fn account(mut tokens: Tokens<'_>) -> Option<Account> {
-    let user = spelled(tokens.next()?)?;
-    let host = match tokens.eat_mark(b'@') {
-        true => spelled(tokens.next()?)?,
-        false => String::new(),
-    };
-    Some(Account { user, host })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_account_of_a_statement_is_found() {
-        for (sql, found) in [
-            (
-                "CREATE USER IF NOT EXISTS 'a'@'%' IDENTIFIED WITH 'x' AS 'TO `b`@`c`'",
-                "`a`@`%`",
-            ),
-            ("CREATE USER `a b`@`10.0.0.%`", "`a b`@`10.0.0.%`"),
-            (
-                "GRANT SELECT, INSERT ON `to`.* TO `a`@`%` WITH GRANT OPTION",
-                "`a`@`%`",
-            ),
-            ("GRANT `r`@`%` TO `a`@`%`", "`a`@`%`"),
-            ("CREATE ROLE IF NOT EXISTS `r`", "`r`"),
-            ("SET DEFAULT ROLE `r`@`%` TO `a`@`%`", "`a`@`%`"),
-            ("SET DEFAULT ROLE `r` FOR `a`@`%`", "`a`@`%`"),
-            ("REVOKE INSERT ON `x`.* FROM `a`@`%`", "`a`@`%`"),
-        ] {
-            assert_eq!(
-                account_of(sql.as_bytes()).unwrap().to_string(),
-                found,
-                "{sql}"
-            );
-        }
-        assert_eq!(account_of(b"GRANT SELECT ON x"), None);
+    fn the_single_object_of_a_grant_is_found() {
         let on = single_object(b"GRANT SELECT (`a`, `b`) ON `sh``op`.`t` TO `u`@`%`").unwrap();
         assert_eq!(on.to_string(), "`sh``op`.`t`");
     }

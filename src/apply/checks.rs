@@ -9,7 +9,7 @@ use crate::apply::facts::TargetFacts;
 use crate::apply::marker::PendingEvent;
 use crate::apply::options::RestoreOptions;
 use crate::apply::refusal::{Refusal, all_of, some_of};
-use crate::apply::schema_collation::DumpedDefault;
+use crate::apply::schema_collation::{self, DumpedDefault};
 use crate::archive::manifest::Manifest;
 use crate::server::{Flavour, ServerVersion};
 use crate::sql::definer::Account;
@@ -62,7 +62,11 @@ impl Case<'_> {
         all.extend(self.other_masters());
         all.extend(self.definers());
         all.extend(self.limits());
-        all.extend(self.other_collations());
+        if !self.options.scope.is_everything() {
+            let (facts, made) = (self.facts, self.made);
+            let other = schema_collation::refusals(facts, self.schemas, self.creates, made);
+            all.extend(other);
+        }
         all
     }
 

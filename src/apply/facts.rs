@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::schema_collation::MetDefault;
 use crate::error::Result;
 use crate::server::connect::{NamedRow, literal, server_code};
 use crate::server::{Connection, ServerVersion};
@@ -24,6 +23,17 @@ impl std::fmt::Display for OtherConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}@{} ({})", self.user, self.host, self.id)
     }
+}
+
+/// What a schema of the server gives to what is made in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetDefault {
+    /// Its character set.
+    pub charset: String,
+    /// Its collation.
+    pub collation: String,
+    /// Whether that is what the character set alone would give.
+    pub of_charset: bool,
 }
 
 /// One look at the server.

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::apply::accounts;
 use crate::apply::checks::Case;
 use crate::apply::discard;
 use crate::apply::engine::Engine;
@@ -12,6 +11,7 @@ use crate::apply::facts::TargetFacts;
 use crate::apply::guard::Guard;
 use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
 use crate::apply::marker::{self, Marker};
+use crate::apply::offered;
 use crate::apply::options::RestoreOptions;
 use crate::apply::plan::RestorePlan;
 use crate::apply::refusal::Refusal;
@@ -87,7 +87,7 @@ impl Look {
         let marker = marker::read(&mut control).await?;
         let survey = survey(archive, &guard, options, progress, cancel).await?;
         let accounts = match options.accounts {
-            true => accounts::offered(archive).await?,
+            true => offered::accounts(archive).await?,
             false => BTreeSet::new(),
         };
         let touched = survey

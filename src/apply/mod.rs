@@ -13,7 +13,7 @@
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
 //! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
 //! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`create`]: one object
-//!   of theirs; [`accounts`] and [`routine_grants`] around them.
+//!   of theirs; [`accounts`] (those [`offered`]) and [`routine_grants`] around them.
 //! - [`tuning`]: settings that are changed meanwhile.
 //!
 //! Each pass can be repeated, and ends in a barrier that the marker remembers.
@@ -36,6 +36,7 @@ pub mod lane;
 pub mod look;
 pub mod marker;
 pub mod occupied;
+pub mod offered;
 pub mod options;
 pub mod plan;
 pub mod post_data;

@@ -8,14 +8,14 @@ use crate::apply::lane::Lane;
 use crate::apply::marker::SCHEMA;
 use crate::error::{Error, Result};
 use crate::server::connect::{is_denied, literal};
-use crate::sql::statement::{ObjectId, ObjectKind, quote};
+use crate::sql::statement::{ObjectId, quote};
 
 /// One privilege row: host, user, kind of routine, privileges.
 type Held = (String, String, String, String);
 
 /// Notes what is held on these objects.
 pub async fn note(engine: &mut Engine, replaced: &[ObjectId]) -> Result<()> {
-    for routine in replaced.iter().filter(|object| is_routine(object.kind)) {
+    for routine in replaced.iter().filter(|object| object.kind.is_routine()) {
         let sql = format!(
             "SELECT Host, User, CONVERT(Routine_type USING utf8mb4), CONVERT(Proc_priv USING utf8mb4) \
              FROM mysql.procs_priv WHERE Db = {} AND Routine_name = {}",
@@ -60,17 +60,6 @@ pub async fn noted(control: &mut Lane) -> Result<Vec<String>> {
     Ok(control.rows(&sql).await?)
 }
 
-/// Whether it is called: a routine or a package.
-pub fn is_routine(kind: ObjectKind) -> bool {
-    matches!(
-        kind,
-        ObjectKind::Procedure
-            | ObjectKind::Function
-            | ObjectKind::Package
-            | ObjectKind::PackageBody
-    )
-}
-
 /// The statement that grants what is held; `None` where that is of another kind of routine of this name.
 fn statement(routine: &ObjectId, (host, user, kind, privileges): &Held) -> Option<String> {
     if !kind.eq_ignore_ascii_case(routine.kind.noun()) {
@@ -105,6 +94,7 @@ fn statement(routine: &ObjectId, (host, user, kind, privileges): &Held) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::statement::ObjectKind;
 
     #[test]
     fn what_is_held_becomes_the_grant_that_gave_it() {

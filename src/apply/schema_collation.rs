@@ -6,9 +6,9 @@
 //! something else neither the server nor the proof could tell what was meant. A restore of everything
 //! gives a schema the dump's; a part leaves it alone, and is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::checks::Case;
+use crate::apply::facts::{MetDefault, TargetFacts};
 use crate::apply::refusal::{Refusal, some_of};
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 use crate::sql::tokens::Tokens;
@@ -19,17 +19,6 @@ pub struct DumpedDefault {
     charset: String,
     /// Absent where it is the character set's own.
     collation: Option<String>,
-}
-
-/// What a schema of the server gives to what is made in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetDefault {
-    /// Its character set.
-    pub charset: String,
-    /// Its collation.
-    pub collation: String,
-    /// Whether that is what the character set alone would give.
-    pub of_charset: bool,
 }
 
 impl DumpedDefault {
@@ -72,43 +61,42 @@ fn spelled_now(name: &str) -> String {
     }
 }
 
-impl Case<'_> {
-    /// Schemas that would give chosen triggers another collation than they had.
-    pub(super) fn other_collations(&self) -> Vec<Refusal> {
-        if self.options.scope.is_everything() {
-            return Vec::new();
-        }
-        let made: BTreeSet<ObjectId> = self.made.iter().map(|one| self.facts.folded(one)).collect();
-        let there = self.facts.schemas.iter().filter_map(|(schema, met)| {
-            let folded = self.facts.folded(&ObjectId::schema(schema));
-            let is_it = |other: &str| self.facts.folded(&ObjectId::schema(other)) == folded;
-            let (_, dumped) = self.schemas.iter().find(|(dumped, _)| is_it(dumped))?;
-            let triggers = self
-                .creates
-                .iter()
-                .filter(|object| object.kind == ObjectKind::Trigger && is_it(&object.schema));
-            let triggers: Vec<&ObjectId> = triggers.collect();
-            let refused = !dumped.is(met) && !triggers.is_empty() && !made.contains(&folded);
-            refused.then(|| {
-                Refusal::new(
-                    format!(
-                        "the schema {schema} has the default collation {} and in the backup {}, \
-                         under which triggers are made: {}",
-                        met.collation,
-                        dumped.clause(),
-                        some_of(triggers.into_iter()),
-                        schema = quote(schema),
-                    ),
-                    format!(
-                        "ALTER DATABASE {} {}, or restore everything",
-                        quote(schema),
-                        dumped.clause()
-                    ),
-                )
-            })
-        });
-        there.collect()
-    }
+/// Schemas that would give triggers, as a part is restored into them, another collation than they had.
+pub fn refusals(
+    facts: &TargetFacts,
+    dumped: &BTreeMap<String, DumpedDefault>,
+    creates: &BTreeSet<ObjectId>,
+    made: &BTreeSet<ObjectId>,
+) -> Vec<Refusal> {
+    let made: BTreeSet<ObjectId> = made.iter().map(|one| facts.folded(one)).collect();
+    let there = facts.schemas.iter().filter_map(|(schema, met)| {
+        let folded = facts.folded(&ObjectId::schema(schema));
+        let is_it = |other: &str| facts.folded(&ObjectId::schema(other)) == folded;
+        let (_, dumped) = dumped.iter().find(|(dumped, _)| is_it(dumped))?;
+        let triggers = creates
+            .iter()
+            .filter(|object| object.kind == ObjectKind::Trigger && is_it(&object.schema));
+        let triggers: Vec<&ObjectId> = triggers.collect();
+        let refused = !dumped.is(met) && !triggers.is_empty() && !made.contains(&folded);
+        refused.then(|| {
+            Refusal::new(
+                format!(
+                    "the schema {schema} has the default collation {} and in the backup {}, \
+                     under which triggers are made: {}",
+                    met.collation,
+                    dumped.clause(),
+                    some_of(triggers.into_iter()),
+                    schema = quote(schema),
+                ),
+                format!(
+                    "ALTER DATABASE {} {}, or restore everything",
+                    quote(schema),
+                    dumped.clause()
+                ),
+            )
+        })
+    });
+    there.collect()
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::apply::accounts;
 use crate::apply::definition::{names_schema, qualifies_by, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
 use crate::apply::marker::PendingEvent;
+use crate::apply::offered;
 use crate::apply::options::{RestoreOptions, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
@@ -67,7 +67,7 @@ pub async fn survey(
     let mut frames = match options.check_first {
         true => {
             archive.check_documents().await?;
-            accounts::offered(archive).await?;
+            offered::accounts(archive).await?;
             ReadAhead::whole(archive, guard, options.memory_bytes, cancel)
         }
         false => ReadAhead::begin(archive, guard, options.memory_bytes, cancel, |record| {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::apply::accounts;
 use crate::apply::guard::Guard;
+use crate::apply::offered;
 use crate::apply::options::RestoreOptions;
 use crate::apply::read_ahead::{ReadAhead, ReadyFrame};
 use crate::apply::report::Progress;
@@ -28,7 +28,7 @@ pub async fn verify(
     cancel: &Cancel,
 ) -> Result<Comparison> {
     archive.check_documents().await?;
-    accounts::offered(archive).await?;
+    offered::accounts(archive).await?;
     let guard = Arc::new(guard(archive)?);
     let memory_bytes = RestoreOptions::default().memory_bytes;
     let mut frames = ReadAhead::whole(archive, &guard, memory_bytes, cancel);

@@ -13,9 +13,9 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, Command};
 
-use crate::apply::accounts;
 use crate::apply::lane::Lane;
 use crate::apply::look::control_config;
+use crate::apply::offered;
 use crate::apply::options::RestoreOptions;
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::RestoreReport;
@@ -189,7 +189,7 @@ async fn missing_accounts(
     let there: BTreeSet<(String, String)> = there.into_iter().collect();
     let is_there =
         |account: &Account| there.contains(&(account.user.clone(), account.host.clone()));
-    let (met, missing): (Vec<Account>, Vec<Account>) = accounts::offered(archive)
+    let (met, missing): (Vec<Account>, Vec<Account>) = offered::accounts(archive)
         .await?
         .into_iter()
         .partition(is_there);

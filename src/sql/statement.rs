@@ -167,15 +167,21 @@ impl ObjectKind {
 
     /// Whether it has a body that the server stores together with the session's sql_mode.
     pub fn is_stored_program(self) -> bool {
+        self.is_routine()
+            || matches!(
+                self,
+                ObjectKind::Trigger | ObjectKind::Event | ObjectKind::Library
+            )
+    }
+
+    /// Whether it is called: a routine or a package.
+    pub fn is_routine(self) -> bool {
         matches!(
             self,
-            ObjectKind::Trigger
-                | ObjectKind::Procedure
+            ObjectKind::Procedure
                 | ObjectKind::Function
                 | ObjectKind::Package
                 | ObjectKind::PackageBody
-                | ObjectKind::Event
-                | ObjectKind::Library
         )
     }
 
