@@ -81,6 +81,7 @@ makeIPTablesUtilChains: false
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 syncFrequency: 10s
+volumeStatsAggPeriod: 10s
 YAML
     echo "# Names from outside of the cluster are not answered." >"$STATE/resolv.conf"
     cat >"$STATE/Corefile" <<COREFILE

@@ -149,11 +149,11 @@ impl Namespace {
         String::from_utf8_lossy(&self.ask(&all).stdout).into_owned()
     }
 
-    /// Takes a pod away at once, and does not wait until its containers are gone.
+    /// Takes a pod away at once, whatever becomes of its containers, and waits until the cluster knows it no
+    /// more.
     #[track_caller]
     pub fn delete_by_force(&self, pod: &str) {
-        const AT_ONCE: [&str; 3] = ["--grace-period=0", "--force", "--wait=false"];
-        self.kubectl(&[&["delete", "pod", pod], &AT_ONCE[..]].concat());
+        self.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"]);
     }
 
     /// Writes into a pod's status that it is not ready.
