@@ -33,7 +33,7 @@ GRANT SYSTEM_USER ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- end }}
 GRANT {{ semverCompare ">=8.2" $version | ternary "SET_ANY_DEFINER" "SET_USER_ID" }}, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- else }}
--- Some images leave one that a server without name resolution cannot show, and a backup of accounts would stop at.
+-- Some images leave one that a server without name resolution ignores, and every backup would warn of.
 EXECUTE IMMEDIATE CONCAT('DROP USER IF EXISTS root@\'', @@hostname, '\'');
 GRANT {{ $read }}, BINLOG MONITOR ON *.* TO '{{ $db.backupUser }}'@'%';
 GRANT PROCESS, SET USER, BINLOG ADMIN ON *.* TO '{{ $db.restoreUser }}'@'%';
