@@ -307,6 +307,10 @@ impl Head<'_> {
             ("DATABASE", ObjectKind::Schema),
             ("SCHEMA", ObjectKind::Schema),
         ];
+        if self.tokens.eat_all(&["JSON", "RELATIONAL", "DUALITY"]) {
+            self.expect(&["VIEW"])?;
+            return Ok(ObjectKind::View);
+        }
         if self.tokens.eat("PACKAGE") {
             return Ok(if self.tokens.eat("BODY") {
                 ObjectKind::PackageBody

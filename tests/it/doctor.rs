@@ -67,13 +67,14 @@ on_both!(
             "CREATE TABLE shop.loose (id INT) ENGINE=MyISAM;
              CREATE TABLE shop.gone (id INT); CREATE VIEW shop.broken AS SELECT id FROM shop.gone; DROP TABLE shop.gone;
              CREATE USER left_us; CREATE DEFINER = left_us PROCEDURE shop.p() SELECT 1; DROP USER left_us;
-             CREATE TABLE shop.lossy (price FLOAT)",
+             CREATE TABLE shop.lossy (price FLOAT); CREATE VIEW shop.seen AS SELECT price FROM shop.lossy",
         );
         let checks = checks(&drctl, 9);
         says(&checks, "FAIL", "not transactional", "convert them to InnoDB");
         says(&checks, "FAIL", "cannot be dumped", "repair or drop them");
         says(&checks, "WARN", "left_us@% is the definer", "create the account");
         says(&checks, "WARN", "shop.lossy.price", "docs/proof.md");
+        assert!(!format!("{checks:?}").contains("shop.seen.price"), "a view is its query");
         says(&checks, "WARN", "has no backup", "drctl backup");
         says(&checks, "OK", "socket", "");
     }

@@ -336,7 +336,7 @@ macro_rules! corpus {
 corpus! {
     both: accounts binaries charsets checks database_collations events expired foreign_keys generated invisible
         json keyless keys modes more_modes names numbers partitions routines schemas spatial texts times triggers views;
-    mysql: checks_mysql invisible_mysql json_mysql keys_mysql spatial_mysql;
+    mysql: checks_mysql duality_mysql invisible_mysql json_mysql keys_mysql spatial_mysql;
     mariadb: mariadb_types packages sequences versioned;
     once: large_value;
 }
