@@ -47,6 +47,11 @@ impl OwnPod {
             uid: env("POD_UID")?,
         })
     }
+
+    /// The same where it can own what is in a namespace: across namespaces nobody owns anything.
+    pub fn owner_in(namespace: &str) -> Option<OwnPod> {
+        OwnPod::of_environment().filter(|own| own.namespace == namespace)
+    }
 }
 
 /// A cluster, and the namespace that is meant where nobody names one.

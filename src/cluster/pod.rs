@@ -99,8 +99,19 @@ impl PodView {
 
     /// Whether it has come to its end.
     pub fn is_over(&self) -> bool {
-        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+        is_last(&self.phase)
     }
+}
+
+fn is_last(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
+}
+
+/// Whether a pod has come to its end.
+pub fn is_over(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    phase.is_some_and(is_last)
 }
 
 /// The states of its containers.

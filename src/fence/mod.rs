@@ -9,12 +9,12 @@ mod workload;
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::cancel::Cancel;
+use crate::cluster::pod::is_over;
 use crate::cluster::{Cluster, failure, passes};
 use crate::error::{Error, Result};
 use crate::fence::workload::State;
@@ -136,15 +136,15 @@ impl<'a> Fence<'a> {
             }
         }
         let out: Vec<String> = failed.iter().map(|(name, _)| name.clone()).collect();
-        let Some((_, first)) = failed.pop() else {
+        let Some((_, last)) = failed.pop() else {
             return Ok(all);
         };
         let also = failed
             .iter()
             .map(|(_, error)| format!("; also: {}", error.what()));
-        let what = format!("{}{}", first.what(), also.collect::<String>());
-        let step = first.next_step().map(str::to_owned);
-        let error = Error::new(first.outcome(), what).because(first);
+        let what = format!("{}{}", last.what(), also.collect::<String>());
+        let step = last.next_step().map(str::to_owned);
+        let error = Error::new(last.outcome(), what).because(last);
         let error = match step {
             Some(step) => error.hint(step),
             None => error,
@@ -291,7 +291,7 @@ impl<'a> Fence<'a> {
         }
         let wanted = ListParams::default().labels_from(&is.selector);
         match self.cluster.pods(&self.namespace).list(&wanted).await {
-            Ok(listed) => Ok(listed.items.iter().find(|pod| is_alive(pod)).map(|pod| {
+            Ok(listed) => Ok(listed.items.iter().find(|pod| !is_over(pod)).map(|pod| {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 format!("the pod {name} of {workload} did not end")
             })),
@@ -314,14 +314,6 @@ pub fn stays(error: Error, fenced: &str) -> Error {
     let before = error.next_step().map(|step| format!("{step}; "));
     let before = before.unwrap_or_default();
     error.hint(format!("{before}{fenced} stays fenced until drctl unfence"))
-}
-
-fn is_alive(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 #[cfg(test)]

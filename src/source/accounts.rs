@@ -52,9 +52,7 @@ impl Account {
 /// An error of which [`is_denied`](crate::server::connect::is_denied) is true where the account
 /// may not read the schema `mysql`.
 pub async fn sql(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<u8>> {
-    let mut accounts = list(connection, server).await?;
-    let ignored = ignored(connection, &accounts).await?;
-    accounts.retain(|account| !ignored.contains(account));
+    let (accounts, _) = known(connection, server).await?;
     sql_of(connection, server, &accounts).await
 }
 
@@ -116,29 +114,38 @@ async fn list(connection: &mut Connection, server: &ServerVersion) -> Result<Vec
     Ok(accounts.filter(|account| !account.is_left_out()).collect())
 }
 
-/// Those that the server keeps and does not know: one that resolves no names leaves out, as it starts,
-/// whose host is a name. They cannot log in there, and cannot be shown.
-async fn ignored(connection: &mut Connection, accounts: &[Account]) -> Result<Vec<Account>> {
+/// Those that the server knows, and those that it keeps and does not know: one that resolves no names
+/// leaves out, as it starts, whose host is a name. They cannot log in there, and cannot be shown.
+async fn known(
+    connection: &mut Connection,
+    server: &ServerVersion,
+) -> Result<(Vec<Account>, Vec<Account>)> {
     /// ER_PASSWORD_NO_MATCH, ER_NONEXISTING_GRANT, ER_CANNOT_USER.
     const NOT_KNOWN: [u16; 3] = [1133, 1141, 1396];
-    let mut ignored = Vec::new();
+    let all = list(connection, server).await?;
     let resolves: bool = connection
         .one("SELECT NOT @@GLOBAL.skip_name_resolve")
         .await?;
+    if resolves {
+        return Ok((all, Vec::new()));
+    }
     let is_a_name = |host: &String| host.chars().any(|c| !"0123456789.:%_/".contains(c));
-    for account in accounts {
-        if resolves || !account.host.as_ref().is_some_and(is_a_name) {
+    let (mut known, mut ignored) = (Vec::new(), Vec::new());
+    for account in all {
+        if !account.host.as_ref().is_some_and(is_a_name) {
+            known.push(account);
             continue;
         }
         let show = format!("SHOW CREATE USER {}", account.quoted());
         match connection.one::<String>(&show).await {
+            Ok(_) => known.push(account),
             Err(error) if server_code(&error).is_some_and(|code| NOT_KNOWN.contains(&code)) => {
-                ignored.push(account.clone());
+                ignored.push(account);
             }
-            shown => drop(shown?),
+            Err(error) => return Err(error),
         }
     }
-    Ok(ignored)
+    Ok((known, ignored))
 }
 
 async fn create(
@@ -279,12 +286,10 @@ pub(super) async fn readable(
 /// those that the server ignores.
 async fn probe(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<Account>> {
     let own: String = connection.one("SELECT CURRENT_USER()").await?;
-    let mut others = list(connection, server).await?;
-    let ignored = ignored(connection, &others).await?;
+    let (mut others, ignored) = known(connection, server).await?;
     others.retain(|account| {
         let host = account.host.as_deref();
         host.is_some_and(|host| format!("{}@{host}", account.user) != own)
-            && !ignored.contains(account)
     });
     others.truncate(1);
     sql_of(connection, server, &others).await?;

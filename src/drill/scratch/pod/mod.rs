@@ -87,8 +87,7 @@ pub async fn start(
     let image = image_of(config, &wanted)?;
     let cluster = cancel.unless(Cluster::find()).await?;
     let namespace = cluster.namespace_or_own(config.namespace.as_deref());
-    // Across namespaces nobody owns anything.
-    let owner = OwnPod::of_environment().filter(|own| own.namespace == namespace);
+    let owner = OwnPod::owner_in(&namespace);
     let pods = cluster.pods(&namespace);
     cancel.unless(strays::reap(&pods, &manifest.target)).await?;
 

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{ListParams, LogParams};
+use kube::core::Status;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, runtime};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::cluster::pod::containers_of;
 use crate::cluster::{Cluster, WATCH_SECONDS, failure};
 use crate::drill::scratch::pod::spec::CONTAINER;
 use crate::drill::scratch::pod::trouble::{self, Patience, Trouble};
@@ -42,7 +44,7 @@ enum Seen {
     /// It is gone; how it was last.
     Gone(Option<Box<Pod>>),
     /// We may not look; what was said.
-    Refused(String),
+    Refused(Box<Status>),
 }
 
 /// A pod that is watched.
@@ -92,7 +94,7 @@ impl Sight {
                     ) if status.code == 403 => {
                         let since = refused.get_or_insert_with(Instant::now);
                         if since.elapsed() >= REFUSAL_PATIENCE {
-                            tell.send_replace(Seen::Refused(status.message.clone()));
+                            tell.send_replace(Seen::Refused(status));
                         }
                     }
                     // The watcher tries again; a server that is gone is noticed by whoever works on it.
@@ -138,8 +140,7 @@ impl Sight {
         let Seen::There(pod) = &*self.seen.borrow() else {
             return None;
         };
-        let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-        let ours = containers.iter().find(|one| one.name == CONTAINER)?;
+        let ours = containers_of(pod).find(|one| one.name == CONTAINER)?;
         Some(ours.image_id.clone()).filter(|id| !id.is_empty())
     }
 
@@ -148,9 +149,7 @@ impl Sight {
         let mut seen = self.seen.clone();
         loop {
             if let Seen::Refused(said) = &*seen.borrow_and_update() {
-                let mut status = kube::core::Status::failure(said, "Forbidden");
-                status.code = 403;
-                let error = kube::Error::Api(Box::new(status));
+                let error = kube::Error::Api(said.clone());
                 return failure("watch the scratch pod", error);
             }
             if seen.changed().await.is_err() {

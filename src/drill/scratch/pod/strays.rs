@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 
 use crate::cluster::failure;
+use crate::cluster::pod::is_over;
 use crate::drill::scratch::pod::spec::{HEARTBEAT, KEPT_LABEL, selector};
 use crate::error::{Error, Result};
 use crate::store::keys::TargetName;
@@ -46,6 +47,7 @@ pub async fn reap(pods: &Api<Pod>, target: &TargetName) -> Result<()> {
         if !is_stray(&pod, &owner, Timestamp::now()) {
             continue;
         }
+        // What the cluster ended nobody drills in any more.
         match is_over(&pod) || matches!(owner, Owner::Pod(_)) {
             true => remove(pods, &pod).await?,
             false => silent.push(pod),
@@ -86,19 +88,11 @@ async fn remove(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
     }
 }
 
-/// Whether the cluster ended it: nobody drills in it any more.
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 /// When its drill last said that it lives.
 fn beat(pod: &Pod) -> Option<&String> {
     pod.metadata.annotations.as_ref()?.get(HEARTBEAT)
 }
+
 /// Who a scratch pod is for.
 #[derive(Debug)]
 enum Owner {
@@ -131,13 +125,7 @@ fn is_stray(pod: &Pod, owner: &Owner, now: Timestamp) -> bool {
     }
     match owner {
         Owner::Pod(None) => true,
-        Owner::Pod(Some(owner)) => {
-            let phase = owner
-                .status
-                .as_ref()
-                .and_then(|status| status.phase.as_deref());
-            matches!(phase, Some("Succeeded" | "Failed"))
-        }
+        Owner::Pod(Some(owner)) => is_over(owner),
         Owner::Elsewhere => {
             let beat = beat(pod).and_then(|text| text.parse::<Timestamp>().ok());
             let created = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);

@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::cluster::pod::{condition, containers_of, disruption, init_containers_of};
+use crate::cluster::pod::{condition, containers_of, disruption, init_containers_of, is_over};
 use crate::drill::scratch::pod::spec::CONTAINER;
 
 /// Something that keeps a pod from being a server.
@@ -34,7 +34,7 @@ pub enum Patience {
 pub fn of(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.clone().unwrap_or_default();
     let message = status.message.clone().unwrap_or_default();
-    if status.phase.as_deref() == Some("Failed") || status.phase.as_deref() == Some("Succeeded") {
+    if is_over(pod) {
         return Some(ended(pod, status.reason.as_deref(), &message));
     }
     if let Some((why, message)) = disruption(pod) {
