@@ -29,6 +29,17 @@ fn web(space: &Namespace) {
     });
 }
 
+/// A database with a row, and a backup of it.
+fn backed_up() -> (Server, Drctl) {
+    let source = Server::start(Flavour::MariaDb);
+    source.exec(
+        "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT shop.t VALUES (1)",
+    );
+    let drctl = Drctl::new("shop").source(&source);
+    drctl.run(["backup"]).ok();
+    (source, drctl)
+}
+
 /// Another one like it.
 fn worker(space: &Namespace) {
     space.apply(&WEB.replace("web", "worker"));
@@ -207,10 +218,7 @@ fn a_restore_that_is_refused_leaves_the_application_alone() {
         return;
     };
     web(&space);
-    let source = Server::start(Flavour::MariaDb);
-    source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
-    let drctl = Drctl::new("shop").source(&source);
-    drctl.run(["backup"]).ok();
+    let (source, drctl) = backed_up();
     let drctl = fencing(&space, drctl.into(&source));
     let run = drctl.run(["restore", "--latest"]);
     assert!(!run.stderr.contains("fenced"), "{run:#?}");
@@ -225,10 +233,7 @@ fn a_report_that_nobody_can_read_keeps_no_application_out() {
         return;
     };
     web(&space);
-    let source = Server::start(Flavour::MariaDb);
-    source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
-    let drctl = Drctl::new("shop").source(&source);
-    drctl.run(["backup"]).ok();
+    let (_source, drctl) = backed_up();
     let server = Server::start(Flavour::MariaDb);
     let drctl = fencing(&space, drctl.into(&server)).behind("exec >/dev/full");
     drctl
@@ -244,12 +249,7 @@ fn a_restore_opens_the_fence_for_a_proof_and_for_nothing_else() {
         return;
     };
     web(&space);
-    let source = Server::start(Flavour::MariaDb);
-    source.exec(
-        "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT shop.t VALUES (1)",
-    );
-    let drctl = Drctl::new("shop").source(&source);
-    drctl.run(["backup"]).ok();
+    let (_source, drctl) = backed_up();
     let server = Server::start(Flavour::MariaDb);
     let drctl = fencing(&space, drctl.into(&server));
 

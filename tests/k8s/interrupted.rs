@@ -58,11 +58,8 @@ fn a_backup_that_is_evicted_ends_by_itself_and_is_done_again_without_being_a_fai
         return;
     };
     let (before, records) = (stack.ids(), stack.records("backup", 143));
-    stack.hold();
-    let job = stack.begin("backup");
-    let pod = stack.running(&job);
-    stack.until_busy("FLUSH%");
-    stack.evict(name_of(&pod));
+    let (job, pod) = stack.held(|stack| stack.begin("backup"));
+    stack.evict(&pod);
     until(SOON, "it writes down that it was cancelled", || {
         stack.records("backup", 143) == records + 1
     });
@@ -79,19 +76,18 @@ fn a_node_short_of_memory_evicts_a_backup_and_the_next_attempt_commits() {
         return;
     };
     let before = stack.ids();
-    stack.hold();
     // Of what takes more than it asked for the least important goes first.
     let class = format!("{}-last", stack.space.name);
     stack.space.apply(&format!(
         "{{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {{name: {class}}}, value: -1}}"
     ));
-    let job = stack.begin_as("backup", "pressed", |job| {
-        let pod = &mut job["spec"]["template"]["spec"];
-        pod["priorityClassName"] = json!(class);
-        pod["containers"][0]["resources"]["requests"]["memory"] = json!("1Mi");
+    let (job, pod) = stack.held(|stack| {
+        stack.begin_as("backup", "pressed", |job| {
+            let pod = &mut job["spec"]["template"]["spec"];
+            pod["priorityClassName"] = json!(class);
+            pod["containers"][0]["resources"]["requests"]["memory"] = json!("1Mi");
+        })
     });
-    let pod = name_of(&stack.running(&job)).to_owned();
-    stack.until_busy("FLUSH%");
     let Some(pressure) = stack.space.pressure() else {
         return;
     };
@@ -126,10 +122,7 @@ fn a_backup_that_takes_more_room_than_it_may_is_evicted_and_tried_again() {
         return;
     };
     let before = stack.ids();
-    stack.hold();
-    let job = stack.begin("backup");
-    let pod = name_of(&stack.running(&job)).to_owned();
-    stack.until_busy("FLUSH%");
+    let (job, pod) = stack.held(|stack| stack.begin("backup"));
     // More than its temporary files may take.
     let fill = "head -c 100M /dev/zero >/tmp/fill";
     stack.kubectl(&["exec", &pod, "--", "sh", "-c", fill]);

@@ -16,10 +16,7 @@ fn of_two_backups_at_once_one_gives_way_for_good_and_the_other_commits() {
         return;
     };
     let before = stack.ids();
-    stack.hold();
-    let first = stack.begin("backup");
-    stack.running(&first);
-    stack.until_busy("FLUSH%");
+    let (first, _) = stack.held(|stack| stack.begin("backup"));
     let second = stack.begin("backup");
     let ran = stack.ended(&second);
     assert_eq!(ran.code, 11, "{ran:#?}");

@@ -110,6 +110,16 @@ impl Serial {
         self.until_busy("SELECT SLEEP%");
     }
 
+    /// Begins a backup that stands still like that; its Job and its pod.
+    #[track_caller]
+    pub fn held(&self, begin: impl FnOnce(&Self) -> String) -> (String, String) {
+        self.hold();
+        let job = begin(self);
+        let pod = name_of(&self.running(&job)).to_owned();
+        self.until_busy("FLUSH%");
+        (job, pod)
+    }
+
     /// Waits until the database is busy with such a statement.
     #[track_caller]
     pub fn until_busy(&self, like: &str) {
