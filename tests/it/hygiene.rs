@@ -1,4 +1,4 @@
-//! What the repository promises about itself: heads of files, their length, the verbs, the table of
+//! What the repository promises about itself: heads of files, the verbs, the table of
 //! exit codes, and that it speaks of the software alone.
 
 use std::fs;
@@ -7,11 +7,8 @@ use std::process::Command;
 
 use drctl::Outcome;
 
-/// The most lines of a source file apart from its tests.
-const MOST_LINES: usize = 400;
-
 #[test]
-fn every_source_file_says_what_it_is_for_and_is_short() {
+fn every_source_file_says_what_it_is_for() {
     let mut wrong = Vec::new();
     for (name, text) in tracked() {
         if !(name.starts_with("src/") && name.ends_with(".rs")) {
@@ -20,15 +17,6 @@ fn every_source_file_says_what_it_is_for_and_is_short() {
         if !text.starts_with("//! ") {
             wrong.push(format!(
                 "{name}: does not begin with what it is for (//! …)"
-            ));
-        }
-        let lines = text
-            .lines()
-            .take_while(|line| *line != "#[cfg(test)]")
-            .count();
-        if lines > MOST_LINES {
-            wrong.push(format!(
-                "{name}: {lines} lines without its tests; at most {MOST_LINES}"
             ));
         }
     }

@@ -18,6 +18,7 @@ mod backup_stages;
 mod backup_store;
 mod backup_suspect;
 mod backup_warnings;
+mod cases;
 mod client_splits;
 mod coordinates;
 mod damage;

