@@ -4,9 +4,16 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Outcome, Result};
+
+/// A signal this soon behind the first one is the same one: `timeout` sends its own twice, to the process
+/// and to its group, and a terminal's reaches a process beside the one that its parent passes on.
+const SAME_SIGNAL: Duration = Duration::from_secs(2);
 
 /// Shared by everything of one run; cancelled once, for one reason.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +26,19 @@ impl Cancel {
     /// Ends the run. The first reason holds.
     pub fn cancel(&self, reason: Outcome) {
         let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// One that ends with this one, and can be stopped alone.
+    pub fn child(&self) -> Cancel {
+        Cancel {
+            token: self.token.child_token(),
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// Ends what goes by a [`Cancel::child`], and not the run.
+    pub fn stop(&self) {
         self.token.cancel();
     }
 
@@ -46,6 +66,8 @@ impl Cancel {
             Outcome::Deadline => Error::deadline("the deadline passed before the run was done")
                 .hint("raise the deadline, or look at what took so long in the log"),
             Outcome::Terminated => Error::new(Outcome::Terminated, "stopped by SIGTERM"),
+            Outcome::HungUp => Error::new(Outcome::HungUp, "stopped by SIGHUP"),
+            Outcome::Quit => Error::new(Outcome::Quit, "stopped by SIGQUIT"),
             reason => Error::new(reason, "interrupted"),
         }
     }
@@ -60,24 +82,39 @@ impl Cancel {
         }
     }
 
-    /// Cancels at SIGINT and SIGTERM. A second signal ends the process at once.
+    /// Cancels at SIGINT, SIGTERM, SIGQUIT, and at SIGHUP unless the process was started to ignore it, as
+    /// `nohup` does. Another signal ends the process at once, but not within [`SAME_SIGNAL`] of the first.
     pub fn on_signals(&self) -> Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let failed = |e: std::io::Error| Error::unexpected("cannot watch for signals").because(e);
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let (sender, mut signals) = mpsc::unbounded_channel();
+        for (kind, reason) in [
+            (SignalKind::interrupt(), Outcome::Interrupted),
+            (SignalKind::terminate(), Outcome::Terminated),
+            (SignalKind::quit(), Outcome::Quit),
+            (SignalKind::hangup(), Outcome::HungUp),
+        ] {
+            if is_ignored(kind) {
+                continue;
+            }
+            let mut received = signal(kind)
+                .map_err(|e| Error::unexpected("cannot watch for signals").because(e))?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while received.recv().await.is_some() && sender.send(reason).is_ok() {}
+            });
+        }
         let cancel = self.clone();
         tokio::spawn(async move {
-            loop {
-                let reason = tokio::select! {
-                    _ = interrupt.recv() => Outcome::Interrupted,
-                    _ = terminate.recv() => Outcome::Terminated,
-                };
-                if cancel.is_cancelled() {
-                    std::process::exit(i32::from(reason.code()));
+            let mut first: Option<Instant> = None;
+            while let Some(reason) = signals.recv().await {
+                match first {
+                    None => {
+                        first = Some(Instant::now());
+                        tracing::info!(reason = ?reason, "stopping: cleaning up");
+                        cancel.cancel(reason);
+                    }
+                    Some(first) if first.elapsed() < SAME_SIGNAL => {}
+                    Some(_) => std::process::exit(i32::from(reason.code())),
                 }
-                tracing::info!(reason = ?reason, "stopping: cleaning up");
-                cancel.cancel(reason);
             }
         });
         Ok(())
@@ -92,5 +129,44 @@ impl Cancel {
                 cancel.cancel(Outcome::Deadline);
             });
         }
+    }
+}
+
+/// Whether the process was started to ignore a signal: a handler of ours would undo that.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_in_mask(&status, kind.as_raw_value())
+}
+
+/// Whether the mask of ignored signals in a process's status has the signal of this number.
+fn is_in_mask(status: &str, number: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(number - 1)
+        .ok()
+        .and_then(|n| 1u64.checked_shl(n));
+    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_process_s_status() {
+        let status =
+            "SigBlk:\tffffffffffffffff\nSigIgn:\t0000000000000001\nSigCgt:\tffffffffffffffff\n";
+        assert!(is_in_mask(status, 1));
+        assert!(!is_in_mask(status, 2) && !is_in_mask(status, 0) && !is_in_mask("", 1));
+    }
+
+    #[test]
+    fn what_is_stopped_alone_does_not_end_the_run_and_the_run_ends_it() {
+        let run = Cancel::default();
+        let (one, other) = (run.child(), run.child());
+        one.stop();
+        assert!(one.is_cancelled() && !run.is_cancelled() && !other.is_cancelled());
+        run.cancel(Outcome::Terminated);
+        assert_eq!(other.error().outcome(), Outcome::Terminated);
     }
 }

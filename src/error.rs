@@ -38,8 +38,12 @@ pub enum Outcome {
     Held,
     /// 12: the deadline passed.
     Deadline,
+    /// 129: cancelled by SIGHUP.
+    HungUp,
     /// 130: cancelled by SIGINT.
     Interrupted,
+    /// 131: cancelled by SIGQUIT.
+    Quit,
     /// 143: cancelled by SIGTERM.
     Terminated,
 }
@@ -78,7 +82,9 @@ impl Outcome {
         (Outcome::Server, 10, "the target or scratch server failed"),
         (Outcome::Held, 11, "another run holds this"),
         (Outcome::Deadline, 12, "deadline exceeded"),
+        (Outcome::HungUp, 129, "cancelled by SIGHUP"),
         (Outcome::Interrupted, 130, "cancelled by SIGINT"),
+        (Outcome::Quit, 131, "cancelled by SIGQUIT"),
         (Outcome::Terminated, 143, "cancelled by SIGTERM"),
     ];
 
@@ -88,6 +94,14 @@ impl Outcome {
             .iter()
             .find(|row| row.0 == self)
             .map_or(1, |row| row.1)
+    }
+
+    /// Whether a signal ended it.
+    pub fn is_cancelled(self) -> bool {
+        matches!(
+            self,
+            Outcome::HungUp | Outcome::Interrupted | Outcome::Quit | Outcome::Terminated
+        )
     }
 
     /// What to do next where a failure does not know better; none where there is nothing to do,
@@ -138,6 +152,8 @@ pub struct Error {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// Whether the same work, begun anew at once, may succeed.
     passing: bool,
+    /// Whether the connection to a server is gone, or none could be made.
+    lost: bool,
 }
 
 impl Error {
@@ -149,6 +165,7 @@ impl Error {
             hint: None,
             cause: None,
             passing: false,
+            lost: false,
         }
     }
 
@@ -182,6 +199,13 @@ impl Error {
         self
     }
 
+    /// Says in the same line what failed besides, as of cleaning up, with what to do about it.
+    #[must_use]
+    pub fn also(mut self, other: &Error) -> Self {
+        self.what = format!("{}; also: {other}", self.what);
+        self
+    }
+
     /// Says that the same work, begun anew at once, may succeed.
     #[must_use]
     pub fn passing(mut self) -> Self {
@@ -192,6 +216,26 @@ impl Error {
     /// Whether the same work, begun anew at once, may succeed.
     pub fn is_passing(&self) -> bool {
         self.passing
+    }
+
+    /// Says that the connection to a server is gone, or that none could be made: the same work may
+    /// succeed on another one.
+    #[must_use]
+    pub fn lost(mut self) -> Self {
+        self.lost = true;
+        self
+    }
+
+    /// Says that whatever could be done about a lost connection was done.
+    #[must_use]
+    pub fn final_loss(mut self) -> Self {
+        self.lost = false;
+        self
+    }
+
+    /// Whether the connection to a server is gone, or none could be made.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Which exit code this failure has.

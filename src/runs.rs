@@ -71,8 +71,9 @@ pub struct Told {
 /// Whether a run that ended so says something about its task: one that was cancelled, or gave way
 /// to another, neither failed nor succeeded.
 pub fn counts(exit: u8) -> bool {
-    let not = [Outcome::Held, Outcome::Interrupted, Outcome::Terminated];
-    !not.iter().any(|outcome| outcome.code() == exit)
+    let all = Outcome::TABLE.iter().map(|row| row.0);
+    let mut not = all.filter(|outcome| *outcome == Outcome::Held || outcome.is_cancelled());
+    !not.any(|outcome| outcome.code() == exit)
 }
 
 /// When the last run of a verb ended, however; by one LIST.
