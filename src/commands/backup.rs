@@ -20,7 +20,7 @@ use crate::baseline;
 use crate::cli::{BackupArgs, Output};
 use crate::commands::ended::ended;
 use crate::commands::progress::Progress;
-use crate::commands::{Run, text, tidy};
+use crate::commands::{Run, awaited, text, tidy};
 use crate::error::{Error, Outcome, Result};
 use crate::leftovers::{self, Heartbeat};
 use crate::notify::Task;
@@ -149,7 +149,7 @@ async fn attempt_once(
                 )
                 .await
             };
-            run.cancel.unless(prepare).await
+            awaited(&run.cancel, || (), prepare).await
         }
         Err(error) => Err(error),
     };
@@ -185,7 +185,9 @@ async fn write(
     match dumped.await {
         Ok((end, accounts)) => {
             let more = records(&preflight);
-            let written = run.cancel.unless(writer.finish(vec![end], more)).await?;
+            let stop = writer.stop();
+            let finish = writer.finish(vec![end], more);
+            let written = awaited(&run.cancel, || stop.cancel(), finish).await?;
             Ok((preflight, written, accounts))
         }
         Err(error) => {

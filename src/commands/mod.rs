@@ -30,7 +30,7 @@ use crate::serve;
 use crate::watch;
 
 pub use run::Run;
-use run::tidy;
+use run::{awaited, tidy};
 
 /// Runs what was typed.
 pub async fn run(cli: Cli) -> Result<()> {

@@ -81,6 +81,24 @@ pub async fn tidy<T>(work: impl Future<Output = T>) -> Option<T> {
     done.ok()
 }
 
+/// Runs what must not be dropped half-way, since the store may still carry out what it was sent: where the
+/// run must end, the work is told to stop and waited for, but not for long.
+pub async fn awaited<T>(
+    cancel: &Cancel,
+    stop: impl FnOnce(),
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done,
+        () = cancel.token().cancelled() => {
+            stop();
+            tidy(work).await;
+            Err(cancel.error())
+        }
+    }
+}
+
 /// Tells of a run that failed before there was a store to keep its record in.
 async fn without_a_store(config: &Config, task: Task, error: &Error) {
     if !runs::counts(error.outcome().code()) {

@@ -22,7 +22,8 @@ pub mod stream;
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::Codec;
@@ -67,8 +68,14 @@ impl WriteOptions {
 pub struct ArchiveWriter {
     sink: FrameSink,
     frame_bytes: usize,
-    sequencing: JoinHandle<Result<Sequencer>>,
+    sequencing: Sequencing,
+    /// Ends the writing early: open uploads are aborted.
+    stop: CancellationToken,
 }
+
+/// The task that writes frames; its end is `None` where it was told to stop. Dropped it stops, too: a backup
+/// that is given up uploads nothing more.
+type Sequencing = AbortOnDropHandle<Result<Option<Sequencer>>>;
 
 impl ArchiveWriter {
     /// Begins an archive in a backup's place.
@@ -86,26 +93,43 @@ impl ArchiveWriter {
             options.segment_bytes,
         )
         .await?;
-        let sequencing = tokio::spawn(async move {
-            while let Some(in_flight) = frames.recv().await {
-                let pushed = match in_flight.encoding.await {
-                    Ok(Ok(frame)) => sequencer.push(frame).await,
-                    Ok(Err(error)) => Err(error),
-                    Err(e) => Err(Error::unexpected("encoding a frame broke off").because(e)),
-                };
-                drop(in_flight.permit);
-                if let Err(error) = pushed {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let sequencing = AbortOnDropHandle::new(tokio::spawn(async move {
+            let write = async {
+                while let Some(in_flight) = frames.recv().await {
+                    let encoded = in_flight.encoding.await;
+                    let encoded = encoded
+                        .map_err(|e| Error::unexpected("encoding a frame broke off").because(e))?;
+                    sequencer.push(encoded?).await?;
+                    drop(in_flight.permit);
+                }
+                Ok(())
+            };
+            let written = tokio::select! {
+                written = write => Some(written),
+                () = stopped.cancelled() => None,
+            };
+            match written {
+                Some(Ok(())) => Ok(Some(sequencer)),
+                failed => {
                     sequencer.abort().await;
-                    return Err(error);
+                    failed.transpose().map(|_| None)
                 }
             }
-            Ok(sequencer)
-        });
+        }));
         Ok(ArchiveWriter {
             sink,
             frame_bytes: options.frame_bytes,
             sequencing,
+            stop,
         })
+    }
+
+    /// What makes [`ArchiveWriter::finish`] give up what is not yet written, as [`ArchiveWriter::abort`]
+    /// does, and return.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Begins a stream, counted from 0.
@@ -117,7 +141,8 @@ impl ArchiveWriter {
     /// `more` the records that follow the ledger.
     pub async fn finish(self, ends: Vec<StreamEnd>, more: Vec<Record>) -> Result<Written> {
         drop(self.sink);
-        let mut sequencer = joined(self.sequencing).await?;
+        let given_up = || Error::unexpected("the archive was given up");
+        let mut sequencer = joined(self.sequencing).await?.ok_or_else(given_up)?;
         let mut objects = crate::sql::ledger::Ledger::default();
         let mut trailer = None;
         for end in ends {
@@ -136,17 +161,20 @@ impl ArchiveWriter {
     /// the error that stopped the writing, if one did.
     pub async fn abort(self) -> Option<Error> {
         drop(self.sink);
+        // What is not written yet is not worth its upload.
+        self.stop.cancel();
         match joined(self.sequencing).await {
-            Ok(sequencer) => {
+            Ok(Some(sequencer)) => {
                 sequencer.abort().await;
                 None
             }
+            Ok(None) => None,
             Err(error) => Some(error),
         }
     }
 }
 
-async fn joined(sequencing: JoinHandle<Result<Sequencer>>) -> Result<Sequencer> {
+async fn joined(sequencing: Sequencing) -> Result<Option<Sequencer>> {
     match sequencing.await {
         Ok(sequencer) => sequencer,
         Err(e) => Err(Error::unexpected("writing the archive broke off").because(e)),

@@ -287,10 +287,10 @@ async fn interleaved_streams_are_one_text_that_gives_each_stream_back() {
     let (store, place, manifest) = fixture::archive(&[&a, &b], small(500, 2000)).await;
     assert_eq!(manifest.totals.rows, 120);
     let archive = Archive::open(store, place).await.unwrap();
-    let mut frames = archive.frames();
+    let mut frames = archive.frames().unwrap();
     let mut streams = [String::new(), String::new()];
     let mut prologues = 0;
-    while let Some(frame) = frames.next().await.unwrap() {
+    while let Some(frame) = frames.next().unwrap() {
         let sql = String::from_utf8(archive.fetch(&frame).await.unwrap()).unwrap();
         match sql.starts_with("-- drctl: stream") {
             true => prologues += 1,
