@@ -124,10 +124,16 @@ impl Encoder {
 /// a reader that stops after the first member would lose the rest in silence.
 pub fn decode(codec: Codec, stored: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
     let wrong = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+    // A size that cannot be had is an error, not an abort.
+    let mut raw = Vec::new();
+    if codec != Codec::None {
+        raw.try_reserve_exact(raw_len)?;
+    }
     let raw = match codec {
-        Codec::Zstd => zstd::bulk::decompress(stored, raw_len)?,
+        Codec::Zstd => zstd::bulk::Decompressor::new()?
+            .decompress_to_buffer(stored, &mut raw)
+            .map(|_| raw)?,
         Codec::Gzip => {
-            let mut raw = Vec::with_capacity(raw_len);
             let mut gzip = flate2::bufread::GzDecoder::new(stored);
             (&mut gzip).take(raw_len as u64 + 1).read_to_end(&mut raw)?;
             if !gzip.into_inner().is_empty() {

@@ -173,9 +173,9 @@ pub fn small(frame_bytes: usize, segment_bytes: u64) -> WriteOptions {
 
 /// The whole text of an archive.
 pub async fn text(archive: &Archive) -> Result<String> {
-    let mut frames = archive.frames();
+    let mut frames = archive.frames()?;
     let mut text = Vec::new();
-    while let Some(frame) = frames.next().await? {
+    while let Some(frame) = frames.next()? {
         text.extend(archive.fetch(&frame).await?);
     }
     Ok(String::from_utf8(text).unwrap())

@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod read;
 pub mod remove;
 pub mod restore_txt;
+pub mod stored_index;
 pub mod whole;
 pub mod write;
 

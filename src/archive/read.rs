@@ -5,8 +5,6 @@
 //! index is read as a stream, each time against its SHA-256 in the manifest; the manifest is the
 //! root of it all.
 
-use std::collections::VecDeque;
-use std::io::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,13 +13,24 @@ use sha2::{Digest, Sha256};
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
-use crate::archive::manifest::{FileFacts, Manifest, Totals};
+use crate::archive::manifest::{Manifest, Totals};
+use crate::archive::stored_index::{Records, StoredIndex, damaged};
 use crate::archive::write::encode::hex128;
+use crate::archive::write::framer::FRAME_BYTES;
 use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::store::keys::BackupObject;
 use crate::store::{Key, Store, StoreError};
+
+/// The most bytes of accounts.sql, stored or decoded.
+const MOST_ACCOUNTS_BYTES: u64 = 256 << 20;
+
+/// The most bytes that names, definitions' digests and warnings of an index may take.
+const MOST_NAMES_BYTES: usize = 1 << 30;
+
+/// The longest statement: a row of 1 GiB, the protocol's limit, whose every byte takes two digits.
+const MOST_STATEMENT_BYTES: u64 = (2 << 30) + (64 << 20);
 
 /// A committed backup, open for reading.
 #[derive(Debug, Clone)]
@@ -29,6 +38,7 @@ pub struct Archive {
     store: Arc<dyn Store>,
     place: BackupPlace,
     manifest: Arc<Manifest>,
+    index: StoredIndex,
     contents: Arc<Contents>,
 }
 
@@ -71,14 +81,18 @@ impl Archive {
     /// Opens a backup: manifest, index and their agreement.
     pub async fn open(store: Arc<dyn Store>, place: BackupPlace) -> Result<Archive> {
         let manifest = Arc::new(manifest(&store, &place).await?);
-        let mut archive = Archive {
+        let index = StoredIndex::fetch(&store, &place, &manifest.index).await?;
+        let (reader, of, whose) = (index.clone(), manifest.clone(), place.to_string());
+        let contents = tokio::task::spawn_blocking(move || read_contents(&reader, &of, &whose))
+            .await
+            .map_err(|e| Error::unexpected("reading the index broke off").because(e))??;
+        Ok(Archive {
             store,
             place,
             manifest,
-            contents: Arc::new(Contents::default()),
-        };
-        archive.contents = Arc::new(archive.read_contents().await?);
-        Ok(archive)
+            index,
+            contents: Arc::new(contents),
+        })
     }
 
     /// The commit record.
@@ -91,79 +105,11 @@ impl Archive {
         &self.contents
     }
 
-    /// The frames, in order, from a new reading of the index.
-    pub fn frames(&self) -> Frames {
-        Frames {
-            records: self.records(),
-        }
-    }
-
-    fn records(&self) -> Records {
-        Records::new(self.store.clone(), &self.place, self.manifest.index.clone())
-    }
-
-    /// Reads the whole index once: what it declares, and that its frames fill the segments exactly.
-    async fn read_contents(&self) -> Result<Contents> {
-        let mut contents = Contents::default();
-        let mut filled = vec![0u64; self.manifest.segments.len()];
-        let (mut frames, mut segment, mut raw, mut longest) = (0, 0, 0u64, 0);
-        let wrong = |what: &str| damaged(&self.place, what);
-        let mut records = self.records();
-        while let Some(record) = records.next().await? {
-            match record {
-                Record::Session(session) if session.n as usize == contents.sessions.len() => {
-                    contents.sessions.push(session.session);
-                }
-                Record::Table(table) if table.n as usize == contents.tables.len() => {
-                    contents.tables.push(table);
-                }
-                Record::Session(_) | Record::Table(_) => {
-                    return Err(wrong("numbers are not in order"));
-                }
-                Record::Frame(frame) => {
-                    let place = filled.get_mut(frame.segment as usize);
-                    let place = place.ok_or_else(|| wrong("a frame lies in no segment"))?;
-                    let declared = (frame.session as usize) < contents.sessions.len()
-                        && frame
-                            .tables
-                            .iter()
-                            .all(|n| (*n as usize) < contents.tables.len());
-                    let in_order =
-                        frame.n == frames && frame.segment >= segment && frame.offset == *place;
-                    if !in_order || !declared {
-                        return Err(wrong("frames are not in order"));
-                    }
-                    segment = frame.segment;
-                    let ends = place
-                        .checked_add(frame.stored)
-                        .zip(raw.checked_add(frame.raw));
-                    (*place, raw) = ends.ok_or_else(|| wrong("a frame has no end"))?;
-                    longest = frame.longest.max(longest);
-                    frames += 1;
-                }
-                Record::Ledger(entry) => contents
-                    .ledger
-                    .add(entry)
-                    .map_err(|e| wrong("its ledger contradicts itself").because(e))?,
-                Record::Inventory(object) => contents.inventory.push(object),
-                Record::Warning(warning) => contents.warnings.push(warning),
-            }
-        }
-        let sizes = self.manifest.segments.iter().map(|segment| segment.bytes);
-        let totals = Totals {
-            raw_bytes: raw,
-            stored_bytes: filled.iter().sum(),
-            frames,
-            // A stream may have been too short for a frame.
-            streams: self.manifest.totals.streams,
-            rows: contents.ledger.total_rows(),
-            largest_statement_bytes: longest,
-            objects: Totals::objects_of(&contents.ledger),
-        };
-        if !filled.into_iter().eq(sizes) || totals != self.manifest.totals {
-            return Err(wrong("it does not agree with the manifest"));
-        }
-        Ok(contents)
+    /// The frames, in order.
+    pub fn frames(&self) -> Result<Frames> {
+        Ok(Frames {
+            records: self.index.records()?,
+        })
     }
 
     /// Fetches a frame, checks it and decodes it.
@@ -195,21 +141,23 @@ impl Archive {
 
     /// accounts.sql, checked and decoded; `None` where none were taken.
     pub async fn accounts(&self) -> Result<Option<Vec<u8>>> {
-        const MOST_BYTES: u64 = 256 << 20;
         let Some(facts) = &self.manifest.accounts else {
             return Ok(None);
         };
         let codec = self.manifest.codec;
         let key = self.place.key(&BackupObject::Accounts(codec.suffix()));
-        let stored = read_range(&self.store, &key, 0..facts.bytes, "accounts.sql").await?;
         let wrong = |what: &str| {
             Error::archive(format!("accounts.sql {what}"))
                 .hint("restore another backup, and find out what changed the store")
         };
+        if facts.bytes > MOST_ACCOUNTS_BYTES {
+            return Err(wrong("is said to be longer than it can be"));
+        }
+        let stored = read_range(&self.store, &key, 0..facts.bytes, "accounts.sql").await?;
         if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
             return Err(wrong("does not match its SHA-256"));
         }
-        let sql = decode_all(codec, &stored, MOST_BYTES)
+        let sql = decode_all(codec, &stored, MOST_ACCOUNTS_BYTES)
             .map_err(|e| wrong("cannot be decoded").because(e))?;
         Ok(Some(sql))
     }
@@ -217,7 +165,7 @@ impl Archive {
 
 /// Reads what the archive says is there. That it is not is damage, which no retry mends; only what
 /// is left is the store's failure.
-async fn read_range(
+pub(super) async fn read_range(
     store: &Arc<dyn Store>,
     key: &str,
     range: Range<u64>,
@@ -237,6 +185,91 @@ async fn read_range(
         ))
         .hint("restore another backup, and find out what changed the store")),
         _ => Err(error.into()),
+    }
+}
+
+/// Reads the whole index once: what it declares, and that its frames fill the segments exactly.
+fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Result<Contents> {
+    let mut contents = Contents::default();
+    let mut filled = vec![0u64; manifest.segments.len()];
+    let (mut frames, mut segment, mut raw, mut longest) = (0, 0, 0u64, 0);
+    let wrong = |what: &str| damaged(whose, what);
+    let (mut records, mut names) = (index.records()?, 0usize);
+    while let Some(record) = records.next()? {
+        if !matches!(record, Record::Frame(_)) {
+            names = names.saturating_add(records.record_bytes());
+            if names > MOST_NAMES_BYTES {
+                return Err(wrong("it has more names than a server can have"));
+            }
+        }
+        match record {
+            Record::Session(session) if session.n as usize == contents.sessions.len() => {
+                contents.sessions.push(session.session);
+            }
+            Record::Table(table) if table.n as usize == contents.tables.len() => {
+                contents.tables.push(table);
+            }
+            Record::Session(_) | Record::Table(_) => {
+                return Err(wrong("numbers are not in order"));
+            }
+            Record::Frame(frame) => {
+                let place = filled.get_mut(frame.segment as usize);
+                let place = place.ok_or_else(|| wrong("a frame lies in no segment"))?;
+                let declared = (frame.session as usize) < contents.sessions.len()
+                    && frame
+                        .tables
+                        .iter()
+                        .all(|n| (*n as usize) < contents.tables.len());
+                let in_order =
+                    frame.n == frames && frame.segment >= segment && frame.offset == *place;
+                if !in_order || !declared {
+                    return Err(wrong("frames are not in order"));
+                }
+                check_sizes(&frame).map_err(wrong)?;
+                segment = frame.segment;
+                let ends = place
+                    .checked_add(frame.stored)
+                    .zip(raw.checked_add(frame.raw));
+                (*place, raw) = ends.ok_or_else(|| wrong("a frame has no end"))?;
+                longest = frame.longest.max(longest);
+                frames += 1;
+            }
+            Record::Ledger(entry) => contents
+                .ledger
+                .add(entry)
+                .map_err(|e| wrong("its ledger contradicts itself").because(e))?,
+            Record::Inventory(object) => contents.inventory.push(object),
+            Record::Warning(warning) => contents.warnings.push(warning),
+        }
+    }
+    let sizes = manifest.segments.iter().map(|segment| segment.bytes);
+    let totals = Totals {
+        raw_bytes: raw,
+        stored_bytes: filled.iter().sum(),
+        frames,
+        // A stream may have been too short for a frame.
+        streams: manifest.totals.streams,
+        rows: contents.ledger.total_rows(),
+        largest_statement_bytes: longest,
+        objects: Totals::objects_of(&contents.ledger),
+    };
+    if !filled.into_iter().eq(sizes) || totals != manifest.totals {
+        return Err(wrong("it does not agree with the manifest"));
+    }
+    Ok(contents)
+}
+
+/// Holds the sizes that a frame is said to have against what a frame can have: memory is taken by them.
+fn check_sizes(frame: &FrameRecord) -> std::result::Result<(), &'static str> {
+    // A frame ends with the statement that makes it long enough.
+    let most_raw = frame.longest.saturating_add(2 * FRAME_BYTES as u64);
+    // What does not compress grows by a few bytes a block.
+    let most_stored = frame.raw.saturating_add(frame.raw / 64 + (64 << 10));
+    match () {
+        () if frame.longest > MOST_STATEMENT_BYTES => Err("a statement is longer than any can be"),
+        () if frame.raw > most_raw => Err("a frame is longer than any can be"),
+        () if frame.stored > most_stored => Err("a frame takes more room than any can"),
+        () => Ok(()),
     }
 }
 
@@ -268,94 +301,15 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// The next frame, or `None` after the last one of an index that is whole.
-    pub async fn next(&mut self) -> Result<Option<FrameRecord>> {
-        while let Some(record) = self.records.next().await? {
+    /// The next frame, or `None` after the last one.
+    pub fn next(&mut self) -> Result<Option<FrameRecord>> {
+        while let Some(record) = self.records.next()? {
             if let Record::Frame(frame) = record {
                 return Ok(Some(frame));
             }
         }
         Ok(None)
     }
-}
-
-/// The records of an index: ranged reads, decompressed and split into lines as they come.
-struct Records {
-    store: Arc<dyn Store>,
-    key: String,
-    facts: FileFacts,
-    at: u64,
-    sha256: Sha256,
-    zstd: Option<zstd::stream::write::Decoder<'static, Vec<u8>>>,
-    ready: VecDeque<Record>,
-}
-
-impl Records {
-    const CHUNK_BYTES: u64 = 1 << 20;
-
-    fn new(store: Arc<dyn Store>, place: &BackupPlace, facts: FileFacts) -> Self {
-        let key = place.key(&BackupObject::Index);
-        Records {
-            store,
-            key,
-            facts,
-            at: 0,
-            sha256: Sha256::new(),
-            zstd: None,
-            ready: VecDeque::new(),
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Record>> {
-        while self.ready.is_empty() && self.at < self.facts.bytes {
-            self.read_more().await?;
-        }
-        Ok(self.ready.pop_front())
-    }
-
-    async fn read_more(&mut self) -> Result<()> {
-        let end = self.facts.bytes.min(self.at + Self::CHUNK_BYTES);
-        let stored = read_range(&self.store, &self.key, self.at..end, "the index").await?;
-        self.at = end;
-        self.sha256.update(&stored);
-        let wrong = |what: &str| damaged(&self.key, what);
-        if end == self.facts.bytes
-            && hex::encode(self.sha256.clone().finalize()) != self.facts.sha256
-        {
-            return Err(wrong("it does not match its SHA-256"));
-        }
-        let zstd = match &mut self.zstd {
-            Some(zstd) => zstd,
-            None => self.zstd.insert(
-                zstd::stream::write::Decoder::new(Vec::new())
-                    .map_err(|e| Error::unexpected("cannot decompress").because(e))?,
-            ),
-        };
-        zstd.write_all(&stored)
-            .and_then(|()| zstd.flush())
-            .map_err(|e| wrong("it cannot be decoded").because(e))?;
-        let text = zstd.get_mut();
-        let whole = memchr::memrchr(b'\n', text).map_or(0, |last| last + 1);
-        let rest = text.split_off(whole);
-        let lines = std::mem::replace(text, rest);
-        for line in lines
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let record =
-                Record::parse(line).map_err(|e| wrong("a record cannot be read").because(e))?;
-            self.ready.extend(record);
-        }
-        if end == self.facts.bytes && !zstd.get_ref().is_empty() {
-            return Err(wrong("its last record is cut off"));
-        }
-        Ok(())
-    }
-}
-
-fn damaged(what: impl std::fmt::Display, how: &str) -> Error {
-    Error::archive(format!("the index of {what} is damaged: {how}"))
-        .hint("restore another backup, and find out what changed the store")
 }
 
 #[cfg(test)]

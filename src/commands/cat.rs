@@ -49,8 +49,8 @@ async fn accounts(archive: &Archive) -> Result<()> {
 
 async fn dump(archive: &Archive) -> Result<()> {
     archive.check_documents().await?;
-    let (mut frames, mut turns) = (archive.frames(), Turns::default());
-    while let Some(frame) = frames.next().await? {
+    let (mut frames, mut turns) = (archive.frames()?, Turns::default());
+    while let Some(frame) = frames.next()? {
         write(&archive.fetch_in_turn(&frame, turns.take()).await?)?;
     }
     Ok(())

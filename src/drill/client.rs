@@ -84,8 +84,8 @@ async fn load_and_prove(
 
     let since = Instant::now();
     let feed = async |mut to: ChildStdin| {
-        let (mut frames, mut turns) = (archive.frames(), Turns::default());
-        while let Some(frame) = frames.next().await? {
+        let (mut frames, mut turns) = (archive.frames()?, Turns::default());
+        while let Some(frame) = frames.next()? {
             to.write_all(&archive.fetch_in_turn(&frame, turns.take()).await?)
                 .await?;
             drill.progress.advance(frame.raw, frame.rows);
@@ -275,7 +275,7 @@ async fn expired_events(
     let mut frames = ReadAhead::begin(archive, &guard, memory_bytes, drill.cancel, |record| {
         record.has(Section::PostData)
     });
-    while let Some(ready) = frames.next().await? {
+    while let Some(ready) = frames.next()? {
         for (statement, sql) in ready.frame.of(Section::PostData) {
             let Kind::Create { object, .. } = &statement.kind else {
                 continue;

@@ -26,8 +26,8 @@ pub async fn explain(archive: &Archive, comparison: &mut Comparison, words: &Wor
         return Ok(());
     }
     let unknown = |e| Error::archive("a definition cannot be read").because(e);
-    let mut frames = archive.frames();
-    while let Some(frame) = frames.next().await? {
+    let mut frames = archive.frames()?;
+    while let Some(frame) = frames.next()? {
         if !frame.has(Section::PreData) && !frame.has(Section::PostData) {
             continue;
         }
