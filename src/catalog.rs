@@ -319,7 +319,7 @@ impl Catalog {
         if let Which::Id(id) = which {
             return self.entry(id).await;
         }
-        let mut newest: Option<Entry> = None;
+        let (mut newest, mut suspects): (Option<Entry>, u64) = (None, 0);
         for (id, marks) in self.committed() {
             // Ids have whole seconds: of several in one second the manifests tell the newest.
             if newest
@@ -338,8 +338,10 @@ impl Catalog {
                 let newer = newest
                     .as_ref()
                     .is_none_or(|other| other.manifest.snapshot_at < entry.manifest.snapshot_at);
-                if entry.is_trusted() && newer {
-                    newest = Some(entry);
+                match entry.is_trusted() {
+                    true if newer => newest = Some(entry),
+                    true => {}
+                    false => suspects += 1,
                 }
             }
         }
@@ -347,12 +349,21 @@ impl Catalog {
             return Ok(entry);
         }
         let committed = self.committed().count();
-        Err(self.none(match (committed, which) {
-            (0, _) => format!("{} has no backup", self.target),
-            (_, Which::LatestVerified) => format!("no backup of {} has been verified", self.target),
-            (_, Which::At(time)) => format!("no backup of {} is as old as {time}", self.target),
-            (_, _) => format!("every backup of {} is suspect", self.target),
-        }))
+        let that = match which {
+            Which::LatestVerified => "that has been verified".to_owned(),
+            Which::At(time) => format!("as old as {time}"),
+            Which::Id(_) | Which::Latest => String::new(),
+        };
+        let of = format!("backup of {} {that}", self.target)
+            .trim_end()
+            .to_owned();
+        Err(match (committed, suspects) {
+            (0, _) => self.none(format!("{} has no backup", self.target)),
+            (_, 0) => self.none(format!("no {of}")),
+            (_, _) => self.none(format!("every {of} is suspect")).hint(
+                "see drctl list and drctl show ID for why; name one by its ID, or drctl accept ID if it is right",
+            ),
+        })
     }
 
     fn none(&self, what: String) -> Error {

@@ -41,7 +41,7 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
                 .hint("grant it SELECT on mysql.user"),
         );
     };
-    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut lane = Lane::open_patiently(engine.lane_config.clone()).await?;
     let mut scanner = Scanner::accounts();
     scanner.push(&sql);
     scanner.finish();
@@ -68,20 +68,22 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
             engine.report.warn(not_given(&account, on));
             continue;
         }
-        let given = lane.run(statement.sql).await.map_err(Error::from);
+        let given = lane
+            .step(async |lane| lane.run(statement.sql).await.map(|_| ()))
+            .await;
         match (given, on) {
             // Of an object that the backup does not have: a server keeps privileges on what is gone.
             (Err(error), Some(on)) if is_gone(&error) => {
                 engine.report.warn(not_given(&account, &on))
             }
-            (given, _) => drop(given.map_err(|error| error.context(format!("account {account}")))?),
+            (given, _) => given.map_err(|error| error.context(format!("account {account}")))?,
         }
         if part == Part::Accounts && Tokens::new(statement.sql).eat("CREATE") {
             engine.report.created_accounts.push(name.clone());
             // A role has no host, and nobody logs in as one.
             if engine.options.scratch && !account.host.is_empty() {
                 let lock = format!("ALTER USER {name} ACCOUNT LOCK");
-                lane.run(lock.as_bytes()).await?;
+                lane.persist(&lock).await?;
             }
         }
     }
@@ -106,19 +108,19 @@ pub async fn make_up_definers(engine: &mut Engine) -> Result<()> {
     let missing: Vec<(Account, String)> = missing
         .filter_map(|(account, objects)| Some((account.clone(), objects.first()?.to_string())))
         .collect();
-    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut lane = Lane::open_patiently(engine.lane_config.clone()).await?;
     for (account, object) in missing {
         let name = account.to_string();
         engine.marker.accounts.insert(name.clone());
         marker::note_account(&mut engine.control, &name).await?;
         let create = match account.host.is_empty() {
-            true => format!("CREATE ROLE {name}"),
-            false => format!("CREATE USER {name} ACCOUNT LOCK"),
+            true => format!("CREATE ROLE IF NOT EXISTS {name}"),
+            false => format!("CREATE USER IF NOT EXISTS {name} ACCOUNT LOCK"),
         };
-        lane.run(create.as_bytes()).await?;
+        lane.persist(&create).await?;
         engine.report.created_accounts.push(name.clone());
         let grant = format!("GRANT ALL PRIVILEGES ON *.* TO {name}");
-        lane.run(grant.as_bytes()).await?;
+        lane.persist(&grant).await?;
         engine.report.warn(format!(
             "the backup has no account {name}, the definer of {object}: one was made up here, and a \
              restore needs it, or --definer"

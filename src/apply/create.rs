@@ -3,7 +3,7 @@
 
 use crate::apply::discard::drop_object;
 use crate::apply::failure::Failure;
-use crate::apply::lane::{Lane, Tries};
+use crate::apply::lane::Lane;
 use crate::error::Result;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, ObjectKind, Section};
@@ -17,18 +17,13 @@ pub async fn create(
     sql: &[u8],
     mut in_the_way: bool,
 ) -> Result<Vec<(u16, String)>> {
-    let mut tries = Tries::default();
-    loop {
-        match once(lane, object, session, sql, in_the_way).await {
-            Ok(warnings) => return Ok(warnings),
-            Err(failure) => {
-                let again = tries.again(lane, failure).await;
-                again.map_err(|error| error.context(object))?;
-            }
-        }
-        // Whether the last try took effect is unknown.
+    let created = lane.step(async |lane| {
+        let tried = once(lane, object, session, sql, in_the_way).await;
+        // Whether it took effect is unknown where it is tried again.
         in_the_way = true;
-    }
+        tried
+    });
+    created.await.map_err(|error| error.context(object))
 }
 
 async fn once(

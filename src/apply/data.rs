@@ -11,15 +11,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 
 use crate::apply::engine::Engine;
 use crate::apply::failure::Failure;
 use crate::apply::frame::{Frame, FrameStatement};
 use crate::apply::insert::insert;
-use crate::apply::lane::{self, Lane, LaneConfig, Tries};
+use crate::apply::lane::{Lane, LaneConfig, Lanes, Tries};
 use crate::apply::marker::{self, Pass};
-use crate::apply::options::Scope;
+use crate::apply::options::{Check, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
 use crate::error::{Error, Result};
@@ -55,20 +54,28 @@ pub async fn run(engine: &mut Engine) -> Result<Loaded> {
     engine
         .progress
         .begin(Pass::Data, Some(engine.archive.manifest().totals.raw_bytes));
+    // All of it passes by here: then the segments are held against their digests on the way.
+    let whole = engine.options.check == Check::Loading
+        && engine.options.scope.is_everything()
+        && !engine.resuming;
+    let frames = match whole {
+        true => engine.read_whole(),
+        false => engine.read_ahead(wanted),
+    };
     let shared = Arc::new(Shared {
-        frames: Mutex::new(engine.read_ahead(wanted)),
+        frames: Mutex::new(frames),
         scope: engine.options.scope.clone(),
         fragile,
         begun,
         progress: engine.progress.clone(),
     });
-    let mut lanes = JoinSet::new();
+    let mut lanes = Lanes::new(&engine.lane_config);
     for _ in 0..engine.options.lanes.max(1) {
-        let (shared, config) = (shared.clone(), engine.lane_config.clone());
-        lanes.spawn(async move { shared.work(config).await });
+        let shared = shared.clone();
+        lanes.begin(|config| async move { shared.work(config).await });
     }
     let mut loaded = Loaded::default();
-    for lane in lane::join(lanes, &engine.cancel).await? {
+    for lane in lanes.join().await? {
         loaded.rows += lane.rows;
         loaded.bytes += lane.bytes;
     }
@@ -92,7 +99,7 @@ async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>>
          AND table_schema IN ({})",
         schemas.join(", ")
     );
-    let tables: Vec<(String, String)> = engine.control.rows(&sql).await?;
+    let tables: Vec<(String, String)> = engine.control.query(&sql).await?;
     Ok(tables
         .into_iter()
         .map(|(schema, name)| ObjectId::table(schema, name))
@@ -113,11 +120,12 @@ struct Shared {
 impl Shared {
     /// One lane: frame after frame until there is none.
     async fn work(&self, config: LaneConfig) -> Result<Loaded> {
-        let mut lane = Lane::open(config).await?;
+        let cancel = config.cancel.clone();
+        let mut lane = Lane::open_patiently(config).await?;
         let mut loaded = Loaded::default();
         loop {
-            let next = self.frames.lock().await.next().await?;
-            let Some(ready) = next else { break };
+            let next = cancel.unless(async { self.frames.lock().await.next().await });
+            let Some(ready) = next.await? else { break };
             let rows = self.load(&mut lane, &ready.frame).await?;
             loaded.rows += rows;
             loaded.bytes += ready.frame.record.raw;
@@ -135,12 +143,15 @@ impl Shared {
     async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
         let n = frame.record.n;
         let statements = self.in_scope(frame);
+        if statements.is_empty() {
+            return Ok(0);
+        }
         if statements.iter().any(|(one, _)| self.is_fragile(&one.kind)) {
             if self.begun.contains(&n) {
                 return Err(broke_off(n));
             }
             let loaded = load_fragile(lane, &self.scope, n, &statements).await;
-            loaded.map_err(|failure| Error::from(failure).context(format!("frame {n}")))?;
+            loaded.map_err(|failure| failure.into_error().context(format!("frame {n}")))?;
         } else {
             let mut tries = Tries::default();
             while let Err(failure) = load_once(lane, &self.scope, n, &statements).await {

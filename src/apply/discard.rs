@@ -33,7 +33,8 @@ pub async fn drop_all<'a>(
         if object.kind == ObjectKind::Schema && !is_empty_schema(lane, &object.schema).await? {
             continue;
         }
-        drop_object(lane, object).await?;
+        lane.step(async |lane| drop_object(lane, object).await)
+            .await?;
         dropped.push(object.clone());
     }
     Ok(dropped)
@@ -45,7 +46,7 @@ pub async fn remains(lane: &mut Lane) -> Result<bool> {
         "SELECT 1 FROM information_schema.schemata WHERE schema_name = '{}'",
         marker::SCHEMA
     );
-    if lane.rows::<u8>(&there).await?.is_empty() {
+    if lane.query::<u8>(&there).await?.is_empty() {
         return Ok(false);
     }
     marker::drop_tables(lane).await?;
@@ -58,14 +59,14 @@ pub async fn remains(lane: &mut Lane) -> Result<bool> {
     Ok(true)
 }
 
-async fn is_empty_schema(lane: &mut Lane, schema: &str) -> Result<bool, Failure> {
+async fn is_empty_schema(lane: &mut Lane, schema: &str) -> Result<bool> {
     let schema = literal(schema);
     let sql = format!(
         "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {schema})
          + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = {schema})
          + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = {schema})"
     );
-    let count: Vec<u64> = lane.rows(&sql).await?;
+    let count: Vec<u64> = lane.query(&sql).await?;
     Ok(count.first().is_some_and(|count| *count == 0))
 }
 
@@ -96,8 +97,7 @@ async fn drop_view(lane: &mut Lane, view: &ObjectId) -> Result<(), Failure> {
         Some(_) => "TABLE",
     };
     let sql = format!("DROP {noun} IF EXISTS {}", view.quoted());
-    lane.persist(&sql).await?;
-    Ok(())
+    lane.run(sql.as_bytes()).await.map(|_| ())
 }
 
 fn drop_statement(object: &ObjectId) -> String {

@@ -58,6 +58,12 @@ impl Engine {
         )
     }
 
+    /// Begins to fetch all frames, and holds the segments against their digests too.
+    pub fn read_whole(&self) -> ReadAhead {
+        let memory_bytes = self.options.memory_bytes;
+        ReadAhead::whole(&self.archive, &self.guard, memory_bytes, &self.cancel)
+    }
+
     /// Objects that get another definer than they had, and which one they had.
     pub fn substituted(&self) -> BTreeMap<ObjectId, Account> {
         let all = self.survey.definers.iter();

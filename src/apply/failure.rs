@@ -1,6 +1,7 @@
 //! Why a statement did not do what it should, by what a restore can do about it.
 
 use crate::error::Error;
+use crate::server::connect::is_lost_code;
 use crate::sql::tokens::Tokens;
 
 /// The most characters of a statement that an error quotes.
@@ -26,15 +27,13 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        failure.into_error()
-    }
-}
-
+// There is no way back by `?`: what ends a restore for want of a connection would be hidden in it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::Fatal(error)
+        match error.is_lost() {
+            true => Failure::Lost(error),
+            false => Failure::Fatal(error),
+        }
     }
 }
 
@@ -42,8 +41,6 @@ impl From<Error> for Failure {
 pub fn sorted(sql: &[u8], error: mysql_async::Error) -> Failure {
     /// ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
     const CONFLICTS: [u16; 2] = [1205, 1213];
-    /// Server shutdown, forced close, broken network, killed, not available, idle too long.
-    const LOST: [u16; 9] = [1053, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 4031];
     let what = start_of(sql);
     let error = discreet(sql, error);
     match &error {
@@ -57,14 +54,18 @@ pub fn sorted(sql: &[u8], error: mysql_async::Error) -> Failure {
             let line = line.caused_by(error);
             if CONFLICTS.contains(&code) {
                 Failure::Conflict(line)
-            } else if LOST.contains(&code) {
-                Failure::Lost(line)
+            } else if is_lost_code(code) {
+                Failure::Lost(line.lost())
             } else {
                 Failure::Fatal(line)
             }
         }
         mysql_async::Error::Url(_) => Failure::Fatal(Error::unexpected(what).because(error)),
-        _ => Failure::Lost(Error::server(format!("{what}: {error}")).caused_by(error)),
+        _ => Failure::Lost(
+            Error::server(format!("{what}: {error}"))
+                .caused_by(error)
+                .lost(),
+        ),
     }
 }
 

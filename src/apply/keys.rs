@@ -9,11 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinSet;
-
 use crate::apply::engine::Engine;
 use crate::apply::failure::Failure;
-use crate::apply::lane::{self, Lane, LaneConfig, Tries, name_literal};
+use crate::apply::lane::{Lane, LaneConfig, Lanes, Tries, name_literal};
 use crate::apply::marker::Pass;
 use crate::apply::survey::WaitingKeys;
 use crate::error::Result;
@@ -33,18 +31,18 @@ pub async fn run(engine: &Engine) -> Result<()> {
         engine.survey.waiting.clone().into_iter().collect();
     tables.sort_by_key(|(table, _)| std::cmp::Reverse(rows.get(table).copied()));
     let tables = Arc::new(Mutex::new(VecDeque::from(tables)));
-    let mut lanes = JoinSet::new();
+    let mut lanes = Lanes::new(&engine.lane_config);
     for _ in 0..engine.options.lanes.max(1) {
-        lanes.spawn(build(engine.lane_config.clone(), tables.clone()));
+        lanes.begin(|config| build(config, tables.clone()));
     }
-    lane::join(lanes, &engine.cancel).await.map(|_| ())
+    lanes.join().await.map(|_| ())
 }
 
 async fn build(
     config: LaneConfig,
     tables: Arc<Mutex<VecDeque<(ObjectId, WaitingKeys)>>>,
 ) -> Result<()> {
-    let mut lane = Lane::open(config).await?;
+    let mut lane = Lane::open_patiently(config).await?;
     loop {
         let next = tables
             .lock()
@@ -65,13 +63,12 @@ async fn build(
 /// checks off none of them reads a row.
 pub async fn run_foreign(engine: &Engine) -> Result<()> {
     engine.progress.begin(Pass::ForeignKeys, None);
-    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut lane = Lane::open_patiently(engine.lane_config.clone()).await?;
     for (table, waiting) in &engine.survey.waiting {
-        let mut tries = Tries::default();
-        while let Err(failure) = add_foreign_keys(&mut lane, table, waiting).await {
-            let again = tries.again(&mut lane, failure).await;
-            again.map_err(|error| error.context(format!("foreign keys of {table}")))?;
-        }
+        let added = lane.step(async |lane| add_foreign_keys(lane, table, waiting).await);
+        added
+            .await
+            .map_err(|error| error.context(format!("foreign keys of {table}")))?;
     }
     lane.close().await;
     Ok(())

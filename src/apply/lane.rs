@@ -5,7 +5,9 @@
 //! where they stand. What a restore needs differently (checks off, no binary log) it sets once, and no
 //! session of a dump can undo it.
 //!
-//! Its failures say what a restore can do about them: [`super::failure`].
+//! Its failures say what a restore can do about them: [`super::failure`]. Everything that a restore asks of
+//! its server is part of a [`Lane::step`], which is repeated on a new connection where the old one is lost:
+//! a [`Failure`] becomes an [`Error`] nowhere else.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::apply::failure::{self, Failure, sorted};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::server::connect::is_lost_code;
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::session::Session;
 
@@ -34,19 +37,25 @@ pub struct Tries(u32);
 
 impl Tries {
     /// How often one thing is tried, whatever stops it.
-    pub const MOST: u32 = 8;
+    const MOST: u32 = 8;
 
     /// The pause before something is repeated, for the first time; it doubles.
     const PAUSE: Duration = Duration::from_millis(50);
 
     /// Prepares the lane for another try: gives a conflict time to pass, connects again where the
     /// connection was lost. The failure itself where nothing can be done about it, or no more.
+    ///
+    /// [`Lane::step`] is the usual way to it; lanes that are tasks of their own have to spell its loop out,
+    /// since the compiler cannot see that an `async` closure may change threads.
     pub async fn again(&mut self, lane: &mut Lane, failure: Failure) -> Result<()> {
         self.0 += 1;
+        if let Failure::Fatal(error) = failure {
+            return Err(error);
+        }
         if self.0 >= Self::MOST {
-            return Err(failure
-                .into_error()
-                .context(format!("tried {} times", self.0)));
+            // Final: a step around this one does not repeat it.
+            let error = failure.into_error().final_loss();
+            return Err(error.context(format!("tried {} times", self.0)));
         }
         match failure {
             Failure::Fatal(error) => Err(error),
@@ -94,7 +103,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Connects.
+    /// Connects; fails at once where the server is not there.
     pub async fn open(config: LaneConfig) -> Result<Lane> {
         let connection = connect(&config.server).await?;
         let mut lane = Lane {
@@ -103,9 +112,25 @@ impl Lane {
             session: connected(),
         };
         // A server takes a moment to see that a killed restore is gone.
-        lane.take_lock(5).await?;
-        lane.settle().await?;
+        match lane.ready(5).await {
+            Err(Failure::Lost(error)) => lane.reconnect(error).await?,
+            ready => ready.map_err(Failure::into_error)?,
+        }
         Ok(lane)
+    }
+
+    /// Connects in the middle of a restore: a server that has gone away is waited for.
+    pub async fn open_patiently(config: LaneConfig) -> Result<Lane> {
+        let began = Instant::now();
+        loop {
+            match Lane::open(config.clone()).await {
+                Err(error) if error.is_lost() && began.elapsed() < config.reconnect => {
+                    tracing::warn!(%error, "the server is not there; connecting again");
+                }
+                opened => return opened,
+            }
+            pause(&config.cancel).await?;
+        }
     }
 
     /// Takes the lock, waiting for so many seconds; `held` (exit 11) where another one has it.
@@ -118,10 +143,7 @@ impl Lane {
             .await?;
         match got.first() {
             Some(Some(1)) => Ok(()),
-            _ => Err(Failure::Fatal(
-                Error::held("another restore into this server is running")
-                    .hint("wait for it to end"),
-            )),
+            _ => Err(Failure::Fatal(another_runs())),
         }
     }
 
@@ -148,8 +170,26 @@ impl Lane {
         self.config.cancel = Cancel::default();
     }
 
+    /// Executes a step of a restore, and repeats it where that can help: on a new connection where the
+    /// old one was lost, after a pause where another transaction was in its way.
+    ///
+    /// Whether the lost statement took effect is unknown, so a step asks the server for what it needs to
+    /// know each time, and comes to the same when it is done twice.
+    pub async fn step<T>(
+        &mut self,
+        mut step: impl AsyncFnMut(&mut Lane) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let mut tries = Tries::default();
+        loop {
+            match step(self).await {
+                Ok(done) => return Ok(done),
+                Err(failure) => tries.again(self, failure).await?,
+            }
+        }
+    }
+
     /// Connects anew after a loss.
-    pub async fn reconnect(&mut self, lost: Error) -> Result<()> {
+    async fn reconnect(&mut self, lost: Error) -> Result<()> {
         tracing::warn!(error = %lost, "the connection was lost; connecting again");
         self.renew().await
     }
@@ -162,28 +202,33 @@ impl Lane {
                 Ok(connection) => {
                     self.connection = connection;
                     self.session = connected();
-                    match self.resume().await {
+                    // The server may not have noticed yet that the old connection is gone.
+                    match self.ready(30).await {
                         Err(Failure::Lost(_)) if began.elapsed() < self.config.reconnect => {}
-                        resumed => return Ok(resumed?),
+                        ready => return ready.map_err(|failure| failure.into_error().final_loss()),
                     }
                 }
                 Err(error) if began.elapsed() > self.config.reconnect => {
                     return Err(error
+                        .final_loss()
                         .context("the connection was lost and cannot be opened again")
                         .hint("when the server is back, the same command resumes"));
                 }
                 Err(_) => {}
             }
-            tokio::select! {
-                () = tokio::time::sleep(RECONNECT_PAUSE) => {}
-                () = self.config.cancel.token().cancelled() => return Err(self.config.cancel.error()),
-            }
+            pause(&self.config.cancel).await?;
         }
     }
 
-    async fn resume(&mut self) -> Result<(), Failure> {
-        // The server may not have noticed yet that the old connection is gone.
-        self.take_lock(30).await?;
+    /// Replaces a connection that may be in the middle of a statement: ends that one on the server, which
+    /// would go on with it and hold its locks, and opens another.
+    pub async fn replace(&mut self) -> Result<()> {
+        self.abandon().await;
+        self.renew().await
+    }
+
+    async fn ready(&mut self, seconds: u32) -> Result<(), Failure> {
+        self.take_lock(seconds).await?;
         self.settle().await
     }
 
@@ -202,21 +247,29 @@ impl Lane {
 
     /// Executes a statement, however long it takes.
     pub async fn run(&mut self, sql: &[u8]) -> Result<Done, Failure> {
-        let conn = self.connection.conn();
-        let answer = tokio::select! {
-            answer = conn.query_drop(sql) => Some(answer),
-            () = self.config.cancel.token().cancelled() => None,
-        };
-        let Some(answer) = answer else {
-            self.abandon().await;
-            return Err(Failure::Fatal(self.config.cancel.error()));
-        };
-        answer.map_err(|error| sorted(sql, error))?;
+        let asked = self.connection.conn().query_drop(sql);
+        let answer = unless_ended(&self.config.cancel, asked).await;
+        self.take(sql, answer).await?;
         let conn = self.connection.conn();
         Ok(Done {
             affected: conn.affected_rows(),
             warnings: conn.get_warnings(),
         })
+    }
+
+    /// Takes the server's answer. There is none where the run must end: then the server is told to stop.
+    async fn take<T>(
+        &mut self,
+        sql: &[u8],
+        answer: Option<mysql_async::Result<T>>,
+    ) -> Result<T, Failure> {
+        match answer {
+            Some(answer) => answer.map_err(|error| sorted(sql, error)),
+            None => {
+                self.abandon().await;
+                Err(Failure::Fatal(self.config.cancel.error()))
+            }
+        }
     }
 
     /// Tells the server to stop what this connection executes: it would not notice before the end
@@ -240,21 +293,23 @@ impl Lane {
     /// Executes a statement, again where that can help: for what comes to the same when it is done
     /// twice.
     pub async fn persist(&mut self, sql: &str) -> Result<()> {
-        let mut tries = Tries::default();
-        while let Err(failure) = self.run(sql.as_bytes()).await {
-            tries.again(self, failure).await?;
-        }
-        Ok(())
+        self.step(async |lane| lane.run(sql.as_bytes()).await.map(|_| ()))
+            .await
     }
 
     /// Executes a statement of the dump under its session, again where that can help: for what comes
     /// to the same when it is done twice.
     pub async fn run_in(&mut self, session: &Session, sql: &[u8]) -> Result<()> {
-        let mut tries = Tries::default();
-        while let Err(failure) = self.try_in(session, sql).await {
-            tries.again(self, failure).await?;
-        }
-        Ok(())
+        self.step(async |lane| lane.try_in(session, sql).await)
+            .await
+    }
+
+    /// The rows of a query, asked again where that can help.
+    pub async fn query<T: mysql_async::prelude::FromRow + Send + 'static>(
+        &mut self,
+        sql: &str,
+    ) -> Result<Vec<T>> {
+        self.step(async |lane| lane.rows(sql).await).await
     }
 
     async fn try_in(&mut self, session: &Session, sql: &[u8]) -> Result<(), Failure> {
@@ -267,12 +322,9 @@ impl Lane {
         &mut self,
         sql: &str,
     ) -> Result<Vec<T>, Failure> {
-        let conn = self.connection.conn();
-        let answer = tokio::select! {
-            answer = conn.query(sql) => answer,
-            () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
-        };
-        answer.map_err(|error| sorted(sql.as_bytes(), error))
+        let asked = self.connection.conn().query(sql);
+        let answer = unless_ended(&self.config.cancel, asked).await;
+        self.take(sql.as_bytes(), answer).await
     }
 
     /// The warnings about the last statement: code and text.
@@ -293,25 +345,24 @@ impl Lane {
     pub async fn demand_single(&mut self, sql: &[u8]) -> Result<(), Failure> {
         const SYNTAX: u16 = 1064;
         let conn = self.connection.conn();
-        let prepared = tokio::select! {
-            prepared = conn.prep(sql) => prepared,
-            () = self.config.cancel.token().cancelled() => return Err(Failure::Fatal(self.config.cancel.error())),
-        };
-        match prepared {
-            Ok(statement) => conn
-                .close(statement)
-                .await
-                .map_err(|error| sorted(sql, error)),
-            Err(mysql_async::Error::Server(server)) if server.code == SYNTAX => {
-                Err(Failure::Fatal(Error::archive(format!(
-                    "{}: the server does not take this for one statement: {}",
-                    failure::start_of(sql),
-                    server.message
-                ))))
+        let asked = async {
+            match conn.prep(sql).await {
+                Ok(statement) => conn.close(statement).await.map(|()| None),
+                Err(mysql_async::Error::Server(server)) if server.code == SYNTAX => {
+                    Ok(Some(server.message))
+                }
+                // What else is wrong with it, executing it will tell.
+                Err(mysql_async::Error::Server(server)) if !is_lost_code(server.code) => Ok(None),
+                Err(error) => Err(error),
             }
-            // What else is wrong with it, executing it will tell.
-            Err(mysql_async::Error::Server(_)) => Ok(()),
-            Err(error) => Err(sorted(sql, error)),
+        };
+        let answer = unless_ended(&self.config.cancel, asked).await;
+        match self.take(sql, answer).await? {
+            None => Ok(()),
+            Some(why) => Err(Failure::Fatal(Error::archive(format!(
+                "{}: the server does not take this for one statement: {why}",
+                failure::start_of(sql)
+            )))),
         }
     }
 
@@ -319,6 +370,11 @@ impl Lane {
     pub async fn close(self) {
         self.connection.close().await;
     }
+}
+
+/// Why a restore cannot begin while another one into the same server runs.
+pub fn another_runs() -> Error {
+    Error::held("another restore into this server is running").hint("wait for it to end")
 }
 
 /// A name as a literal that means the same in every session of a dump, whatever its sql_mode.
@@ -334,29 +390,70 @@ fn connected() -> Option<Session> {
     known.then_some(session)
 }
 
-/// What all lanes of a pass did, or the first failure. A cancelled run's lanes end by themselves, so
-/// that each can tell the server; those beside a failed one are dropped, and their transactions with
-/// them.
-pub async fn join<T: 'static>(mut lanes: JoinSet<Result<T>>, cancel: &Cancel) -> Result<Vec<T>> {
-    let mut done = Vec::new();
-    let mut failed = None;
-    while let Some(lane) = lanes.join_next().await {
-        let lane = lane
-            .map_err(|e| Error::unexpected("a lane broke off").because(e))
-            .and_then(|lane| lane);
-        match lane {
-            Ok(lane) => done.push(lane),
-            Err(error) => {
-                failed.get_or_insert(error);
-                if !cancel.is_cancelled() {
-                    lanes.abort_all();
+/// What something comes to; `None` where the run must end before.
+async fn unless_ended<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = cancel.token().cancelled() => None,
+    }
+}
+
+/// A moment before another try to connect.
+async fn pause(cancel: &Cancel) -> Result<()> {
+    tokio::select! {
+        () = tokio::time::sleep(RECONNECT_PAUSE) => Ok(()),
+        () = cancel.token().cancelled() => Err(cancel.error()),
+    }
+}
+
+/// The lanes of one pass. Where one fails the others are cancelled, as all are with the run: each ends by
+/// itself, so that it can tell the server to stop what it executes.
+pub struct Lanes<T> {
+    lanes: JoinSet<Result<T>>,
+    config: LaneConfig,
+}
+
+impl<T: Send + 'static> Lanes<T> {
+    /// No lanes yet; those to come are opened like this one.
+    pub fn new(config: &LaneConfig) -> Self {
+        let cancel = config.cancel.child();
+        Lanes {
+            lanes: JoinSet::new(),
+            config: LaneConfig {
+                cancel,
+                ..config.clone()
+            },
+        }
+    }
+
+    /// Begins one.
+    pub fn begin<F: Future<Output = Result<T>> + Send + 'static>(
+        &mut self,
+        lane: impl FnOnce(LaneConfig) -> F,
+    ) {
+        self.lanes.spawn(lane(self.config.clone()));
+    }
+
+    /// What all of them did, or the first failure.
+    pub async fn join(mut self) -> Result<Vec<T>> {
+        let mut done = Vec::new();
+        let mut failed = None;
+        while let Some(lane) = self.lanes.join_next().await {
+            let lane = lane
+                .map_err(|e| Error::unexpected("a lane broke off").because(e))
+                .and_then(|lane| lane);
+            match lane {
+                Ok(lane) => done.push(lane),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    self.config.cancel.stop();
                 }
             }
         }
-    }
-    match failed {
-        None => Ok(done),
-        Some(error) => Err(error),
+        match failed {
+            None => Ok(done),
+            Some(error) => Err(error),
+        }
     }
 }
 

@@ -57,16 +57,20 @@ pub struct Look {
     facts: TargetFacts,
     /// The accounts that are to be created where they are missing.
     accounts: BTreeSet<Account>,
+    /// Whether another restore into the server is running.
+    running: bool,
 }
 
 impl Look {
-    /// Reads the archive's definitions and asks the server.
+    /// Reads the archive's definitions and asks the server. With the lock of the restore it goes on with
+    /// [`Look::engage`]; without it, nothing keeps another restore away, nor does this one.
     pub async fn take(
         archive: &Archive,
         server: &Arc<ServerConfig>,
         options: &RestoreOptions,
         progress: &Arc<dyn Progress>,
         cancel: &Cancel,
+        lock: Option<&'static str>,
     ) -> Result<Look> {
         let (manifest, contents) = (archive.manifest(), archive.contents());
         let scope = &options.scope;
@@ -81,6 +85,7 @@ impl Look {
             .map_err(|_| Error::usage("a schema cannot get the name of one of the server's own"))?;
         let mut control = Lane::open(LaneConfig {
             reconnect: options.reconnect,
+            lock,
             ..control_config(server, options.binlog, cancel)
         })
         .await?;
@@ -95,10 +100,21 @@ impl Look {
             .iter()
             .map(|object| object.schema.clone())
             .collect();
-        let mut connection = connect(server).await?;
-        let mut facts = TargetFacts::read(&mut connection, &touched).await?;
-        connection.close().await;
-        facts.others.retain(|other| other.id != control.id());
+        let mut own = BTreeSet::new();
+        let asked = control.step(async |control| {
+            own.insert(control.id());
+            let mut connection = connect(server).await?;
+            own.insert(connection.id());
+            let facts = TargetFacts::read(&mut connection, &touched).await?;
+            connection.close().await;
+            Ok(facts)
+        });
+        let mut facts = asked.await?;
+        facts.others.retain(|other| !own.contains(&other.id));
+        let running = match lock {
+            Some(_) => false,
+            None => marker::is_locked(&mut control).await?,
+        };
         let run = RunRecord {
             backup: manifest.id.to_string(),
             target: manifest.target.to_string(),
@@ -130,6 +146,7 @@ impl Look {
             survey,
             facts,
             accounts,
+            running,
         })
     }
 
@@ -154,6 +171,10 @@ impl Look {
                 .filter(|_| options.discard)
                 .map(|marker| marker.run.backup.clone()),
         );
+        plan.running = self.running;
+        if plan.running {
+            return plan;
+        }
         // It may be a slip, and what was restored may be in use.
         if let Some(unfinished) = discards {
             let run = &unfinished.run;

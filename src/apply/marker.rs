@@ -15,7 +15,7 @@ use crate::apply::failure::Failure;
 use crate::apply::lane::Lane;
 use crate::apply::run_record::RunRecord;
 use crate::error::{Error, Result};
-use crate::server::connect::literal;
+use crate::server::connect::{literal, server_code};
 use crate::sql::definer::enable_event;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
@@ -148,9 +148,9 @@ impl Marker {
 }
 
 /// Reads the marker; `None` where there is none.
-pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
+pub async fn read(lane: &mut Lane) -> Result<Option<Marker>> {
     let tables: BTreeSet<String> = lane
-        .rows(&format!(
+        .query(&format!(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}'"
         ))
         .await?
@@ -159,7 +159,7 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
     if !tables.contains("run") {
         return Ok(None);
     }
-    let run: Vec<String> = lane.rows(&format!("SELECT run FROM {SCHEMA}.run")).await?;
+    let run: Vec<String> = lane.query(&format!("SELECT run FROM {SCHEMA}.run")).await?;
     let Some(run) = run.first() else {
         return Ok(None);
     };
@@ -174,7 +174,7 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
     })?;
     let mut marker = Marker::new(run);
     let objects: Vec<(String, String, String)> = lane
-        .rows(&format!(
+        .query(&format!(
             "SELECT kind, `schema`, name FROM {SCHEMA}.objects"
         ))
         .await?;
@@ -187,7 +187,7 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
         marker.objects.insert(ObjectId { schema, kind, name });
     }
     let frames: Vec<(u64, String)> = lane
-        .rows(&format!("SELECT n, state FROM {SCHEMA}.frames"))
+        .query(&format!("SELECT n, state FROM {SCHEMA}.frames"))
         .await?;
     for (n, state) in frames {
         if state == "done" {
@@ -197,15 +197,15 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
         };
     }
     let accounts: Vec<String> = lane
-        .rows(&format!("SELECT account FROM {SCHEMA}.accounts"))
+        .query(&format!("SELECT account FROM {SCHEMA}.accounts"))
         .await?;
     marker.accounts = accounts.into_iter().collect();
     let passes: Vec<String> = lane
-        .rows(&format!("SELECT pass FROM {SCHEMA}.passes"))
+        .query(&format!("SELECT pass FROM {SCHEMA}.passes"))
         .await?;
     marker.passes = passes.into_iter().collect();
     let events: Vec<(String, String, String)> = lane
-        .rows(&format!(
+        .query(&format!(
             "SELECT `schema`, name, definer FROM {SCHEMA}.events"
         ))
         .await?;
@@ -218,7 +218,7 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
         })
         .collect();
     let expired: Vec<(String, String)> = lane
-        .rows(&format!("SELECT `schema`, name FROM {SCHEMA}.expired"))
+        .query(&format!("SELECT `schema`, name FROM {SCHEMA}.expired"))
         .await?;
     marker.expired = expired
         .into_iter()
@@ -227,15 +227,22 @@ pub async fn read(lane: &mut Lane) -> Result<Option<Marker>, Failure> {
     Ok(Some(marker))
 }
 
+/// Whether a restore into the server is running.
+pub async fn is_locked(lane: &mut Lane) -> Result<bool> {
+    let sql = format!("SELECT IS_USED_LOCK('{LOCK}')");
+    let holder: Vec<Option<u64>> = lane.query(&sql).await?;
+    Ok(holder.first().is_some_and(Option::is_some))
+}
+
 /// Creates the marker: from here on the server is half-restored.
-pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
+pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<()> {
     let sql =
         format!("CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
     lane.persist(&sql).await?;
     // What a run that was killed in its last moment left would say that frames are in.
     drop_tables(lane).await?;
     for table in TABLES {
-        let sql = format!("CREATE TABLE {SCHEMA}.{table} ENGINE=InnoDB");
+        let sql = format!("CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ENGINE=InnoDB");
         lane.persist(&sql).await?;
     }
     let run = serde_json::to_string(run)
@@ -250,23 +257,37 @@ pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<(), Failure> {
 ///
 /// Whoever reads it in an open transaction is waited for, but not for long.
 pub async fn drop_marker(lane: &mut Lane) -> Result<()> {
-    lane.persist(&format!("SET SESSION lock_wait_timeout = {DROP_SECONDS}"))
-        .await?;
-    // The record first: what is left after a crash in between is no marker.
-    lane.persist(&format!("DELETE FROM {SCHEMA}.run")).await?;
-    let dropped = lane
-        .run(format!("DROP DATABASE IF EXISTS {SCHEMA}").as_bytes())
-        .await;
-    dropped.map(|_| ()).map_err(|failure| {
+    let dropped = lane.step(drop_once).await;
+    dropped.map_err(|error| {
         let why = format!("all is done but for the schema {SCHEMA}, which cannot be dropped");
-        failure.into_error().context(why).hint(format!(
+        error.context(why).hint(format!(
             "end whatever reads it, and run drctl restore --keep, or DROP DATABASE {SCHEMA}"
         ))
     })
 }
 
+async fn drop_once(lane: &mut Lane) -> Result<(), Failure> {
+    /// No such schema, no such table: an earlier try took effect.
+    const GONE: [u16; 2] = [1049, 1146];
+    let wait = format!("SET SESSION lock_wait_timeout = {DROP_SECONDS}");
+    lane.run(wait.as_bytes()).await?;
+    // The record first: what is left after a crash in between is no marker.
+    let forget = format!("DELETE FROM {SCHEMA}.run");
+    match lane.run(forget.as_bytes()).await {
+        Err(Failure::Fatal(error))
+            if server_code(&error).is_some_and(|code| GONE.contains(&code)) => {}
+        forgotten => drop(forgotten?),
+    }
+    let drop = format!("DROP DATABASE IF EXISTS {SCHEMA}");
+    match lane.run(drop.as_bytes()).await {
+        // Who reads it was waited for already.
+        Err(Failure::Conflict(error)) => Err(Failure::Fatal(error)),
+        dropped => dropped.map(|_| ()),
+    }
+}
+
 /// Drops the marker's tables, and nothing else that may stand in its schema.
-pub async fn drop_tables(lane: &mut Lane) -> Result<(), Failure> {
+pub async fn drop_tables(lane: &mut Lane) -> Result<()> {
     for table in TABLES {
         let name = table.split(' ').next().unwrap_or_default();
         lane.persist(&format!("DROP TABLE IF EXISTS {SCHEMA}.{name}"))
@@ -279,7 +300,7 @@ pub async fn drop_tables(lane: &mut Lane) -> Result<(), Failure> {
 pub async fn note_objects<'a>(
     lane: &mut Lane,
     objects: impl Iterator<Item = &'a ObjectId>,
-) -> Result<(), Failure> {
+) -> Result<()> {
     /// Rows of one INSERT.
     const AT_ONCE: usize = 500;
     let rows: Vec<String> = objects
@@ -301,7 +322,7 @@ pub async fn note_objects<'a>(
 
 /// Notes an account before it is created. It stays when the restore is given up: others may have
 /// begun to use it.
-pub async fn note_account(lane: &mut Lane, account: &str) -> Result<(), Failure> {
+pub async fn note_account(lane: &mut Lane, account: &str) -> Result<()> {
     let sql = format!(
         "REPLACE INTO {SCHEMA}.accounts VALUES ({})",
         literal(account)
@@ -311,14 +332,14 @@ pub async fn note_account(lane: &mut Lane, account: &str) -> Result<(), Failure>
 }
 
 /// Notes that a pass is over.
-pub async fn note_pass(lane: &mut Lane, pass: Pass) -> Result<(), Failure> {
+pub async fn note_pass(lane: &mut Lane, pass: Pass) -> Result<()> {
     let sql = format!("REPLACE INTO {SCHEMA}.passes VALUES ('{}')", pass.name());
     lane.persist(&sql).await?;
     Ok(())
 }
 
 /// Notes an event that is to be enabled later.
-pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<(), Failure> {
+pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<()> {
     let sql = format!(
         "REPLACE INTO {SCHEMA}.events VALUES ({}, {}, {})",
         literal(&event.schema),
@@ -330,18 +351,18 @@ pub async fn note_event(lane: &mut Lane, event: &PendingEvent) -> Result<(), Fai
 }
 
 /// Whether the server has an event.
-pub async fn exists_event(lane: &mut Lane, event: &ObjectId) -> Result<bool, Failure> {
+pub async fn exists_event(lane: &mut Lane, event: &ObjectId) -> Result<bool> {
     let sql = format!(
         "SELECT COUNT(*) FROM information_schema.events WHERE event_schema = {} AND event_name = {}",
         literal(&event.schema),
         literal(&event.name)
     );
-    let count: Vec<u64> = lane.rows(&sql).await?;
+    let count: Vec<u64> = lane.query(&sql).await?;
     Ok(count.first().is_some_and(|count| *count > 0))
 }
 
 /// Notes an event that the server did not keep.
-pub async fn note_expired(lane: &mut Lane, event: &ObjectId) -> Result<(), Failure> {
+pub async fn note_expired(lane: &mut Lane, event: &ObjectId) -> Result<()> {
     let (schema, name) = (literal(&event.schema), literal(&event.name));
     let sql = format!("REPLACE INTO {SCHEMA}.expired VALUES ({schema}, {name})");
     lane.persist(&sql).await?;

@@ -68,7 +68,7 @@ use keep::Kept;
 use lane::Lane;
 use look::{Look, control_config};
 use marker::Pass;
-use options::RestoreOptions;
+use options::{RestoreOptions, Tuning};
 use plan::RestorePlan;
 use refusal::refused;
 use report::{Progress, RestoreReport};
@@ -84,7 +84,7 @@ pub async fn plan(
     progress: &Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<RestorePlan> {
-    let look = Look::take(archive, server, options, progress, cancel).await?;
+    let look = Look::take(archive, server, options, progress, cancel, None).await?;
     let plan = look.plan(archive, options);
     look.control.close().await;
     Ok(plan)
@@ -104,7 +104,15 @@ pub async fn restore(
     report: &mut RestoreReport,
 ) -> Result<()> {
     let began = Instant::now();
-    let look = Look::take(archive, server, &options, &progress, cancel).await?;
+    let look = Look::take(
+        archive,
+        server,
+        &options,
+        &progress,
+        cancel,
+        Some(marker::LOCK),
+    )
+    .await?;
     let refusals = look.plan(archive, &options).refusals;
     if let Some(error) = refused(&refusals) {
         look.control.close().await;
@@ -113,19 +121,48 @@ pub async fn restore(
     let mut engine = look.engage(archive, options, progress, cancel).await?;
     engine.report.stage("check", began);
     let done = run(&mut engine).await;
-    // Settings are put back whatever happened; where that fails too, the marker knows them.
-    engine.control.ignore_cancel();
-    let undone = tokio::time::timeout(UNDO_TIMEOUT, tuning::undo(&mut engine.control)).await;
+    let changed = engine.resuming || engine.options.tuning != Tuning::Keep;
+    let undone = match changed {
+        true => put_back(&mut engine.control, done.is_err()).await,
+        false => Ok(()),
+    };
     engine.report.expired_events = engine.marker.expired.iter().cloned().collect();
     engine.report.made = engine.marker.objects.iter().cloned().collect();
     *report = engine.report;
     report.marked = true;
-    done?;
-    undone.map_err(|_| Error::server("the server's settings could not be put back in time"))??;
+    match (done, undone) {
+        (Ok(()), undone) => undone?,
+        (Err(error), Ok(())) => return Err(error),
+        (Err(error), Err(undone)) => return Err(error.also(&undone)),
+    }
     marker::drop_marker(&mut engine.control).await?;
     report.marked = false;
     engine.control.close().await;
     Ok(())
+}
+
+/// Puts back the server's settings, whatever became of the restore. One that broke off may have left the
+/// connection in the middle of a statement: then on a new one.
+async fn put_back(control: &mut Lane, broke_off: bool) -> Result<()> {
+    control.ignore_cancel();
+    let undo = async {
+        if broke_off {
+            control.replace().await?;
+        }
+        tuning::undo(control).await.map(|_| ())
+    };
+    let undone = match tokio::time::timeout(UNDO_TIMEOUT, undo).await {
+        Ok(undone) => undone,
+        Err(_) => Err(Error::server(format!(
+            "no answer within {} s",
+            UNDO_TIMEOUT.as_secs()
+        ))),
+    };
+    undone.map_err(|error| {
+        error
+            .context("the server's settings are not put back")
+            .hint("drctl restore --undo-settings does it")
+    })
 }
 
 /// Puts back the settings that an unfinished restore changed, and leaves its marker; says which.

@@ -19,8 +19,8 @@ pub struct RestoreOptions {
     pub lanes: usize,
     /// Replace objects that exist; the command has made sure that its user means it.
     pub overwrite: bool,
-    /// Execute nothing before every frame of the archive has been fetched, checked and scanned.
-    pub check_first: bool,
+    /// What of the archive is checked beyond the frames that are executed, and when.
+    pub check: Check,
     /// Create the accounts of the backup first.
     pub accounts: bool,
     /// Restore although others are connected.
@@ -47,8 +47,6 @@ pub struct RestoreOptions {
     pub reconnect: Duration,
     /// Bytes of frames that may be in memory at any time; see [`crate::apply::read_ahead`].
     pub memory_bytes: usize,
-    /// Bytes of SQL a second that restores of this target have reached, for the estimate.
-    pub past_rate: Option<f64>,
 }
 
 impl Default for RestoreOptions {
@@ -59,7 +57,7 @@ impl Default for RestoreOptions {
                 .map_or(2, usize::from)
                 .clamp(2, 8),
             overwrite: false,
-            check_first: false,
+            check: Check::Executed,
             accounts: false,
             allow_connections: false,
             allow_replica: false,
@@ -72,7 +70,35 @@ impl Default for RestoreOptions {
             binlog: true,
             reconnect: RECONNECT_WAIT,
             memory_bytes: 40 << 20,
-            past_rate: None,
+        }
+    }
+}
+
+/// How an archive is checked. No byte of a damaged frame is ever executed, whichever it is: each frame is
+/// held against the index, which is verified whole, before the server gets anything of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Check {
+    /// The frames that are executed: for what was restored before.
+    #[default]
+    Executed,
+    /// The whole archive, while it is loaded: damage ends the restore where it is met. What was restored up
+    /// to there is new on the server, and can be dropped.
+    Loading,
+    /// The whole archive before anything is executed: nothing is dropped for a backup that cannot take its
+    /// place. It is read twice.
+    First,
+}
+
+impl Check {
+    /// What it means, for the plan.
+    pub fn says(self) -> &'static str {
+        match self {
+            Check::Executed => "each frame before it is executed",
+            Check::Loading => {
+                "each frame before it is executed, and the whole backup while it is loaded (--check-first \
+                 reads it to its end before anything is changed)"
+            }
+            Check::First => "the whole backup, read to its end before anything is changed",
         }
     }
 }

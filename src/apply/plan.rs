@@ -3,9 +3,11 @@
 use serde::Serialize;
 
 use crate::apply::checks::Case;
+use crate::apply::lane::another_runs;
 use crate::apply::options::{RestoreOptions, Tuning};
-use crate::apply::refusal::Refusal;
+use crate::apply::refusal::{Refusal, refused};
 use crate::archive::read::Archive;
+use crate::error::Error;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// Bytes of SQL a second that two lanes load into an ordinary server: for the estimate of a first
@@ -37,6 +39,8 @@ pub struct RestorePlan {
     pub estimated_seconds: f64,
     /// Where the estimate comes from.
     pub estimated_from: &'static str,
+    /// How the archive is checked.
+    pub check: &'static str,
     /// What would be created.
     pub creates: Vec<ObjectId>,
     /// What exists and would be replaced.
@@ -49,6 +53,8 @@ pub struct RestorePlan {
     pub warnings: Vec<String>,
     /// What must be settled first.
     pub refusals: Vec<Refusal>,
+    /// Whether another restore into the server is running: what is said of the server changes meanwhile.
+    pub running: bool,
 }
 
 impl RestorePlan {
@@ -77,7 +83,6 @@ impl RestorePlan {
             .filter(|entry| options.scope.takes(&entry.object, None))
             .map(|entry| entry.bytes)
             .sum();
-        let rate = options.past_rate.unwrap_or(USUAL_RATE).max(1.0);
         let logged = options.binlog && case.facts.is_on("log_bin");
         RestorePlan {
             backup: manifest.id.to_string(),
@@ -93,11 +98,9 @@ impl RestorePlan {
             raw_bytes,
             disk_bytes: listed,
             binlog_bytes: if logged { raw_bytes } else { 0 },
-            estimated_seconds: raw_bytes as f64 / rate,
-            estimated_from: match options.past_rate {
-                Some(_) => "past restores of this target",
-                None => "a usual server with two cores",
-            },
+            estimated_seconds: raw_bytes as f64 / USUAL_RATE,
+            estimated_from: "a usual server with two cores",
+            check: options.check.says(),
             creates: case.creates.iter().cloned().collect(),
             replaces: if options.overwrite {
                 case.in_the_way()
@@ -129,6 +132,15 @@ impl RestorePlan {
             },
             warnings: case.warnings(),
             refusals: case.refusals(),
+            running: false,
+        }
+    }
+
+    /// Why the restore would end at once: another one runs (exit 11), or it is refused (exit 9).
+    pub fn stops(&self) -> Option<Error> {
+        match self.running {
+            true => Some(another_runs()),
+            false => refused(&self.refusals),
         }
     }
 }

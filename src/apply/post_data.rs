@@ -22,7 +22,7 @@ use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 /// Creates what rows must not meet.
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::PostData, None);
-    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut lane = Lane::open_patiently(engine.lane_config.clone()).await?;
     let mut waiting = Vec::new();
     let mut altered: Option<(FrameStatement, Vec<u8>)> = None;
     let mut frames = engine.read_ahead(|record| record.has(Section::PostData));
@@ -166,7 +166,7 @@ async fn lend(
          WHERE schema_name = {}",
         literal(&placed)
     );
-    let own: Vec<(String, String)> = engine.control.rows(&own).await?;
+    let own: Vec<(String, String)> = engine.control.query(&own).await?;
     let (charset, collation) = own
         .into_iter()
         .next()
@@ -269,7 +269,7 @@ async fn as_it_was_made(engine: &mut Engine, event: &PendingEvent, alter: &str) 
          default_collation_name FROM information_schema.events JOIN information_schema.schemata \
          ON schema_name = event_schema WHERE event_schema = {schema} AND event_name = {name}"
     );
-    let made: Vec<(String, String, String, String)> = engine.control.rows(&made).await?;
+    let made: Vec<(String, String, String, String)> = engine.control.query(&made).await?;
     let Some((client, connection, collation, own)) = made.into_iter().next() else {
         return Ok(alter.to_owned());
     };

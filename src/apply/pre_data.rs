@@ -8,7 +8,7 @@ use crate::apply::create;
 use crate::apply::definition::{renamed_schema, schema_options};
 use crate::apply::engine::Engine;
 use crate::apply::frame::FrameStatement;
-use crate::apply::lane::{Lane, Tries};
+use crate::apply::lane::Lane;
 use crate::apply::marker::Pass;
 use crate::error::Result;
 use crate::sql::create_table::CreateTable;
@@ -20,7 +20,7 @@ const OTHER_ENGINE: u16 = 1266;
 /// Creates what rows need.
 pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::PreData, None);
-    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let mut lane = Lane::open_patiently(engine.lane_config.clone()).await?;
     let mut frames = engine.read_ahead(|record| record.has(Section::PreData));
     while let Some(ready) = frames.next().await? {
         for (statement, sql) in ready.frame.of(Section::PreData) {
@@ -62,11 +62,8 @@ async fn create_schema(engine: &Engine, lane: &mut Lane, schema: &str, sql: &[u8
     let Some(statement) = statement else {
         return Ok(());
     };
-    let mut tries = Tries::default();
-    while let Err(failure) = lane.run(&statement).await {
-        tries.again(lane, failure).await?;
-    }
-    Ok(())
+    lane.step(async |lane| lane.run(&statement).await.map(|_| ()))
+        .await
 }
 
 async fn create(

@@ -27,21 +27,24 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
     engine.progress.begin(Pass::Prove, None);
     let expected = Arc::new(expected(engine));
     let longest = engine.archive.manifest().totals.largest_statement_bytes;
-    let found = redump(
+    let wanted = Redump {
+        what: what(engine),
+        expected: expected.clone(),
+        forgiven: forgiven(engine),
+        programs: match engine.options.scratch {
+            true => runs::at_once(engine.options.lanes, longest),
+            false => 1,
+        },
+    };
+    let (server, client) = (
         &engine.lane_config.server,
         &engine.archive.manifest().client,
-        &Redump {
-            what: what(engine),
-            expected: expected.clone(),
-            forgiven: forgiven(engine),
-            programs: match engine.options.scratch {
-                true => runs::at_once(engine.options.lanes, longest),
-                false => 1,
-            },
-        },
-        &engine.cancel,
-    )
-    .await?;
+    );
+    // A dump program that loses its server says nothing about the data: it only reads, and begins again.
+    let found = engine
+        .control
+        .step(async |_| Ok(redump(server, client, &wanted, &engine.cancel).await?))
+        .await?;
     let mut comparison = compare(&expected, &relevant(engine, found.ledger.into_entries()));
     tell_unusable_views(engine, &mut comparison).await?;
     // Under another name nothing is found by its own.
@@ -100,8 +103,8 @@ async fn tell_unusable_views(engine: &mut Engine, comparison: &mut Comparison) -
             continue;
         }
         let sql = format!("SELECT 1 FROM {} LIMIT 0", one.object.quoted());
-        if let Err(failure) = engine.control.rows::<u8>(&sql).await
-            && server_code(&Error::from(failure)) == Some(CANNOT_BE_USED)
+        if let Err(error) = engine.control.query::<u8>(&sql).await
+            && server_code(&error) == Some(CANNOT_BE_USED)
         {
             one.class = Class::UnusableView;
         }

@@ -117,8 +117,8 @@ impl Walk {
             .unwrap_or(u32::MAX)
             .max(1);
         let budget = Arc::new(Semaphore::new(units as usize));
-        let mut records = self.archive.frames();
-        while let Some(record) = records.next().await? {
+        let mut records = self.archive.frames()?;
+        while let Some(record) = records.next()? {
             if !wanted(&record) {
                 continue;
             }

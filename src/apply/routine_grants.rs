@@ -6,7 +6,7 @@
 use crate::apply::engine::Engine;
 use crate::apply::lane::Lane;
 use crate::apply::marker::SCHEMA;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::server::connect::{is_denied, literal};
 use crate::sql::statement::{ObjectId, quote};
 
@@ -22,7 +22,7 @@ pub async fn note(engine: &mut Engine, replaced: &[ObjectId]) -> Result<()> {
             literal(&routine.schema),
             literal(&routine.name)
         );
-        let held: Vec<Held> = match engine.control.rows(&sql).await.map_err(Error::from) {
+        let held: Vec<Held> = match engine.control.query(&sql).await {
             Err(error) if is_denied(&error) => {
                 engine.report.warn(
                     "what accounts may do with single routines cannot be read, and ends with the routines that are \
@@ -35,9 +35,10 @@ pub async fn note(engine: &mut Engine, replaced: &[ObjectId]) -> Result<()> {
         };
         for held in held {
             if let Some(grant) = statement(routine, &held) {
+                let grant = literal(&grant);
                 let sql = format!(
-                    "INSERT INTO {SCHEMA}.grants (statement) VALUES ({})",
-                    literal(&grant)
+                    "INSERT INTO {SCHEMA}.grants (statement) SELECT {grant} FROM DUAL WHERE NOT EXISTS \
+                     (SELECT 1 FROM {SCHEMA}.grants WHERE statement = {grant})"
                 );
                 engine.control.persist(&sql).await?;
             }
@@ -57,7 +58,7 @@ pub async fn give_back(engine: &mut Engine) -> Result<()> {
 /// What was noted, as statements.
 pub async fn noted(control: &mut Lane) -> Result<Vec<String>> {
     let sql = format!("SELECT statement FROM {SCHEMA}.grants ORDER BY n");
-    Ok(control.rows(&sql).await?)
+    control.query(&sql).await
 }
 
 /// The statement that grants what is held; `None` where that is of another kind of routine of this name.

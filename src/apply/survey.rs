@@ -2,7 +2,7 @@
 //! before anything is executed.
 //!
 //! The frames of definitions are always read, so that a statement which must not be executed is
-//! found while nothing has been; with `check_first` all frames are, and every other object too.
+//! found while nothing has been; with [`Check::First`] all frames are.
 //!
 //! Memory: names, definers and the definitions of tables with keys that wait, which grow with the number of tables and not with
 //! their rows.
@@ -15,7 +15,7 @@ use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
 use crate::apply::marker::PendingEvent;
 use crate::apply::offered;
-use crate::apply::options::{RestoreOptions, Scope};
+use crate::apply::options::{Check, RestoreOptions, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
 use crate::apply::schema_collation::DumpedDefault;
@@ -64,13 +64,13 @@ pub async fn survey(
     progress: &Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<Survey> {
-    let mut frames = match options.check_first {
-        true => {
-            archive.check_documents().await?;
-            offered::accounts(archive).await?;
-            ReadAhead::whole(archive, guard, options.memory_bytes, cancel)
-        }
-        false => ReadAhead::begin(archive, guard, options.memory_bytes, cancel, |record| {
+    if options.check != Check::Executed {
+        archive.check_documents().await?;
+        offered::accounts(archive).await?;
+    }
+    let mut frames = match options.check {
+        Check::First => ReadAhead::whole(archive, guard, options.memory_bytes, cancel),
+        _ => ReadAhead::begin(archive, guard, options.memory_bytes, cancel, |record| {
             record.has(Section::PreData) || record.has(Section::PostData)
         }),
     };

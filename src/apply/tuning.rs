@@ -5,7 +5,6 @@
 //! asked for.
 
 use crate::apply::facts::TargetFacts;
-use crate::apply::failure::Failure;
 use crate::apply::lane::Lane;
 use crate::apply::marker::SCHEMA;
 use crate::apply::options::{RestoreOptions, Tuning};
@@ -49,11 +48,7 @@ pub fn lane_settings(facts: &TargetFacts, options: &RestoreOptions) -> Vec<Strin
 }
 
 /// Changes what was asked for; says what it changed, as `name = value`.
-pub async fn apply(
-    control: &mut Lane,
-    facts: &TargetFacts,
-    tuning: Tuning,
-) -> Result<Vec<String>, Failure> {
+pub async fn apply(control: &mut Lane, facts: &TargetFacts, tuning: Tuning) -> Result<Vec<String>> {
     let mut changes: Vec<(&str, &str)> = Vec::new();
     if tuning != Tuning::Keep {
         changes.extend([
@@ -90,9 +85,9 @@ pub async fn apply(
 }
 
 /// Puts back what this or an unfinished restore changed; says what.
-pub async fn undo(control: &mut Lane) -> Result<Vec<String>, Failure> {
+pub async fn undo(control: &mut Lane) -> Result<Vec<String>> {
     let old: Vec<(String, String)> = control
-        .rows(&format!("SELECT name, value FROM {SCHEMA}.settings"))
+        .query(&format!("SELECT name, value FROM {SCHEMA}.settings"))
         .await?;
     let mut done = Vec::new();
     for (name, value) in old {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::apply;
-use crate::apply::options::{RestoreOptions, Scope, Tuning};
+use crate::apply::options::{Check, RestoreOptions, Scope, Tuning};
 use crate::apply::report::{Progress, RestoreReport};
 use crate::archive::BackupPlace;
 use crate::catalog::{Catalog, Entry, Which};
@@ -187,9 +187,12 @@ fn options(run: &Run, args: &RestoreArgs, entry: &Entry) -> Result<RestoreOption
             .or(run.config.restore.lanes)
             .unwrap_or(usual.lanes),
         overwrite: args.overwrite,
-        // What is about to replace something, or was never restored before, is read to its end
-        // before anything is touched.
-        check_first: args.check_first || args.overwrite || entry.marks.proven_at.is_none(),
+        check: match entry.marks.proven_at {
+            // What is about to replace something is read to its end before anything is dropped.
+            _ if args.check_first || args.overwrite => Check::First,
+            None => Check::Loading,
+            Some(_) => Check::Executed,
+        },
         accounts: args.accounts,
         allow_connections: args.allow_connections,
         allow_replica: args.allow_replica,

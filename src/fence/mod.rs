@@ -144,7 +144,7 @@ impl<'a> Fence<'a> {
             .map(|(_, error)| format!("; also: {}", error.what()));
         let what = format!("{}{}", last.what(), also.collect::<String>());
         let step = last.next_step().map(str::to_owned);
-        let error = Error::new(last.outcome(), what).because(last);
+        let error = Error::new(last.outcome(), what).caused_by(last);
         let error = match step {
             Some(step) => error.hint(step),
             None => error,

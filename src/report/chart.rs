@@ -58,10 +58,10 @@ pub fn stages(newest_first: &[&DrillReport], objectives: &Objectives) -> Markup 
             @for (at, drill) in drills.iter().enumerate() {
                 (bar(drill, LEFT + step * (at as f64 + 0.5) - width / 2.0, width, &y))
             }
-            @for (at, anchor) in [(0, "start"), (drills.len() - 1, "end")] {
-                @if anchor == "start" || drills.len() > 3 {
+            @for (drill, anchor) in [(drills.first(), "start"), (drills.get(3..).and_then(<[_]>::last), "end")] {
+                @if let Some(drill) = drill {
                     text x=(if anchor == "start" { LEFT } else { WIDTH }) y=(HEIGHT - 8.0) text-anchor=(anchor) {
-                        (minute(drills[at].ended_at))
+                        (minute(drill.ended_at))
                     }
                 }
             }

@@ -86,7 +86,8 @@ pub async fn as_any_client(config: &ServerConfig) -> Result<Connection> {
                     config.url.endpoint,
                     CONNECT_TIMEOUT.as_secs()
                 ))
-                .hint("check the address, and firewalls and network policies on the way"));
+                .hint("check the address, and firewalls and network policies on the way")
+                .lost());
         }
     };
     Ok(Connection {
@@ -307,6 +308,29 @@ pub fn server_code(error: &Error) -> Option<u16> {
     }
 }
 
+/// Whether an error number says that the connection is gone, or that the server is going or coming: server
+/// shutdown, forced close, broken network, killed (1317: in the middle of a statement), not available,
+/// idle too long.
+pub fn is_lost_code(code: u16) -> bool {
+    const LOST: [u16; 11] = [
+        1053, 1080, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 3169, 4031,
+    ];
+    LOST.contains(&code)
+}
+
+/// Whether a driver's error says that the connection is gone.
+fn is_lost(error: &mysql_async::Error) -> bool {
+    match error {
+        mysql_async::Error::Server(server) => is_lost_code(server.code),
+        mysql_async::Error::Io(IoError::Io(_)) => true,
+        mysql_async::Error::Driver(driver) => matches!(
+            driver,
+            DriverError::ConnectionClosed | DriverError::PoolDisconnected
+        ),
+        _ => false,
+    }
+}
+
 /// Whether the server said that the account may not: on a schema (1044), a table (1142), a column
 /// (1143), an operation (1227), a routine (1370).
 pub fn is_denied(error: &Error) -> bool {
@@ -320,6 +344,12 @@ pub fn literal(text: &str) -> String {
 
 /// What could not be done on the way to a session.
 fn connect_error(config: &ServerConfig, error: mysql_async::Error) -> Error {
+    let lost = is_lost(&error);
+    let told = connect_failure(config, error);
+    if lost { told.lost() } else { told }
+}
+
+fn connect_failure(config: &ServerConfig, error: mysql_async::Error) -> Error {
     let (endpoint, key) = (&config.url.endpoint, config.role.key());
     let fail = |what: String| config.role.error(what);
     match &error {
@@ -376,7 +406,9 @@ fn query_error(role: Role, sql: &str, error: mysql_async::Error) -> Error {
         }
         other => format!("{}: {other}", start_of(sql)),
     };
-    role.error(what).caused_by(error)
+    let lost = is_lost(&error);
+    let told = role.error(what).caused_by(error);
+    if lost { told.lost() } else { told }
 }
 
 /// The first words of a statement, for messages.

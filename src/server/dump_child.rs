@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
 
+use super::connect::is_lost_code;
 use super::{Client, Role, tie};
 use crate::{Error, Result};
 
@@ -227,9 +228,10 @@ fn judge(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<
         Some(hint) => role.error(what).hint(hint),
         None => role.error(what),
     };
-    Err(match is_of_ddl(&complaints) {
-        true => failed.passing(),
-        false => failed,
+    Err(match (is_of_ddl(&complaints), is_of_loss(&complaints)) {
+        (true, _) => failed.passing(),
+        (_, true) => failed.lost(),
+        _ => failed,
     })
 }
 
@@ -241,11 +243,26 @@ fn is_of_ddl(complaints: &[String]) -> bool {
     numbers.iter().any(|number| names(complaints, number)) || complaints.iter().any(other_columns)
 }
 
+/// Whether the program lost its connection, or found no server: numbers of the client library, and those
+/// that a server says as it goes.
+fn is_of_loss(complaints: &[String]) -> bool {
+    let of_client = [2002, 2003, 2006, 2012, 2013, 2055].into_iter();
+    let of_server = (1000..5000).filter(|code| is_lost_code(*code));
+    of_client
+        .chain(of_server)
+        .any(|number| names(complaints, &number.to_string()))
+}
+
 /// Whether a client's complaints name a server's error number.
 fn names(complaints: &[String], number: &str) -> bool {
-    complaints.iter().any(|line| {
-        line.contains(&format!("({number})")) || line.contains(&format!("Error {number}:"))
-    })
+    let forms = [
+        format!("({number})"),
+        format!("Error {number}:"),
+        format!("error: {number}:"),
+    ];
+    complaints
+        .iter()
+        .any(|line| forms.iter().any(|form| line.contains(form)))
 }
 
 /// What to do about the failures that an operator can do something about.

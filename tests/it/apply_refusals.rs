@@ -68,7 +68,7 @@ on_both!(
         let rows = "INSERT INTO `t` VALUES (1);\nCREATE USER intruder;\n";
         let frames = [(Section::PreData, CREATE), (Section::Data, rows)];
         let archive = block_on(forged(&target, &frames));
-        let options = RestoreOptions { check_first: true, ..RestoreOptions::default() };
+        let options = RestoreOptions { check: drctl::apply::options::Check::First, ..RestoreOptions::default() };
         refused(&archive, &target, options, 6, "frame");
         // Without it the frame is met later, and not executed either.
         let error = block_on(restore(&archive, &target, RestoreOptions::default())).unwrap_err();

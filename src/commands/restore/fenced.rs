@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply;
-use crate::apply::options::RestoreOptions;
-use crate::apply::refusal::refused;
+use crate::apply::options::{Check, RestoreOptions};
 use crate::apply::report::Progress;
 use crate::cancel::Cancel;
 use crate::catalog::{Catalog, Entry};
@@ -111,7 +110,7 @@ pub async fn foresee(
     options: &RestoreOptions,
 ) -> Result<()> {
     let options = RestoreOptions {
-        check_first: false,
+        check: Check::Executed,
         // Those of the application will be gone.
         allow_connections: true,
         reconnect: Duration::ZERO,
@@ -121,7 +120,7 @@ pub async fn foresee(
     let silent: Arc<dyn Progress> = Arc::new(apply::report::Silent);
     let plan = apply::plan(&archive, server, &options, &silent, &run.cancel);
     match run.cancel.unless(plan).await {
-        Ok(plan) => refused(&plan.refusals).map_or(Ok(()), Err),
+        Ok(plan) => plan.stops().map_or(Ok(()), Err),
         Err(error) if error.outcome() == Outcome::Server => {
             tracing::debug!(%error, "cannot foresee what the restore will meet");
             Ok(())

@@ -43,6 +43,7 @@ pub(super) fn say_plan(run: &Run, plan: &RestorePlan) -> Result<()> {
         text::print(&plan_page(plan))?;
     }
     match plan.refusals.as_slice() {
+        _ if plan.running => plan.stops().map_or(Ok(()), Err),
         [] => Ok(()),
         refusals => {
             let what: Vec<&str> = refusals
@@ -80,6 +81,7 @@ fn plan_page(plan: &RestorePlan) -> String {
             ),
         ),
     ];
+    lines.push(("check", plan.check.to_owned()));
     if plan.resumes {
         lines.push(("resumes", "an unfinished restore of this backup".into()));
     }
@@ -117,6 +119,9 @@ fn plan_page(plan: &RestorePlan) -> String {
             .iter()
             .map(|warning| ("warning", warning.clone())),
     );
+    if plan.running {
+        lines.push(("RUNNING", "another restore into this server".to_owned()));
+    }
     lines.extend(
         plan.refusals
             .iter()
@@ -142,10 +147,10 @@ pub(super) fn say_report(run: &Run, report: &RestoreReport) -> Result<()> {
     lines.push((
         "loaded",
         format!(
-            "{} rows, {} of SQL, over {} connections",
-            text::count(report.rows),
+            "{}, {} of SQL, over {}",
+            text::counted(report.rows, "row"),
             text::bytes(report.raw_bytes),
-            report.lanes
+            text::counted(report.lanes as u64, "connection")
         ),
     ));
     lines.extend(
