@@ -21,6 +21,7 @@ use crate::apply::marker::{self, Pass};
 use crate::apply::options::{Check, Scope};
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::Progress;
+use crate::archive::index::FrameRecord;
 use crate::error::{Error, Result};
 use crate::server::connect::{literal, server_code};
 use crate::sql::statement::{Kind, ObjectId, Section};
@@ -38,35 +39,69 @@ pub struct Loaded {
     pub bytes: u64,
 }
 
-/// Loads all rows in scope that are not in yet.
+/// Loads all rows in scope that are not in yet, and asks the server at the end whether they are: one that
+/// crashed while it did not flush each commit may have lost frames that it had taken.
 pub async fn run(engine: &mut Engine) -> Result<Loaded> {
-    let fragile = Arc::new(without_transactions(engine).await?);
-    let chosen: BTreeSet<u32> = engine.chosen_tables();
-    let (done, begun) = (engine.marker.frames.clone(), engine.marker.begun.clone());
-    let wanted = {
-        let (chosen, done) = (chosen.clone(), done.clone());
-        move |record: &crate::archive::index::FrameRecord| {
-            record.has(Section::Data)
-                && record.tables.iter().any(|table| chosen.contains(table))
-                && !done.contains(&record.n)
-        }
-    };
+    /// How often frames that are lost are loaded again.
+    const MOST: u32 = 4;
     engine
         .progress
         .begin(Pass::Data, Some(engine.archive.manifest().totals.raw_bytes));
+    let chosen = engine.chosen_tables();
+    let holds_rows = move |record: &FrameRecord| {
+        record.has(Section::Data) && record.tables.iter().any(|table| chosen.contains(table))
+    };
     // All of it passes by here: then the segments are held against their digests on the way.
-    let whole = engine.options.check == Check::Loading
+    let mut whole = engine.options.check == Check::Loading
         && engine.options.scope.is_everything()
         && !engine.resuming;
+    let mut done = engine.marker.frames.clone();
+    let mut loaded = Loaded::default();
+    for _ in 0..MOST {
+        let known = done.clone();
+        let holds = holds_rows.clone();
+        let wanted: Wanted = Arc::new(move |record| holds(record) && !known.contains(&record.n));
+        let more = load(engine, wanted, whole).await?;
+        loaded.rows += more.rows;
+        loaded.bytes += more.bytes;
+        whole = false;
+        done = marker::frames_done(&mut engine.control).await?;
+        let (mut frames, mut lost) = (engine.archive.frames()?, 0);
+        while let Some(record) = frames.next()? {
+            lost += u64::from(holds_rows(&record) && !done.contains(&record.n));
+        }
+        if lost == 0 {
+            return Ok(loaded);
+        }
+        tracing::warn!(
+            frames = lost,
+            "the server lost rows that it had taken: loading them again"
+        );
+    }
+    Err(Error::server(
+        "the server keeps losing rows that it had taken",
+    ))
+}
+
+/// Which frames are loaded.
+type Wanted = Arc<dyn Fn(&FrameRecord) -> bool + Send + Sync>;
+
+/// Loads frames; with `whole` all others pass by, too.
+async fn load(engine: &mut Engine, wanted: Wanted, whole: bool) -> Result<Loaded> {
+    let fragile = Arc::new(without_transactions(engine).await?);
     let frames = match whole {
         true => engine.read_whole(),
-        false => engine.read_ahead(wanted),
+        false => {
+            let wanted = wanted.clone();
+            engine.read_ahead(move |record| wanted(record))
+        }
     };
     let shared = Arc::new(Shared {
         frames: Mutex::new(frames),
+        wanted,
         scope: engine.options.scope.clone(),
         fragile,
-        begun,
+        begun: engine.marker.begun.clone(),
         progress: engine.progress.clone(),
     });
     let mut lanes = Lanes::new(&engine.lane_config);
@@ -109,6 +144,7 @@ async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>>
 /// What the lanes share.
 struct Shared {
     frames: Mutex<ReadAhead>,
+    wanted: Wanted,
     scope: Scope,
     /// Tables without transactions, by their names on the server.
     fragile: Arc<BTreeSet<ObjectId>>,
@@ -126,6 +162,9 @@ impl Shared {
         loop {
             let next = cancel.unless(async { self.frames.lock().await.next().await });
             let Some(ready) = next.await? else { break };
+            if !(self.wanted)(&ready.frame.record) {
+                continue;
+            }
             let rows = self.load(&mut lane, &ready.frame).await?;
             loaded.rows += rows;
             loaded.bytes += ready.frame.record.raw;
@@ -143,9 +182,6 @@ impl Shared {
     async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
         let n = frame.record.n;
         let statements = self.in_scope(frame);
-        if statements.is_empty() {
-            return Ok(0);
-        }
         if statements.iter().any(|(one, _)| self.is_fragile(&one.kind)) {
             if self.begun.contains(&n) {
                 return Err(broke_off(n));

@@ -234,6 +234,12 @@ pub async fn is_locked(lane: &mut Lane) -> Result<bool> {
     Ok(holder.first().is_some_and(Option::is_some))
 }
 
+/// The frames that are in, as the server has it.
+pub async fn frames_done(lane: &mut Lane) -> Result<BTreeSet<u64>> {
+    let sql = format!("SELECT n FROM {SCHEMA}.frames WHERE state = 'done'");
+    Ok(lane.query(&sql).await?.into_iter().collect())
+}
+
 /// Creates the marker: from here on the server is half-restored.
 pub async fn create(lane: &mut Lane, run: &RunRecord) -> Result<()> {
     let sql =

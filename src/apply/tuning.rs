@@ -52,7 +52,8 @@ pub async fn apply(control: &mut Lane, facts: &TargetFacts, tuning: Tuning) -> R
     let mut changes: Vec<(&str, &str)> = Vec::new();
     if tuning != Tuning::Keep {
         changes.extend([
-            ("innodb_flush_log_at_trx_commit", "0"),
+            // Not 0: what is committed would not outlive a crash of the server alone.
+            ("innodb_flush_log_at_trx_commit", "2"),
             ("sync_binlog", "0"),
         ]);
     }

@@ -25,6 +25,10 @@ pub enum Record {
     Inventory(InventoryRecord),
     /// A warning of the run, in full; the manifest holds the first ones.
     Warning(String),
+    /// A column whose values mysqldump cannot carry exactly; the manifest holds the first ones.
+    Lossy(String),
+    /// The GTIDs executed at the snapshot, where they are too long for the manifest.
+    Gtid(String),
 }
 
 impl Record {
@@ -39,6 +43,8 @@ impl Record {
             ledger: Option<ledger::Record>,
             inventory: Option<InventoryRecord>,
             warning: Option<String>,
+            lossy: Option<String>,
+            gtid: Option<String>,
         }
         let line: Line = serde_json::from_slice(line)?;
         Ok((line.frame.map(Record::Frame))
@@ -46,7 +52,9 @@ impl Record {
             .or(line.table.map(Record::Table))
             .or(line.ledger.map(Record::Ledger))
             .or(line.inventory.map(Record::Inventory))
-            .or(line.warning.map(Record::Warning)))
+            .or(line.warning.map(Record::Warning))
+            .or(line.lossy.map(Record::Lossy))
+            .or(line.gtid.map(Record::Gtid)))
     }
 }
 

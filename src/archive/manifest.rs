@@ -25,8 +25,17 @@ pub const MAX_BYTES: usize = 16 << 10;
 /// What stands between the sealed bytes and their SHA-256, and behind it.
 const SEAL: (&[u8], &[u8]) = (b",\n  \"sha256\": \"", b"\"\n}\n");
 
-/// How many entries of a list that can grow with the database are kept here.
+/// How many entries of a list that can grow with the database are kept here, where they fit.
 const MAX_LISTED: usize = 20;
+
+/// The most bytes of one entry of such a list.
+const MAX_ENTRY_BYTES: usize = 200;
+
+/// The most bytes that the user's labels may take.
+const MAX_LABELS_BYTES: usize = 2 << 10;
+
+/// The most bytes of a set of GTIDs that is kept here: a longer one is in the index alone.
+const MAX_GTID_BYTES: usize = 1 << 10;
 
 /// The commit record of one backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,6 +117,28 @@ pub struct Coordinates {
     pub gtid: Option<String>,
 }
 
+impl Coordinates {
+    /// Takes out a set of GTIDs that is too long for the manifest: it belongs into the index.
+    pub fn take_long_gtid(&mut self) -> Option<String> {
+        self.gtid.take_if(|set| set.len() > MAX_GTID_BYTES)
+    }
+}
+
+/// Refuses labels that would not fit into a manifest: before a dump, and not behind it.
+pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
+    let bytes: usize = labels
+        .iter()
+        .map(|(key, value)| listed_bytes(key) + listed_bytes(value))
+        .sum();
+    match bytes <= MAX_LABELS_BYTES {
+        true => Ok(()),
+        false => Err(Error::usage(format!(
+            "the labels take {bytes} bytes, more than the {MAX_LABELS_BYTES} that a manifest has for them"
+        ))
+        .hint("shorten them, or leave some out")),
+    }
+}
+
 /// The client that dumped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientFacts {
@@ -169,19 +200,34 @@ impl Manifest {
 
     /// The bytes to store.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut short = self.clone();
-        for list in [&mut short.lossy, &mut short.warnings, &mut short.suspect] {
-            abbreviate(list);
+        let write = |manifest: &Manifest| {
+            serde_json::to_vec_pretty(manifest)
+                .map_err(|e| Error::unexpected("cannot write the manifest").because(e))
+        };
+        let mut short = Manifest {
+            lossy: Vec::new(),
+            warnings: Vec::new(),
+            suspect: Vec::new(),
+            ..self.clone()
+        };
+        // What the lists may take is what all else leaves, shared out in the order of their weight.
+        let mut room = MAX_BYTES.saturating_sub(write(&short)?.len() + LEFT_FREE_BYTES);
+        for (lists, whole, list, rest) in [
+            (3, &self.suspect, &mut short.suspect, ""),
+            (2, &self.lossy, &mut short.lossy, ", all in the index"),
+            (1, &self.warnings, &mut short.warnings, ", all in the index"),
+        ] {
+            *list = abbreviated(whole, room / lists, rest);
+            room -= room.min(list.iter().map(|entry| listed_bytes(entry)).sum());
         }
-        let mut bytes = serde_json::to_vec_pretty(&short)
-            .map_err(|e| Error::unexpected("cannot write the manifest").because(e))?;
+        let mut bytes = write(&short)?;
         seal(&mut bytes);
         if bytes.len() > MAX_BYTES {
             return Err(Error::unexpected(format!(
                 "the manifest would take {} bytes, more than {MAX_BYTES}",
                 bytes.len()
             ))
-            .hint("shorten the labels, or split the target"));
+            .hint("split the target into several, by schemas"));
         }
         Ok(bytes)
     }
@@ -273,19 +319,45 @@ fn is_sealed(bytes: &[u8]) -> bool {
     sealed() == Some(true)
 }
 
-/// Keeps the first entries of a list, each of a bounded length, and says how many more there are.
-fn abbreviate(list: &mut Vec<String>) {
-    const MAX_CHARS: usize = 200;
-    let more = list.len().saturating_sub(MAX_LISTED);
-    list.truncate(MAX_LISTED);
-    for entry in list
-        .iter_mut()
-        .filter(|entry| entry.chars().count() > MAX_CHARS)
-    {
-        *entry = entry.chars().take(MAX_CHARS).chain("…".chars()).collect();
+/// Bytes that are left free for the lists' own names and brackets, and the seal.
+const LEFT_FREE_BYTES: usize = 512;
+
+/// Bytes that a text takes as an entry of a list: with its escapes, its indentation and a comma.
+fn listed_bytes(text: &str) -> usize {
+    let quoted = serde_json::to_string(text).map_or(text.len(), |quoted| quoted.len());
+    quoted + "\n    ,".len()
+}
+
+/// The first entries of a list, each of a bounded length, as many as there is room for, and how many more
+/// there are.
+fn abbreviated(list: &[String], room: usize, rest: &str) -> Vec<String> {
+    let more = |count: usize| format!("… and {count} more{rest}");
+    let mut kept: Vec<String> = list
+        .iter()
+        .take(MAX_LISTED)
+        .map(|entry| cut(entry))
+        .collect();
+    loop {
+        let left = list.len() - kept.len();
+        let last = (left > 0).then(|| more(left));
+        let taken: usize = kept
+            .iter()
+            .chain(&last)
+            .map(|entry| listed_bytes(entry))
+            .sum();
+        if taken <= room || kept.is_empty() {
+            kept.extend(last);
+            return kept;
+        }
+        kept.pop();
     }
-    if more > 0 {
-        list.push(format!("… and {more} more, all in the index"));
+}
+
+/// A text of a bounded length.
+fn cut(text: &str) -> String {
+    match text.len() <= MAX_ENTRY_BYTES {
+        true => text.to_owned(),
+        false => format!("{}…", &text[..text.floor_char_boundary(MAX_ENTRY_BYTES)]),
     }
 }
 
@@ -314,6 +386,51 @@ mod tests {
             Manifest::from_bytes(&manifest.to_bytes().unwrap()).unwrap(),
             manifest
         );
+    }
+
+    /// Whatever is in the lists, in whichever script and with whichever escapes.
+    #[test]
+    fn a_manifest_fits_whatever_its_lists_hold_and_says_what_it_leaves_out() {
+        for text in ["x", "表", "\u{1}", "\"\\"] {
+            let list: Vec<String> = (0..500)
+                .map(|n| format!("{n} {}", text.repeat(400)))
+                .collect();
+            let full = Manifest {
+                lossy: list.clone(),
+                warnings: list.clone(),
+                suspect: list.clone(),
+                ..manifest()
+            };
+            let bytes = full.to_bytes().unwrap();
+            assert!(
+                bytes.len() <= MAX_BYTES && bytes.len() > MAX_BYTES / 2,
+                "{text}"
+            );
+            let read = Manifest::from_bytes(&bytes).unwrap();
+            for list in [&read.lossy, &read.warnings, &read.suspect] {
+                assert!(list.len() > 1 && list[0].starts_with("0 "), "{text}");
+                let (said, kept) = (list.last().unwrap(), list.len() - 1);
+                assert!(
+                    said.starts_with(&format!("… and {} more", 500 - kept)),
+                    "{said}"
+                );
+            }
+        }
+        let few = Manifest {
+            warnings: vec!["one".into(), "two".into()],
+            ..manifest()
+        };
+        let read = Manifest::from_bytes(&few.to_bytes().unwrap()).unwrap();
+        assert_eq!(read.warnings, few.warnings);
+    }
+
+    #[test]
+    fn labels_are_bounded_as_they_are_written() {
+        let of = |value: String| BTreeMap::from([("key".to_owned(), value)]);
+        check_labels(&of("x".repeat(2000))).unwrap();
+        for value in ["x".repeat(2100), "表".repeat(700), "\u{1}".repeat(400)] {
+            assert_eq!(check_labels(&of(value)).unwrap_err().outcome().code(), 2);
+        }
     }
 
     #[test]

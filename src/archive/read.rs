@@ -55,6 +55,10 @@ pub struct Contents {
     pub inventory: Vec<InventoryRecord>,
     /// The run's warnings.
     pub warnings: Vec<String>,
+    /// Columns whose values mysqldump cannot carry exactly.
+    pub lossy: Vec<String>,
+    /// The GTIDs executed at the snapshot, where the manifest has no room for them.
+    pub gtid: Option<String>,
 }
 
 /// Reads a manifest, and holds it against the place that it was found in.
@@ -240,6 +244,8 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
                 .map_err(|e| wrong("its ledger contradicts itself").because(e))?,
             Record::Inventory(object) => contents.inventory.push(object),
             Record::Warning(warning) => contents.warnings.push(warning),
+            Record::Lossy(column) => contents.lossy.push(column),
+            Record::Gtid(set) => contents.gtid = Some(set),
         }
     }
     let sizes = manifest.segments.iter().map(|segment| segment.bytes);

@@ -71,7 +71,7 @@ async fn an_index_of_several_reads_is_read_to_its_end() {
     let written = fixture::write(&store, &place, &[&dump("d", 1)], small(1000, 500), records)
         .await
         .unwrap();
-    assert!(written.index.facts.bytes > 2 * Records::CHUNK_BYTES);
+    assert!(written.index.facts.bytes > 2 << 20);
     fixture::commit(&store, &place, written, 1).await.unwrap();
     let archive = open(&store, &place).await.unwrap();
     assert!(archive.contents().warnings == warnings);
@@ -96,6 +96,60 @@ async fn an_index_that_is_cut_anywhere_is_damage() {
     assert_eq!(code(open(&store, &place).await), 6);
     store.delete(&key).await.unwrap();
     assert_eq!(code(open(&store, &place).await), 6);
+}
+
+/// With every digest right: what is small in the store must not be large in memory.
+#[tokio::test]
+async fn an_index_that_expands_without_limit_or_claims_sizes_that_none_can_have_is_damage() {
+    let (store, place, manifest) = archive(&[&dump("d", 20)], small(400, 1)).await;
+    let claims = |name: &'static str, value: &'static str| {
+        move |text: String| {
+            let at = text.rfind(&format!("\"{name}\":")).unwrap() + name.len() + 3;
+            let end = at + text[at..].find([',', '}']).unwrap();
+            format!("{}{value}{}", &text[..at], &text[end..])
+        }
+    };
+    type Change = Box<dyn FnOnce(String) -> String>;
+    let changes: [(&str, Change); 6] = [
+        (
+            "no end of lines",
+            Box::new(|text| text + &"\n".repeat(300 << 20)),
+        ),
+        (
+            "a line without end",
+            Box::new(|text| text + &"x".repeat(300 << 20)),
+        ),
+        ("raw", Box::new(claims("raw", "9223372036854775807"))),
+        ("raw of 1 GiB", Box::new(claims("raw", "1073741824"))),
+        (
+            "longest",
+            Box::new(claims("longest", "18446744073709551615")),
+        ),
+        ("stored", Box::new(claims("stored", "68719476736"))),
+    ];
+    for (what, change) in changes {
+        edit_index(&store, &place, &manifest, change).await;
+        assert_eq!(code(open(&store, &place).await), 6, "{what}");
+        let (again, _, _) = archive(&[&dump("d", 20)], small(400, 1)).await;
+        let index = again.get(&place.key(&BackupObject::Index), None).await;
+        store
+            .put(&place.key(&BackupObject::Index), index.unwrap())
+            .await
+            .unwrap();
+    }
+}
+
+/// It is read once: what the store says later is not acted on.
+#[tokio::test]
+async fn an_index_that_changes_behind_its_verification_changes_nothing() {
+    let sql = dump("d", 50);
+    let (store, place, _) = archive(&[&sql], small(1000, 500)).await;
+    let archive = open(&store, &place).await.unwrap();
+    store
+        .delete(&place.key(&BackupObject::Index))
+        .await
+        .unwrap();
+    assert_eq!(text(&archive).await.unwrap(), sql);
 }
 
 #[tokio::test]

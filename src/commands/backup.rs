@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::archive::BackupPlace;
 use crate::archive::codec::Encoder;
 use crate::archive::index::Record;
-use crate::archive::manifest::{self, ClientFacts, FileFacts, Manifest, Totals};
+use crate::archive::manifest::{self, ClientFacts, Coordinates, FileFacts, Manifest, Totals};
 use crate::archive::restore_txt::restore_txt;
 use crate::archive::write::commit;
 use crate::archive::write::framer::StreamEnd;
@@ -90,6 +90,7 @@ async fn make(
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,
 ) -> Result<Manifest> {
+    manifest::check_labels(labels)?;
     let config = run.config.source()?;
     let options = &run.config.backup.source;
     let mut source = run
@@ -184,7 +185,7 @@ async fn write(
     });
     match dumped.await {
         Ok((end, accounts)) => {
-            let more = records(&preflight);
+            let more = records(&mut preflight);
             let stop = writer.stop();
             let finish = writer.finish(vec![end], more);
             let written = awaited(&run.cancel, || stop.cancel(), finish).await?;
@@ -254,13 +255,21 @@ async fn pump(
     }
 }
 
-fn records(preflight: &Preflight) -> Vec<Record> {
+/// What follows the ledger in the index: all that the manifest has the beginning of. A set of GTIDs that
+/// is too long for it moves.
+fn records(preflight: &mut Preflight) -> Vec<Record> {
+    let gtid = preflight
+        .coordinates
+        .as_mut()
+        .and_then(Coordinates::take_long_gtid);
     let inventory = preflight
         .inventory_records()
         .into_iter()
         .map(Record::Inventory);
     inventory
         .chain(preflight.warnings.iter().cloned().map(Record::Warning))
+        .chain(preflight.lossy.iter().cloned().map(Record::Lossy))
+        .chain(gtid.map(Record::Gtid))
         .collect()
 }
 

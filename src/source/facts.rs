@@ -44,8 +44,8 @@ const FINGERPRINT: &[&str] = &[
     "time_zone",
 ];
 
-/// The longest value that is noted, characters: the manifest is small.
-const MAX_VALUE_CHARS: usize = 300;
+/// The longest value that is noted, bytes: the manifest is small.
+const MAX_VALUE_BYTES: usize = 300;
 
 /// The variables that a restore depends on, and the plugins that were loaded from files.
 pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String, String>> {
@@ -63,9 +63,7 @@ pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String,
         .await?;
     found.insert("plugins".into(), plugins.join(","));
     for value in found.values_mut() {
-        if let Some((end, _)) = value.char_indices().nth(MAX_VALUE_CHARS) {
-            value.truncate(end);
-        }
+        value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));
     }
     Ok(found)
 }

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 /// The most of the log that is looked through, bytes: the dump waits meanwhile.
 const MOST_LOG_BYTES: u64 = 256 << 20;
 
-/// The longest set that goes into a manifest, which is small, bytes.
-const MOST_SET_BYTES: usize = 4 << 10;
+/// The longest set that goes into an archive, bytes.
+const MOST_SET_BYTES: usize = 1 << 20;
 
 /// A row of SHOW BINLOG EVENTS.
 type Event = (String, u64, String, u64, u64, String);

@@ -150,6 +150,83 @@ on_both!(
 );
 
 on_both!(
+    fn a_lane_beside_a_failed_one_is_ended_on_the_server(flavour) {
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE shop; USE shop;
+             CREATE TABLE a (id INT PRIMARY KEY, x INT, KEY (x)); CREATE TABLE b (id INT PRIMARY KEY, x INT, UNIQUE KEY (x));
+             INSERT INTO a VALUES (1, 1), (2, 2), (3, 3); INSERT INTO b VALUES (1, 1)",
+        );
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        let (other, held) = (target.clone(), Arc::new(std::sync::Mutex::new(None)));
+        let holds = held.clone();
+        let progress = at(Moment::Begin(Pass::Keys), move || {
+            // The key of one table waits for as long as this reads it, that of the other cannot be.
+            let mut session = other.session();
+            session.run("BEGIN; SELECT COUNT(*) FROM shop.a");
+            other.exec("INSERT INTO shop.b VALUES (2, 1)");
+            *holds.lock().unwrap() = Some(session);
+        });
+        let options = RestoreOptions { lanes: 2, allow_connections: true, ..RestoreOptions::default() };
+        let error = block_on(restore_with(&made, &target, options, progress, &Cancel::default())).unwrap_err();
+        assert!(error.to_string().contains("keys of table `shop`.`b`"), "{error}");
+        let goes_on = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'";
+        let begun = std::time::Instant::now();
+        while target.value(goes_on) != "0" {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(5), "the server goes on");
+        }
+        drop(held);
+    }
+);
+
+on_both!(
+    fn settings_that_cannot_be_put_back_are_told(flavour) {
+        let source = big(flavour);
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        let cancel = Cancel::default();
+        let (victim, stop) = (target.clone(), cancel.clone());
+        let progress = at(Moment::Frames(1), move || {
+            victim.kill();
+            stop.cancel(Outcome::Terminated);
+        });
+        let options = RestoreOptions {
+            tuning: Tuning::FastUnsafe,
+            reconnect: std::time::Duration::from_secs(1),
+            ..one_lane()
+        };
+        let error = block_on(restore_with(&made, &target, options, progress, &cancel)).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Terminated);
+        let told = error.to_string();
+        assert!(told.contains("settings are not put back") && told.contains("--undo-settings"), "{told}");
+    }
+);
+
+on_both!(
+    fn a_plan_is_made_while_a_restore_runs_and_does_not_stop_one(flavour) {
+        let source = big(flavour);
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        let (second, into) = (made.clone(), into(&target));
+        let seen = Arc::new(std::sync::Mutex::new(None));
+        let said = seen.clone();
+        let progress = at(Moment::Begin(Pass::Keys), move || {
+            let (archive, into, said) = (second.clone(), into.clone(), said.clone());
+            let planning = std::thread::spawn(move || {
+                let progress: Arc<dyn Progress> = Arc::new(Silent);
+                let options = RestoreOptions::default();
+                let plan = block_on(drctl::apply::plan(&archive, &into, &options, &progress, &Cancel::default()));
+                *said.lock().unwrap() = Some(plan.unwrap().stops().unwrap().outcome().code());
+            });
+            planning.join().unwrap();
+        });
+        block_on(restore_with(&made, &target, one_lane(), progress, &Cancel::default())).unwrap();
+        assert_eq!(*seen.lock().unwrap(), Some(11));
+    }
+);
+
+on_both!(
     fn another_backup_drops_what_the_unfinished_restore_made_when_told_to_and_nothing_else(flavour) {
         let source = big(flavour);
         let target = Server::start(flavour);

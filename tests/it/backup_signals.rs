@@ -32,6 +32,8 @@ fn a_terminated_backup_leaves_nothing() {
     for (signal, code, word) in [
         (Signal::TERM, 143, "SIGTERM"),
         (Signal::INT, 130, "interrupted"),
+        (Signal::HUP, 129, "SIGHUP"),
+        (Signal::QUIT, 131, "SIGQUIT"),
     ] {
         let (drctl, running) = paused();
         running.signal(signal);
@@ -41,6 +43,47 @@ fn a_terminated_backup_leaves_nothing() {
         drctl.run(["backup"]).ok();
         assert_eq!(listed(&drctl).len(), 1);
     }
+}
+
+/// `timeout` sends its signal to the process and to its group.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_the_same_one() {
+    let (drctl, running) = paused();
+    for _ in 0..3 {
+        running.signal(Signal::TERM);
+    }
+    running.wait().fails(143, "SIGTERM");
+    nothing_left(&drctl);
+}
+
+/// `nohup` starts a process that ignores SIGHUP, and it goes on doing so.
+#[test]
+fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
+    let (_, drctl) = shop();
+    let drctl = dump_by(
+        drctl,
+        "echo >paused; while [ ! -e go ]; do sleep 0.05; done; real \"$@\"",
+    )
+    .behind("trap '' HUP");
+    let running = drctl.start(["backup"]);
+    let begun = Instant::now();
+    while !drctl.home().join("paused").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "no dump began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.signal(Signal::HUP);
+    go_on(&drctl);
+    running.wait().ok();
+    assert_eq!(listed(&drctl).len(), 1);
+}
+
+#[test]
+fn labels_that_fit_into_no_manifest_are_refused_before_the_dump() {
+    let (_, drctl) = shop();
+    let drctl = dump_by(drctl, "echo >dumped; real \"$@\"");
+    let label = format!("why={}", "x".repeat(3000));
+    drctl.run(["backup", "--label", &label]).fails(2, "labels");
+    assert!(!drctl.home().join("dumped").exists());
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod promises;
 mod prune;
 mod prune_store;
 mod restore_again;
+mod restore_losses;
 mod restore_refusals;
 mod restore_scope;
 mod restore_stops;

@@ -30,6 +30,7 @@ pub mod receiver;
 pub mod server;
 pub mod serving;
 pub mod session;
+pub mod statements;
 pub mod versitygw;
 pub mod wire;
 
