@@ -108,6 +108,9 @@ async fn make(
                 tracing::warn!(%error, attempt, "the server's objects moved under the dump: again");
                 attempt += 1;
             }
+            Err(error) if source.gives_up_coordinates(&error) => {
+                tracing::warn!(%error, "again, without the binary log's coordinates");
+            }
             ended => break ended?,
         }
     };

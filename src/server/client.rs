@@ -319,6 +319,42 @@ mod tests {
                 Flavour::MySql,
                 "5.7.44",
             ),
+            // Recorded from documentation.
+            (
+                "mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)",
+                Flavour::MySql,
+                "8.0.36",
+            ),
+            (
+                "mysqldump  Ver 8.0.43-0ubuntu0.22.04.1 for Linux on x86_64 ((Ubuntu))",
+                Flavour::MySql,
+                "8.0.43",
+            ),
+            (
+                "mysqldump  Ver 8.4.2 for macos14.4 on arm64 (Homebrew)",
+                Flavour::MySql,
+                "8.4.2",
+            ),
+            (
+                "mysqldump  Ver 10.13 Distrib 5.7.44-48, for debian-linux-gnu (x86_64)",
+                Flavour::MySql,
+                "5.7.44",
+            ),
+            (
+                "mysqldump  Ver 10.18 Distrib 10.5.23-MariaDB, for Linux (x86_64)",
+                Flavour::MariaDb,
+                "10.5.23",
+            ),
+            (
+                "mariadb-dump  Ver 10.19 Distrib 10.6.16-MariaDB, for debian-linux-gnu (x86_64)",
+                Flavour::MariaDb,
+                "10.6.16",
+            ),
+            (
+                "mariadb-dump from 11.8.2-MariaDB, client 10.19 for debian-linux-gnu (x86_64)",
+                Flavour::MariaDb,
+                "11.8.2",
+            ),
         ] {
             let banner = Banner::parse(line).unwrap();
             assert_eq!(banner.flavour, flavour, "{line}");
@@ -361,5 +397,49 @@ mod tests {
             assert!(options.contains(known), "{known}");
         }
         assert!(!options.contains("prose-only"));
+    }
+
+    #[test]
+    fn what_each_clients_help_names_is_what_the_table_of_versions_says() {
+        use crate::server::compat::{FEATURES, What};
+        // Recorded from documentation: of each `--help` the lines of options that not all programs have. What
+        // stands behind is shortened, and dashed lines are as the programs print them.
+        const ALL: &str = "  --master-data[=#]   This causes the binary log position and filename\n  -y, --no-tablespaces \n";
+        const ORACLE: &str = "  --set-gtid-purged[=name] \n";
+        const V80: &str = "  --column-statistics Add an ANALYZE TABLE statement\n";
+        const PATIENT: &str = "  --network-timeout   Allows huge tables to be dumped\n  (Defaults to on; use --skip-network-timeout to disable.)\n";
+        const SOURCE: &str =
+            "  --source-data[=#]   This causes the binary log position and filename\n";
+        const HISTORY: &str = "  -H, --dump-history  Dump system-versioned tables with history\n";
+        for (banner, help) in [
+            ("Ver 8.0.13 for x", [ALL, ORACLE, V80].concat()),
+            ("Ver 8.0.25 for x", [ALL, ORACLE, V80, PATIENT].concat()),
+            (
+                "Ver 8.0.36 for x",
+                [ALL, ORACLE, V80, PATIENT, SOURCE].concat(),
+            ),
+            ("Ver 10.18 Distrib 10.5.23-MariaDB, for x", ALL.to_owned()),
+            ("Ver 10.19 Distrib 10.6.16-MariaDB, for x", ALL.to_owned()),
+            (
+                "from 10.11.6-MariaDB, client 10.19 for x",
+                [ALL, HISTORY].concat(),
+            ),
+            (
+                "from 11.8.2-MariaDB, client 10.19 for x",
+                [ALL, HISTORY].concat(),
+            ),
+        ] {
+            let client = Banner::parse(&format!("mysqldump  {banner}")).unwrap();
+            let known = known_options(&help);
+            for feature in FEATURES.iter().filter(|row| row.what == What::DumpOption) {
+                let name = feature.name.strip_prefix("skip-").unwrap_or(feature.name);
+                let versions = match client.flavour {
+                    Flavour::MySql => feature.mysql,
+                    Flavour::MariaDb => feature.mariadb,
+                };
+                let listed = versions.has(client.version);
+                assert_eq!(known.contains(name), listed, "{name} of {banner}");
+            }
+        }
     }
 }

@@ -107,6 +107,7 @@ async fn open(config: &ServerConfig, encrypt: bool) -> mysql_async::Result<Conn>
         .tcp_keepalive(Some(KEEPALIVE))
         .max_allowed_packet(Some(MAX_PACKET_BYTES))
         .wait_timeout(Some(28_800))
+        .enable_cleartext_plugin(config.sends_cleartext(encrypt))
         .stmt_cache_size(0);
     opts = match &config.url.endpoint {
         Endpoint::Tcp { host, port } => opts.ip_or_hostname(host.clone()).tcp_port(*port),
@@ -362,6 +363,8 @@ fn connect_failure(config: &ServerConfig, error: mysql_async::Error) -> Error {
                 }
                 1129 | 1130 => "let the account log in from this host".into(),
                 3159 => format!("add tls=required to {key}_URL"),
+                // Off by default from MySQL 8.4 on, gone in 9.0.
+                1524 => "give the account caching_sha2_password: ALTER USER … IDENTIFIED WITH caching_sha2_password BY …".into(),
                 _ => return failed.caused_by(error),
             };
             failed.hint(hint).caused_by(error)
@@ -391,7 +394,15 @@ fn connect_failure(config: &ServerConfig, error: mysql_async::Error) -> Error {
         }
         mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
             fail(format!("{endpoint}: the account logs in by {name}"))
-                .hint("give it mysql_native_password, caching_sha2_password or unix_socket")
+                .hint("give it caching_sha2_password, mysql_native_password or unix_socket")
+                .caused_by(error)
+        }
+        mysql_async::Error::Driver(DriverError::CleartextPluginDisabled) => {
+            let what = "the account logs in by a token or password that is sent as it is";
+            fail(format!("{endpoint}: {what}"))
+                .hint(format!(
+                    "that is done only where TLS has verified the server: add tls=verify&ca=/file.pem to {key}_URL"
+                ))
                 .caused_by(error)
         }
         other => fail(format!("{endpoint}: {other}")).caused_by(error),
@@ -475,6 +486,27 @@ mod tests {
             error.to_string(),
             "h:3306: Access denied for user 'u'@'h' (using password: YES); \
              check the user in DRCTL_INTO_URL and DRCTL_INTO_PASSWORD[_FILE]"
+        );
+    }
+
+    #[test]
+    fn a_method_that_a_server_gave_up_is_told_with_the_one_that_took_its_place() {
+        // Recorded from documentation: MySQL 8.4 without --mysql-native-password=ON.
+        let unloaded = mysql_async::Error::Server(mysql_async::ServerError {
+            code: 1524,
+            message: "Plugin 'mysql_native_password' is not loaded".into(),
+            state: "HY000".into(),
+        });
+        let told = connect_error(&config("mysql://u@h"), unloaded).to_string();
+        assert!(
+            told.contains("IDENTIFIED WITH caching_sha2_password"),
+            "{told}"
+        );
+        let cleartext = mysql_async::Error::Driver(DriverError::CleartextPluginDisabled);
+        let told = connect_error(&config("mysql://u@h"), cleartext).to_string();
+        assert!(
+            told.contains("tls=verify") && told.contains("DRCTL_INTO_URL"),
+            "{told}"
         );
     }
 

@@ -265,6 +265,19 @@ fn names(complaints: &[String], number: &str) -> bool {
         .any(|line| forms.iter().any(|form| line.contains(form)))
 }
 
+/// What a dump program says that was refused the global read lock, or the FLUSH before it. Hosted servers
+/// refuse it whatever the account holds, as if the password were wrong (1045).
+fn is_of_lock(complaints: &[String]) -> bool {
+    let of_lock = |line: &&String| line.contains("Couldn't execute 'FLUSH ");
+    let lines: Vec<String> = complaints.iter().filter(of_lock).cloned().collect();
+    ["1045", "1227"].iter().any(|number| names(&lines, number))
+}
+
+/// Whether a dump failed since it was refused the global read lock.
+pub fn is_lock_refused(failed: &Error) -> bool {
+    is_of_lock(&[failed.what().to_owned()])
+}
+
 /// What to do about the failures that an operator can do something about.
 fn hint_for(complaints: &[String]) -> Option<&'static str> {
     let said = |number: &str| names(complaints, number);
@@ -276,6 +289,11 @@ fn hint_for(complaints: &[String]) -> Option<&'static str> {
     if said("2013") || said("2006") {
         return Some(
             "the server dropped the dump's connection: look at its log, at who was killed, and at net_write_timeout",
+        );
+    }
+    if is_of_lock(complaints) {
+        return Some(
+            "set backup.coordinates: auto or off: the server refuses the account the global read lock, as hosted servers do, or the account lacks RELOAD",
         );
     }
     if said("1045") || said("1044") || said("1142") || said("1227") {
@@ -329,6 +347,30 @@ mod tests {
                 again.is_err(),
                 "{script}: a failed dump ended well the second time"
             );
+        }
+    }
+
+    #[test]
+    fn a_refused_lock_is_told_from_other_refusals() {
+        // Recorded from documentation: hosted MySQL of two kinds, and MySQL 8.0 without the privilege.
+        for line in [
+            "mysqldump: Couldn't execute 'FLUSH TABLES WITH READ LOCK': Access denied for user 'admin'@'%' (using password: YES) (1045)",
+            "mysqldump: Couldn't execute 'FLUSH TABLES WITH READ LOCK': Access denied; you need (at least one of) the SUPER privilege(s) for this operation (1227)",
+            "mysqldump: Couldn't execute 'FLUSH /*!40101 LOCAL */ TABLES': Access denied; you need (at least one of) the RELOAD or FLUSH_TABLES privilege(s) for this operation (1227)",
+        ] {
+            let hint = hint_for(&[line.to_owned()]).unwrap();
+            assert!(hint.contains("backup.coordinates"), "{line}");
+            let failed = Role::Source.error(format!("mysqldump exited with 2: {line}"));
+            assert!(is_lock_refused(&failed), "{line}");
+        }
+        for line in [
+            "mysqldump: Got error: 1045: Access denied for user 'admin'@'10.0.0.7' (using password: YES) when trying to connect",
+            "mysqldump: Error: 'Access denied; you need (at least one of) the PROCESS privilege(s) for this operation' when trying to dump tablespaces",
+            "mysqldump: Couldn't execute 'show events': Access denied for user 'u'@'%' to database 'd' (1044)",
+            "mysqldump: Couldn't execute 'FLUSH TABLES WITH READ LOCK': Lock wait timeout exceeded; try restarting transaction (1205)",
+        ] {
+            let failed = Role::Source.error(format!("mysqldump exited with 2: {line}"));
+            assert!(!is_lock_refused(&failed), "{line}");
         }
     }
 

@@ -175,6 +175,45 @@ mod tests {
                 (8, 4, 0),
             ),
             ("5.5.5-m3", "MySQL", Flavour::MySql, (5, 5, 5)),
+            // Recorded from documentation: hosted servers and builds that are not to be had here.
+            (
+                "10.11.6-MariaDB-log",
+                "managed by https://aws.amazon.com/rds/",
+                Flavour::MariaDb,
+                (10, 11, 6),
+            ),
+            ("8.0.35", "Source distribution", Flavour::MySql, (8, 0, 35)),
+            ("8.0.31-google", "(Google)", Flavour::MySql, (8, 0, 31)),
+            (
+                "8.0.36-azure",
+                "MySQL Community Server (GPL)",
+                Flavour::MySql,
+                (8, 0, 36),
+            ),
+            (
+                "8.0.33-25.1",
+                "Percona XtraDB Cluster (GPL), Release rel25, Revision 0c56202, WSREP version 26.1.4.3",
+                Flavour::MySql,
+                (8, 0, 33),
+            ),
+            (
+                "8.4.2-2",
+                "Percona Server (GPL), Release 2, Revision 3b6ee79f",
+                Flavour::MySql,
+                (8, 4, 2),
+            ),
+            (
+                "10.6.17-13-MariaDB-enterprise-log",
+                "MariaDB Enterprise Server",
+                Flavour::MariaDb,
+                (10, 6, 17),
+            ),
+            (
+                "5.5.5-10.5.25-MariaDB-1:10.5.25+maria~ubu2004",
+                "mariadb.org binary distribution",
+                Flavour::MariaDb,
+                (10, 5, 25),
+            ),
         ] {
             let found = ServerVersion::parse(version, comment).unwrap();
             assert_eq!(found.flavour, flavour, "{version}");

@@ -83,6 +83,9 @@ fn options(config: &ServerConfig, flavour: Flavour, encrypted: bool) -> Result<S
                 (false, _) => "DISABLED",
             };
             line("ssl-mode", mode)?;
+            if config.sends_cleartext(encrypted) {
+                line("enable-cleartext-plugin", "1")?;
+            }
             if !encrypted {
                 // caching_sha2_password in the clear needs the server's key, as our own login did.
                 line("get-server-public-key", "1")?;
@@ -174,6 +177,15 @@ mod tests {
             ),
             "{tcp}"
         );
+        for (url, flavour, encrypted) in [
+            ("mysql://u@h", Flavour::MySql, true),
+            ("mysql://u@h/?tls=required", Flavour::MySql, true),
+            ("mysql://u@h/?ca=/ca.pem", Flavour::MySql, false),
+            ("mysql://u@h/?ca=/ca.pem", Flavour::MariaDb, true),
+        ] {
+            let other = options(&config(url, "p"), flavour, encrypted).unwrap();
+            assert!(!other.contains("cleartext"), "{url}: {other}");
+        }
         let verified = options(
             &config("mysql://u@h/?ca=/ca.pem", "p"),
             Flavour::MySql,
@@ -181,7 +193,8 @@ mod tests {
         )
         .unwrap();
         assert!(
-            verified.contains("VERIFY_IDENTITY\"\nssl-ca=\"/ca.pem\""),
+            verified
+                .contains("VERIFY_IDENTITY\"\nenable-cleartext-plugin=\"1\"\nssl-ca=\"/ca.pem\""),
             "{verified}"
         );
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`url`]: a server's address, without its password, which is a [`secret`].
 //! - [`connect`]: a connection with time-outs and a known session; errors as a person meets them.
+//! - `asked`: what a server has, by its own answer; [`compat`]: what in which version.
 //! - [`flavour`]: MySQL or MariaDB, and which version.
 //! - [`program`]: programs run with nothing from around them; [`tie`]: which end with this one.
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
@@ -10,7 +11,9 @@
 //! - [`whole`]: how a session is shown all that the server holds.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
 
+mod asked;
 pub mod client;
+pub mod compat;
 pub mod connect;
 pub mod dump_child;
 pub mod dump_options;
@@ -45,6 +48,14 @@ pub struct ServerConfig {
     pub client_dir: Option<PathBuf>,
     /// Which end of the flow it is: this names the exit code and the keys in hints.
     pub role: Role,
+}
+
+impl ServerConfig {
+    /// Whether the password may be sent as it is, where a server asks for that: only through TLS that has
+    /// verified who it is. `encrypted`: whether TLS is in force.
+    pub fn sends_cleartext(&self, encrypted: bool) -> bool {
+        encrypted && self.url.tls == url::Tls::Verify
+    }
 }
 
 /// Which end of the flow a server is.

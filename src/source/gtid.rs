@@ -11,8 +11,9 @@
 use mysql_async::prelude::FromRow;
 
 use crate::archive::manifest::Coordinates;
+use crate::server::Connection;
+use crate::server::compat::{BINARY_LOG_STATUS, LOG_REPLICA_UPDATES};
 use crate::server::connect::is_denied;
-use crate::server::{Connection, ServerVersion};
 use crate::{Error, Result};
 
 /// The most of the log that is looked through, bytes: the dump waits meanwhile.
@@ -28,22 +29,19 @@ type Event = (String, u64, String, u64, u64, String);
 /// has none. An error says why it cannot be known, and is nothing that a backup fails of.
 pub(super) async fn executed(
     connection: &mut Connection,
-    server: &ServerVersion,
     at: &Coordinates,
 ) -> Result<Option<String>> {
-    let (_, _, executed) = status(connection, server).await?;
+    let (_, _, executed) = status(connection).await?;
     if executed.is_empty() {
         return Ok(None);
     }
-    let logged: bool = connection
-        .one("SELECT @@global.log_replica_updates")
-        .await?;
-    if !logged {
+    let logged = connection.variable(LOG_REPLICA_UPDATES).await?;
+    if logged.is_none_or(|value| value != "ON") {
         return Err(unknown(
             "the server does not log what it replicates (log_replica_updates is off)",
         ));
     }
-    let (file, position, _) = status(connection, server).await?;
+    let (file, position, _) = status(connection).await?;
     let later = later(connection, at, (&file, position)).await?;
     let set: String = match later.is_empty() {
         true => executed,
@@ -60,15 +58,8 @@ pub(super) async fn executed(
 }
 
 /// File and position of the log's end, and the set of executed GTIDs.
-async fn status(
-    connection: &mut Connection,
-    server: &ServerVersion,
-) -> Result<(String, u64, String)> {
-    let sql = match server.is_mysql_from(8, 2, 0) {
-        true => "SHOW BINARY LOG STATUS",
-        false => "SHOW MASTER STATUS",
-    };
-    let rows = connection.named_rows(sql).await?;
+async fn status(connection: &mut Connection) -> Result<(String, u64, String)> {
+    let rows = connection.first_understood(BINARY_LOG_STATUS).await?;
     let row = rows.first();
     let text = |column: &str| row.and_then(|row| row.get(column)).unwrap_or_default();
     let position = text("Position").parse().unwrap_or_default();

@@ -79,7 +79,7 @@ impl Inventory {
         let schemas: BTreeSet<String> = taken.schema_names().into_iter().collect();
         taken.tables_and_views(connection, &schemas).await?;
         taken.definitions(connection).await?;
-        taken.programs(connection, server, &schemas).await?;
+        taken.programs(connection, &schemas).await?;
         taken.innodb(connection, server, &schemas).await?;
         Ok(taken)
     }
@@ -196,7 +196,6 @@ impl Inventory {
     async fn programs(
         &mut self,
         connection: &mut Connection,
-        server: &ServerVersion,
         schemas: &BTreeSet<String>,
     ) -> Result<()> {
         let mut queries = vec![
@@ -210,7 +209,7 @@ impl Inventory {
              interval_value, interval_field, execute_at, starts, ends, on_completion, sql_mode), \
              event_definition FROM information_schema.events",
         ];
-        if server.is_mysql_from(9, 2, 0) {
+        if connection.has_information("libraries").await? {
             queries.push(
                 "SELECT 'LIBRARY', library_schema, library_name, CONCAT_WS(' ', last_altered), \
                  library_definition FROM information_schema.libraries",
@@ -256,9 +255,9 @@ impl Inventory {
         server: &ServerVersion,
         schemas: &BTreeSet<String>,
     ) -> Result<()> {
-        let list = match server.is_mysql_from(8, 0, 0) {
-            true => "SELECT table_id, name FROM information_schema.innodb_tables",
-            false => "SELECT table_id, name FROM information_schema.innodb_sys_tables",
+        let list = match server.is_mariadb() {
+            true => "SELECT table_id, name FROM information_schema.innodb_sys_tables",
+            false => "SELECT table_id, name FROM information_schema.innodb_tables",
         };
         let rows: Option<Vec<(u64, String)>> = connection.rows_if_allowed(list).await?;
         let Some(rows) = rows else { return Ok(()) };

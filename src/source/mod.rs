@@ -47,6 +47,7 @@ pub use preflight::Preflight;
 use crate::archive::manifest::Coordinates;
 use crate::error::{Error, Result};
 use crate::server::connect::is_denied;
+use crate::server::dump_child::is_lock_refused;
 use crate::server::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
 use crate::source::inventory::Inventory;
 use crate::source::lock::DdlLock;
@@ -142,6 +143,8 @@ pub struct Source {
     client: Client,
     /// Who the server is, and whether an emptied one would be another.
     identity: (String, bool),
+    /// Whether a dump was refused the global read lock, by which it takes coordinates.
+    lock_refused: bool,
 }
 
 impl Source {
@@ -177,6 +180,7 @@ impl Source {
             version,
             client,
             identity,
+            lock_refused: false,
         })
     }
 
@@ -219,6 +223,16 @@ impl Source {
         })
     }
 
+    /// Whether a dump failed of the global read lock alone, and coordinates are not required: the next
+    /// preflight plans without them. Hosted servers refuse the lock to accounts that hold RELOAD, so it is
+    /// found out no earlier.
+    pub fn gives_up_coordinates(&mut self, failed: &Error) -> bool {
+        let news = !self.lock_refused && self.options.coordinates == Want::Auto;
+        let gives_up = news && is_lock_refused(failed);
+        self.lock_refused |= gives_up;
+        gives_up
+    }
+
     /// Starts the dump; one stream for now.
     pub fn dump(&self, preflight: &Preflight) -> Result<Dump> {
         let arguments = preflight.plan.arguments(&self.client)?;
@@ -235,7 +249,7 @@ impl Source {
         }
         let asked = async {
             let mut connection = connect(&self.config).await?;
-            let set = gtid::executed(&mut connection, &self.version, at).await;
+            let set = gtid::executed(&mut connection, at).await;
             connection.close().await;
             set
         };

@@ -134,7 +134,8 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
             "the history of system-versioned tables is left out: {why}"
         ));
     }
-    let coordinates = coordinates(connection, version, options, &grants, client).await;
+    let refused = source.lock_refused;
+    let coordinates = coordinates(connection, version, options, &grants, client, refused).await;
     let (coordinates, warning) = or_note(coordinates, fault)?.unwrap_or_default();
     warnings.extend(warning);
     let accounts = accounts::readable(connection, version, options.accounts).await;
@@ -307,6 +308,7 @@ async fn coordinates(
     options: &SourceOptions,
     grants: &Grants,
     client: &Client,
+    lock_refused: bool,
 ) -> Result<(bool, Option<String>)> {
     if options.coordinates == Want::Off {
         return Ok((false, None));
@@ -318,6 +320,8 @@ async fn coordinates(
     } else if server.is_mariadb() {
         // The snapshot knows its own place there; neither a lock nor a privilege is needed.
         None
+    } else if lock_refused {
+        Some("the server refuses the global read lock, as hosted servers do".to_owned())
     } else if !any(&["REPLICATION CLIENT", "SUPER"]) {
         Some("the account lacks REPLICATION CLIENT".to_owned())
     } else if !any(&["RELOAD", "FLUSH_TABLES"]) {

@@ -23,11 +23,13 @@ pub(super) async fn warnings(
     schemas: &[String],
 ) -> Result<Vec<String>> {
     let mut all = Vec::new();
-    if server.is_mysql_from(8, 0, 0) {
+    if !server.is_mariadb() {
         all.extend(tablespaces(connection, schemas).await?);
+    }
+    if connection.has_information("column_statistics").await? {
         all.extend(histograms(connection, schemas).await?);
     }
-    if server.is_mysql_from(8, 0, 22) {
+    if connection.has_information("schemata_extensions").await? {
         all.extend(read_only(connection, schemas).await?);
     }
     all.extend(events(connection, schemas).await?);

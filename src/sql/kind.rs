@@ -4,6 +4,7 @@
 //! exception: what hides a second statement behind the first is refused.
 
 use super::assignment::parse_set;
+use super::bulk_load::is_bulk_load;
 use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind};
 use super::tokens::{Token, Tokens};
@@ -71,6 +72,9 @@ struct Head<'a> {
 
 impl Head<'_> {
     fn dump(&mut self, sql: &[u8]) -> Result<Kind, Unknown> {
+        if is_bulk_load(sql) {
+            return Ok(Kind::Comment);
+        }
         let Some(Token::Word(verb)) = self.tokens.next() else {
             return Err(Unknown::Kind);
         };

@@ -9,10 +9,14 @@
 //! - [`session`]: the `USE` and `SET`s in force at a place in the dump.
 //! - [`ledger`]: the digests that restored data are held against.
 //! - [`definer`]: who defines an object.
+//! - `bulk_load`: what Percona's program writes for MyRocks.
 //! - `wording`: definitions in the words that their digests are made of.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
 
 mod assignment;
+mod bulk_load;
+#[cfg(test)]
+mod clients;
 #[cfg(test)]
 mod corpus;
 pub mod create_table;

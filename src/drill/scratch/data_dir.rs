@@ -2,14 +2,12 @@
 //! behind a socket in a directory that nobody else can enter.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::drill::scratch::process::{command, last_error};
 use crate::drill::scratch::programs::Program;
 use crate::drill::scratch::strays::PrivateDir;
 use crate::error::{Error, Result};
-use crate::server::program::ask;
 use crate::server::{Flavour, tie};
 
 /// How long it may take.
@@ -41,7 +39,7 @@ pub async fn make(program: &Program, dir: &PrivateDir, options: &[String]) -> Re
                 "--bootstrap".to_owned(),
                 "--innodb-log-file-size=8M".to_owned(),
             ]);
-            Some(bootstrap_file(program, dir).await?)
+            Some(bootstrap_file(program, dir)?)
         }
     };
     command.args(arguments);
@@ -68,17 +66,17 @@ pub async fn make(program: &Program, dir: &PrivateDir, options: &[String]) -> Re
     }
 }
 
-/// What mariadb-install-db feeds to a server: the definitions of the system tables that lie beside
-/// it. The script itself is missing where only the server is installed.
-async fn bootstrap_file(program: &Program, dir: &PrivateDir) -> Result<File> {
+/// What mariadb-install-db feeds to a server: the definitions of the system tables of its installation.
+/// The script itself is missing where only the server is installed.
+fn bootstrap_file(program: &Program, dir: &PrivateDir) -> Result<File> {
     let missing = || {
         Error::usage(format!(
-            "beside {} there are no definitions of the system tables",
+            "the installation of {} has no definitions of the system tables",
             program.path.display()
         ))
         .hint("install the server's whole package, mariadb_system_tables.sql included")
     };
-    let share = share_dir(program).await.ok_or_else(missing)?;
+    let share = program.layout.definitions.as_ref().ok_or_else(missing)?;
     let mut sql = String::from(
         "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\n\
          SET @auth_root_socket = NULL;\nSET @skip_auth_anonymous = 1;\n",
@@ -105,28 +103,4 @@ async fn bootstrap_file(program: &Program, dir: &PrivateDir) -> Result<File> {
     std::fs::write(&path, sql)
         .and_then(|()| File::open(&path))
         .map_err(|e| Error::server("write into the scratch directory").because(e))
-}
-
-/// Where a MariaDB program keeps its definitions, by what it says of itself.
-async fn share_dir(program: &Program) -> Option<PathBuf> {
-    let text = ask(&program.path, &["--verbose", "--help"]).await.ok()?;
-    let value = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
-        let line = lines.find(|rest| rest.starts_with([' ', '\t']))?;
-        Some(PathBuf::from(line.trim()))
-    };
-    let base = value("basedir");
-    let below = ["share/mysql", "share/mariadb", "share"];
-    let mut dirs: Vec<PathBuf> = value("lc-messages-dir").into_iter().collect();
-    dirs.extend(
-        below
-            .iter()
-            .filter_map(|name| Some(base.as_ref()?.join(name))),
-    );
-    let has = |dir: &PathBuf| {
-        ["mariadb_system_tables.sql", "mysql_system_tables.sql"]
-            .iter()
-            .any(|name| dir.join(name).is_file())
-    };
-    dirs.into_iter().find(has)
 }

@@ -234,12 +234,14 @@ fn run(program: &Program, dir: &PrivateDir, options: &[String]) -> Result<(Strin
     ];
     arguments.extend(options.iter().cloned());
     arguments.push(no_files(program, dir)?);
-    let shown = arguments.iter().map(|one| match one.contains(' ') {
+    let own = program.own_options();
+    let shown = own.iter().chain(&arguments);
+    let shown = shown.map(|one| match one.contains(' ') {
         true => format!("'{one}'"),
         false => one.clone(),
     });
     let shown = format!(
-        "{} --no-defaults {}",
+        "{} {}",
         program.path.display(),
         shown.collect::<Vec<_>>().join(" ")
     );

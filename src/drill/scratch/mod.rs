@@ -1,7 +1,8 @@
 //! Throw-away servers that drills restore into.
 //!
 //! - [`local`]: a server of the backup's own kind, started in a private directory, socket only:
-//!   [`programs`] finds its program, [`options`] and [`room`] fit it to the backup and the machine,
+//!   [`programs`] finds its program and [`layout`] its installation, [`options`] and [`room`] fit it to the
+//!   backup and the machine,
 //!   [`data_dir`] and [`process`] make it and run it, [`strays`] removes what a killed drill left.
 //! - [`pod`]: the same in a pod of a Kubernetes cluster.
 //! - [`given`]: a server that somebody else provides, and that must be empty.
@@ -10,6 +11,7 @@
 
 pub mod data_dir;
 pub mod given;
+pub mod layout;
 pub mod local;
 pub mod options;
 pub mod pod;

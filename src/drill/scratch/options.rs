@@ -85,6 +85,8 @@ impl Fit<'_> {
         all.extend(FIXED.iter().map(|one| format!("--{one}")));
         if !self.network {
             all.push("--skip-networking".to_owned());
+            // Some make a certificate of their own first, which can take ten seconds.
+            all.push("--loose-ssl=0".to_owned());
         }
         all
     }

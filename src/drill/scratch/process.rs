@@ -24,7 +24,7 @@ pub fn command(program: &Program, dir: &PrivateDir, log: &Path) -> Result<Comman
         .map_err(failed)?;
     let mut command = programs::bare(tie::command(&program.path));
     command
-        .arg("--no-defaults")
+        .args(program.own_options())
         .current_dir(dir.path())
         .stdout(out.try_clone().map_err(failed)?)
         .stderr(out);

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use crate::drill::scratch::layout::Layout;
 use crate::error::{Error, Result};
 use crate::server::program::ask;
 use crate::server::{Flavour, ServerVersion};
@@ -25,6 +26,20 @@ pub struct Program {
     pub path: PathBuf,
     /// What it is.
     pub version: ServerVersion,
+    /// Where its installation is; MySQL's programs find that by themselves.
+    pub layout: Layout,
+}
+
+impl Program {
+    /// What it has to be told first, however it is started.
+    pub fn own_options(&self) -> Vec<String> {
+        let base = self.layout.base.iter();
+        let base = base.map(|base| format!("--basedir={}", base.display()));
+        ["--no-defaults".to_owned()]
+            .into_iter()
+            .chain(base)
+            .collect()
+    }
 }
 
 /// The program of the same flavour and version line as the server that was dumped; a usage error
@@ -38,7 +53,15 @@ pub async fn find(dirs: &[PathBuf], wanted: &ServerVersion) -> Result<Program> {
             continue;
         };
         if version.same_line(wanted) {
-            return Ok(Program { path, version });
+            let layout = match version.flavour {
+                Flavour::MySql => Layout::default(),
+                Flavour::MariaDb => Layout::of(&path).await,
+            };
+            return Ok(Program {
+                path,
+                version,
+                layout,
+            });
         }
         seen.push(format!("{} is {version}", path.display()));
     }
