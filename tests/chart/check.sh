@@ -2,9 +2,6 @@
 # Everything about the chart that needs no cluster: lint, schema, unit suites, Kubernetes' own schemas, Pod Security,
 # who may reach whom, who may do what, the alert rules, the examples, and whether what is made is up to date.
 # Each check is shown something broken, too, which it has to refuse.
-#
-#   check.sh           all of it
-#   check.sh docs      writes the chart's README.md and values.schema.json anew
 set -euo pipefail
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
 
@@ -45,20 +42,7 @@ refuses() {
     fi
 }
 
-# Our own tool, built anew when its source changes.
-tool=$LAB/bin/chart-check
-version=$(cat $HERE/tool/go.{mod,sum} $HERE/tool/*.go | sha256sum)
-if [ "$(cat "$tool.version" 2>/dev/null)" != "$version" ]; then
-    echo "chart: building its checker (a minute or two, once)"
-    mkdir -p "$LAB/bin"
-    (cd $HERE/tool && go build -trimpath -o "$tool.new" .)
-    mv "$tool.new" "$tool"
-    echo "$version" >"$tool.version"
-fi
-# What `make docs` wants of it.
-if [ "${1:-}" = docs ]; then
-    exec "$tool" docs chart docs/config.md
-fi
+tool=$($HERE/tool.sh)
 for needed in helm helm-unittest kubeconform; do
     if ! command -v "$needed" >/dev/null; then
         echo "SKIPPED the chart: $needed is not in the lab; run tests/lab/setup.sh"

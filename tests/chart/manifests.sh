@@ -7,6 +7,7 @@ set -euo pipefail
 chart=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../../chart
 dir=$1 values=$2
 PATH=${DRCTL_LAB:-$HOME/.cache/drctl}/bin:$PATH
+"$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../lab/setup.sh" --needed chart
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -53,3 +53,4 @@ mod source_preflight;
 mod source_server;
 mod store;
 mod support;
+mod verbs;
