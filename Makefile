@@ -36,10 +36,10 @@ lab: ## get what the tests and the demo need (idempotent)
 
 docs: ## write docs/config.md, docs/report.schema.json, the chart's README and its schema anew
 	DRCTL_WRITE_DOCS=1 cargo test --quiet --lib -- the_documentation_is_made the_published_schema_is
-	@tests/chart/check.sh docs
+	@tests/chart/tool.sh docs chart docs/config.md
 
 demo: ## back up, damage, restore and prove a real server, in under a minute once built
-	@tests/lab/setup.sh packages mysql templates
+	@tests/lab/setup.sh --needed packages mysql templates
 	cargo build --locked --release --quiet
 	@tests/demo/demo.sh
 
@@ -49,7 +49,7 @@ bench: ## the figures of docs/performance.md; BENCH="--rows 100000 backup" narro
 	@tests/bench/bench.sh $(BENCH)
 
 audit: ## known vulnerabilities of the dependencies (needs the advisory database from outside)
-	@tests/lab/setup.sh deny
+	@tests/lab/setup.sh --needed deny
 	$(DENY) check advisories
 
 dist: ## the binary that is shipped: slower to build, smaller
@@ -66,16 +66,16 @@ cluster-down: ## end it: nothing of it stays
 	@tests/cluster/down.sh
 
 image: ## drctl's image and the others of the cluster, with an SBOM; a running cluster gets them (DRCTL_BINARY: that drctl)
-	@tests/lab/setup.sh packages kubernetes node
-	$(if $(DRCTL_BINARY),,cargo build --locked --release --quiet)
+	@[ -x $(LAB)/bin/kubernetes ] || echo 'The first time builds Kubernetes, drctl and five images: a quarter of an hour on two processors.'
+	@tests/lab/setup.sh --needed packages kubernetes node
+	$(if $(DRCTL_BINARY),,cargo build --locked --release)
 	@tests/cluster/images.sh
 
 chart: ## all about the chart that needs no cluster: lint, schemas, suites, policies, rights, examples
-	@tests/lab/setup.sh chart prometheus
+	@tests/lab/setup.sh --needed packages chart prometheus
 	@tests/chart/check.sh
 
 manifests: ## plain YAML for people without Helm, into DIR, by VALUES
-	@tests/lab/setup.sh chart
 	@tests/chart/manifests.sh $(or $(DIR),dist/manifests) $(or $(VALUES),chart/ci/manifests-values.yaml)
 
 clean: ## remove what cargo built; the lab stays

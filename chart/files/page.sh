@@ -6,6 +6,8 @@ cat >/page/index.html <<HTML
 <!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>$host</title>
 <h1>$host</h1>
 <p>Pod IP: $POD_IP</p>

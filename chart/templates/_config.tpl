@@ -38,6 +38,7 @@
 {{- if and .Values.verify.enabled (eq $config.verify.scratch "pod") (not $config.verify.pod.images) -}}
 {{- fail "verify.scratch.images: the image of scratch pods is needed, like mysql-8.4: mysql:8.4, as the database is not the chart's" -}}
 {{- end -}}
+{{- include "drctl.checks" (dict "root" . "config" $config) -}}
 {{- toYaml $config -}}
 {{- end -}}
 
@@ -54,7 +55,7 @@
 {{- end }}
 {{- end }}
 {{- end }}
-time_zone: {{ .Values.timeZone }}
+time_zone: {{ .Values.timeZone | quote }}
 {{- end -}}
 
 {{- define "drctl.config.scratch" -}}
@@ -64,9 +65,11 @@ time_zone: {{ .Values.timeZone }}
 {{- $_ := set $images (printf "%s-%s" .Values.database.kind (include "drctl.database.version" .)) (include "drctl.database.image" .) -}}
 {{- end -}}
 namespace: {{ .Release.Namespace | quote }}
-images: {{ mergeOverwrite $images (deepCopy $scratch.images) | toJson }}
+{{- range $line, $image := $scratch.images }}{{ $_ := set $images $line (include "drctl.fromRegistry" (list $ $image)) }}{{ end }}
+images: {{ toJson $images }}
 service_account: {{ include "drctl.fullname" . }}-scratch
-run_as_user: {{ .Values.database.runAsUser | int }}
+# 0: whatever the cluster gives.
+run_as_user: {{ .Values.database.runAsUser | default 0 | int64 }}
 {{- with $scratch.resources }}
 resources: {{ toJson . }}
 {{- end }}
@@ -89,11 +92,8 @@ annotations: {{ toJson . }}
 {{- with $scratch.storageClass }}
 storage_class: {{ . }}
 {{- end }}
-{{- if .Values.imagePullSecrets }}
-image_pull_secrets:
-  {{- range .Values.imagePullSecrets }}
-  - {{ .name }}
-  {{- end }}
+{{- with include "drctl.pullSecretNames" . | fromJsonArray }}
+image_pull_secrets: {{ toJson . }}
 {{- end }}
 {{- with $scratch.nodeSelector }}
 node_selector: {{ toJson . }}

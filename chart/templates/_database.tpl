@@ -16,7 +16,7 @@
 
 {{- define "drctl.database.image" -}}
 {{- $image := .Values.database.image -}}
-{{ $image.repository | default .Values.database.kind }}:{{ $image.tag | default (include "drctl.database.version" .) }}
+{{ include "drctl.fromRegistry" (list . ($image.repository | default .Values.database.kind)) }}:{{ $image.tag | default (include "drctl.database.version" .) }}
 {{- end -}}
 
 {{- define "drctl.database.service" -}}
@@ -38,7 +38,10 @@
 {{- end -}}
 
 {{- define "drctl.database.url" -}}
-{{- $parameters := ternary "" .Values.database.existing.parameters (ne .Values.database.kind "existing") -}}
+{{- $parameters := .Values.database.existing.parameters -}}
+{{- if include "drctl.database.own" . -}}
+{{- $parameters = empty (include "drctl.database.tls" .) | ternary "" "tls=verify&ca=/run/secrets/database-tls/ca.crt" -}}
+{{- end -}}
 {{- $host := include "drctl.database.host" . -}}
 {{- if and (contains ":" $host) (not (hasPrefix "[" $host)) }}{{ $host = printf "[%s]" $host }}{{ end -}}
 mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
@@ -62,6 +65,11 @@ mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database
 {{- .Values.database.credentials.existingSecret | default (printf "%s-database" (include "drctl.fullname" .)) -}}
 {{- end -}}
 
+{{/* Where the passwords come from, for people. */}}
+{{- define "drctl.credentials.name" -}}
+{{- with .Values.database.credentials.secretProviderClass }}the SecretProviderClass {{ . }}{{ else }}the Secret {{ include "drctl.credentials" . }}{{ end -}}
+{{- end -}}
+
 {{/* The volume with the passwords that a pod needs: (list . "key"…). */}}
 {{- define "drctl.credentials.volume" -}}
 {{- $ := index . 0 -}}
@@ -76,11 +84,53 @@ mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database
   secret:
     secretName: {{ include "drctl.credentials" $ }}
     defaultMode: 0440
+    # What is missing is named by who wants it: the pod would otherwise wait for ever, without a word in any log.
+    optional: true
     items:
       {{- range slice . 1 }}
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
   {{- end }}
+{{- end -}}
+
+{{/* Whether the chart's database has a certificate that can be verified. */}}
+{{- define "drctl.database.tls" -}}
+{{- if and (include "drctl.database.own" .) .Values.database.tls.enabled }}true{{ end -}}
+{{- end -}}
+
+{{- define "drctl.database.tls.secret" -}}
+{{- .Values.database.tls.existingSecret | default (printf "%s-tls" (include "drctl.database.service" .)) -}}
+{{- end -}}
+
+{{- define "drctl.database.tls.mount" -}}
+- {name: database-tls, mountPath: /run/secrets/database-tls, readOnly: true}
+{{- end -}}
+
+{{/* (list . "key"…). */}}
+{{- define "drctl.database.tls.volume" -}}
+- name: database-tls
+  secret:
+    secretName: {{ include "drctl.database.tls.secret" (index . 0) }}
+    defaultMode: 0440
+    items:
+      {{- range slice . 1 }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
+{{- end -}}
+
+{{/* The names that the server is reached by, as a list. */}}
+{{- define "drctl.database.names" -}}
+{{- $names := list -}}
+{{- range $service := list (include "drctl.database.service" .) (printf "%s-headless" (include "drctl.database.service" .)) -}}
+{{- range $end := list "" (printf ".%s" $.Release.Namespace) (printf ".%s.svc" $.Release.Namespace) (printf ".%s.svc.cluster.local" $.Release.Namespace) -}}
+{{- $names = append $names (printf "%s%s" $service $end) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}
+
+{{- define "drctl.database.claim" -}}
+{{- .Values.database.storage.existingClaim | default (printf "data-%s-0" (include "drctl.database.service" .)) -}}
 {{- end -}}
 
 {{/* The option file. Durable, with a binary log that a backup's coordinates point into. */}}
@@ -103,6 +153,11 @@ mysqlx=OFF
 secure_file_priv=NULL
 {{- else }}
 expire_logs_days=3
+{{- end }}
+{{- if include "drctl.database.tls" . }}
+ssl_ca=/run/secrets/database-tls/ca.crt
+ssl_cert=/run/secrets/database-tls/tls.crt
+ssl_key=/run/secrets/database-tls/tls.key
 {{- end }}
 {{- with .Values.database.options }}
 {{ . }}

@@ -1,25 +1,45 @@
 {{/* Names and labels. */}}
 
+{{/* What the release's parts are called: `drctl`, an alias, or what nameOverride says. */}}
+{{- define "drctl.name" -}}
+{{- .Values.nameOverride | default .Chart.Name -}}
+{{- end -}}
+
 {{/*
-The name of everything: the release's, ending in "drctl", because the alert rules know CronJobs by
-"(.+-)?drctl-.+". Short enough for a CronJob's name, which ends at 52 characters.
+The name of everything: the release's, with an alias where there is one, ending in "drctl", because the alert rules
+know CronJobs by "(.+-)?drctl-.+". At most 42 characters, so that a CronJob's name ends at 52, a Service's at 63, and
+what the controllers put behind it fits in a label; a longer one is cut, and told apart by its digest.
 */}}
 {{- define "drctl.fullname" -}}
-{{- if eq .Release.Name "drctl" -}}
-drctl
-{{- else -}}
-{{- .Release.Name | trimSuffix "-drctl" | trunc 35 | trimSuffix "-" | printf "%s-drctl" -}}
+{{- $name := include "drctl.name" . -}}
+{{- $base := .Release.Name -}}
+{{- if and (ne $name "drctl") (ne $name $base) }}{{ $base = printf "%s-%s" $base $name }}{{ end -}}
+{{- $full := $base -}}
+{{- if ne $base "drctl" -}}
+{{- $base = trimSuffix "-drctl" $base -}}
+{{- if gt (len $base) 36 }}{{ $base = printf "%s-%s" (trunc 31 $base | trimSuffix "-") (sha256sum $base | trunc 4) }}{{ end -}}
+{{- $full = printf "%s-drctl" $base -}}
 {{- end -}}
+{{- $full = .Values.fullnameOverride | default $full -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "the name %s: Kubernetes takes no Service of that name (small letters, digits and hyphens, a letter first); set fullnameOverride" $full) -}}
+{{- end -}}
+{{- $full -}}
 {{- end -}}
 
 {{- define "drctl.target" -}}
-{{- .Values.target | default .Release.Name -}}
+{{- $name := include "drctl.name" . -}}
+{{- $target := .Values.target | default (eq $name "drctl" | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) -}}
+{{- if not (regexMatch "^[a-z0-9][a-z0-9-]{0,62}$" $target) -}}
+{{- fail (printf "the target %s: a target has small letters, digits and hyphens; set target" $target) -}}
+{{- end -}}
+{{- $target -}}
 {{- end -}}
 
 {{/* Labels by which pods are selected: (list . "component"). */}}
 {{- define "drctl.selector" -}}
 {{- $ := index . 0 -}}
-app.kubernetes.io/name: {{ $.Chart.Name }}
+app.kubernetes.io/name: {{ include "drctl.name" $ | quote }}
 app.kubernetes.io/instance: {{ $.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
@@ -68,7 +88,7 @@ argocd.argoproj.io/sync-wave: {{ index . 1 | quote }}
 
 {{/* `annotations:` of an object, where there are any: (list . wave own-annotations…). */}}
 {{- define "drctl.annotations" -}}
-{{- $all := include "drctl.wave" (list (index . 0) (index . 1)) | fromYaml -}}
+{{- $all := mergeOverwrite (deepCopy (index . 0).Values.commonAnnotations) (include "drctl.wave" (list (index . 0) (index . 1)) | fromYaml) -}}
 {{- range slice . 2 }}{{ $all = mergeOverwrite $all (. | default dict | deepCopy) }}{{ end -}}
 {{- with $all -}}
 annotations:
@@ -77,9 +97,30 @@ annotations:
 {{- end -}}
 
 {{- define "drctl.image" -}}
+{{- $repository := include "drctl.fromRegistry" (list . .Values.image.repository) -}}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
+{{- end -}}
+
+{{/* An image, from where `global.imageRegistry` says: (list . image). */}}
+{{- define "drctl.fromRegistry" -}}
+{{- $registry := dig "imageRegistry" "" ((index . 0).Values.global | default dict) -}}
+{{- $parts := splitList "/" (index . 1) -}}
+{{- if $registry -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}{{ $parts = rest $parts }}{{ end -}}
+{{ $registry }}/
+{{- end -}}
+{{ join "/" $parts }}
+{{- end -}}
+
+{{/* Names of the Secrets to pull images with, as a list. */}}
+{{- define "drctl.pullSecretNames" -}}
+{{- $names := list -}}
+{{- range concat .Values.imagePullSecrets (dig "imagePullSecrets" list (.Values.global | default dict)) -}}
+{{- $names = append $names (kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") .) -}}
+{{- end -}}
+{{- $names | uniq | toJson -}}
 {{- end -}}

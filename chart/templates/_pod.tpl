@@ -1,11 +1,14 @@
 {{/* The pods of drctl, and what `restricted` asks of every pod. */}}
 
+{{/* With no user given none is asked for: then it is the cluster that gives one, and a group for the volumes. */}}
 {{- define "drctl.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
+{{- with . }}
+runAsUser: {{ . | int64 }}
+runAsGroup: {{ . | int64 }}
+fsGroup: {{ . | int64 }}
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
@@ -18,9 +21,11 @@ capabilities:
 {{- end -}}
 
 {{- define "drctl.pullSecrets" -}}
-{{- with .Values.imagePullSecrets -}}
+{{- with include "drctl.pullSecretNames" . | fromJsonArray -}}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
@@ -130,6 +135,10 @@ spec:
   {{- end }}
   securityContext:
     {{- include "drctl.podSecurity" $.Values.drctl.runAsUser | nindent 4 }}
+  {{- with $.Values.drctl.extraInitContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   containers:
     - name: drctl
       image: {{ include "drctl.image" $ | quote }}
@@ -181,9 +190,17 @@ spec:
         {{- if .passwords }}
         - {name: credentials, mountPath: /run/secrets/database, readOnly: true}
         {{- end }}
+        {{- if and .passwords (include "drctl.database.tls" $) }}
+        {{- include "drctl.database.tls.mount" $ | nindent 8 }}
+        {{- end }}
         {{- with $.Values.drctl.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+    {{- if not .job }}
+    {{- with $.Values.drctl.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- end }}
   volumes:
     - name: config
       configMap:
@@ -193,6 +210,9 @@ spec:
         sizeLimit: {{ $.Values.drctl.tmpSize }}
     {{- with .passwords }}
     {{- include "drctl.credentials.volume" (prepend . $) | nindent 4 }}
+    {{- if include "drctl.database.tls" $ }}
+    {{- include "drctl.database.tls.volume" (list $ "ca.crt") | nindent 4 }}
+    {{- end }}
     {{- end }}
     {{- with $.Values.drctl.extraVolumes }}
     {{- toYaml . | nindent 4 }}
@@ -212,7 +232,7 @@ metadata:
   {{- include "drctl.annotations" (list $ 0) | nindent 2 }}
 spec:
   schedule: {{ .schedule | quote }}
-  timeZone: {{ $.Values.timeZone }}
+  timeZone: {{ $.Values.timeZone | quote }}
   suspend: {{ .suspend }}
   # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever. One whose node is
   # gone still does, until its pod is taken away (runbooks/DrctlJobStuck.md): two that write would be worse.

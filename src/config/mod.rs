@@ -6,6 +6,7 @@
 //! - [`notify`]: the keys of who is told.
 //! - [`restore`]: how restores run.
 //! - [`retention`]: which backups stay.
+//! - `schema`: the schema of the file, made by asking the rest (tests only).
 //! - [`serve`]: the keys of the status page.
 //! - [`verify`]: the keys of drills; [`pod`]: those of scratch pods.
 //!
@@ -19,6 +20,8 @@ pub mod pod;
 pub mod promises;
 pub mod restore;
 pub mod retention;
+#[cfg(test)]
+mod schema;
 pub mod serve;
 pub mod verify;
 

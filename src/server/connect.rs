@@ -357,7 +357,11 @@ fn connect_failure(config: &ServerConfig, error: mysql_async::Error) -> Error {
         mysql_async::Error::Server(server) => {
             let failed = fail(format!("{endpoint}: {}", server.message));
             let hint = match server.code {
-                1045 | 1698 => format!("check the user in {key}_URL and {key}_PASSWORD[_FILE]"),
+                // After a rotation, or a release that was rolled back past one, both are there and differ.
+                1045 | 1698 => format!(
+                    "check the user in {key}_URL and {key}_PASSWORD[_FILE]: after a rotation or a helm rollback \
+                     the account may have another one (runbooks/key-rotation.md)"
+                ),
                 1040 | 1203 | 1226 => {
                     "the server has no connection free: try again later, or raise its limit".into()
                 }
@@ -485,7 +489,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "h:3306: Access denied for user 'u'@'h' (using password: YES); \
-             check the user in DRCTL_INTO_URL and DRCTL_INTO_PASSWORD[_FILE]"
+             check the user in DRCTL_INTO_URL and DRCTL_INTO_PASSWORD[_FILE]: after a rotation or a helm rollback \
+             the account may have another one (runbooks/key-rotation.md)"
         );
     }
 

@@ -2,9 +2,6 @@
 # Everything about the chart that needs no cluster: lint, schema, unit suites, Kubernetes' own schemas, Pod Security,
 # who may reach whom, who may do what, the alert rules, the examples, and whether what is made is up to date.
 # Each check is shown something broken, too, which it has to refuse.
-#
-#   check.sh           all of it
-#   check.sh docs      writes the chart's README.md and values.schema.json anew
 set -euo pipefail
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
 
@@ -29,6 +26,8 @@ check() {
     fi
 }
 
+not() { ! "$@"; }
+
 # Runs a command that has to fail, and to say why: its name, a pattern, then the command.
 refuses() {
     local name=$1 why=$2
@@ -45,20 +44,7 @@ refuses() {
     fi
 }
 
-# Our own tool, built anew when its source changes.
-tool=$LAB/bin/chart-check
-version=$(cat $HERE/tool/go.{mod,sum} $HERE/tool/*.go | sha256sum)
-if [ "$(cat "$tool.version" 2>/dev/null)" != "$version" ]; then
-    echo "chart: building its checker (a minute or two, once)"
-    mkdir -p "$LAB/bin"
-    (cd $HERE/tool && go build -trimpath -o "$tool.new" .)
-    mv "$tool.new" "$tool"
-    echo "$version" >"$tool.version"
-fi
-# What `make docs` wants of it.
-if [ "${1:-}" = docs ]; then
-    exec "$tool" docs chart docs/config.md
-fi
+tool=$($HERE/tool.sh)
 for needed in helm helm-unittest kubeconform; do
     if ! command -v "$needed" >/dev/null; then
         echo "SKIPPED the chart: $needed is not in the lab; run tests/lab/setup.sh"
@@ -72,12 +58,12 @@ render() { helm template drctl chart --namespace dr --kube-version "$KUBERNETES"
 conforms() { kubeconform -strict -schema-location "$schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json" "$@"; }
 
 # What is made of values.yaml is what is committed.
-check "README.md and values.schema.json are what values.yaml says" "$tool" docs -check chart docs/config.md
+check "README.md and values.schema.json are what values.yaml says" "$tool" docs -check chart docs/config.schema.json
 cp -r chart "$WORK/stale"
 sed -i 's/^timeZone: .*/timeZone: Europe\/Rome/' "$WORK/stale/values.yaml"
-refuses "a README that is out of date" "make docs" "$tool" docs -check "$WORK/stale" docs/config.md
+refuses "a README that is out of date" "make docs" "$tool" docs -check "$WORK/stale" docs/config.schema.json
 sed -i '/^# -- The time zone/d' "$WORK/stale/values.yaml"
-refuses "a value without a description" "timeZone: has no description" "$tool" docs -check "$WORK/stale" docs/config.md
+refuses "a value without a description" "timeZone: has no description" "$tool" docs -check "$WORK/stale" docs/config.schema.json
 
 # Each kind of installation.
 for values in chart/ci/*-values.yaml; do
@@ -101,7 +87,74 @@ for typo in bakup.enabled=true backup.shedule=x database.kind=postgres database.
     target=Not_A_Name backup.deadlineSeconds=soon mesh.provider=consul; do
     refuses "a typo: $typo" "values don't meet the specifications" render --values chart/ci/minimal-values.yaml --set "$typo"
 done
+# A value that drctl or Kubernetes would refuse in a pod, again and again, is refused here.
+while read -r value; do
+    refuses "a value of another kind: $value" "values don't meet the specifications" \
+        render --values chart/ci/minimal-values.yaml --set-json "$value"
+done <<'VALUES'
+config.objectives.rpo_seconds="1h"
+config.objectives.rpo_seconds=0
+config.objectives.rto_seconds=1.5
+config.backup.codec="lz4"
+config.backup.shrink_limit=2
+config.backup.schemas="shop"
+config.backup.labels={"team": 1}
+config.backup=null
+config.notify=[]
+config.restore.lanes=65
+config.retention.daily=-1
+config.retention.evidence_days=30
+config.store.url="backups/shop"
+config.store.s3.endpoint_url="minio:9000"
+config.store.s3.path_style="true"
+config.schedule.time_zone="+02:00"
+config.serve.listen="9898"
+config.verify.checks=[{"sql": "SELECT 1"}]
+config.verify.pod.resources={"limit": {}}
+backup=null
+config=null
+database.storage=null
+networkPolicy.dns=null
+backup.schedule=null
+backup.schedule="hourly"
+backup.schedule="0 25 * * *"
+backup.schedule="*/30 * * *"
+verify.schedule="0 3 * * 7"
+prune.schedule=""
+timeZone="CET+1:00"
+database.storage.size="10 GB"
+database.resources.limits={"memory": "lots"}
+database.image.tag="9.7:latest"
+image.repository="Images/drctl:1"
+image.tag=1
+database.existing.cidrs=["10.0.0.0"]
+database.existing.parameters="ssl=true"
+database.existing.fence=["web"]
+database.credentials.existingSecret="My_Secret"
+database.podLabels={"team": "a b"}
+commonLabels={"bad label": "x"}
+web.service.nodePort=40000
+web.replicas="three"
+web.ingress.host="Shop.Example"
+watcher.namespaces=["Shop"]
+monitoring.serviceMonitor.interval=30
+fullnameOverride="A_name"
+fullnameOverride="1st"
+fullnameOverride="a-name-that-is-longer-than-the-forty-two-that-fit"
+global.imageRegistry="https://mirror"
+extraDeploy="x"
+VALUES
 refuses "no store" "config.store.url" render
+refuses "a section of drctl.yaml that is emptied" "config.retention: no rule says what prune keeps" \
+    render --values chart/ci/minimal-values.yaml --set-json config.retention=null
+for value in config.source.url=postgres://u:hidden@db config.notify.slack.url=hooks.example.com/hidden config.verify.scratch=hidden; do
+    render --values chart/ci/minimal-values.yaml --set "$value" >"$WORK/said" 2>&1 || true
+    refuses "a URL that is none: ${value%%=*}" "${value%%=*}: it (is not of the form|does not begin|is not local)" \
+        render --values chart/ci/minimal-values.yaml --set "$value"
+    check "and it is not shown" not grep hidden "$WORK/said"
+done
+check "a user that is taken away, a section of drctl.yaml, too" render --values chart/ci/minimal-values.yaml \
+    --set-json database.runAsUser=null --set-json config.objectives=null
 refuses "an image of another version line than the drills" "database.image.tag is of 8.4" \
     render --values chart/ci/minimal-values.yaml --set-string database.version=9.7,database.image.tag=8.4.3
 refuses "a label twice" "app.kubernetes.io/part-of is the chart's own" render --values chart/ci/minimal-values.yaml \
@@ -112,6 +165,31 @@ check "unit suites" helm-unittest chart
 cp -r chart "$WORK/broken"
 sed -i 's/concurrencyPolicy: Forbid/concurrencyPolicy: Allow/' "$WORK/broken/templates/_pod.tpl"
 refuses "runs that overlap" "concurrencyPolicy" helm-unittest "$WORK/broken"
+
+CHART=chart
+# A chart of charts: two of them side by side, in one release, either of which can be left out.
+umbrella() {
+    local twice
+    rm -rf "$WORK/umbrella"
+    cp -r $HERE/umbrella "$WORK/umbrella"
+    mkdir "$WORK/umbrella/charts"
+    cp -r "$CHART" "$WORK/umbrella/charts/drctl"
+    helm template all "$WORK/umbrella" --namespace dr --kube-version "$KUBERNETES" "$@" >"$WORK/umbrella.yaml"
+    conforms "$WORK/umbrella.yaml"
+    twice=$("$tool" names "$WORK/umbrella.yaml" | sort | uniq -d)
+    [ -z "$twice" ] || { echo "of the same name: $twice"; return 1; }
+}
+both() {
+    umbrella && [ "$(grep -c 'kind: StatefulSet' "$WORK/umbrella.yaml")" = 2 ] &&
+        grep -q 'target: all-shop$' "$WORK/umbrella.yaml" && grep -q 'target: all-forum$' "$WORK/umbrella.yaml"
+}
+one() { umbrella --set forum.enabled=false && ! grep -q forum "$WORK/umbrella.yaml" && grep -q all-shop-drctl "$WORK/umbrella.yaml"; }
+check "two aliases side by side" both
+check "an alias that is left out by its condition" one
+cp -r chart "$WORK/nameless"
+sed -i '/if and (ne .name "drctl")/d' "$WORK/nameless/templates/_names.tpl"
+nameless() { local CHART=$WORK/nameless; umbrella; }
+refuses "two aliases of one name" "of the same name: .*drctl" nameless
 
 # Who may reach whom.
 for table in "$HERE"/traffic/*.tsv; do

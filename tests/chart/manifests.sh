@@ -7,6 +7,7 @@ set -euo pipefail
 chart=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../../chart
 dir=$1 values=$2
 PATH=${DRCTL_LAB:-$HOME/.cache/drctl}/bin:$PATH
+"$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../lab/setup.sh" --needed chart
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -16,9 +17,12 @@ helm template "${RELEASE:-drctl}" "$chart" --namespace "${NAMESPACE:-dr}" --kube
 mkdir -p "$dir"
 rm -f "$dir"/[0-9]-*.yaml
 number=0
-for piece in platform network database drctl web watcher monitoring; do
-    [ -d "$work/drctl/templates/$piece" ] || continue
-    cat "$work/drctl/templates/$piece"/*.yaml |
+for piece in platform network database drctl web watcher monitoring extra; do
+    files=("$work/drctl/templates/$piece"/*.yaml)
+    # Objects of the values' own stand in one file beside the directories.
+    [ "$piece" != extra ] || files=("$work/drctl/templates/extra.yaml")
+    [ -e "${files[0]}" ] || continue
+    cat "${files[@]}" |
         sed -e '/^# Source: /d' -e '/^ *helm\.sh\//d' -e 's/managed-by: Helm$/managed-by: kubectl/' -e 's/^ *$//' |
         cat -s >"$dir/$number-$piece.yaml"
     number=$((number + 1))

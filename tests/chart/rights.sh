@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../.."
 PATH=${DRCTL_LAB:-$HOME/.cache/drctl}/bin:$PATH
+tests/lab/setup.sh --needed chart kubernetes
 
 prefix=rights-$$
 work=$(mktemp -d)

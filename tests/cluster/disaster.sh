@@ -9,6 +9,7 @@ given=${KUBECONFIG:-}
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 [ -z "$given" ] || export KUBECONFIG=$given
 namespace=${1:-dr} target=shop
+needs packages kubernetes
 
 k() { kubectl --namespace "$namespace" "$@"; }
 now() { date +%s%3N; }

@@ -65,7 +65,7 @@ build() {
     esac
     version=$(cd "$context" && sha256sum ./* && cat "$IMAGES/base.version")
     if ! is_made "$name" "$version"; then
-        say "building $(tag "$name")"
+        say "[$number/$all] building $(tag "$name")"
         rm -f "$IMAGES/$name.version"
         case $name in
         pause) commit_from_scratch "$context/pause" /pause "$(tag pause)" --entrypoint '["/pause"]' ;;
@@ -98,11 +98,14 @@ bill_of_materials() {
     builder rm "$container" >/dev/null
 }
 
+needs packages kubernetes node
 mkdir -p "$IMAGES"
 exec 8>"$IMAGES/.lock"
 flock 8
-base
 [ $# -gt 0 ] || set -- pause drctl mysql mariadb nginx
+base
+number=0 all=$#
 for name in "$@"; do
+    number=$((number + 1))
     build "$name"
 done

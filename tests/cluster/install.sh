@@ -10,6 +10,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 SPACE=${1:-dr}
 STORE=$STATE/store
 STORE_PORT=7070
+needs packages gateway chart kubernetes node
 begin=$(date +%s)
 
 k() { kubectl --namespace "$SPACE" "$@"; }
@@ -17,7 +18,6 @@ in_node true
 step() { printf '%3d s  %s\n' "$(($(date +%s) - begin))" "$*"; }
 
 # The S3 server is in the node, so that it ends with it, and has keys of its own.
-[ -x "$LAB/bin/versitygw" ] || fail "there is no versitygw: tests/lab/setup.sh"
 mkdir -p "$STORE/data/backups" "$STORE/versions"
 if [ ! -s "$STORE/keys" ]; then
     (umask 077 && printf 'AWS_ACCESS_KEY_ID=drctl\nAWS_SECRET_ACCESS_KEY=%s\n' "$(openssl rand -hex 20)" >"$STORE/keys")
@@ -52,7 +52,7 @@ web: {image: {repository: localhost/nginx, tag: test}}
 networkPolicy: {store: {ports: [$STORE_PORT]}}
 YAML
 helm upgrade drctl "$HERE/../../chart" --install --namespace "$SPACE" --values "$STORE/values.yaml" --wait --timeout 5m \
-    >"$STORE/notes" || fail "helm failed; kubectl -n $SPACE get pods"
+    >"$STORE/notes" || fail "the chart could not be installed (above is what helm said); kubectl -n $SPACE get pods,events"
 step "stack: $(k get pods --no-headers --selector app.kubernetes.io/instance=drctl | grep -c Running) pods run"
 
 # Its password stays in the pod.

@@ -49,6 +49,9 @@ node_pid() {
     echo "$pid"
 }
 
+# Pieces of the lab that the script cannot do without: it gets them, and ends here where one cannot be had.
+needs() { "$HERE/../lab/setup.sh" --needed "$@" || fail "the lab has not all that it takes: $*"; }
+
 in_node() {
     local pid
     pid=$(node_pid) || fail "no cluster runs here: make cluster"

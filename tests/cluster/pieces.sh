@@ -48,7 +48,8 @@ go_module() {
     say "building $1 (some minutes, once)"
     rm -rf "$new" "$stamp"
     mkdir -p "$new" "$LAB/bin"
-    (cd "$source" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w ${LDFLAGS:-}" -o "$new/" "$packages")
+    (cd "$source" && CGO_ENABLED=0 progress "$1" \
+        go build -v -trimpath -ldflags "-s -w ${LDFLAGS:-}" -o "$new/" "$packages")
     for name in "${@:3}"; do
         [ -x "$new/$name" ] || fail "building $1 made no $name"
     done

@@ -7,6 +7,7 @@ given=${KUBECONFIG:-} given_ip=${NODE_IP:-}
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 [ -z "$given" ] || export KUBECONFIG=$given
 NODE_IP=${given_ip:-$NODE_IP}
+needs packages mysql kubernetes node
 SPACE=smoke-$$
 DIRECTORY=$(mktemp -d)
 forward=

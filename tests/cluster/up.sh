@@ -4,7 +4,7 @@
 #   up.sh           use the one that runs, if it is whole
 #   up.sh --fresh   begin from nothing
 #
-# What it needs is there by `make cluster`. It needs root: see README.md.
+# It gets the programs that it needs; the images are there by `make cluster`. It needs root: see README.md.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
@@ -56,6 +56,7 @@ forget_containers() {
 }
 
 [ "$(id -u)" = 0 ] || fail "it takes root to run a node: sudo -E $0"
+needs kubernetes node
 mkdir -p "$LAB/cluster"
 exec 7>"$LAB/cluster/.lock.$N"
 flock 7
@@ -84,11 +85,13 @@ ip link set "$LINK" up
 ip route replace "$PODS" via "$NODE_IP"
 ip route replace "$SERVICES" via "$NODE_IP"
 
+say "drctl-$N: its programs start"
 wait_for containerd 150 in_node ctr version
 forget_containers
 rm "$STATE/stopped/kubelet"
 "$HERE/ctl.sh" load &
 loading=$!
+say "drctl-$N: images are loaded, the API server starts"
 wait_for "the API server" 300 kubectl get --raw /readyz
 wait_for "the default account" 150 kubectl get serviceaccount default
 kubectl apply -f "$STATE/base.yaml" >/dev/null

@@ -54,3 +54,4 @@ mod source_preflight;
 mod source_server;
 mod store;
 mod support;
+mod verbs;

@@ -5,6 +5,8 @@
 #   setup.sh bench      that, and what only the bench needs
 #   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next mariadb-lts
 #                       templates aws; for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
+#   setup.sh --needed PIECE...   the same for a script that cannot do without: says nothing when all is there,
+#                       and fails when one cannot be had
 #
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
@@ -25,10 +27,10 @@ ALERTMANAGER_TEMPLATES=/usr/share/prometheus/alertmanager
 
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
 PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz jq
-    shellcheck tzdata iso-codes unicode-data util-linux)
+    shellcheck tzdata iso-codes unicode-data util-linux curl)
 BENCH_PACKAGES=(sysbench time)
 
-say() { printf 'lab: %s\n' "$*"; }
+say() { printf 'lab: %s%s\n' "${DRCTL_LAB_STEP:-}" "$*"; }
 fail() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 
 # Runs apt only for what is missing.
@@ -58,6 +60,24 @@ piece_bench() { install_packages "${BENCH_PACKAGES[@]}"; }
 # The S3 client whose pipe the bench races: large, so only the bench asks for it.
 piece_aws() { command -v aws >/dev/null || install_packages awscli; }
 
+# Runs a build by Go (`-v`), and says how far it is from time to time: Go names each package that it has
+# compiled. What it cannot build it says as it is.
+progress() {
+    local name=$1
+    shift
+    "$@" 2>&1 | awk -v name="$name" -v step="${DRCTL_LAB_STEP:-}" -v every=20 '
+        function now(  time) { "date +%s" | getline time; close("date +%s"); return time }
+        BEGIN { begun = last = now() }
+        /^go: downloading / { fetched++ }
+        /^[A-Za-z0-9_.\/~-]+$/ { compiled++ }
+        !/^go: (downloading|finding) / && !/^[A-Za-z0-9_.\/~-]+$/ { print; fflush(); next }
+        now() - last >= every {
+            last = now()
+            printf "lab: %s%s: %d modules fetched, %d packages compiled, %d s\n", step, name, fetched, compiled, last - begun
+            fflush()
+        }' >&2
+}
+
 # A program of a public Go module, of one version.
 go_tool() {
     local bin="$LAB/bin/$1" package=$2 version=$3 new="$LAB/new.$1"
@@ -65,7 +85,7 @@ go_tool() {
     command -v go >/dev/null || fail "no Go toolchain on the PATH to build $1 with"
     say "building $1 $version"
     rm -rf "$new"
-    GOBIN="$new" CGO_ENABLED=0 go install -trimpath -ldflags "-s -w ${4:-}" "$package@$version"
+    GOBIN="$new" CGO_ENABLED=0 progress "$1" go install -v -trimpath -ldflags "-s -w ${4:-}" "$package@$version"
     mkdir -p "$LAB/bin"
     rm -f "$bin.version"
     mv "$new"/* "$bin"
@@ -86,7 +106,7 @@ piece_cron() {
     say "building Kubernetes' parser of schedules"
     mkdir -p "$LAB/bin"
     rm -f "$bin.version"
-    (cd "$source" && go build -o "$bin.new" .)
+    (cd "$source" && progress kubernetes-cron go build -v -o "$bin.new" .)
     mv "$bin.new" "$bin"
     echo "$version" >"$bin.version"
 }
@@ -335,9 +355,10 @@ source "$(dirname "$SELF")/../cluster/pieces.sh"
 
 # Everything, each piece in a process of its own, so that one that fails stops itself alone.
 everything() {
-    local missing=() piece
+    local missing=() piece number=0
     for piece in "$@"; do
-        bash "$SELF" --piece "$piece" || missing+=("$piece")
+        number=$((number + 1))
+        DRCTL_LAB_STEP="[$number/$#] " bash "$SELF" --piece "$piece" || missing+=("$piece")
     done
     if [ ${#missing[@]} -gt 0 ]; then
         say "missing: ${missing[*]}"
@@ -350,12 +371,19 @@ if [ "${1:-}" = --piece ]; then
     "piece_$2"
     exit
 fi
+needed=
+if [ "${1:-}" = --needed ]; then
+    needed=1
+    shift
+    # Whoever cannot do without it fails here, with what it is, and not later, with what follows of that.
+    CI=true
+fi
 # Two runs at once would build the same thing twice into one place.
 exec 9>"$LAB/.lock"
-flock 9
+flock --nonblock 9 || { say "waiting for another run of setup.sh" >&2; flock 9; }
 case "${1:-}" in
 '') everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart cyclonus kubernetes node ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac
-say "ready in $LAB"
+[ -n "$needed" ] || say "ready in $LAB"

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -42,13 +42,7 @@ func docs(chart, config string, check bool) error {
 	}
 	schema["$schema"] = "http://json-schema.org/draft-07/schema#"
 	schema["title"] = "Values of the chart drctl"
-	quantities := object{"type": "object", "additionalProperties": object{"type": []string{"string", "integer", "number"}}}
-	schema["definitions"] = object{
-		"config":    keys,
-		"resources": object{"type": "object", "properties": object{"requests": quantities, "limits": quantities}, "additionalProperties": false},
-	}
-	// A chart that has this one as a dependency gives it these.
-	schema["properties"].(object)["global"] = object{"type": "object"}
+	schema["definitions"] = definitions(keys)
 	made, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
 		return err
@@ -70,13 +64,41 @@ func docs(chart, config string, check bool) error {
 	return put(readme, []byte(head+begin+table+end+tail), check)
 }
 
+// definitions are what "# @schema" refers to: the configuration's own keys, and what Kubernetes asks of names,
+// labels and amounts. Go's regular expressions, which know no look-ahead.
+func definitions(config object) object {
+	key := object{"pattern": `^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`}
+	quantity := object{
+		"type": []string{"string", "integer", "number"}, "minimum": 0,
+		"pattern": `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[MGTPE]|[KMGTPE]i|[eE][0-9]+)?$`,
+	}
+	quantities := object{"type": "object", "additionalProperties": quantity}
+	of := func(pattern string) object { return object{"type": "string", "pattern": pattern} }
+	return object{
+		"config":      config,
+		"quantity":    quantity,
+		"resources":   object{"type": "object", "properties": object{"requests": quantities, "limits": quantities}, "additionalProperties": false},
+		"labels":      object{"type": "object", "propertyNames": key, "additionalProperties": object{"type": "string", "maxLength": 63, "pattern": `^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`}},
+		"annotations": object{"type": "object", "propertyNames": key, "additionalProperties": object{"type": "string"}},
+		// The name of an object, or none.
+		"object": object{"type": "string", "maxLength": 253, "pattern": `^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$`},
+		// The name of a namespace or a Service, or none.
+		"label":      object{"type": "string", "maxLength": 63, "pattern": `^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`},
+		"repository": of(`^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)?$`),
+		"tag":        of(`^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?)?$`),
+		// As Go and Prometheus write it.
+		"span": of(`^([0-9]+(ms|s|m|h|d))+$`),
+		"cidr": of(`^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/([0-9]|[0-9][0-9]|1[01][0-9]|12[0-8]))$`),
+	}
+}
+
 func put(path string, text []byte, check bool) error {
 	old, err := os.ReadFile(path)
 	if err == nil && bytes.Equal(old, text) {
 		return nil
 	}
 	if check {
-		return fmt.Errorf("%s is not what values.yaml and docs/config.md say: run `make docs`", path)
+		return fmt.Errorf("%s is not what values.yaml and docs/config.schema.json say: run `make docs`", path)
 	}
 	return os.WriteFile(path, text, 0o644)
 }
@@ -91,14 +113,32 @@ type reader struct {
 
 // mapping is the schema of a mapping. covered: something above it has been described.
 func (r *reader) mapping(node *yaml.Node, path string, covered bool) object {
-	properties := object{}
+	properties, names := object{}, []string{}
 	for i := 0; i < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		name := key.Value
 		at := strings.TrimPrefix(path+"."+name, ".")
 		properties[name] = r.value(key, value, at, covered)
+		if !nullable(properties[name].(object)) {
+			names = append(names, name)
+		}
 	}
-	return object{"type": "object", "properties": properties, "additionalProperties": false}
+	schema := object{"type": "object", "properties": properties, "additionalProperties": false}
+	// Each has a default, so that one that is missing was taken away by a null, which no template expects. What is
+	// above `config` has defaults of drctl's own.
+	if path != "global" && path != "config" && !strings.HasPrefix(path, "config.") {
+		schema["required"] = names
+	}
+	if path == "global" {
+		delete(schema, "additionalProperties")
+	}
+	return schema
+}
+
+// nullable is what a null may take away.
+func nullable(schema object) bool {
+	types, _ := schema["type"].([]any)
+	return slices.Contains(types, any("null"))
 }
 
 func (r *reader) value(key, value *yaml.Node, path string, covered bool) object {
@@ -188,40 +228,25 @@ func shown(value *yaml.Node, inner bool) string {
 	return "`" + string(text) + "`"
 }
 
-var configRow = regexp.MustCompile("^\\| `([a-z0-9_.]+)` \\|")
-
-// configKeys is the schema of drctl.yaml: the keys, as the table in docs/config.md has them.
+// configKeys is the schema of drctl.yaml: that which the configuration itself has made, less what is a value of the
+// chart's own.
 func configKeys(path string) (object, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	root := object{"type": "object", "properties": object{}, "additionalProperties": false}
-	count := 0
-	for _, line := range strings.Split(string(text), "\n") {
-		found := configRow.FindStringSubmatch(line)
-		// The target is a value of its own.
-		if found == nil || found[1] == "target" {
-			continue
-		}
-		count++
-		at := root
-		parts := strings.Split(found[1], ".")
-		for _, part := range parts[:len(parts)-1] {
-			properties := at["properties"].(object)
-			next, there := properties[part].(object)
-			if !there || next["properties"] == nil {
-				next = object{"type": "object", "properties": object{}, "additionalProperties": false}
-				properties[part] = next
-			}
-			at = next
-		}
-		if _, there := at["properties"].(object)[parts[len(parts)-1]]; !there {
-			at["properties"].(object)[parts[len(parts)-1]] = object{}
-		}
+	var root object
+	if err := json.Unmarshal(text, &root); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if count < 50 {
-		return nil, fmt.Errorf("%s: only %d keys are found in it", path, count)
+	properties, _ := root["properties"].(object)
+	store, _ := properties["store"].(object)
+	if len(properties) < 8 || store == nil {
+		return nil, fmt.Errorf("%s: is not the schema of the configuration", path)
 	}
+	delete(properties, "target")
+	store["type"] = "object"
+	delete(root, "$schema")
+	delete(root, "title")
 	return root, nil
 }

@@ -1,12 +1,13 @@
 // What the tests of the chart ask of Kubernetes' own libraries, in one program:
 //
-//	tool docs [-check] CHART CONFIG.md     README.md and values.schema.json out of values.yaml
+//	tool docs [-check] CHART CONFIG.schema.json   README.md and values.schema.json out of values.yaml
 //	tool schemas SWAGGER.json DIR          schemas for kubeconform out of Kubernetes' OpenAPI
 //	tool crds DIR FILE...                  the same out of CustomResourceDefinitions
 //	tool restricted FILE...                pods that the Pod Security Standard `restricted` refuses
 //	tool traffic TABLE FILE...             a table of traffic against the NetworkPolicies
 //	tool rbac TABLE FILE...                a table of rights against the Roles
 //	tool values FILE                       the chart's values that an Application or HelmRelease gives
+//	tool names FILE...                     kind, namespace and name of each object, a line each
 //	tool rules FILE                        the groups of a PrometheusRule, as Prometheus reads them
 //
 // It says each thing that is wrong in a line, and exits with 1.
@@ -27,7 +28,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: tool docs|schemas|crds|restricted|traffic|rbac|values|rules ARGUMENTS")
+		return errors.New("usage: tool docs|schemas|crds|restricted|traffic|rbac|values|names|rules ARGUMENTS")
 	}
 	verb, args := args[0], args[1:]
 	switch {
@@ -45,6 +46,8 @@ func run(args []string) error {
 		return traffic(args[0], args[1:])
 	case verb == "values" && len(args) == 1:
 		return part(args[0], "Application", "source", "helm", "valuesObject", "HelmRelease", "values")
+	case verb == "names":
+		return names(args)
 	case verb == "rules" && len(args) == 1:
 		return part(args[0], "PrometheusRule")
 	case verb == "rbac" && len(args) > 1:

@@ -42,3 +42,16 @@ func part(file string, kinds ...string) error {
 	}
 	return fmt.Errorf("%s: has nothing of %v", file, kinds)
 }
+
+// names prints what each object is, so that one that is there twice is seen.
+func names(files []string) error {
+	documents, err := load(files)
+	if err != nil {
+		return err
+	}
+	for _, document := range documents {
+		metadata, _ := document["metadata"].(object)
+		fmt.Println(document["kind"], metadata["namespace"], metadata["name"])
+	}
+	return nil
+}
