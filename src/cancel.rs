@@ -8,6 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Outcome, Result};
 
+/// The first signal that asked this process to end.
+static SIGNAL: OnceLock<Outcome> = OnceLock::new();
+
+/// The error of a process that a signal asked to end; for what waits without a [`Cancel`].
+pub fn signalled() -> Option<Error> {
+    let cancel = Cancel::default();
+    cancel.cancel(*SIGNAL.get()?);
+    Some(cancel.error())
+}
+
 /// Shared by everything of one run; cancelled once, for one reason.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
@@ -73,6 +83,7 @@ impl Cancel {
                     _ = interrupt.recv() => Outcome::Interrupted,
                     _ = terminate.recv() => Outcome::Terminated,
                 };
+                let _ = SIGNAL.set(reason);
                 if cancel.is_cancelled() {
                     std::process::exit(i32::from(reason.code()));
                 }
