@@ -15,6 +15,16 @@ use crate::error::{Error, Outcome, Result};
 /// and to its group, and a terminal's reaches a process beside the one that its parent passes on.
 const SAME_SIGNAL: Duration = Duration::from_secs(2);
 
+/// The first signal that asked this process to end.
+static SIGNAL: OnceLock<Outcome> = OnceLock::new();
+
+/// The error of a process that a signal asked to end; for what waits without a [`Cancel`].
+pub fn signalled() -> Option<Error> {
+    let cancel = Cancel::default();
+    cancel.cancel(*SIGNAL.get()?);
+    Some(cancel.error())
+}
+
 /// Shared by everything of one run; cancelled once, for one reason.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
@@ -109,6 +119,7 @@ impl Cancel {
                 match first {
                     None => {
                         first = Some(Instant::now());
+                        let _ = SIGNAL.set(reason);
                         tracing::info!(reason = ?reason, "stopping: cleaning up");
                         cancel.cancel(reason);
                     }

@@ -112,6 +112,10 @@ pub struct BackupArgs {
     /// A label of this backup, name=value; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
+    /// Make the directory of a file:// store where it is missing, and mark it as one even if it holds
+    /// something else. Without it an existing, empty directory is marked
+    #[arg(long)]
+    pub init_store: bool,
 }
 
 /// Which backup.

@@ -20,6 +20,7 @@ pub mod agent;
 pub mod apply;
 pub mod archive;
 pub mod baseline;
+pub mod bounded;
 pub mod cancel;
 pub mod catalog;
 pub mod cli;

@@ -41,7 +41,9 @@ pub async fn bind(
         .map_err(|e| Error::unexpected("cannot write target.json").because(e))?;
     let refusal = match store.put_new(&key, Bytes::from(body)).await {
         Ok(()) => return Ok(file),
-        Err(error @ StoreError::Denied { .. }) => return Err(error.into()),
+        Err(error @ (StoreError::Denied { .. } | StoreError::Refused { .. })) => {
+            return Err(error.into());
+        }
         Err(error) => error,
     };
     // There already, or the answer was lost: what the store has decides.

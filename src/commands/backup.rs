@@ -40,10 +40,20 @@ pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
     let started_at = Timestamp::now();
     let mut labels = run.config.backup.labels.clone();
     labels.extend(args.labels);
-    let (manifest, error) = match make(run, &labels, started_at).await {
-        Ok(manifest) => {
+    let made = async {
+        // Before the source is asked anything: an unmounted disk is no place for hours of a dump.
+        let init = async { Ok(run.store.init(args.init_store).await?) };
+        run.cancel.unless(init).await?;
+        make(run, &labels, started_at).await
+    };
+    let (manifest, error) = match made.await {
+        Ok((manifest, unprotected)) => {
             let suspicion = suspicion(&manifest);
-            (Some(manifest), suspicion)
+            let error = match (suspicion, unprotected) {
+                (Some(suspicion), Some(unprotected)) => Some(suspicion.most_severe(unprotected)),
+                (suspicion, unprotected) => suspicion.or(unprotected),
+            };
+            (Some(manifest), error)
         }
         Err(error) => (None, Some(error)),
     };
@@ -89,7 +99,7 @@ async fn make(
     run: &Run,
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,
-) -> Result<Manifest> {
+) -> Result<(Manifest, Option<Error>)> {
     manifest::check_labels(labels)?;
     let config = run.config.source()?;
     let options = &run.config.backup.source;
@@ -119,14 +129,14 @@ async fn make(
 }
 
 /// One dump from its beginning to its manifest. On any failure before the manifest was sent nothing
-/// of it remains.
+/// of it remains. Beside the manifest: why the committed backup is not protected as configured.
 async fn attempt_once(
     run: &Run,
     source: &mut Source,
     labels: &BTreeMap<String, String>,
     started_at: Timestamp,
     baseline: &Option<Facts>,
-) -> Result<Manifest> {
+) -> Result<(Manifest, Option<Error>)> {
     let preflight = run.cancel.unless(source.preflight()).await?;
     let place = BackupPlace {
         target: run.config.target.clone(),
@@ -161,7 +171,7 @@ async fn attempt_once(
         // From here on nothing is deleted, and nothing cancels.
         Ok(manifest) => commit::put_manifest(&run.store, &place, &manifest)
             .await
-            .map(|()| manifest),
+            .map(|unprotected| (manifest, unprotected)),
         Err(error) => {
             tidy(commit::discard(&run.store, &place)).await;
             Err(error)
@@ -308,7 +318,7 @@ async fn prepare(
     suspect: Vec<String>,
 ) -> Result<Manifest> {
     let config = &run.config.backup;
-    commit::read_back(
+    let lacks = commit::read_back(
         &run.store,
         place,
         &written,
@@ -316,6 +326,11 @@ async fn prepare(
         config.read_back,
     )
     .await?;
+    let mut warnings = preflight.warnings.clone();
+    for lack in lacks {
+        tracing::warn!(lack, "the store did not give what was asked for");
+        warnings.push(format!("the store did not give what was asked for: {lack}"));
+    }
     let accounts = match accounts {
         Some(sql) => Some(put_accounts(run, place, &sql).await?),
         None => None,
@@ -355,7 +370,7 @@ async fn prepare(
             objects: Totals::objects_of(&written.ledger),
         },
         lossy: preflight.lossy.clone(),
-        warnings: preflight.warnings.clone(),
+        warnings,
         labels: labels.clone(),
         suspect,
     };

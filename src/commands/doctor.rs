@@ -124,6 +124,18 @@ fn page(checks: &[Check]) -> String {
 /// The store: read, write, write only where there is nothing, clock. Gives its list, and the longest
 /// statement of the newest backup, bytes.
 async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, Option<u64>)> {
+    match run.store.check().await {
+        Ok(()) => {}
+        Err(error @ StoreError::NotAStore { empty: true, .. }) => {
+            let error = Error::from(error);
+            findings.warn("store", error.what(), error.next_step());
+            return Ok((None, None));
+        }
+        Err(error) => {
+            findings.fail("store", error.into());
+            return Ok((None, None));
+        }
+    }
     let listed = run.catalog().await;
     run.cancel.check()?;
     let mut largest = None;

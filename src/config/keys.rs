@@ -22,7 +22,7 @@ const KEYS: &[ConfigKey] = &[
     key(
         "store.part_bytes",
         Form::Scalar,
-        "Bytes of each part of an upload. Default 8388608.",
+        "Bytes of each part of an upload to S3, at least 5242880; memory for uploads is (`store.parts_in_flight` + 2) times that. Default 8388608.",
     ),
     key(
         "store.parts_in_flight",
@@ -38,6 +38,11 @@ const KEYS: &[ConfigKey] = &[
         "store.s3.region",
         Form::Text,
         "The bucket's region; else `AWS_REGION`.",
+    ),
+    key(
+        "store.s3.ca_file",
+        Form::Text,
+        "File of certificate authorities in PEM that the server may be trusted by, beside the system's; else `AWS_CA_BUNDLE` or `ca_bundle` of the AWS profile. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's.",
     ),
     key(
         "store.s3.path_style",

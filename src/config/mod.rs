@@ -260,16 +260,8 @@ impl RawServer {
             }
             (Some(password), None) => Some(password.clone()),
             (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|e| {
-                    Error::usage(format!(
-                        "cannot read {}_PASSWORD_FILE {}",
-                        role.key(),
-                        path.display()
-                    ))
-                    .because(e)
-                })?;
-                let text = text.strip_suffix('\n').unwrap_or(&text);
-                Some(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
+                let named = format!("{}_PASSWORD_FILE", role.key());
+                Some(Secret::read(path, &named)?)
             }
             (None, None) => None,
         };

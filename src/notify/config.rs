@@ -1,12 +1,15 @@
 //! Who is to be told, and where they are.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::bounded;
 use crate::server::Secret;
+use crate::server::secret::MOST_BYTES;
 
 /// Who is told, and how. Whatever is not configured is not told.
 #[derive(Debug, Clone)]
@@ -83,7 +86,8 @@ impl Address {
         let key = self.key;
         let text = match &self.written {
             Written::Here(secret) => secret.reveal().to_owned(),
-            Written::File(path) => std::fs::read_to_string(path)
+            Written::File(path) => bounded::read(path, MOST_BYTES)
+                .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
                 .map_err(|error| format!("cannot read {key}_file {}: {error}", path.display()))?,
         };
         let url = Url::parse(text.trim()).ok();

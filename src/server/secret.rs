@@ -1,20 +1,69 @@
-//! A password that cannot be printed by accident.
+//! A password that cannot be printed by accident, and the files that passwords are read from.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::bounded;
+use crate::cancel;
+use crate::{Error, Result};
+
+/// The most bytes of a file that holds a secret.
+pub const MOST_BYTES: u64 = 64 << 10;
 
 /// A password. `Debug` and `Display` say `***`; only [`Secret::reveal`] gives the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a password as it was read: a file's final newline is the caller's to remove.
+    /// Takes a password as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
+    }
+
+    /// Reads a password from a file or a pipe, without one final newline. `named` is the key or the
+    /// variable that names it.
+    ///
+    /// # Errors
+    /// `Usage`; the reason of a signal that came meanwhile.
+    pub fn read(path: &Path, named: &str) -> Result<Self> {
+        let shown = path.display();
+        let failed = |e: io::Error| match cancel::signalled() {
+            Some(error) => error,
+            None => Error::usage(format!("cannot read {named} {shown}")).because(e),
+        };
+        let bytes = bounded::read(path, MOST_BYTES).map_err(failed)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::usage(format!("{named} {shown} is not UTF-8 text")))?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        // All of this may be part of a password, and hardly ever is.
+        if let Some(odd) = odd(text) {
+            tracing::warn!("{named} {shown} {odd}, which is taken as part of the secret");
+        }
+        Ok(Secret::new(text))
     }
 
     /// The password itself, for a handshake or a private option file, never for a message.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+/// What about a secret is most likely an accident, as the end of a sentence.
+fn odd(text: &str) -> Option<&'static str> {
+    if text.starts_with('\u{feff}') {
+        Some("begins with a byte order mark")
+    } else if text.ends_with(['\n', '\r']) {
+        Some("ends with more than one newline")
+    } else if text.contains(['\n', '\r']) {
+        Some("has more than one line")
+    } else if text.contains('\0') {
+        Some("has a NUL byte in it")
+    } else if text.trim() != text {
+        Some("begins or ends with white space")
+    } else {
+        None
     }
 }
 
@@ -50,5 +99,73 @@ mod tests {
     fn a_secret_does_not_print_itself() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?} {secret:#?}"), "*** *** ***");
+    }
+
+    #[test]
+    fn one_final_newline_is_no_part_of_a_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        for (text, secret) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            (" a ", " a "),
+            ("", ""),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(
+                Secret::read(&file, "x").unwrap().reveal(),
+                secret,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_without_being_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        for text in [&b"hunter2\xff"[..], &[b'x'; (64 << 10) + 1]] {
+            std::fs::write(&file, text).unwrap();
+            let error = Secret::read(&file, "SOME_FILE").unwrap_err();
+            assert_eq!(error.outcome(), crate::Outcome::Usage);
+            let line = error.to_string();
+            assert!(
+                line.contains("SOME_FILE") && !line.contains("hunter2"),
+                "{line}"
+            );
+        }
+        assert!(Secret::read(directory.path(), "x").is_err());
+        assert!(Secret::read(Path::new("/dev/zero"), "x").is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                std::fs::write(pipe, "hunter2\n").unwrap();
+            }
+        });
+        assert_eq!(Secret::read(&pipe, "x").unwrap().reveal(), "hunter2");
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_hardly_ever_meant_is_pointed_at() {
+        for text in ["\u{feff}a", "a\n", "a\nb", "a\0", " a", "a\t"] {
+            assert!(odd(text).is_some(), "{text:?}");
+        }
+        assert_eq!(odd("a b"), None);
     }
 }

@@ -37,6 +37,7 @@ impl FromStr for StoreUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
         let parsed = match text.strip_prefix("s3://") {
             Some(rest) => parse_s3(rest),
             None => parse_file(text),
@@ -153,18 +154,25 @@ fn default_parts_in_flight() -> usize {
 #[serde(deny_unknown_fields, default)]
 pub struct S3Config {
     /// The server's URL; else `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` or the profile's, else AWS.
+    #[serde(deserialize_with = "trimmed")]
     pub endpoint_url: Option<String>,
     /// The bucket's region; else `AWS_REGION`, the profile's or the instance's; else, with an
     /// endpoint of one's own, us-east-1.
+    #[serde(deserialize_with = "trimmed")]
     pub region: Option<String>,
+    /// A file of certificate authorities in PEM that are trusted beside the system's; else
+    /// `AWS_CA_BUNDLE` or the profile's `ca_bundle`.
+    pub ca_file: Option<PathBuf>,
     /// Whether the bucket is named in the path or in the host. `auto`: in the path where the
     /// endpoint is not AWS's.
     pub path_style: PathStyle,
     /// What the server is told to check each object against.
     pub checksum: Checksum,
     /// The KMS key that the server encrypts objects with; none leaves it to the bucket.
+    #[serde(deserialize_with = "trimmed")]
     pub kms_key_id: Option<String>,
     /// The storage class of archive segments; small objects stay in the bucket's default class.
+    #[serde(deserialize_with = "trimmed")]
     pub storage_class: Option<String>,
     /// Tags of every object.
     pub tags: BTreeMap<String, String>,
@@ -182,11 +190,34 @@ pub struct S3Config {
     pub max_attempts: u32,
 }
 
+/// Without the white space that a shell or a file leaves around a value; nothing is none.
+fn trimmed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let text = text.map(|text| text.trim().to_owned());
+    Ok(text)
+}
+
+/// Why an HTTP header cannot carry a text, as the end of a sentence; none where it can.
+pub(super) fn unsendable(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.contains(char::is_control) {
+        Some("has a newline or another control character in it")
+    } else if !text.is_ascii() {
+        Some("has a character in it that is not ASCII")
+    } else if text.trim() != text {
+        Some("begins or ends with white space")
+    } else {
+        None
+    }
+}
+
 impl Default for S3Config {
     fn default() -> Self {
         S3Config {
             endpoint_url: None,
             region: None,
+            ca_file: None,
             path_style: PathStyle::Auto,
             checksum: Checksum::Crc64nvme,
             kms_key_id: None,
@@ -324,6 +355,18 @@ impl S3Config {
                 "store.s3.max_attempts is not between 1 and 20",
             ));
         }
+        let sent = [
+            ("endpoint_url", &self.endpoint_url),
+            ("region", &self.region),
+            ("kms_key_id", &self.kms_key_id),
+            ("storage_class", &self.storage_class),
+        ];
+        for (name, value) in sent {
+            if let Some(why) = value.as_deref().and_then(unsendable) {
+                return Err(Error::usage(format!("store.s3.{name} {why}")));
+            }
+        }
+        self.check_tags()?;
         if matches!(
             self.storage_class.as_deref(),
             Some("GLACIER" | "DEEP_ARCHIVE")
@@ -334,6 +377,27 @@ impl S3Config {
             .hint("use a class that is read at once, such as STANDARD_IA or GLACIER_IR"));
         }
         self.check_lock()
+    }
+
+    fn check_tags(&self) -> Result<()> {
+        let failed = |why: &str| Err(Error::usage(format!("store.s3.tags: {why}")));
+        if self.tags.len() > 10 {
+            return failed("an object has 10 tags at most");
+        }
+        for (name, value) in &self.tags {
+            if !(1..=128).contains(&name.chars().count()) || value.chars().count() > 256 {
+                return failed("a name has 1 to 128 characters, a value 256 at most");
+            }
+            if [name, value]
+                .iter()
+                .any(|text| text.contains(char::is_control))
+            {
+                return failed(
+                    "a name or a value has a newline or another control character in it",
+                );
+            }
+        }
+        Ok(())
     }
 
     fn check_lock(&self) -> Result<()> {
@@ -407,7 +471,14 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused() {
-        let broken: [fn(&mut StoreConfig); 10] = [
+        let broken: [fn(&mut StoreConfig); 17] = [
+            |c| c.s3.endpoint_url = Some("http://a\nb".into()),
+            |c| c.s3.region = Some("".into()),
+            |c| c.s3.kms_key_id = Some("schlüssel".into()),
+            |c| c.s3.storage_class = Some("A\r\nB: c".into()),
+            |c| c.s3.tags = [("a".into(), "b\nc".into())].into(),
+            |c| c.s3.tags = [("".into(), "b".into())].into(),
+            |c| c.s3.tags = (0..11).map(|n| (n.to_string(), "b".into())).collect(),
             |c| c.part_bytes = MIN_PART_BYTES - 1,
             |c| c.part_bytes = MAX_PART_BYTES + 1,
             |c| c.parts_in_flight = 0,
@@ -426,6 +497,18 @@ mod tests {
             let error = config.check().expect_err(&case.to_string());
             assert_eq!(error.outcome(), Outcome::Usage);
         }
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_an_accident() {
+        let config: StoreConfig = serde_json::from_str(
+            r#"{"url":" s3://b/x\n","s3":{"region":"eu-west-1\n","kms_key_id":" k ","endpoint_url":"http://a\r\n"}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.url, url("s3://b/x"));
+        assert_eq!(config.s3.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(config.s3.kms_key_id.as_deref(), Some("k"));
+        assert!(config.check().is_ok());
     }
 
     #[test]

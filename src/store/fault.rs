@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload};
+use super::{Deleted, Key, Lack, ObjectMeta, Store, StoreError, Upload};
 
 /// A kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,6 @@ pub enum Op {
     Head,
     /// [`Store::list`]
     List,
-    /// [`Store::list_dirs`]
-    ListDirs,
     /// [`Store::delete`]
     Delete,
     /// [`Store::upload`]
@@ -185,6 +183,7 @@ async fn injected<T>(
             action: "injected",
             key: key.into(),
             why: "a planned denial".into(),
+            hint: super::CHECK_ACCOUNT,
         }),
         Some(Fault::LoseAnswer) => {
             work.await?;
@@ -223,6 +222,18 @@ impl Store for FaultStore {
         self.inner.part_bytes()
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.inner.check().await
+    }
+
+    async fn init(&self, force: bool) -> Result<(), StoreError> {
+        self.inner.init(force).await
+    }
+
+    async fn lacks(&self, key: &str, since: Timestamp) -> Result<Vec<Lack>, StoreError> {
+        self.inner.lacks(key, since).await
+    }
+
     async fn put_new(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         self.through(Op::PutNew, key, self.inner.put_new(key, body))
             .await
@@ -244,11 +255,6 @@ impl Store for FaultStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         self.through(Op::List, prefix, self.inner.list(prefix))
-            .await
-    }
-
-    async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        self.through(Op::ListDirs, prefix, self.inner.list_dirs(prefix))
             .await
     }
 
@@ -292,6 +298,10 @@ impl Upload for FaultUpload {
     async fn part(&mut self, body: Bytes) -> Result<(), StoreError> {
         let part = self.upload.part(body);
         self.store.through(Op::Part, &self.key, part).await
+    }
+
+    fn crc64nvme(&self) -> Option<String> {
+        self.upload.crc64nvme()
     }
 
     async fn complete(self: Box<Self>) -> Result<ObjectMeta, StoreError> {

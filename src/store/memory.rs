@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 
-use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, directory_below, slice};
+use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, slice};
 
 /// Objects in a map; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -103,18 +103,6 @@ impl Store for MemoryStore {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, (body, modified))| meta(key, body, *modified))
             .collect())
-    }
-
-    async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        let state = self.state();
-        let mut dirs: Vec<Key> = state
-            .objects
-            .keys()
-            .filter_map(|key| directory_below(prefix, key))
-            .collect();
-        dirs.sort();
-        dirs.dedup();
-        Ok(dirs)
     }
 
     async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {

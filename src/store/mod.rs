@@ -55,7 +55,7 @@ pub enum StoreError {
         /// Where it is.
         key: String,
     },
-    /// The store is there and says no: credentials, policy, a missing bucket.
+    /// The store is there and says no: credentials, policy, a missing bucket. It did nothing.
     #[error("{action} {key}: denied: {why}")]
     Denied {
         /// What was attempted, as a verb.
@@ -64,6 +64,37 @@ pub enum StoreError {
         key: String,
         /// The store's own words, without secrets.
         why: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The store says that the request is wrong, and would say so again. It did nothing.
+    #[error("{action} {key}: refused: {why}")]
+    Refused {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// Where.
+        key: String,
+        /// The store's own words, without secrets.
+        why: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The settings cannot be used: nothing was asked of the store.
+    #[error("{why}")]
+    Misconfigured {
+        /// Which, and why; never a value.
+        why: String,
+    },
+    /// The directory of a `file://` store is missing, or not one of drctl's: its disk may not be
+    /// mounted.
+    #[error("{place}: {why}")]
+    NotAStore {
+        /// The directory.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+        /// Whether it is empty: a first backup may begin in it.
+        empty: bool,
     },
     /// Anything else: unreachable, slow, full, broken. Whether the operation took effect is
     /// unknown.
@@ -76,6 +107,36 @@ pub enum StoreError {
         /// What went wrong, without secrets.
         why: String,
     },
+}
+
+/// What was asked for an object by the configuration, and the store did not give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// No retention, or another one.
+    Retention(String),
+    /// Not encrypted, or by another key.
+    Encryption(String),
+    /// Another storage class.
+    StorageClass(String),
+    /// Other tags.
+    Tags(String),
+}
+
+impl Lack {
+    /// Whether an object without it is not protected as it should be; the others cost only money.
+    pub fn is_protection(&self) -> bool {
+        matches!(self, Lack::Retention(_) | Lack::Encryption(_))
+    }
+
+    /// In words.
+    pub fn what(&self) -> &str {
+        match self {
+            Lack::Retention(what)
+            | Lack::Encryption(what)
+            | Lack::StorageClass(what)
+            | Lack::Tags(what) => what,
+        }
+    }
 }
 
 /// What became of an object that was deleted. Either way it is no longer listed.
@@ -94,6 +155,18 @@ pub trait Store: Debug + Send + Sync {
     /// The store's URL, for people; never a secret.
     fn location(&self) -> String;
 
+    /// Whether the place is there and is a store: a disk may not be mounted. Every other operation
+    /// asks this, too.
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Gets an empty place ready for a first backup; `force` also one that does not exist, or that
+    /// holds something else.
+    async fn init(&self, _force: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Creates an object atomically, only where none of that name exists.
     ///
     /// `AlreadyExists` is certain; after `Failed` the object may or may not exist: read it back.
@@ -109,13 +182,15 @@ pub trait Store: Debug + Send + Sync {
     /// What the store knows of an object.
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError>;
 
+    /// What an object that was written since then lacks of what the configuration asks for such
+    /// objects.
+    async fn lacks(&self, _key: &str, _since: jiff::Timestamp) -> Result<Vec<Lack>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Every object whose name begins with `prefix`, sorted by name, however many pages it takes.
     /// Nothing that is not complete is listed.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
-
-    /// The names directly below `prefix` (empty, or ending in `/`) that hold objects, each ending
-    /// in `/`, sorted: what LIST with a delimiter answers as common prefixes.
-    async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError>;
 
     /// Removes an object; one that does not exist is removed already.
     async fn delete(&self, key: &str) -> Result<Deleted, StoreError>;
@@ -149,6 +224,11 @@ pub trait Upload: Send {
     /// failure nothing but [`Upload::abort`] makes sense.
     async fn part(&mut self, body: Bytes) -> Result<(), StoreError>;
 
+    /// Base64 CRC-64/NVME of everything appended, where the store keeps one with the object.
+    fn crc64nvme(&self) -> Option<String> {
+        None
+    }
+
     /// Makes the object exist, atomically, replacing nothing: `AlreadyExists` where there is one.
     ///
     /// After `Failed` the object may or may not exist, whole: ask [`Store::head`]. In every case
@@ -174,10 +254,7 @@ pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
     config.check()?;
     match &config.url {
         StoreUrl::File(directory) => Ok(Arc::new(file::FileStore::new(directory))),
-        StoreUrl::S3 { .. } => {
-            let aws = aws_config::defaults(aws_config::BehaviorVersion::latest());
-            Ok(Arc::new(s3::S3Store::connect(config, aws).await?))
-        }
+        StoreUrl::S3 { .. } => Ok(Arc::new(s3::S3Store::connect(config, None).await?)),
     }
 }
 
@@ -186,8 +263,17 @@ impl From<StoreError> for Error {
         let hint = match &error {
             StoreError::NotFound { .. } => "see what the store holds with `drctl list`",
             StoreError::AlreadyExists { .. } => "see whether another run writes to this store",
-            StoreError::Denied { .. } => {
-                "check the credentials, what they may do, and the name of the bucket or directory"
+            StoreError::Denied { hint, .. } | StoreError::Refused { hint, .. } => hint,
+            StoreError::Misconfigured { why } => {
+                return Error::usage(why.clone())
+                    .hint("correct the credentials; see docs/store.md for where they come from");
+            }
+            StoreError::NotAStore { empty: true, .. } => {
+                "mount its disk; if no backup was ever made there, drctl backup makes the first one"
+            }
+            StoreError::NotAStore { .. } => {
+                "mount its disk; for a new store make an empty directory, or run drctl backup \
+                 --init-store once"
             }
             StoreError::Failed { .. } => {
                 "check that the store is reachable and has space, then run it again"
@@ -197,6 +283,10 @@ impl From<StoreError> for Error {
     }
 }
 
+/// What to do where the account of a store is the question.
+pub(crate) const CHECK_ACCOUNT: &str =
+    "check the credentials, what they may do, and the name of the bucket or directory";
+
 /// Refuses what is no object name, before any backend reads it as something else.
 fn check(action: &'static str, key: &str) -> Result<(), StoreError> {
     keys::check_key(key).map_err(|why| StoreError::Failed {
@@ -204,12 +294,6 @@ fn check(action: &'static str, key: &str) -> Result<(), StoreError> {
         key: key.into(),
         why: why.into(),
     })
-}
-
-/// The directory directly below `prefix` that `key` lies in: `a/` and `a/b/c` give `a/b/`.
-fn directory_below(prefix: &str, key: &str) -> Option<Key> {
-    let (name, _) = key.strip_prefix(prefix)?.split_once('/')?;
-    Some(format!("{prefix}{name}/"))
 }
 
 /// Checks a range against an object's size.

@@ -128,9 +128,10 @@ fn a_manifest_that_is_there_already_with_our_bytes_is_a_backup() {
 fn a_store_that_nobody_serves() {
     let (_, drctl) = shop();
     let drctl = drctl.env("DRCTL_STORE", "file:///proc/no/such/place");
-    drctl
-        .run(["backup"])
-        .refused(5, &["/proc/no/such/place", "check "]);
+    drctl.run(["backup"]).refused(
+        5,
+        &["/proc/no/such/place", "no such directory", "mount its disk"],
+    );
     let (drctl, _proxy, _) = behind(None);
     drctl
         .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

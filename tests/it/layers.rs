@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["proof"],
     &["server", "archive"],
     &["sql", "store", "objectives", "retention", "cluster"],
+    &["bounded"],
     &["cancel", "words"],
     &["error"],
 ];

@@ -13,7 +13,7 @@ use crate::archive::BackupPlace;
 use crate::archive::codec::{Codec, decode};
 use crate::archive::index::FrameRecord;
 use crate::archive::manifest::{FileFacts, Manifest};
-use crate::archive::write::object::ObjectWriter;
+use crate::archive::write::object::{ObjectWriter, protected};
 use crate::archive::write::sequencer::Written;
 use crate::error::{Error, Result};
 use crate::store::keys::BackupObject;
@@ -30,16 +30,18 @@ pub enum ReadBack {
     Full,
 }
 
-/// Reads back what was written: the store's word on every object, and frames by ranged reads.
+/// Reads back what was written: the store's word on every object, and frames by ranged reads. Gives
+/// what the store did not give of what was asked for, where that endangers nothing.
 pub async fn read_back(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
     written: &Written,
     codec: Codec,
     how_much: ReadBack,
-) -> Result<()> {
+) -> Result<Vec<String>> {
+    let mut lacks = Vec::new();
     for object in written.segments.iter().chain([&written.index]) {
-        object.check(store).await?;
+        lacks.extend(object.check(store).await?);
     }
     match how_much {
         ReadBack::Sample => {
@@ -53,7 +55,7 @@ pub async fn read_back(
             }
         }
     }
-    Ok(())
+    Ok(lacks)
 }
 
 async fn read_frame(
@@ -114,22 +116,34 @@ pub async fn put_file(
 }
 
 /// Makes the backup exist. After this was called nothing of it may be deleted by this run.
+///
+/// Gives an error where it exists, whole and listed, and is not protected as configured.
 pub async fn put_manifest(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
     manifest: &Manifest,
-) -> Result<()> {
+) -> Result<Option<Error>> {
     let key = place.key(&BackupObject::Manifest);
     let bytes = Bytes::from(manifest.to_bytes()?);
+    let begun = Timestamp::now();
     let refusal = match store.put_new(&key, bytes.clone()).await {
-        Ok(()) => return Ok(()),
-        Err(error @ StoreError::Denied { .. }) => return Err(error.into()),
+        Ok(()) => return Ok(protected(store, &key, begun).await.err().map(listed)),
         Err(error) => error,
     };
+    let definitive = matches!(
+        refusal,
+        StoreError::Denied { .. } | StoreError::Refused { .. }
+    );
     match store.get(&key, None).await {
-        Ok(theirs) if theirs == bytes => Ok(()),
+        // What a server keeps of an object that it refused lacks what it refused.
+        Ok(theirs) if theirs == bytes && definitive => Err(Error::from(refusal).context(format!(
+            "{} is listed, although the store refused to commit it",
+            place.id
+        ))),
+        Ok(theirs) if theirs == bytes => Ok(protected(store, &key, begun).await.err().map(listed)),
         Ok(_) => Err(Error::held(format!("{key} was written by another run"))
             .hint("this run's segments stay unlisted; run the backup again")),
+        Err(_) if definitive => Err(refusal.into()),
         Err(StoreError::NotFound { .. }) => Err(Error::from(refusal)
             .context("commit the backup")
             .hint("nothing was committed; run the backup again")),
@@ -137,6 +151,10 @@ pub async fn put_manifest(
             .context("commit the backup, outcome unknown")
             .hint("see with drctl list whether it is there")),
     }
+}
+
+fn listed(error: Error) -> Error {
+    error.context("the backup is committed and whole, but")
 }
 
 /// Deletes what an uncommitted backup left. Best effort: a later run sweeps what remains.

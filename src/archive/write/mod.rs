@@ -9,7 +9,8 @@
 //! [`commit`] checks what the store holds and writes the manifest.
 //!
 //! Peak memory: [`RAW_BUDGET`] of raw frames, no more than that again of encoded ones, an open
-//! frame a stream, and the parts in flight of one upload ([`object`]); together below 128 MiB. A
+//! frame a stream, and the parts in flight of one upload ([`object`]); with parts of the usual size
+//! together below 128 MiB. A
 //! statement longer than that budget passes alone, held three times at the most: by the scanner, as
 //! a frame, and encoded. The stream's next one is read when it has been written.
 
@@ -32,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use encode::Encoders;
 use framer::{FRAME_BYTES, StreamEnd};
-use sequencer::{SEGMENT_BYTES, Sequencer, Written};
+use sequencer::{Sequencer, Written};
 use stream::{FrameSink, StreamWriter};
 
 /// Bytes of SQL that may be between framer and sequencer at any time.
@@ -45,7 +46,7 @@ pub struct WriteOptions {
     pub codec: Codec,
     /// How hard, on the codec's own scale.
     pub level: i32,
-    /// Stored bytes after which a segment is rolled over.
+    /// Stored bytes after which a segment is rolled over, where the store's parts allow as many.
     pub segment_bytes: u64,
     /// Bytes of SQL after which a frame ends. What a restore holds in memory is reckoned for the
     /// usual size: smaller ones are for tests.
@@ -58,7 +59,7 @@ impl WriteOptions {
         WriteOptions {
             codec,
             level: codec.default_level(),
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes: u64::MAX,
             frame_bytes: FRAME_BYTES,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::fixture::{edit, place};
+use crate::store::config::DEFAULT_PART_BYTES as PART_BYTES;
 use crate::store::fault::{Fault, FaultStore, Op};
 
 /// A store that counts parts, and what is behind it.
@@ -47,19 +48,6 @@ async fn parts_are_of_one_size_however_the_bytes_arrive_and_none_is_empty() {
         assert_eq!(written.facts.name, "RESTORE.txt");
         written.check(&store).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn the_checksum_is_s3s() {
-    let (_, store, place) = counting();
-    let mut object = ObjectWriter::begin(&store, &place, &BackupObject::Readme)
-        .await
-        .unwrap();
-    object.write(b"1234").await.unwrap();
-    object.write(b"56789").await.unwrap();
-    // The check value of CRC-64/NVME, AE8B14860A799888.
-    let written = object.complete(&store).await.unwrap();
-    assert_eq!(written.crc64nvme, "rosUhgp5mIg=");
 }
 
 #[tokio::test]

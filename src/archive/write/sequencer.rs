@@ -12,16 +12,13 @@ use crate::archive::BackupPlace;
 use crate::archive::index::{FrameRecord, Record, SessionRecord, TableRecord};
 use crate::archive::write::encode::{EncodedFrame, Encoders};
 use crate::archive::write::framer::RawFrame;
-use crate::archive::write::object::{ObjectWriter, PART_BYTES, WrittenObject};
+use crate::archive::write::object::{ObjectWriter, WrittenObject, most_bytes};
 use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::ObjectId;
+use crate::store::Store;
 use crate::store::keys::BackupObject;
-use crate::store::{MAX_PARTS, Store};
-
-/// Stored bytes after which a segment is rolled over: S3's part limit, with room for a long frame.
-pub const SEGMENT_BYTES: u64 = (PART_BYTES * (MAX_PARTS - 500)) as u64;
 
 /// Everything that was written, before the commit.
 #[derive(Debug)]
@@ -73,6 +70,7 @@ impl Sequencer {
         segment_bytes: u64,
     ) -> Result<Self> {
         let index = IndexWriter::begin(&store, &place).await?;
+        let segment_bytes = segment_bytes.min(most_bytes(&store));
         Ok(Sequencer {
             store,
             place,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::root::{LOST_AND_FOUND, MARK};
 use super::{absent_as_none, modified, object_meta};
 use crate::store::{Key, ObjectMeta, keys};
 
@@ -28,7 +29,10 @@ fn walk(
         let Some(metadata) = absent_as_none(entry.metadata())? else {
             continue;
         };
-        let more = if metadata.is_dir() {
+        // A file system's own directory, which only root may read.
+        let more = if dir.is_empty() && name == LOST_AND_FOUND {
+            true
+        } else if metadata.is_dir() {
             walk(root, &format!("{dir}{name}/"), visit)?
         } else if metadata.is_file() {
             visit(format!("{dir}{name}"), &metadata)?
@@ -46,34 +50,13 @@ fn walk(
 pub(super) fn objects(root: &Path, prefix: &str) -> io::Result<Vec<ObjectMeta>> {
     let mut objects = Vec::new();
     walk(root, directory_of(prefix), &mut |key, metadata| {
-        if key.starts_with(prefix) && !is_temporary(&key) {
+        if key.starts_with(prefix) && !is_temporary(&key) && key != MARK {
             objects.push(object_meta(&key, metadata)?);
         }
         Ok(true)
     })?;
     objects.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(objects)
-}
-
-/// The directories directly below `prefix` that hold objects, sorted.
-pub(super) fn directories(root: &Path, prefix: &str) -> io::Result<Vec<Key>> {
-    let Some(entries) = absent_as_none(fs::read_dir(root.join(prefix)))? else {
-        return Ok(Vec::new());
-    };
-    let mut dirs = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        let dir = format!("{prefix}{name}/");
-        let empty = || walk(root, &dir, &mut |key, _| Ok(is_temporary(&key)));
-        if entry.file_type()?.is_dir() && !empty()? {
-            dirs.push(dir);
-        }
-    }
-    dirs.sort();
-    Ok(dirs)
 }
 
 /// The keys of unfinished files below `prefix` that nothing was written to since.

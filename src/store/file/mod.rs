@@ -8,8 +8,12 @@
 //! A backup holds all data, so files are created 0600 and directories 0700, whatever the umask
 //! would allow; a directory that exists keeps its mode. Symbolic links are followed by name but
 //! not listed.
+//!
+//! The directory itself is never made by the way, and every operation looks for drctl's mark in it
+//! ([`root`]): a disk may be unmounted at any time.
 
 mod list;
+mod root;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
@@ -27,12 +31,12 @@ use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, check_ra
 /// Objects in a directory.
 #[derive(Debug, Clone)]
 pub struct FileStore {
-    /// The directory; made when the first object is.
+    /// The directory.
     root: PathBuf,
 }
 
 impl FileStore {
-    /// The store of a directory, which need not exist yet.
+    /// The store of a directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         FileStore { root: root.into() }
     }
@@ -48,10 +52,26 @@ impl FileStore {
         key: &str,
         work: impl FnOnce(&Self, &str) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_at(action, key, move |store, key| {
+            match root::check(&store.root)? {
+                Ok(()) => work(store, key).map(Ok),
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        })
+        .await
+    }
+
+    /// Runs file operations where they may block, whatever the directory is.
+    async fn run_at<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        key: &str,
+        work: impl FnOnce(&Self, &str) -> io::Result<Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (store, owned) = (self.clone(), key.to_owned());
         let done = tokio::task::spawn_blocking(move || work(&store, &owned)).await;
         done.unwrap_or_else(|panic| Err(io::Error::other(panic)))
-            .map_err(|error| explain(action, &self.path(key), error))
+            .map_err(|error| explain(action, &self.path(key), error))?
     }
 
     /// A temporary file in the directory where `key` will be, which is made if need be.
@@ -60,7 +80,7 @@ impl FileStore {
         let directory = path.parent().unwrap_or(&self.root);
         // A delete may take the directory away just after it was made, while it is empty.
         for _ in 0..64 {
-            let made = create_directories(directory).and_then(|()| {
+            let made = create_directories(directory, &self.root).and_then(|()| {
                 tempfile::Builder::new()
                     .prefix(keys::TEMPORARY)
                     .permissions(Permissions::from_mode(0o600))
@@ -115,6 +135,16 @@ impl Store for FileStore {
         super::StoreUrl::File(self.root.clone()).to_string()
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.run_at("open", "", |store, _| root::check(&store.root))
+            .await
+    }
+
+    async fn init(&self, force: bool) -> Result<(), StoreError> {
+        self.run_at("mark", "", move |store, _| root::init(&store.root, force))
+            .await
+    }
+
     async fn put_new(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         check("put", key)?;
         self.run("put", key, move |store, key| store.write(key, &body, false))
@@ -156,13 +186,6 @@ impl Store for FileStore {
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         self.run("list", prefix, |store, prefix| {
             list::objects(&store.root, prefix)
-        })
-        .await
-    }
-
-    async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        self.run("list", prefix, |store, prefix| {
-            list::directories(&store.root, prefix)
         })
         .await
     }
@@ -282,13 +305,32 @@ fn open_object(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Makes a directory and those above it, each synced into its parent.
-fn create_directories(directory: &Path) -> io::Result<()> {
+/// Writes a small file where none is, whole or not at all.
+fn write_file(directory: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(keys::TEMPORARY)
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(directory)?;
+    file.write_all(text)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => sync_directory(directory),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.error),
+    }
+}
+
+/// Makes a directory and those above it, each synced into its parent; the uppermost, `root`, is not
+/// made.
+fn create_directories(directory: &Path, root: &Path) -> io::Result<()> {
+    if directory == root {
+        return Ok(());
+    }
     let create = || DirBuilder::new().mode(0o700).create(directory);
     let parent = directory.parent();
     let created = match (create(), parent) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
-            create_directories(parent)?;
+            create_directories(parent, root)?;
             create()
         }
         (created, _) => created,
@@ -341,9 +383,12 @@ fn explain(action: &'static str, path: &Path, error: io::Error) -> StoreError {
         io::ErrorKind::NotADirectory if matches!(action, "get" | "head") => {
             StoreError::NotFound { key }
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            StoreError::Denied { action, key, why }
-        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Denied {
+            action,
+            key,
+            why,
+            hint: super::CHECK_ACCOUNT,
+        },
         _ => StoreError::Failed { action, key, why },
     }
 }

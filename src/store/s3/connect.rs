@@ -1,9 +1,9 @@
-//! From settings and the AWS variables to a client with time-outs and bounded retries.
+//! From settings and the AWS variables to a client with time-outs.
 //!
-//! The SDK by itself waits for ever for an answer. Credentials come from its default chain, the
-//! region from the setting, `AWS_REGION` or the profile: never from the instance, whose metadata
-//! service takes seconds not to answer. Certificates of an endpoint's own authority are found by
-//! `SSL_CERT_FILE`.
+//! The SDK by itself waits for ever for an answer. The region comes from the setting, `AWS_REGION`
+//! or the profile: never from the instance, whose metadata service takes seconds not to answer.
+
+use std::sync::Arc;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -11,23 +11,36 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{ConfigLoader, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    Builder, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
+};
 
-use crate::store::config::{Checksum, PathStyle, S3Config};
+use super::credentials::{Origin, Renewing, Shared};
+use super::trust;
+use crate::store::config::{Checksum, PathStyle, S3Config, unsendable};
 use crate::{Error, Result};
 
-/// A client, and the server's name for error texts.
-pub(super) async fn connect(settings: &S3Config, aws: ConfigLoader) -> Result<(Client, String)> {
+/// A client, the server's name for error texts, and what requests are signed with.
+pub(super) async fn connect(
+    settings: &S3Config,
+    given: Option<SharedCredentialsProvider>,
+) -> Result<(Client, String, Arc<Renewing>)> {
+    check_variables(std::env::vars_os())?;
     let region = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new());
-    let aws = aws.region(region).load().await;
-
+    let aws = aws_config::defaults(BehaviorVersion::latest()).region(region);
+    let aws = aws.load().await;
+    let http = trust::client(settings, &aws)?;
     let endpoint = endpoint_url(settings, &aws)?;
+    if http.is_none() && endpoint.as_ref().is_none_or(|url| url.scheme() == "https") {
+        trust::check_system()?;
+    }
     let region = match (aws.region(), &endpoint) {
-        (Some(region), _) => region.clone(),
+        (Some(region), _) => checked_region(region)?,
         (None, Some(_)) => Region::from_static("us-east-1"),
         (None, None) => {
             return Err(Error::usage("the bucket's region is not known").hint(
@@ -44,16 +57,29 @@ pub(super) async fn connect(settings: &S3Config, aws: ConfigLoader) -> Result<(C
         PathStyle::On => true,
         PathStyle::Off => false,
     };
+    let origin = match given {
+        Some(given) => Origin::Given(given),
+        None => Origin::Chain {
+            region: region.clone(),
+            http: http.clone(),
+        },
+    };
+    let credentials = Arc::new(Renewing::new(origin));
     let mut builder = Builder::from(&aws)
         .region(region)
         .force_path_style(path_style)
-        .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
+        .credentials_provider(Shared(credentials.clone()))
+        .identity_cache(IdentityCache::no_cache())
+        .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts(settings))
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
                 .grace_period(settings.stall())
                 .build(),
         );
+    if let Some(http) = http {
+        builder = builder.http_client(http);
+    }
     if let Some(url) = endpoint {
         builder = builder.endpoint_url(url);
     }
@@ -62,12 +88,74 @@ pub(super) async fn connect(settings: &S3Config, aws: ConfigLoader) -> Result<(C
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
-    Ok((Client::from_conf(builder.build()), name))
+    Ok((Client::from_conf(builder.build()), name, credentials))
+}
+
+/// The AWS variables whose white space at the ends does no harm: drctl removes it.
+const TRIMMED: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_CA_BUNDLE",
+];
+
+/// Refuses an AWS variable with something inside that no request could carry: the SDK would panic,
+/// or speak of a file or a profile that is not there.
+fn check_variables(
+    variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+) -> Result<()> {
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("AWS_")) else {
+            continue;
+        };
+        let text = value.to_str();
+        let trimmed = match TRIMMED.contains(&name) {
+            true => text.map(str::trim),
+            false => text,
+        };
+        let why = match trimmed {
+            // Set to nothing is as good as not set.
+            Some("") => continue,
+            Some(text) if is_path(name) => text
+                .contains(char::is_control)
+                .then_some("has a newline or another control character in it"),
+            Some(text) => unsendable(text),
+            None => Some("is no text"),
+        };
+        if let Some(why) = why {
+            return Err(Error::usage(format!("{name} {why}")).hint(format!(
+                "correct {name}; a file's final newline may be part of it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a variable is never sent.
+fn is_path(name: &str) -> bool {
+    name.ends_with("_FILE") || name.ends_with("_BUNDLE") || name.ends_with("_PROFILE")
+}
+
+fn checked_region(region: &Region) -> Result<Region> {
+    let name = region.as_ref().trim();
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match !name.is_empty() && name.chars().all(good) {
+        true => Ok(Region::new(name.to_owned())),
+        false => Err(Error::usage("the bucket's region is no name of a region")
+            .hint("correct store.s3.region, AWS_REGION or the profile's region")),
+    }
 }
 
 /// The endpoint of one's own, if there is any, checked: the SDK would say "dispatch failure".
 fn endpoint_url(settings: &S3Config, aws: &SdkConfig) -> Result<Option<url::Url>> {
-    let variable = || std::env::var("AWS_ENDPOINT_URL_S3").ok();
+    let variable = || {
+        let set = std::env::var("AWS_ENDPOINT_URL_S3").ok();
+        set.filter(|url| !url.trim().is_empty())
+    };
     let general = || aws.endpoint_url().map(str::to_owned);
     let Some(text) = settings
         .endpoint_url
@@ -77,13 +165,26 @@ fn endpoint_url(settings: &S3Config, aws: &SdkConfig) -> Result<Option<url::Url>
     else {
         return Ok(None);
     };
-    let url = url::Url::parse(&text).ok();
+    let text = text.trim();
+    let url = url::Url::parse(text).ok();
     let web = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    match url.filter(web) {
-        Some(url) => Ok(Some(url)),
-        None => Err(Error::usage("the S3 endpoint is no URL of a server").hint(
+    // `Url::parse` passes over newlines and tabs.
+    let Some(url) = url.filter(|url| web(url) && unsendable(text).is_none()) else {
+        return Err(Error::usage("the S3 endpoint is no URL of a server").hint(
             "write AWS_ENDPOINT_URL or store.s3.endpoint_url like https://minio.example:9000",
-        )),
+        ));
+    };
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    match plain {
+        true => Ok(Some(url)),
+        // It is not repeated: it may hold a password.
+        false => Err(
+            Error::usage("the S3 endpoint has a user, a password, ? or #")
+                .hint("credentials do not belong in it; the AWS variables and profiles give them"),
+        ),
     }
 }
 
@@ -93,4 +194,52 @@ fn timeouts(settings: &S3Config) -> TimeoutConfig {
         .operation_attempt_timeout(settings.attempt_timeout())
         .operation_timeout(settings.operation_timeout())
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    fn check(name: &str, value: &str) -> Result<()> {
+        check_variables([(name.into(), value.into())].into_iter())
+    }
+
+    #[test]
+    fn a_variable_that_no_request_could_carry_is_named_and_not_shown() {
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", "se\ncret"),
+            ("AWS_SECRET_ACCESS_KEY", "se\u{7f}cret"),
+            ("AWS_SESSION_TOKEN", "sécret"),
+            ("AWS_REGION", "eu\nwest"),
+            ("AWS_ROLE_ARN", "secret\n"),
+            ("AWS_ROLE_SESSION_NAME", "secret\n"),
+            ("AWS_PROFILE", "secret\n"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/secret\n"),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "secret\n"),
+        ] {
+            let error = check(name, value).unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Usage);
+            let line = error.to_string();
+            assert!(line.starts_with(name) && !line.contains("cret"), "{line}");
+        }
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", " key\r\n"),
+            ("AWS_REGION", "eu-west-1\n"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/schlüssel"),
+            ("AWS_SESSION_TOKEN", ""),
+            ("OTHER", "\n"),
+        ] {
+            assert!(check(name, value).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_name() {
+        let region = |name: &'static str| checked_region(&Region::from_static(name));
+        assert_eq!(region("eu-west-1\n").unwrap().as_ref(), "eu-west-1");
+        for bad in ["", " ", "eu west", "eu\nwest", "EU/x", "é"] {
+            assert_eq!(region(bad).unwrap_err().outcome(), Outcome::Usage);
+        }
+    }
 }

@@ -1,78 +1,116 @@
-//! What an S3 request's failure means: one of the store's outcomes, in one line that says most.
+//! A failed S3 request: what it means by the table of [`super::outcome`], in one line that says most.
 //!
 //! The SDK's own texts are "service error" and "dispatch failure"; what helps is the server's code
 //! and message, or the innermost cause. Neither holds a secret: bodies and headers, which may
 //! repeat signatures, are not quoted.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 
-use crate::store::StoreError;
+use super::outcome::{self, Again, Last, Outcome};
+use crate::store::{CHECK_ACCOUNT, StoreError};
 
 /// A failed request, whatever its type was.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The HTTP status, if a server answered.
-    status: Option<u16>,
-    /// S3's error code; a HEAD has none.
-    code: String,
+    /// What it means.
+    outcome: Outcome,
     /// What happened, in one line.
     why: String,
-    /// Whether the same request may succeed in a moment. What it did is then unknown.
-    transient: bool,
-    /// Whether it never left, for want of credentials.
-    no_credentials: bool,
+    /// How long the server asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    /// Whether the settings are at fault, which is the user's to mend.
+    misconfigured: bool,
 }
 
 impl Failure {
-    /// Reads an SDK error; `endpoint` is named where no server answered.
+    /// Reads an SDK error; `endpoint` is named where no S3 server answered.
     pub(super) fn of<E>(error: &SdkError<E, HttpResponse>, endpoint: &str) -> Self
     where
         E: StdError + ProvideErrorMetadata + 'static,
     {
         match error {
-            SdkError::ServiceError(service) => Self::answered(service.err(), service.raw()),
-            SdkError::ResponseError(response) => Failure {
-                status: Some(response.raw().status().as_u16()),
-                why: format!("{endpoint}: answer not understood: {}", chain(error)),
-                transient: true,
-                ..Self::silent(error, endpoint)
-            },
+            SdkError::ServiceError(service) => {
+                let (inner, response) = (service.err(), service.raw());
+                let code = inner.code().unwrap_or_default();
+                let said = response.body().bytes().is_some_and(|body| !body.is_empty());
+                // The SDK has a code of its own for the 404 of a HEAD, whatever sent it.
+                let page = is_page(response) && (code.is_empty() || !said);
+                match page || (code.is_empty() && said) {
+                    true => Self::page(response, endpoint),
+                    false => Self::answered(code, inner.message().unwrap_or_default(), response),
+                }
+            }
+            SdkError::ResponseError(response) => Self::page(response.raw(), endpoint),
             _ => Self::silent(error, endpoint),
         }
     }
 
-    /// A server said no.
-    fn answered<E: ProvideErrorMetadata>(error: &E, response: &HttpResponse) -> Self {
+    /// An answer that should have been S3's, and lacks what S3's would have.
+    pub(super) fn not_understood(endpoint: &str, what: &str) -> Self {
+        Failure {
+            outcome: outcome::judge(200, "", true),
+            why: format!("{endpoint}: {what}; {}", outcome::NO_SERVER),
+            retry_after: None,
+            misconfigured: false,
+        }
+    }
+
+    /// The time for all attempts is over.
+    pub(super) fn too_late(endpoint: &str, after: Duration) -> Self {
+        Failure {
+            why: format!("{endpoint}: no answer within {after:?}"),
+            ..Self::not_understood(endpoint, "")
+        }
+    }
+
+    /// An S3 server said no.
+    fn answered(code: &str, message: &str, response: &HttpResponse) -> Self {
         let status = response.status().as_u16();
-        let code = error.code().unwrap_or_default().to_owned();
-        let message = error.message().unwrap_or_default();
-        let mut why = match (code.as_str(), message) {
+        let header = |name| response.headers().get(name);
+        let mut why = match (code, message) {
             ("", _) => format!("HTTP {status} without an explanation"),
             (code, "") => format!("{code} (HTTP {status})"),
             (code, message) => format!("{code}: {message} (HTTP {status})"),
         };
         // A bucket elsewhere answers with its own region.
-        if let (301 | 307 | 400, Some(region)) =
-            (status, response.headers().get("x-amz-bucket-region"))
-        {
+        if let (301 | 307 | 400, Some(region)) = (status, header("x-amz-bucket-region")) {
             why = format!("{why}; the bucket is in region {region}");
         }
-        let conflict = matches!(
-            code.as_str(),
-            "ConditionalRequestConflict" | "OperationAborted"
-        );
-        let busy = matches!(code.as_str(), "RequestTimeout" | "SlowDown" | "Throttling");
-        // 501 NotImplemented stays what it is.
-        let server = matches!(status, 429 | 500 | 502 | 503 | 504);
+        if let ("RequestTimeTooSkewed", Some(time)) = (code, header("date")) {
+            why = format!("{why}; the server's clock says {time}");
+        }
         Failure {
-            status: Some(status),
-            transient: server || busy || conflict,
-            code,
+            outcome: outcome::judge(status, code, false),
             why,
-            no_credentials: false,
+            retry_after: retry_after(response),
+            misconfigured: false,
+        }
+    }
+
+    /// Something else than an S3 server answered, or half of one.
+    fn page(response: &HttpResponse, endpoint: &str) -> Self {
+        let status = response.status().as_u16();
+        let what = match is_page(response) {
+            true => "a web page",
+            false => "no answer of an S3 server",
+        };
+        let outcome = outcome::judge(status, "", true);
+        let hint = match outcome.again {
+            Again::Never => String::new(),
+            _ => format!("; {}", outcome::NO_SERVER),
+        };
+        Failure {
+            outcome,
+            why: format!("{endpoint}: {what} (HTTP {status}){hint}"),
+            retry_after: retry_after(response),
+            misconfigured: false,
         }
     }
 
@@ -82,8 +120,10 @@ impl Failure {
         E: StdError + 'static,
     {
         let text = chain(error);
-        let no_credentials = text.contains("credential") || text.contains("identity resolver");
-        let transient = match error {
+        if let Some(credentials) = find::<CredentialsError>(error) {
+            return Self::no_credentials(credentials, &text);
+        }
+        let again = match error {
             SdkError::TimeoutError(_) => true,
             // `other` with a kind: a connection that closed in the middle.
             SdkError::DispatchFailure(failure) => {
@@ -92,75 +132,134 @@ impl Failure {
             _ => false,
         };
         // "operation attempt timeout (single attempt) occurred after 60s"
-        let why = match (no_credentials, text.split_once(" occurred after ")) {
-            (true, _) => format!("no usable credentials: {text}"),
-            (false, Some((_, time))) => {
+        let why = match text.split_once(" occurred after ") {
+            Some((_, time)) => {
                 let time = time.split(':').next().unwrap_or(time);
                 format!("{endpoint}: no answer within {time}")
             }
-            (false, None) => format!("{endpoint}: {text}"),
+            None => format!("{endpoint}: {text}"),
+        };
+        let again = match again {
+            true => Again::Often,
+            false => Again::Never,
         };
         Failure {
-            status: None,
-            code: String::new(),
+            outcome: Outcome {
+                again,
+                last: Last::Unknown,
+            },
             why,
-            transient,
-            no_credentials,
+            retry_after: None,
+            misconfigured: false,
         }
     }
 
-    /// Whether the same request may succeed in a moment.
-    pub(super) fn is_transient(&self) -> bool {
-        self.transient
+    /// It never left.
+    fn no_credentials(error: &CredentialsError, text: &str) -> Self {
+        let again = match error {
+            CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
+                Again::Often
+            }
+            _ => Again::Never,
+        };
+        Failure {
+            outcome: Outcome {
+                again,
+                last: Last::Denied(CHECK_ACCOUNT),
+            },
+            why: format!("no usable credentials: {text}"),
+            retry_after: None,
+            misconfigured: matches!(error, CredentialsError::InvalidConfiguration(_)),
+        }
+    }
+
+    /// Whether the request is sent again.
+    pub(super) fn again(&self) -> Again {
+        self.outcome.again
+    }
+
+    /// Whether it was signed at another time than the server's: the SDK has learnt that by now.
+    pub(super) fn is_clock(&self) -> bool {
+        self.outcome == outcome::CLOCK_SKEW
     }
 
     /// Whether there is an object where none was to be.
     pub(super) fn is_exists(&self) -> bool {
-        self.status == Some(412) || self.code == "PreconditionFailed"
+        self.outcome.last == Last::Exists
+    }
+
+    /// Whether the server certainly did nothing.
+    pub(super) fn is_definitive(&self) -> bool {
+        self.outcome.last != Last::Unknown
     }
 
     /// Whether the multipart upload is not, or no longer, known.
     pub(super) fn is_no_upload(&self) -> bool {
-        self.code == "NoSuchUpload"
-    }
-
-    fn is_absent(&self) -> bool {
-        match self.code.as_str() {
-            // A HEAD's 404 comes without a code, or with the SDK's own word for it.
-            "" | "NotFound" | "NoSuchKey" => self.status == Some(404),
-            _ => false,
-        }
-    }
-
-    fn is_denied(&self) -> bool {
-        let code = self.code.as_str();
-        self.no_credentials
-            || matches!(self.status, Some(301 | 307 | 401 | 403))
-            || code.starts_with("KMS.")
-            || matches!(
-                code,
-                "AuthorizationHeaderMalformed"
-                    | "ExpiredToken"
-                    | "InvalidToken"
-                    | "NoSuchBucket"
-                    | "TokenRefreshRequired"
-            )
+        self.outcome.last == Last::NoUpload
     }
 
     /// The store's outcome, at a place.
     pub(super) fn into_error(self, action: &'static str, key: String) -> StoreError {
-        if self.is_exists() {
-            StoreError::AlreadyExists { key }
-        } else if self.is_absent() {
-            StoreError::NotFound { key }
-        } else if self.is_denied() {
-            let why = self.why;
-            StoreError::Denied { action, key, why }
-        } else {
-            let why = self.why;
-            StoreError::Failed { action, key, why }
+        let why = self.why;
+        if self.misconfigured {
+            return StoreError::Misconfigured { why };
+        }
+        match self.outcome.last {
+            Last::Exists => StoreError::AlreadyExists { key },
+            Last::Absent if matches!(action, "get" | "head" | "delete") => {
+                StoreError::NotFound { key }
+            }
+            Last::Absent => StoreError::Refused {
+                action,
+                key,
+                why,
+                hint: outcome::NO_SERVER,
+            },
+            Last::Denied(hint) => StoreError::Denied {
+                action,
+                key,
+                why,
+                hint,
+            },
+            Last::Refused(hint) => StoreError::Refused {
+                action,
+                key,
+                why,
+                hint,
+            },
+            Last::NoUpload | Last::Unknown => StoreError::Failed { action, key, why },
         }
     }
+}
+
+fn is_page(response: &HttpResponse) -> bool {
+    let kind = response.headers().get("content-type").unwrap_or_default();
+    kind.trim_start()
+        .to_ascii_lowercase()
+        .starts_with("text/html")
+}
+
+/// What `Retry-After` says: seconds, or a date.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    let text = response.headers().get("retry-after")?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::from_str(text, Format::HttpDate).ok()?;
+    let left = date.secs() - jiff::Timestamp::now().as_second();
+    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+}
+
+/// A cause of a certain type.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The causes of an error in one line: from the first that says something, without repetition.

@@ -5,12 +5,12 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 
 use super::S3Store;
 use super::request::timestamp;
-use crate::store::{Key, ObjectMeta, StoreError};
+use crate::store::{ObjectMeta, StoreError};
 
 /// Every object whose name begins with `prefix`, sorted.
 pub(super) async fn objects(store: &S3Store, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
     let mut objects = Vec::new();
-    for page in pages(store, prefix, None).await? {
+    for page in pages(store, prefix).await? {
         for object in page.contents() {
             // Consoles make empty objects called `dir/`, which are no objects of ours.
             let Some(key) = store.key(object.key()).filter(|key| !key.ends_with('/')) else {
@@ -30,40 +30,15 @@ pub(super) async fn objects(store: &S3Store, prefix: &str) -> Result<Vec<ObjectM
     Ok(objects)
 }
 
-/// The names directly below `prefix` that others lie below, sorted.
-pub(super) async fn directories(store: &S3Store, prefix: &str) -> Result<Vec<Key>, StoreError> {
-    let pages = pages(store, prefix, Some("/")).await?;
-    let common = pages.iter().flat_map(|page| page.common_prefixes());
-    let mut dirs: Vec<Key> = common
-        .filter_map(|common| store.key(common.prefix()))
-        .map(str::to_owned)
-        .collect();
-    dirs.sort();
-    Ok(dirs)
-}
-
-async fn pages(
-    store: &S3Store,
-    prefix: &str,
-    delimiter: Option<&str>,
-) -> Result<Vec<ListObjectsV2Output>, StoreError> {
+async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<ListObjectsV2Output>, StoreError> {
     let request = store.client.list_objects_v2().bucket(&store.bucket);
-    let request = request
-        .prefix(store.name(prefix))
-        .set_delimiter(delimiter.map(str::to_owned));
+    let request = request.prefix(store.name(prefix));
     let mut pages: Vec<ListObjectsV2Output> = Vec::new();
     let mut token: Option<String> = None;
     loop {
-        let sent = request
-            .clone()
-            .set_continuation_token(token.clone())
-            .send()
-            .await;
-        let page = sent.map_err(|error| {
-            store
-                .failure(&error)
-                .into_error("list", store.place(prefix))
-        })?;
+        let request = request.clone().set_continuation_token(token.clone());
+        let page = store.ask("list", prefix, || request.clone().send(), whole);
+        let page = page.await?;
         let next = page.next_continuation_token().map(str::to_owned);
         let more = page.is_truncated() == Some(true);
         pages.push(page);
@@ -78,6 +53,18 @@ async fn pages(
             ));
         }
         token = next;
+    }
+}
+
+/// A page that was cut off on its way may be read as a shorter one.
+fn whole(page: ListObjectsV2Output) -> Result<ListObjectsV2Output, &'static str> {
+    let listed = page.contents().len() + page.common_prefixes().len();
+    let cut = page
+        .key_count()
+        .is_some_and(|count| count as usize != listed);
+    match page.is_truncated() {
+        Some(_) if !cut => Ok(page),
+        _ => Err("a list that is cut off"),
     }
 }
 

@@ -1,38 +1,45 @@
 //! A store in an S3 bucket, or in whatever speaks S3: `s3://bucket/prefix`.
 //!
 //! - `connect`: settings and the AWS variables → a client with time-outs.
-//! - `request`: what objects are to be like, and how often a request is tried again.
-//! - `failure`: what a failed request means.
+//! - `credentials`: read again when they have expired, checked before they are used.
+//! - `outcome`: the one table of what a status and an error code mean; `failure` reads an answer by it.
+//! - `request`: what objects are to be like, and how a request is sent until the table says its end.
+//! - `protection`: what was asked for objects (retention, encryption), held against what they have.
 //! - `list`, `read`: whole lists, whole bodies.
 //! - `upload`: streamed objects, by parts.
 //!
 //! Bodies are sent from memory, so checksums are headers and every request can be repeated. The
-//! SDK repeats what may be repeated blindly; conditional writes are repeated here, since the
-//! answer "exists" to a repetition may speak of the first attempt's own work. ETags mean nothing
-//! across encryption and multipart, and are never compared.
+//! SDK's own repetitions are off: all are made here, since the answer "exists" to a repetition may
+//! speak of the first attempt's own work. ETags mean nothing across encryption and multipart, and
+//! are never compared.
 
 mod connect;
+mod credentials;
 mod failure;
 mod list;
+mod outcome;
+mod protection;
 mod read;
 mod request;
+mod trust;
 mod upload;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_config::ConfigLoader;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::config::SharedCredentialsProvider;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use self::failure::Failure;
-use self::request::{Attempts, object_options, once, timestamp};
+use self::credentials::Renewing;
+use self::request::{NoBody, object_options, of_s3, timestamp};
 use super::config::{Checksum, S3Config, StoreConfig};
-use super::{Deleted, Key, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
+use super::{Deleted, Lack, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
 use crate::{Error, Result};
 
 /// Objects in a bucket, below a prefix.
@@ -40,6 +47,8 @@ use crate::{Error, Result};
 pub struct S3Store {
     /// The connection pool, credentials and time-outs; cheap to clone.
     client: Client,
+    /// What requests are signed with.
+    credentials: Arc<Renewing>,
     /// Who is asked, for error texts: `minio.example:9000`.
     endpoint: String,
     /// The bucket's name.
@@ -55,18 +64,24 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// Opens a bucket with what the environment gives besides the configuration. Asks nothing of
-    /// the server yet.
+    /// Opens a bucket with what the environment gives besides the configuration; with these
+    /// credentials instead of the SDK's default chain, where there are any. Asks nothing of the
+    /// server yet.
     ///
     /// # Errors
-    /// `Usage`: no region, or an endpoint that is no URL.
-    pub async fn connect(config: &StoreConfig, aws: ConfigLoader) -> Result<Self> {
+    /// `Usage`: no region, an endpoint that is no URL, certificates that are none, an AWS variable
+    /// that no request could carry.
+    pub async fn connect(
+        config: &StoreConfig,
+        given: Option<SharedCredentialsProvider>,
+    ) -> Result<Self> {
         let StoreUrl::S3 { bucket, prefix } = &config.url else {
             return Err(Error::usage(format!("{} is no S3 URL", config.url)));
         };
-        let (client, endpoint) = connect::connect(&config.s3, aws).await?;
+        let (client, endpoint, credentials) = connect::connect(&config.s3, given).await?;
         Ok(S3Store {
             client,
+            credentials,
             endpoint,
             bucket: bucket.clone(),
             prefix: match prefix.as_str() {
@@ -94,13 +109,6 @@ impl S3Store {
         name?.strip_prefix(&self.prefix)
     }
 
-    fn failure<E>(&self, error: &SdkError<E, HttpResponse>) -> Failure
-    where
-        E: std::error::Error + ProvideErrorMetadata + 'static,
-    {
-        Failure::of(error, &self.endpoint)
-    }
-
     fn algorithm(&self) -> Option<ChecksumAlgorithm> {
         match self.settings.checksum {
             Checksum::Crc64nvme => Some(ChecksumAlgorithm::Crc64Nvme),
@@ -123,8 +131,7 @@ impl S3Store {
         body: Bytes,
         class: Option<StorageClass>,
     ) -> Result<(), StoreError> {
-        let mut attempts = Attempts::new(&self.settings);
-        loop {
+        let request = || {
             let request = self
                 .client
                 .put_object()
@@ -134,19 +141,24 @@ impl S3Store {
                 .set_storage_class(class.clone())
                 .set_checksum_algorithm(self.algorithm())
                 .body(body.clone().into());
-            let request = object_options!(request, self.settings);
-            let failure = match request.customize().config_override(once()).send().await {
-                Ok(_) => return Ok(()),
-                Err(error) => self.failure(&error),
-            };
-            if failure.is_transient() && attempts.again().await {
-                continue;
+            object_options!(request, self.settings).send()
+        };
+        let sent = self.send(request, |answer| of_s3(answer, PutObjectOutput::e_tag));
+        match sent.await {
+            Ok(_) => Ok(()),
+            // Only where an attempt before had no answer: what a server keeps of a request that it
+            // refused is not ours.
+            Err(failed) if failed.unsure && failed.failure.is_definitive() => {
+                let place = self.place(key);
+                match self.get(key, None).await {
+                    Ok(found) if found == body => Ok(()),
+                    Err(StoreError::NotFound { .. }) => {
+                        Err(failed.failure.into_error("put", place))
+                    }
+                    _ => Err(failed.into_error("put", place)),
+                }
             }
-            let repeated = attempts.made > 1;
-            if repeated && failure.is_exists() && self.get(key, None).await? == body {
-                return Ok(());
-            }
-            return Err(failure.into_error("put", self.place(key)));
+            Err(failed) => Err(failed.into_error("put", self.place(key))),
         }
     }
 }
@@ -171,24 +183,21 @@ impl Store for S3Store {
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         check("put", key)?;
         // No retention: each version of a heartbeat would be kept.
-        let sent = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(self.name(key))
-            .set_server_side_encryption(
-                self.settings
-                    .kms_key_id
-                    .as_ref()
-                    .map(|_| ServerSideEncryption::AwsKms),
-            )
-            .set_ssekms_key_id(self.settings.kms_key_id.clone())
-            .set_checksum_algorithm(self.algorithm())
-            .body(body.into())
-            .send()
-            .await;
-        sent.map(drop)
-            .map_err(|error| self.failure(&error).into_error("put", self.place(key)))
+        let key_id = &self.settings.kms_key_id;
+        let send = || {
+            let request = self.client.put_object().bucket(&self.bucket);
+            request
+                .key(self.name(key))
+                .set_server_side_encryption(key_id.as_ref().map(|_| ServerSideEncryption::AwsKms))
+                .set_ssekms_key_id(key_id.clone())
+                .set_checksum_algorithm(self.algorithm())
+                .body(body.clone().into())
+                .send()
+        };
+        let sent = self.ask("put", key, send, |answer| {
+            of_s3(answer, PutObjectOutput::e_tag)
+        });
+        sent.await.map(drop)
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
@@ -204,9 +213,12 @@ impl Store for S3Store {
             .bucket(&self.bucket)
             .key(self.name(key));
         let mode = self.algorithm().map(|_| ChecksumMode::Enabled);
-        let sent = request.set_checksum_mode(mode).send().await;
-        let answer =
-            sent.map_err(|error| self.failure(&error).into_error("head", self.place(key)))?;
+        let request = request.set_checksum_mode(mode);
+        let send = || request.clone().send();
+        let answer = self.ask("head", key, send, |answer| {
+            of_s3(answer, HeadObjectOutput::e_tag)
+        });
+        let answer = answer.await?;
         let size = answer
             .content_length()
             .and_then(|size| u64::try_from(size).ok());
@@ -226,10 +238,6 @@ impl Store for S3Store {
         list::objects(self, prefix).await
     }
 
-    async fn list_dirs(&self, prefix: &str) -> Result<Vec<Key>, StoreError> {
-        list::directories(self, prefix).await
-    }
-
     async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {
         check("delete", key)?;
         let request = self
@@ -237,15 +245,16 @@ impl Store for S3Store {
             .delete_object()
             .bucket(&self.bucket)
             .key(self.name(key));
-        match request
-            .send()
-            .await
-            .map_err(|error| self.failure(&error).into_error("delete", self.place(key)))
-        {
+        let send = || request.clone().customize().interceptor(NoBody).send();
+        match self.ask("delete", key, send, Ok).await {
             Ok(answer) if answer.delete_marker() == Some(true) => Ok(Deleted::Hidden),
             Ok(_) | Err(StoreError::NotFound { .. }) => Ok(Deleted::Gone),
             Err(error) => Err(error),
         }
+    }
+
+    async fn lacks(&self, key: &str, since: Timestamp) -> Result<Vec<Lack>, StoreError> {
+        protection::lacks(self, key, since).await
     }
 
     async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::S3Store;
 use super::failure::chain;
-use super::request::Attempts;
+use super::request::{Attempts, of_s3};
 use crate::store::{Store, StoreError, check_range};
 
 /// Memory that is taken on a server's word before the bytes are there.
@@ -37,7 +37,7 @@ pub(super) async fn get(
     loop {
         match read(store, key, range.as_ref()).await {
             Ok(body) => return Ok(body),
-            Err(Unread::Broken(_)) if attempts.again().await => {}
+            Err(Unread::Broken(_)) if attempts.again(None).await => {}
             Err(Unread::Broken(error) | Unread::Final(error)) => return Err(error),
         }
     }
@@ -51,10 +51,12 @@ async fn read(store: &S3Store, key: &str, range: Option<&Range<u64>>) -> Result<
     };
     let header = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
     let request = store.client.get_object().bucket(&store.bucket);
-    let sent = request.key(store.name(key)).set_range(header).send().await;
-    let answer = sent.map_err(|error| {
-        Unread::Final(store.failure(&error).into_error("get", store.place(key)))
-    })?;
+    let request = request.key(store.name(key)).set_range(header);
+    let send = || request.clone().send();
+    let answer = store.ask("get", key, send, |answer| {
+        of_s3(answer, GetObjectOutput::e_tag)
+    });
+    let answer = answer.await.map_err(Unread::Final)?;
 
     let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
     let wanted = range.map_or(length, |range| Some(range.end - range.start));

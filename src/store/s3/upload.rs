@@ -1,13 +1,15 @@
 //! Streamed objects: parts in memory, a few of them on their way at once, one complete.
 //!
 //! The first part waits for the second: an object of one part is one conditional PUT. The
-//! CRC-64/NVME of the whole is computed here and sent with the completion, so the server compares
-//! what it assembled with what was read, and HEAD says afterwards what it holds.
+//! CRC-64/NVME of the whole is computed here and sent with the completion, so the
+//! server compares what it assembled with what was read, and HEAD says afterwards what it holds.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
+use aws_sdk_s3::operation::upload_part::UploadPartOutput;
 use aws_sdk_s3::types::{
     ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
 };
@@ -18,7 +20,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::S3Store;
-use super::request::{Attempts, object_options, once, timestamp};
+use super::request::{NoBody, object_options, of_s3, timestamp};
 use crate::store::{Key, MAX_PARTS, MIN_PART_BYTES, ObjectMeta, Store, StoreError, Upload};
 
 /// Why an upload of which something is lost goes no further.
@@ -87,7 +89,7 @@ impl S3Upload {
 
     /// The whole object's checksum as S3 writes it.
     fn checksum(&self) -> String {
-        base64::encode(self.digest.finalize().to_be_bytes())
+        base64_of(&self.digest)
     }
 
     /// Refuses what some server would refuse only at the end.
@@ -124,22 +126,24 @@ impl S3Upload {
 
     /// Begins the multipart upload, with the first part.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let (store, checksum) = (&self.store, self.store.algorithm());
-        let request = store
-            .client
-            .create_multipart_upload()
-            .bucket(&store.bucket)
-            .key(store.name(&self.key))
-            .set_storage_class(store.storage_class())
-            .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
-            .set_checksum_algorithm(checksum);
-        let sent = object_options!(request, store.settings).send().await;
-        let begun =
-            sent.map_err(|error| store.failure(&error).into_error("upload", self.place()))?;
-        match begun.upload_id() {
-            Some(id) => self.id = Some(id.to_owned()),
-            None => return Err(self.failed("upload", "the server gave the upload no id")),
-        }
+        let store = &self.store;
+        let checksum = store.algorithm();
+        let send = || {
+            let request = store
+                .client
+                .create_multipart_upload()
+                .bucket(&store.bucket)
+                .key(store.name(&self.key))
+                .set_storage_class(store.storage_class())
+                .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
+                .set_checksum_algorithm(checksum.clone());
+            object_options!(request, store.settings).send()
+        };
+        let id = store.ask("upload", &self.key, send, |begun| {
+            let id = begun.upload_id().filter(|id| !id.is_empty());
+            id.map(str::to_owned).ok_or("an upload without an id")
+        });
+        self.id = Some(id.await?);
         match self.first.take() {
             Some(first) => self.send(first).await,
             None => Ok(()),
@@ -152,29 +156,22 @@ impl S3Upload {
             self.arrive().await?;
         }
         self.sent += 1;
-        let request = self
-            .store
-            .client
-            .upload_part()
-            .bucket(&self.store.bucket)
-            .key(self.store.name(&self.key))
-            .set_upload_id(self.id.clone())
-            .part_number(self.sent as i32)
-            .set_checksum_algorithm(self.store.algorithm())
-            .body(body.into());
         let (store, key, number) = (self.store.clone(), self.key.clone(), self.sent);
+        let id = self.id.clone();
         self.tasks.spawn(async move {
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    return Err(part_error(
-                        store
-                            .failure(&error)
-                            .into_error("upload", store.place(&key)),
-                        number,
-                    ));
-                }
+            let send = || {
+                let request = store.client.upload_part().bucket(&store.bucket);
+                request
+                    .key(store.name(&key))
+                    .set_upload_id(id.clone())
+                    .part_number(number as i32)
+                    .set_checksum_algorithm(store.algorithm())
+                    .body(body.clone().into())
+                    .send()
             };
+            let read = |answer| of_s3(answer, UploadPartOutput::e_tag);
+            let sent = store.ask("upload", &key, send, read).await;
+            let answer = sent.map_err(|error| part_error(error, number))?;
             Ok(CompletedPart::builder()
                 .part_number(number as i32)
                 .set_e_tag(answer.e_tag)
@@ -223,25 +220,17 @@ impl S3Upload {
                 .checksum_crc64_nvme(self.checksum()),
             None => request,
         };
-        let mut attempts = Attempts::new(&self.store.settings);
-        loop {
-            let sent = request
-                .clone()
-                .customize()
-                .config_override(once())
-                .send()
-                .await;
-            let failure = match sent {
-                Ok(_) => return Ok(()),
-                Err(error) => self.store.failure(&error),
-            };
-            if failure.is_transient() && attempts.again().await {
-                continue;
+        let send = || request.clone().send();
+        let read = |answer| of_s3(answer, CompleteMultipartUploadOutput::e_tag);
+        match self.store.send(send, read).await {
+            Ok(_) => Ok(()),
+            Err(failed)
+                if failed.unsure
+                    && (failed.failure.is_exists() || failed.failure.is_no_upload()) =>
+            {
+                self.settle().await
             }
-            if attempts.made > 1 && (failure.is_exists() || failure.is_no_upload()) {
-                return self.settle().await;
-            }
-            return Err(failure.into_error("complete", self.place()));
+            Err(failed) => Err(failed.into_error("complete", self.place())),
         }
     }
 
@@ -289,6 +278,10 @@ impl Upload for S3Upload {
         Ok(())
     }
 
+    fn crc64nvme(&self) -> Option<String> {
+        Some(self.checksum())
+    }
+
     async fn complete(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
         if self.id.is_none() && !self.broken {
             let body = self.first.take().unwrap_or_default();
@@ -317,6 +310,11 @@ impl Upload for S3Upload {
     }
 }
 
+/// As S3 writes it: base64 of the eight bytes, most significant first.
+fn base64_of(digest: &Digest) -> String {
+    base64::encode(digest.finalize().to_be_bytes())
+}
+
 /// Says which part failed; what the parts are called is nothing that a person put there.
 fn part_error(error: StoreError, number: usize) -> StoreError {
     match error {
@@ -324,6 +322,17 @@ fn part_error(error: StoreError, number: usize) -> StoreError {
             action,
             key,
             why: format!("part {number}: {why}"),
+        },
+        StoreError::Refused {
+            action,
+            key,
+            why,
+            hint,
+        } => StoreError::Refused {
+            action,
+            key,
+            why: format!("part {number}: {why}"),
+            hint,
         },
         other => other,
     }
@@ -336,10 +345,11 @@ async fn abort(store: &S3Store, key: &str, id: &str) -> Result<(), StoreError> {
         .bucket(&store.bucket)
         .key(store.name(key))
         .upload_id(id);
-    match request.send().await.map_err(|error| store.failure(&error)) {
+    let send = || request.clone().customize().interceptor(NoBody).send();
+    match store.send(send, Ok).await {
         Ok(_) => Ok(()),
-        Err(failure) if failure.is_no_upload() => Ok(()),
-        Err(failure) => Err(failure.into_error("abort", store.place(key))),
+        Err(failed) if failed.failure.is_no_upload() => Ok(()),
+        Err(failed) => Err(failed.into_error("abort", store.place(key))),
     }
 }
 
@@ -388,10 +398,27 @@ async fn list_uploads(
         .prefix(store.name(prefix))
         .set_key_marker(key)
         .set_upload_id_marker(id);
-    let sent = request.send().await;
-    sent.map_err(|error| {
-        store
-            .failure(&error)
-            .into_error("list uploads", store.place(prefix))
-    })
+    let send = || request.clone().send();
+    store
+        .ask("list uploads", prefix, send, |page| {
+            match page.is_truncated() {
+                Some(_) => Ok(page),
+                None => Err("a list that is cut off"),
+            }
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_s3s() {
+        let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+        digest.update(b"1234");
+        digest.update(b"56789");
+        // The check value of CRC-64/NVME, AE8B14860A799888.
+        assert_eq!(base64_of(&digest), "rosUhgp5mIg=");
+    }
 }

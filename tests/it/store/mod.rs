@@ -2,4 +2,5 @@
 
 mod contract;
 mod file;
+mod outcomes;
 mod s3;

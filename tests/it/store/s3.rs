@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::types::ObjectLockMode;
 use bytes::Bytes;
 use drctl::store::config::{Checksum, LockMode, ObjectLock};
 use drctl::store::s3::S3Store;
-use drctl::store::{MIN_PART_BYTES, Store, StoreConfig, StoreError};
+use drctl::store::{Lack, MIN_PART_BYTES, Store, StoreConfig, StoreError};
 use drctl::{Error, Outcome};
 use jiff::{SignedDuration, Timestamp};
 
 use super::contract::{assert_failed, keys, noise, upload_of};
 use crate::need;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
-use crate::support::versitygw::{Gateway, SECRET_KEY, aws, aws_as, config_at, free_address, open};
+use crate::support::versitygw::{
+    ACCESS_KEY, Gateway, SECRET_KEY, account, account_of, config_at, free_address, open,
+};
 
 /// A proxy before the shared server, and a store behind it in a bucket of its own.
 struct Behind {
@@ -419,8 +422,8 @@ async fn wrong_credentials_are_denied_without_being_shown() {
     need!(Gateway);
     let gateway = Gateway::shared();
     let config = gateway.config(&gateway.bucket());
-    let forged = aws_as("drctl-test", "not-the-secret");
-    let wrong = S3Store::connect(&config, forged).await.unwrap();
+    let forged = account_of("drctl-test", "not-the-secret");
+    let wrong = S3Store::connect(&config, Some(forged)).await.unwrap();
     let text = line(wrong.put_new("a", "x".into()).await);
     assert!(
         text.contains("denied: SignatureDoesNotMatch") && text.contains("check the credentials"),
@@ -454,10 +457,10 @@ async fn what_the_server_denies_is_told_in_its_own_words() {
 async fn no_credentials_at_all_are_denied() {
     need!(Gateway);
     let config = Gateway::shared().config("bucket");
-    let anonymous = aws().credentials_provider(
+    let anonymous = SharedCredentialsProvider::new(
         aws_config::environment::EnvironmentVariableCredentialsProvider::new(),
     );
-    let store = S3Store::connect(&config, anonymous).await.unwrap();
+    let store = S3Store::connect(&config, Some(anonymous)).await.unwrap();
     let text = line(store.list("").await);
     assert!(text.contains("denied: no usable credentials"), "{text}");
 }
@@ -511,9 +514,19 @@ async fn plain_http_where_tls_is_spoken_is_an_error_that_says_so() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_no_url_is_a_usage_error() {
-    for endpoint in ["localhost:9000", "minio", "ftp://x", ""] {
+    for endpoint in [
+        "localhost:9000",
+        "minio",
+        "ftp://x",
+        "",
+        "http://a\nb",
+        "http://u:p@a",
+        "http://a?b",
+    ] {
         let config = config_at(endpoint, "bucket");
-        let error = S3Store::connect(&config, aws()).await.unwrap_err();
+        let error = S3Store::connect(&config, Some(account()))
+            .await
+            .unwrap_err();
         assert_eq!(error.outcome(), Outcome::Usage, "{error}");
     }
 }
@@ -680,4 +693,112 @@ async fn locked_objects_cannot_be_deleted_for_good() {
         .send()
         .await;
     assert!(gone.is_err(), "{gone:?}");
+}
+
+/// Gives the wrong secret first, and the right one when it is asked again.
+#[derive(Debug, Default)]
+struct Rotated(std::sync::atomic::AtomicUsize);
+
+impl ProvideCredentials for Rotated {
+    fn provide_credentials<'a>(
+        &'a self,
+    ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let first = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        let secret = if first { "rotated away" } else { SECRET_KEY };
+        let read = aws_sdk_s3::config::Credentials::new(ACCESS_KEY, secret, None, None, "test");
+        aws_credential_types::provider::future::ProvideCredentials::ready(Ok(read))
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_rotated_is_read_again_whatever_is_asked() {
+    need!(Gateway);
+    for case in 0..6 {
+        let proxy = FaultProxy::start(Gateway::shared().address());
+        let config = config_at(&proxy.url(), &Gateway::shared().bucket());
+        let known = open(&config).await;
+        known.put_new("there", "x".into()).await.unwrap();
+        let before = proxy.requests().len();
+        let rotated = SharedCredentialsProvider::new(Rotated::default());
+        let store = S3Store::connect(&config, Some(rotated)).await.unwrap();
+        match case {
+            0 => store.put_new("a", "x".into()).await.unwrap(),
+            1 => store.put("a", "x".into()).await.unwrap(),
+            2 => assert_eq!(store.get("there", None).await.unwrap(), "x"),
+            3 => assert_eq!(store.head("there").await.unwrap().size, 1),
+            4 => assert_eq!(store.list("").await.unwrap().len(), 1),
+            _ => drop(store.delete("there").await.unwrap()),
+        }
+        assert_eq!(proxy.requests().len() - before, 2, "case {case}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_expires_under_an_upload_is_read_again() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    let rotated = Rotated::default();
+    let config = config_at(&proxy.url(), &store.location().replace("s3://", ""));
+    let rotated = S3Store::connect(&config, Some(SharedCredentialsProvider::new(rotated)))
+        .await
+        .unwrap();
+    // All parts at once are signed by what has expired.
+    let parts = three_parts();
+    let upload = upload_of(&rotated, "dump", parts.clone()).await;
+    upload.complete().await.unwrap();
+    assert_eq!(store.get("dump", None).await.unwrap(), parts.concat());
+}
+
+#[tokio::test]
+async fn what_was_asked_for_and_not_given_is_noticed() {
+    need!(Gateway);
+    let gateway = Gateway::shared();
+    let bucket = gateway.locked_bucket().await;
+    let proxy = FaultProxy::start(gateway.address());
+    let mut config = config_at(&proxy.url(), &bucket);
+    config.s3.object_lock = Some(ObjectLock {
+        mode: LockMode::Governance,
+        days: 3,
+    });
+    let store = open(&config).await;
+    let begun = Timestamp::now();
+    store.put_new("locked", "x".into()).await.unwrap();
+    assert_eq!(store.lacks("locked", begun).await.unwrap(), []);
+    // A heartbeat has none.
+    store.put("loose", "x".into()).await.unwrap();
+    let lacks = store.lacks("loose", begun).await.unwrap();
+    assert!(matches!(&lacks[..], [Lack::Retention(what)] if what.contains("no retention")));
+    // Written when less was asked for.
+    let later = begun + SignedDuration::from_hours(1);
+    let lacks = store.lacks("locked", later).await.unwrap();
+    assert!(
+        matches!(&lacks[..], [Lack::Retention(what)] if what.contains("ends at")),
+        "{lacks:?}"
+    );
+    let until = "x-amz-object-lock-retain-until-date";
+    proxy.fault(
+        When::is("HEAD", "/locked").first(1),
+        Fault::Header("x-amz-object-lock-mode", "COMPLIANCE".into()),
+    );
+    proxy.fault(
+        When::is("HEAD", "/locked").first(1),
+        Fault::WithoutHeader(until),
+    );
+    for _ in 0..2 {
+        let lacks = store.lacks("locked", begun).await.unwrap();
+        assert!(matches!(&lacks[..], [Lack::Retention(_)]), "{lacks:?}");
+    }
+
+    config.s3.object_lock = None;
+    config.s3.kms_key_id = Some("key-1".into());
+    config.s3.storage_class = Some("STANDARD_IA".into());
+    let lacks = open(&config).await.lacks("loose", begun).await.unwrap();
+    assert!(
+        matches!(&lacks[..], [Lack::Encryption(_), Lack::StorageClass(_)]),
+        "{lacks:?}"
+    );
+    assert_eq!(lacks.iter().filter(|lack| lack.is_protection()).count(), 1);
 }

@@ -34,6 +34,8 @@ impl Drctl {
         for dir in ["tmp", "store"] {
             std::fs::create_dir(home.path().join(dir)).expect("a scratch directory");
         }
+        // As after a first backup: other verbs take an empty directory for an unmounted disk.
+        std::fs::write(home.path().join("store/.drctl-store"), "").expect("a mark");
         let at = |name: &str| home.path().join(name).display().to_string();
         let env = BTreeMap::from([
             ("HOME".to_owned(), home.path().display().to_string()),

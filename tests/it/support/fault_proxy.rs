@@ -24,6 +24,8 @@ pub enum Fault {
     CutRequest(usize),
     /// The connection ends after that many bytes of the answer's body.
     CutAnswer(usize),
+    /// Answered with this status, these headers and this body; the server never sees it.
+    Say(u16, Vec<(&'static str, String)>, String),
     /// The server does it, and the connection ends instead of an answer.
     DropAnswer,
     /// The server does it, and this status and S3 error code is the answer.
@@ -32,6 +34,8 @@ pub enum Fault {
     FlipBit,
     /// The answer has another value in this header, whose name is in lower case.
     Header(&'static str, String),
+    /// The answer lacks this header, whose name is in lower case.
+    WithoutHeader(&'static str),
     /// It waits before it goes on to the server.
     Delay(Duration),
     /// Neither goes on nor is ever answered.
@@ -47,6 +51,8 @@ pub struct When {
     path: String,
     /// What the query contains.
     query: String,
+    /// What the query contains besides.
+    also: String,
     /// How many that match are spared first.
     skip: usize,
     /// How many are then failed.
@@ -60,6 +66,7 @@ impl When {
             method,
             path: path.into(),
             query: String::new(),
+            also: String::new(),
             skip: 0,
             take: usize::MAX,
         }
@@ -81,6 +88,12 @@ impl When {
         self
     }
 
+    /// Only with this in the query, too.
+    pub fn and(mut self, query: &str) -> Self {
+        self.also = query.into();
+        self
+    }
+
     /// Only the first so many.
     pub fn first(mut self, count: usize) -> Self {
         self.take = count;
@@ -97,6 +110,7 @@ impl When {
         request.method == self.method
             && request.path.contains(&self.path)
             && request.query.contains(&self.query)
+            && request.query.contains(&self.also)
     }
 }
 
@@ -179,6 +193,15 @@ impl FaultProxy {
         lock(&self.state.requests).clone()
     }
 
+    /// How many requests a rule is for, whatever its counts say.
+    pub fn count_of(&self, when: &When) -> usize {
+        let requests = self.requests();
+        requests
+            .iter()
+            .filter(|request| when.matches(request))
+            .count()
+    }
+
     /// How many requests of a method had a path with this text.
     pub fn count(&self, method: &'static str, path: &str) -> usize {
         let when = When::is(method, path);
@@ -226,6 +249,7 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
         let answer = match state.judge(&request) {
             None => forward(state.upstream, &message)?,
             Some(Fault::Answer(status, code)) => refusal(status, code),
+            Some(Fault::Say(status, headers, body)) => answer_of(status, &headers, body),
             Some(Fault::CutRequest(bytes)) => {
                 let mut server = TcpStream::connect(state.upstream)?;
                 server.write_all(&message.head)?;
@@ -259,6 +283,11 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
                 answer.head = with_header(&answer.head, name, &value);
                 answer
             }
+            Some(Fault::WithoutHeader(name)) => {
+                let mut answer = forward(state.upstream, &message)?;
+                answer.head = without_header(&answer.head, name);
+                answer
+            }
             Some(Fault::Delay(pause)) => {
                 thread::sleep(pause);
                 forward(state.upstream, &message)?
@@ -284,10 +313,18 @@ fn close(client: &TcpStream) -> io::Result<()> {
 
 fn refusal(status: u16, code: &str) -> Message {
     let body = format!("<Error><Code>{code}</Code><Message>injected</Message></Error>");
-    let head = format!(
-        "HTTP/1.1 {status} Injected\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
+    answer_of(status, &[("content-type", "application/xml".into())], body)
+}
+
+fn answer_of(status: u16, headers: &[(&'static str, String)], body: String) -> Message {
+    let mut head = format!(
+        "HTTP/1.1 {status} Injected\r\ncontent-length: {}\r\n",
         body.len()
     );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
     Message {
         head: head.into_bytes(),
         body: body.into_bytes(),
@@ -379,6 +416,17 @@ fn with_header(head: &[u8], name: &str, value: &str) -> Vec<u8> {
         false => line.to_owned(),
     };
     let lines: Vec<String> = text.split("\r\n").map(line).collect();
+    lines.join("\r\n").into_bytes()
+}
+
+/// A head without one header.
+fn without_header(head: &[u8], name: &str) -> Vec<u8> {
+    let text = String::from_utf8_lossy(head);
+    let is_it = |line: &&str| {
+        line.split_once(':')
+            .is_some_and(|(its, _)| its.eq_ignore_ascii_case(name))
+    };
+    let lines: Vec<&str> = text.split("\r\n").filter(|line| !is_it(line)).collect();
     lines.join("\r\n").into_bytes()
 }
 

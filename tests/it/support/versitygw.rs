@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Credentials;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use drctl::store::StoreConfig;
 use drctl::store::s3::S3Store;
 use rustix::process::{Pid, Signal};
@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal};
 use super::lab::{self, ScratchDir};
 
 /// The account that may do everything.
-const ACCESS_KEY: &str = "drctl-test";
+pub const ACCESS_KEY: &str = "drctl-test";
 /// Its password; a text that must never appear in an error.
 pub const SECRET_KEY: &str = "a-secret-for-the-tests-alone";
 
@@ -47,6 +47,17 @@ impl Gateway {
 
     /// A private one at an address that others reach.
     pub fn start_at(ip: IpAddr) -> Gateway {
+        Gateway::start_with(ip, &[])
+    }
+
+    /// A private one that speaks TLS by a certificate and its key.
+    pub fn start_tls(certificate: &Path, key: &Path) -> Gateway {
+        let pem = |path: &Path| path.display().to_string();
+        let tls = ["--cert", &pem(certificate), "--key", &pem(key)];
+        Gateway::start_with(Ipv4Addr::LOCALHOST.into(), &tls)
+    }
+
+    fn start_with(ip: IpAddr, options: &[&str]) -> Gateway {
         let directory = ScratchDir::new();
         let (data, versions) = (
             directory.path().join("data"),
@@ -63,13 +74,9 @@ impl Gateway {
             command
                 .env("ROOT_ACCESS_KEY", ACCESS_KEY)
                 .env("ROOT_SECRET_KEY", SECRET_KEY)
-                .args([
-                    "--quiet",
-                    "--keep-alive",
-                    "--port",
-                    &address.to_string(),
-                    "posix",
-                ])
+                .args(["--quiet", "--keep-alive", "--port", &address.to_string()])
+                .args(options)
+                .arg("posix")
                 .arg("--versioning-dir")
                 .args([&versions, &data])
                 .stdin(Stdio::null())
@@ -157,7 +164,8 @@ impl Gateway {
 
     /// A client beside the product's own, to look behind its back.
     pub async fn client(&self) -> Client {
-        let shared = aws().load().await;
+        let shared = aws_config::defaults(BehaviorVersion::latest());
+        let shared = shared.credentials_provider(account()).load().await;
         let config = aws_sdk_s3::config::Builder::from(&shared)
             .endpoint_url(self.url())
             .region(Region::from_static("us-east-1"))
@@ -189,20 +197,20 @@ pub fn config_at(endpoint: &str, place: &str) -> StoreConfig {
 
 /// Opens a store with the test account.
 pub async fn open(config: &StoreConfig) -> S3Store {
-    S3Store::connect(config, aws())
+    S3Store::connect(config, Some(account()))
         .await
         .expect("settings of a store")
 }
 
-/// The SDK's settings with the test account instead of the environment's.
-pub fn aws() -> ConfigLoader {
-    aws_as(ACCESS_KEY, SECRET_KEY)
+/// The test account.
+pub fn account() -> SharedCredentialsProvider {
+    account_of(ACCESS_KEY, SECRET_KEY)
 }
 
-/// The SDK's settings with some account.
-pub fn aws_as(access_key: &str, secret_key: &str) -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::latest())
-        .credentials_provider(Credentials::new(access_key, secret_key, None, None, "test"))
+/// Some account.
+pub fn account_of(access_key: &str, secret_key: &str) -> SharedCredentialsProvider {
+    let credentials = Credentials::new(access_key, secret_key, None, None, "test");
+    SharedCredentialsProvider::new(credentials)
 }
 
 /// An address nobody listens on at the moment.

@@ -1,0 +1,258 @@
+//! What requests are signed with: read again before it expires, when the server says that it has,
+//! and at intervals where nothing says when; checked before it is used.
+//!
+//! The SDK's own providers keep what they read of profile files for as long as the process runs, so
+//! the whole chain is built anew each time. A key that no HTTP header can hold makes the SDK panic:
+//! white space around it is removed, what else cannot be sent is the user's to correct.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_s3::config::SharedHttpClient;
+use tokio::sync::Mutex;
+
+/// Credentials that do not say when they expire are read again after this.
+const READ_AGAIN: Duration = Duration::from_secs(300);
+
+/// Credentials are read again this long before they expire.
+const BEFORE_EXPIRY: Duration = Duration::from_secs(300);
+
+/// Where credentials come from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// Given by the caller.
+    Given(SharedCredentialsProvider),
+    /// The SDK's default chain: variables, profiles, web identity, pod identity, instance metadata.
+    Chain {
+        /// For the services that are asked for credentials.
+        region: Region,
+        /// With the trust roots of the store.
+        http: Option<SharedHttpClient>,
+    },
+}
+
+impl Origin {
+    async fn read(&self) -> Result<Credentials, CredentialsError> {
+        let provider = match self {
+            Origin::Given(provider) => provider.clone(),
+            Origin::Chain { region, http } => {
+                let mut aws =
+                    aws_config::defaults(BehaviorVersion::latest()).region(region.clone());
+                if let Some(http) = http {
+                    aws = aws.http_client(http.clone());
+                }
+                let provider = aws.load().await.credentials_provider();
+                provider.ok_or_else(CredentialsError::not_loaded_no_source)?
+            }
+        };
+        sendable(&provider.provide_credentials().await?)
+    }
+}
+
+/// What was read last.
+#[derive(Debug, Default)]
+struct State {
+    current: Option<(Credentials, Instant)>,
+}
+
+/// A provider that reads again.
+#[derive(Debug)]
+pub(super) struct Renewing {
+    origin: Origin,
+    /// Held while reading: whoever comes meanwhile waits for what is read.
+    state: Mutex<State>,
+    /// Grows when other credentials were read.
+    generation: AtomicU64,
+}
+
+impl Renewing {
+    pub(super) fn new(origin: Origin) -> Self {
+        Renewing {
+            origin,
+            state: Mutex::default(),
+            generation: 0.into(),
+        }
+    }
+
+    /// Which credentials a request that begins now is signed with.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Reads again because the server did not take the credentials of that generation, and says
+    /// whether there are others.
+    pub(super) async fn renew(&self, refused: u64) -> bool {
+        let mut state = self.state.lock().await;
+        self.generation() != refused || matches!(self.read(&mut state).await, Ok(true))
+    }
+
+    /// Reads, and says whether the credentials are others than before.
+    async fn read(&self, state: &mut State) -> Result<bool, CredentialsError> {
+        let read = self.origin.read().await?;
+        let before = state.current.replace((read.clone(), Instant::now()));
+        // The first ones are no others: a request may have begun before they were read.
+        let same = before.is_none_or(|(before, _)| {
+            let parts = |c: &Credentials| {
+                let token = c.session_token().map(str::to_owned);
+                (
+                    c.access_key_id().to_owned(),
+                    c.secret_access_key().to_owned(),
+                    token,
+                )
+            };
+            parts(&before) == parts(&read)
+        });
+        if !same {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(!same)
+    }
+
+    async fn provide(&self) -> Result<Credentials, CredentialsError> {
+        let mut state = self.state.lock().await;
+        if let Some((current, read_at)) = &state.current
+            && is_fresh(current, *read_at)
+        {
+            return Ok(current.clone());
+        }
+        let failed = self.read(&mut state).await.err();
+        match (&state.current, failed) {
+            // A service that does not answer at the moment does not make them worse.
+            (Some((current, _)), Some(error)) if lives(current) => {
+                tracing::warn!(%error, "cannot read the credentials of the store again");
+                Ok(current.clone())
+            }
+            (_, Some(error)) => Err(error),
+            (Some((current, _)), None) => Ok(current.clone()),
+            (None, None) => Err(CredentialsError::not_loaded_no_source()),
+        }
+    }
+}
+
+/// The provider as the SDK and the store hold it.
+#[derive(Debug)]
+pub(super) struct Shared(pub(super) Arc<Renewing>);
+
+impl ProvideCredentials for Shared {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.0.provide())
+    }
+}
+
+fn is_fresh(credentials: &Credentials, read_at: Instant) -> bool {
+    match credentials.expiry() {
+        Some(expiry) => SystemTime::now() + BEFORE_EXPIRY < expiry,
+        None => read_at.elapsed() < READ_AGAIN,
+    }
+}
+
+fn lives(credentials: &Credentials) -> bool {
+    let expiry = credentials.expiry();
+    expiry.is_none_or(|expiry| SystemTime::now() < expiry)
+}
+
+/// Credentials without white space around them; an error where a request could not carry them.
+fn sendable(read: &Credentials) -> Result<Credentials, CredentialsError> {
+    let token = read.session_token().map(str::trim);
+    let token = token.filter(|token| !token.is_empty());
+    let (id, secret) = (read.access_key_id().trim(), read.secret_access_key().trim());
+    let parts = [
+        ("access key id", "AWS_ACCESS_KEY_ID", Some(id)),
+        ("secret access key", "AWS_SECRET_ACCESS_KEY", Some(secret)),
+        ("session token", "AWS_SESSION_TOKEN", token),
+    ];
+    for (name, variable, part) in parts {
+        let Some(why) = part.and_then(crate::store::config::unsendable) else {
+            continue;
+        };
+        let from = match std::env::var_os(variable) {
+            Some(_) => variable.to_owned(),
+            None => format!("the {name} of the AWS profile or credentials file or program"),
+        };
+        return Err(CredentialsError::invalid_configuration(format!(
+            "{from} {why}"
+        )));
+    }
+    let mut clean = Credentials::builder()
+        .access_key_id(id)
+        .secret_access_key(secret)
+        .provider_name("drctl");
+    clean.set_session_token(token.map(str::to_owned));
+    clean.set_expiry(read.expiry());
+    clean.set_account_id(read.account_id().cloned());
+    Ok(clean.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(id: &str, secret: &str, token: Option<&str>) -> Credentials {
+        Credentials::new(id, secret, token.map(str::to_owned), None, "test")
+    }
+
+    #[test]
+    fn white_space_around_credentials_is_removed() {
+        let clean = sendable(&credentials("a\n", " b\r\n", Some("\tc\n"))).unwrap();
+        assert_eq!(clean.access_key_id(), "a");
+        assert_eq!(clean.secret_access_key(), "b");
+        assert_eq!(clean.session_token(), Some("c"));
+        let none = sendable(&credentials("a", "b", Some("\n"))).unwrap();
+        assert_eq!(none.session_token(), None);
+    }
+
+    #[test]
+    fn credentials_that_no_request_can_carry_are_refused_without_being_shown() {
+        for (id, secret, token) in [
+            ("key\nid", "b", None),
+            ("key\0id", "b", None),
+            ("schlüssel", "b", None),
+            ("", "b", None),
+            ("a", "two\nlines", None),
+            ("a", "", None),
+            ("a", "b", Some("to\nken")),
+            ("\u{feff}a", "b", None),
+        ] {
+            let error = sendable(&credentials(id, secret, token)).unwrap_err();
+            let text = format!("{error:?}");
+            for secret in ["key\\n", "two", "to\\nken", "schl"] {
+                assert!(!text.contains(secret), "{text}");
+            }
+        }
+    }
+
+    /// Gives other credentials each time.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicU64);
+
+    impl ProvideCredentials for Counting {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            future::ProvideCredentials::ready(Ok(credentials(&format!("k{n}"), "s", None)))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_are_read_once_until_they_are_refused() {
+        let counting = SharedCredentialsProvider::new(Counting::default());
+        let renewing = Renewing::new(Origin::Given(counting));
+        assert_eq!(renewing.provide().await.unwrap().access_key_id(), "k0");
+        assert_eq!(renewing.provide().await.unwrap().access_key_id(), "k0");
+        let refused = renewing.generation();
+        assert!(renewing.renew(refused).await);
+        // Whoever was refused with the same ones meanwhile finds the new ones.
+        assert!(renewing.renew(refused).await);
+        assert_eq!(renewing.provide().await.unwrap().access_key_id(), "k1");
+    }
+}
