@@ -10,9 +10,13 @@
 //! - [`ledger`]: the digests that restored data are held against.
 //! - [`definer`]: who defines an object.
 //! - `wording`: definitions in the words that their digests are made of.
-//! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
+//! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in; `check`: which
+//!   of them an ALTER would change.
+//! - [`computed`]: what a table computes from the session that writes a row.
 
 mod assignment;
+mod check;
+pub mod computed;
 #[cfg(test)]
 mod corpus;
 pub mod create_table;
