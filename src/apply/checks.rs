@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::facts::TargetFacts;
+use crate::apply::lane_session;
 use crate::apply::marker::PendingEvent;
 use crate::apply::options::RestoreOptions;
 use crate::apply::refusal::{Refusal, all_of, some_of};
@@ -309,6 +310,7 @@ impl Case<'_> {
                     .to_owned(),
             );
         }
+        all.extend(lane_session::warnings(self.facts, self.manifest));
         all.extend(self.left_disabled());
         if !self.facts.may(&["PROCESS", "SUPER"]) {
             all.push("without PROCESS other accounts' connections are out of sight".to_owned());

@@ -7,7 +7,7 @@
 //! Tables whose engine has no transactions cannot be settled so. Their frames are written down before
 //! they begin, and one that broke off ends the restore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -24,6 +24,8 @@ use crate::apply::report::Progress;
 use crate::archive::index::FrameRecord;
 use crate::error::{Error, Result};
 use crate::server::connect::{literal, server_code};
+use crate::sql::computed::Needs;
+use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Section};
 
 /// A connection keeps a buffer as long as the longest statement that it ever sent: behind a longer one
@@ -100,6 +102,7 @@ async fn load(engine: &mut Engine, wanted: Wanted, whole: bool) -> Result<Loaded
         frames: Mutex::new(frames),
         wanted,
         scope: engine.options.scope.clone(),
+        needs: engine.survey.needs.clone(),
         fragile,
         begun: engine.marker.begun.clone(),
         progress: engine.progress.clone(),
@@ -146,6 +149,8 @@ struct Shared {
     frames: Mutex<ReadAhead>,
     wanted: Wanted,
     scope: Scope,
+    /// What the expressions of tables need, by their names on the server.
+    needs: BTreeMap<ObjectId, Needs>,
     /// Tables without transactions, by their names on the server.
     fragile: Arc<BTreeSet<ObjectId>>,
     /// Frames of such tables that an earlier run began.
@@ -186,16 +191,26 @@ impl Shared {
             if self.begun.contains(&n) {
                 return Err(broke_off(n));
             }
-            let loaded = load_fragile(lane, &self.scope, n, &statements).await;
+            let loaded = load_fragile(lane, self, n, &statements).await;
             loaded.map_err(|failure| failure.into_error().context(format!("frame {n}")))?;
         } else {
             let mut tries = Tries::default();
-            while let Err(failure) = load_once(lane, &self.scope, n, &statements).await {
+            while let Err(failure) = load_once(lane, self, n, &statements).await {
                 let again = tries.again(lane, failure).await;
                 again.map_err(|error| error.context(format!("frame {n}")))?;
             }
         }
         Ok(statements.iter().map(|(one, _)| one.rows).sum())
+    }
+
+    /// The session that rows are inserted in.
+    fn session_of(&self, statement: &FrameStatement) -> Session {
+        let session = self.scope.session(&statement.session).with_any_day();
+        let needs = match &statement.kind {
+            Kind::Insert { table } => self.needs.get(&self.scope.placed(table)),
+            _ => None,
+        };
+        needs.map_or_else(|| session.clone(), |needs| needs.while_loading(&session))
     }
 
     fn is_fragile(&self, kind: &Kind) -> bool {
@@ -226,7 +241,7 @@ type Inserts<'a> = [(&'a FrameStatement, &'a [u8])];
 /// and then says whether that took effect.
 async fn load_once(
     lane: &mut Lane,
-    scope: &Scope,
+    shared: &Shared,
     n: u64,
     statements: &Inserts<'_>,
 ) -> Result<(), Failure> {
@@ -240,19 +255,19 @@ async fn load_once(
         }
         noted => noted?,
     };
-    insert_all(lane, scope, statements).await?;
+    insert_all(lane, shared, statements).await?;
     lane.run(b"COMMIT").await.map(|_| ())
 }
 
 /// Loads a frame of a table without transactions, once.
 async fn load_fragile(
     lane: &mut Lane,
-    scope: &Scope,
+    shared: &Shared,
     n: u64,
     statements: &Inserts<'_>,
 ) -> Result<(), Failure> {
     lane.run(marker::frame_begun(n).as_bytes()).await?;
-    insert_all(lane, scope, statements).await?;
+    insert_all(lane, shared, statements).await?;
     lane.run(marker::fragile_frame_done(n).as_bytes())
         .await
         .map(|_| ())
@@ -260,12 +275,11 @@ async fn load_fragile(
 
 async fn insert_all(
     lane: &mut Lane,
-    scope: &Scope,
+    shared: &Shared,
     statements: &Inserts<'_>,
 ) -> Result<(), Failure> {
     for (statement, sql) in statements {
-        let session = scope.session(&statement.session).with_any_day();
-        lane.enter(&session).await?;
+        lane.enter(&shared.session_of(statement)).await?;
         insert(lane, statement, sql).await?;
     }
     Ok(())

@@ -2,7 +2,8 @@
 //!
 //! Sorting a key once costs a fraction of what keeping it in order costs with every row. One ALTER a
 //! table, several tables at once; FULLTEXT keys one by one, since a server builds no two in place.
-//! Foreign keys come after all keys of all tables: one that is added before its index invents one.
+//! Foreign keys come after all keys of all tables: one that is added before its index invents one. First of all
+//! comes what a table computes in another time zone than that of the dump ([`crate::sql::computed`]).
 //!
 //! Both passes look at what a table has before they add to it, so that they can be repeated.
 
@@ -76,6 +77,9 @@ pub async fn run_foreign(engine: &Engine) -> Result<()> {
 
 async fn add_keys(lane: &mut Lane, table: &ObjectId, waiting: &WaitingKeys) -> Result<(), Failure> {
     lane.enter(&waiting.session).await?;
+    if waiting.recomputes {
+        recompute(lane, table, waiting).await?;
+    }
     let there = names(lane, "statistics", "index_name", table).await?;
     alter(lane, table, waiting.table.key_alters(&there)).await
 }
@@ -97,10 +101,28 @@ async fn add_foreign_keys(
     alter(lane, table, waiting.table.foreign_key_alters(&there)).await
 }
 
+/// Computes what a table stores again, in the session that it needs, and adds the CHECKs that waited for it.
+/// The rows came in under UTC, which alone tells their TIMESTAMPs.
+async fn recompute(
+    lane: &mut Lane,
+    table: &ObjectId,
+    waiting: &WaitingKeys,
+) -> Result<(), Failure> {
+    const AGAIN: &[u8] = b"FORCE, ALGORITHM=COPY";
+    let there = names(lane, "table_constraints", "constraint_name", table).await?;
+    let mut changes = waiting.table.check_additions(&there);
+    // Both come in one: an earlier try got as far as this.
+    if waiting.table.defers_checks() && changes.is_empty() {
+        return Ok(());
+    }
+    changes.push(AGAIN.to_vec());
+    alter(lane, table, vec![changes.join(&b", "[..])]).await
+}
+
 async fn alter(lane: &mut Lane, table: &ObjectId, changes: Vec<Vec<u8>>) -> Result<(), Failure> {
     let name = format!("ALTER TABLE {} ", table.quoted());
-    /// ER_DUP_KEYNAME, ER_FK_DUP_NAME.
-    const THERE_ALREADY: [u16; 2] = [1061, 1826];
+    /// ER_DUP_KEYNAME, ER_FK_DUP_NAME, ER_CHECK_CONSTRAINT_DUP_NAME.
+    const THERE_ALREADY: [u16; 3] = [1061, 1826, 3822];
     for change in changes {
         match lane.run(&[name.as_bytes(), &change].concat()).await {
             // An earlier try, of which only the connection was gone, has ended meanwhile.

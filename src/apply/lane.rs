@@ -16,9 +16,10 @@ use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
 
 use crate::apply::failure::{self, Failure, sorted};
+use crate::apply::lane_session;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::server::connect::is_lost_code;
+use crate::server::connect::{is_lost_code, server_code};
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::session::Session;
 
@@ -147,8 +148,19 @@ impl Lane {
         }
     }
 
-    /// Executes the settings of this restore.
+    /// Gives the session what every one of a restore has, and then the settings of this one.
     async fn settle(&mut self) -> Result<(), Failure> {
+        let given: Vec<(String, String)> = self.rows("SHOW SESSION VARIABLES").await?;
+        for change in lane_session::changes(&given) {
+            match self.run(change.sql.as_bytes()).await {
+                Err(Failure::Fatal(error)) if change.may_fail_by(server_code(&error)) => {
+                    tracing::debug!(%error, "a session does without");
+                }
+                done => {
+                    done?;
+                }
+            }
+        }
         for sql in self.config.settings.clone().iter() {
             self.run(sql.as_bytes()).await?;
         }

@@ -28,10 +28,10 @@ use crate::sql::statement::ObjectId;
 
 /// How the connection that keeps the marker is opened: it holds the lock of the restore.
 pub fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel) -> LaneConfig {
-    let mut settings = vec!["SET SESSION foreign_key_checks = 0".to_owned()];
-    if !binlog {
-        settings.push("SET SESSION sql_log_bin = 0".to_owned());
-    }
+    let settings = match binlog {
+        true => Vec::new(),
+        false => vec!["SET SESSION sql_log_bin = 0".to_owned()],
+    };
     LaneConfig {
         server: server.clone(),
         settings: Arc::new(settings),

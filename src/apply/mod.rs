@@ -11,7 +11,8 @@
 //! - [`marker`] ([`run_record`]), [`discard`], [`keep`]: what an interrupted restore leaves for the next one, and its
 //!   two other ends.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
-//! - [`lane`], [`failure`]: one connection in a session of the dump, and what can go wrong on it.
+//! - [`lane`], [`lane_session`], [`failure`]: one connection in a session of the dump, what it has beside that,
+//!   and what can go wrong on it.
 //! - [`pre_data`], [`data`], [`insert`], [`keys`], [`post_data`]: the passes; [`create`]: one object
 //!   of theirs; [`accounts`] (those [`offered`]) and [`routine_grants`] around them.
 //! - [`tuning`]: settings that are changed meanwhile.
@@ -33,6 +34,7 @@ pub mod insert;
 pub mod keep;
 pub mod keys;
 pub mod lane;
+pub mod lane_session;
 pub mod look;
 pub mod marker;
 pub mod occupied;

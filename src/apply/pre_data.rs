@@ -11,7 +11,6 @@ use crate::apply::frame::FrameStatement;
 use crate::apply::lane::Lane;
 use crate::apply::marker::Pass;
 use crate::error::Result;
-use crate::sql::create_table::CreateTable;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 
 /// The server's word for an engine that it does not have: it would take another one.
@@ -29,8 +28,15 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
                     create_schema(engine, &mut lane, schema, sql).await?;
                 }
                 Kind::Create { object, .. } if engine.options.scope.takes(object, None) => {
-                    let sql = without_waiting_keys(object, sql);
-                    create(engine, &mut lane, object, statement, &sql).await?;
+                    let waiting = engine
+                        .survey
+                        .waiting
+                        .get(&engine.options.scope.placed(object));
+                    let kept = waiting
+                        .filter(|_| object.kind == ObjectKind::Table)
+                        .map(|waiting| waiting.table.kept());
+                    let sql = kept.as_deref().unwrap_or(sql);
+                    create(engine, &mut lane, object, statement, sql).await?;
                 }
                 Kind::SetSequence { object } if engine.options.scope.takes(object, None) => {
                     let session = engine.options.scope.session(&statement.session);
@@ -86,11 +92,4 @@ async fn create(
         engine.report.warn(format!("{text} ({code})"));
     }
     Ok(())
-}
-
-fn without_waiting_keys(object: &ObjectId, sql: &[u8]) -> Vec<u8> {
-    match object.kind {
-        ObjectKind::Table => CreateTable::parse(sql).kept(),
-        _ => sql.to_vec(),
-    }
 }

@@ -10,16 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::apply::engine::Engine;
+use crate::apply::lane::Lane;
 use crate::apply::marker::Pass;
 use crate::error::{Error, Result};
-use crate::proof::compare::{Class, Comparison, compare};
+use crate::proof::compare::{Class, Comparison, Difference, compare};
 use crate::proof::explain::explain;
 use crate::proof::normalise::{Forgiven, names_system_tablespace};
 use crate::proof::redump::{Redump, redump};
 use crate::proof::runs::{self, What};
 use crate::server::connect::server_code;
 use crate::server::{Flavour, ServerVersion};
+use crate::sql::computed::{self, Computed, Needs};
 use crate::sql::ledger::Entries;
+use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, ObjectKind};
 
 /// Dumps what was restored again and compares; a difference is exit 7.
@@ -47,6 +50,12 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
         .await?;
     let mut comparison = compare(&expected, &relevant(engine, found.ledger.into_entries()));
     tell_unusable_views(engine, &mut comparison).await?;
+    let mut lane = Lane::open(engine.lane_config.clone()).await?;
+    let survey = &engine.survey;
+    let other = computed_otherwise(&mut lane, &survey.needs, &survey.computed).await?;
+    lane.close().await;
+    comparison.differences.extend(other);
+    comparison.differences.sort();
     // Under another name nothing is found by its own.
     if engine.options.scope.rename.is_empty() {
         explain(&engine.archive, &mut comparison, &found.words).await?;
@@ -89,6 +98,48 @@ pub async fn run(engine: &mut Engine) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Tables that hold what the backup's settings do not give, where the backup's server held nothing else: no
+/// dump shows what MySQL computes.
+pub async fn computed_otherwise(
+    lane: &mut Lane,
+    needs: &BTreeMap<ObjectId, Needs>,
+    computed: &BTreeMap<ObjectId, Vec<Computed>>,
+) -> Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for (table, needs) in needs.iter().filter(|(_, needs)| needs.unlike == 0) {
+        let computed = computed.get(table).into_iter().flatten();
+        let conditions: Vec<String> = computed.filter_map(computed::unlike).collect();
+        if conditions.is_empty() {
+            continue;
+        }
+        let mut dumped = Session::default();
+        let known = dumped.set("sql_mode", "''") && dumped.set("time_zone", "'+00:00'");
+        if !known {
+            return Err(Error::unexpected(
+                "a session cannot be told its own settings",
+            ));
+        }
+        lane.enter(&needs.over(&dumped)).await?;
+        let sql = format!(
+            "SELECT COUNT(*) FROM {} WHERE {}",
+            table.quoted(),
+            conditions.join(" OR ")
+        );
+        let rows: Vec<u64> = lane.rows(&sql).await?;
+        let rows = rows.first().copied().unwrap_or_default();
+        if rows > 0 {
+            differences.push(Difference {
+                class: Class::Data,
+                object: table.clone(),
+                expected: "computed values as they were stored".to_owned(),
+                found: format!("{rows} rows with others"),
+                diff: None,
+            });
+        }
+    }
+    Ok(differences)
 }
 
 /// Sets views apart that MariaDB shows in other words only because it cannot open them. MySQL shows

@@ -23,6 +23,7 @@ use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::proof::normalise::is_of_replica;
+use crate::sql::computed::{self, Computed, Needs};
 use crate::sql::create_table::CreateTable;
 use crate::sql::definer::{Account, definer};
 use crate::sql::session::Session;
@@ -43,15 +44,25 @@ pub struct Survey {
     pub names_renamed: Vec<ObjectId>,
     /// The keys of each table that wait for its rows, by its name on the server.
     pub waiting: BTreeMap<ObjectId, WaitingKeys>,
+    /// What the expressions of tables need of a session, by their names on the server.
+    pub needs: BTreeMap<ObjectId, Needs>,
+    /// Those expressions.
+    pub computed: BTreeMap<ObjectId, Vec<Computed>>,
+    /// Whether a CHECK has to wait for the session that its rows passed it in.
+    checks_wait: bool,
+    /// Tables whose keys do not wait and which have foreign keys, until all tables are known.
+    kept: Vec<(ObjectId, CreateTable)>,
     /// Bytes of SQL that were read.
     pub read_bytes: u64,
 }
 
-/// The keys of one table that are built when its rows are in.
+/// What of one table is made when its rows are in.
 #[derive(Debug, Clone)]
 pub struct WaitingKeys {
-    /// What was in force where the table is defined.
+    /// What was in force where the table is defined, and what its expressions need.
     pub session: Arc<Session>,
+    /// Whether what it computes is computed again, when the time zone may be the one that it needs.
+    pub recomputes: bool,
     /// Its definition, taken apart.
     pub table: CreateTable,
 }
@@ -74,16 +85,56 @@ pub async fn survey(
             record.has(Section::PreData) || record.has(Section::PostData)
         }),
     };
-    let mut survey = Survey::default();
+    let mut survey = Survey {
+        needs: needs(archive, &options.scope),
+        checks_wait: archive.manifest().server.flavour == "mysql",
+        ..Survey::default()
+    };
     while let Some(ready) = frames.next().await? {
         survey.note(&ready.frame, &options.scope)?;
         survey.read_bytes += ready.frame.record.raw;
         progress.advance(ready.frame.record.raw, 0);
     }
+    survey.keep_for_children();
     Ok(survey)
 }
 
+/// What the index says of the tables in scope, by their names on the server.
+fn needs(archive: &Archive, scope: &Scope) -> BTreeMap<ObjectId, Needs> {
+    let inventory = archive.contents().inventory.iter();
+    let needs =
+        inventory.filter_map(|entry| Some((scope.placed(&entry.object), entry.needs.clone()?)));
+    needs.collect()
+}
+
 impl Survey {
+    /// A foreign key that does not wait finds the key that it refers to: so that does not wait either.
+    fn keep_for_children(&mut self) {
+        let folded = |table: &ObjectId| (table.schema.to_lowercase(), table.name.to_lowercase());
+        let mut children = std::mem::take(&mut self.kept);
+        while let Some((child, table)) = children.pop() {
+            for (schema, name) in table.parents() {
+                let schema = schema.unwrap_or_else(|| child.schema.clone());
+                let parent = folded(&ObjectId::table(schema, name));
+                let waits = self
+                    .waiting
+                    .keys()
+                    .find(|table| folded(table) == parent)
+                    .cloned();
+                if let Some(parent) = waits
+                    && let Some(waiting) = self.waiting.get_mut(&parent)
+                    && waiting.table.defers_keys()
+                {
+                    waiting.table.keep_all();
+                    children.push((parent.clone(), waiting.table.clone()));
+                    if !waiting.recomputes {
+                        self.waiting.remove(&parent);
+                    }
+                }
+            }
+        }
+    }
+
     fn note(&mut self, frame: &Frame, scope: &Scope) -> Result<()> {
         for (statement, sql) in frame.statements() {
             let object = match &statement.kind {
@@ -124,11 +175,32 @@ impl Survey {
             } = statement.kind
                 && object.kind == ObjectKind::Table
             {
-                let table = CreateTable::parse(sql);
-                if table.defers() {
-                    let session = scope.session(&statement.session).with_any_day().into();
-                    self.waiting
-                        .insert(placed.clone(), WaitingKeys { session, table });
+                let mut table = CreateTable::parse(sql);
+                let needs = self.needs.get(&placed);
+                let recomputes = needs.is_some_and(Needs::recomputes);
+                if needs.is_some() {
+                    let computed = computed::of_table(sql);
+                    self.computed.insert(placed.clone(), computed);
+                }
+                // MariaDB's sessions can let rows pass a CHECK.
+                if recomputes && self.checks_wait {
+                    table.defer_checks();
+                }
+                if table.defers() || recomputes {
+                    if !table.parents().is_empty() {
+                        self.kept.push((placed.clone(), table.clone()));
+                    }
+                    let session = scope.session(&statement.session).with_any_day();
+                    let session =
+                        needs.map_or_else(|| session.clone(), |needs| needs.over(&session));
+                    let waiting = WaitingKeys {
+                        session: session.into(),
+                        recomputes,
+                        table,
+                    };
+                    self.waiting.insert(placed.clone(), waiting);
+                } else if !table.parents().is_empty() {
+                    self.kept.push((placed.clone(), table));
                 }
             }
             self.creates.insert(placed);

@@ -17,27 +17,13 @@ const KEY_SORT_BYTES: u64 = 64 << 20;
 /// The name under which the state of the redo log is written down: it is no variable.
 const REDO_LOG: &str = "INNODB REDO_LOG";
 
-/// The settings of every connection of a restore; none that a session of a dump changes.
+/// The settings of every connection of this restore, beside those of all
+/// ([`super::lane_session`]); none that a session of a dump changes.
 pub fn lane_settings(facts: &TargetFacts, options: &RestoreOptions) -> Vec<String> {
     let has = |name: &str| facts.variables.contains_key(name);
-    let mut all = vec![
-        "SET SESSION unique_checks = 0, foreign_key_checks = 0, autocommit = 1".to_owned(),
-        // All warnings about an INSERT are looked at.
-        "SET SESSION max_error_count = 65535".to_owned(),
-        // A conflict is repeated; waiting for it longer helps nobody.
-        "SET SESSION lock_wait_timeout = 300, innodb_lock_wait_timeout = 60".to_owned(),
-    ];
+    let mut all = Vec::new();
     if !options.binlog && facts.is_on("log_bin") {
         all.push("SET SESSION sql_log_bin = 0".to_owned());
-    }
-    // What a server would do to definitions on its own account.
-    for name in [
-        "sql_require_primary_key",
-        "sql_generate_invisible_primary_key",
-    ] {
-        if facts.is_on(name) {
-            all.push(format!("SET SESSION {name} = 0"));
-        }
     }
     if has("innodb_ddl_buffer_size") {
         all.push(format!(

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sql::computed::Needs;
 use crate::sql::ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
@@ -129,6 +130,9 @@ pub struct InventoryRecord {
     /// A table's data and indexes on the server, bytes, as it estimates them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,
+    /// What a table's expressions need of the session that computes them anew; absent where they need nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
 }
 
 fn is_zero(n: &u64) -> bool {

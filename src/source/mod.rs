@@ -6,7 +6,8 @@
 //! - [`grants`]: what the account may see, and what it is missing.
 //! - [`inventory`]: what exists; [`moved`]: what moved while it was dumped.
 //! - [`replica`]: how current the server is.
-//! - [`facts`]: its identity, the variables that a restore depends on, lossy columns.
+//! - [`facts`]: its identity, the variables that a restore depends on, lossy columns; `computed`: under which
+//!   settings tables hold what they compute.
 //! - [`preflight`]: all that is asked and refused before a dump.
 //! - [`lock`]: one backup at a time, and no DDL under it.
 //! - [`dump`]: the dump programs' arguments, and the running dump.
@@ -18,7 +19,8 @@
 //! - `unkept`: what is not there after a restore unless somebody does something.
 
 pub mod accounts;
-pub mod coordinates;
+pub mod computed;
+mod coordinates;
 mod definers;
 mod definitions;
 pub mod dump;

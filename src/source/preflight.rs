@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::accounts;
+use super::computed;
 use super::grants::Grants;
 use super::inventory::Inventory;
 use super::replica;
@@ -19,6 +20,7 @@ use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
 use crate::server::schemas::MARKER;
 use crate::server::{Client, Connection, ServerVersion, whole};
+use crate::sql::computed::Needs;
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::{Error, Result};
 
@@ -35,6 +37,8 @@ pub struct Preflight {
     pub schemas: Vec<String>,
     /// What exists in them.
     pub inventory: Inventory,
+    /// What tables need of the session that computes their expressions.
+    needs: BTreeMap<ObjectId, Needs>,
     /// Columns whose values do not survive being dumped, a line each.
     pub lossy: Vec<String>,
     /// What a person should know, a line each.
@@ -64,6 +68,7 @@ impl Preflight {
                 object: object.clone(),
                 engine: table.map(|t| t.engine.clone()),
                 bytes: table.map_or(0, |t| t.data_bytes + t.index_bytes),
+                needs: self.needs.get(object).cloned(),
             }
         };
         self.inventory.objects.keys().map(record).collect()
@@ -148,7 +153,9 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
             "an emptied server could not be told from this one: {fix}"
         ));
     }
-    let lossy = facts::lossy_columns(connection, &schemas).await?;
+    let mut lossy = facts::lossy_columns(connection, &schemas).await?;
+    let computed = computed::needs(&source.config, version, &schemas).await?;
+    lossy.extend(computed.lossy);
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
     warnings.extend(unkept::warnings(connection, version, &schemas).await?);
@@ -167,6 +174,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
         },
         schemas,
         inventory,
+        needs: computed.needs,
         lossy,
         warnings,
         coordinates: None,

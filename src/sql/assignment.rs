@@ -7,15 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::tokens::{Token, Tokens};
 
-/// The session variables that the dump programs set, in lower case.
+/// The session variables that the dump programs set, and those of [`super::computed`], in lower case.
 const KNOWN: &[&str] = &[
     "autocommit",
+    "block_encryption_mode",
     "character_set_client",
     "character_set_connection",
     "character_set_results",
     "collation_connection",
     "default_storage_engine",
+    "div_precision_increment",
     "foreign_key_checks",
+    "lc_time_names",
     "note_verbosity",
     "sql_mode",
     "sql_notes",

@@ -8,11 +8,13 @@
 //! Afterwards SHOW CREATE TABLE must give the same text. So these stay: the primary key; without
 //! one, the first UNIQUE over NOT NULL columns, which orders the rows; a key that leads with the
 //! AUTO_INCREMENT column; and every key before one that stays, since a server lists keys as they
-//! were added. Tables that are partitioned, system-versioned, not InnoDB, with a key USING HASH or
-//! of a shape not known here keep everything.
+//! were added. Tables that are partitioned, system-versioned, not InnoDB, with a key USING HASH, with a CHECK
+//! that MySQL would write otherwise after an ALTER ([`super::check`]) or of a shape not known here keep
+//! everything, and so do the tables that the foreign keys of one of those refer to.
 
 use std::collections::BTreeSet;
 
+use super::check;
 pub use super::definition::Column;
 use super::definition::{Key, column, key};
 use super::tokens::{Token, Tokens, quoted_end};
@@ -87,9 +89,79 @@ impl CreateTable {
         &self.columns
     }
 
+    /// The columns that keys hold.
+    pub fn key_columns(&self) -> BTreeSet<String> {
+        let keys = self.lines.iter().filter_map(|line| match &line.kind {
+            LineKind::Key(key) => Some(key.parts.iter().flatten().cloned()),
+            _ => None,
+        });
+        keys.flatten().collect()
+    }
+
+    /// The definition lines, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().map(|line| &line.text[..])
+    }
+
+    /// Lets the CHECK constraints wait too, which their rows would not pass in the session that they come in.
+    pub fn defer_checks(&mut self) {
+        for line in &mut self.lines {
+            line.deferred |= is_check(line);
+        }
+    }
+
+    /// What brings the CHECK constraints that wait, as [`CreateTable::key_alters`].
+    pub fn check_additions(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
+        let waiting = self
+            .lines
+            .iter()
+            .filter(|line| line.deferred && is_check(line));
+        waiting
+            .filter(|line| check_name(line).is_none_or(|name| !there.contains(&name)))
+            .map(|line| [b"ADD ", line.text.trim_ascii_end()].concat())
+            .collect()
+    }
+
+    /// Whether CHECK constraints wait.
+    pub fn defers_checks(&self) -> bool {
+        self.lines
+            .iter()
+            .any(|line| line.deferred && is_check(line))
+    }
+
+    /// Whether keys wait, or foreign keys.
+    pub fn defers_keys(&self) -> bool {
+        self.lines
+            .iter()
+            .any(|line| line.deferred && !is_check(line))
+    }
+
     /// Whether anything waits.
     pub fn defers(&self) -> bool {
         self.lines.iter().any(|line| line.deferred)
+    }
+
+    /// Lets no key wait.
+    pub fn keep_all(&mut self) {
+        for line in &mut self.lines {
+            line.deferred &= is_check(line);
+        }
+    }
+
+    /// The tables that foreign keys which do not wait refer to: schema, where it is named, and name.
+    pub fn parents(&self) -> Vec<(Option<String>, String)> {
+        let kept = self.lines.iter();
+        let kept = kept.filter(|line| matches!(line.kind, LineKind::Foreign(_)) && !line.deferred);
+        kept.filter_map(|line| {
+            let mut tokens = Tokens::new(&line.text);
+            tokens.find(|token| token.is("REFERENCES"))?;
+            let name = tokens.next()?.name()??;
+            match tokens.eat_mark(b'.') {
+                true => Some((Some(name), tokens.next()?.name()??)),
+                false => Some((None, name)),
+            }
+        })
+        .collect()
     }
 
     /// The CREATE TABLE without what waits: byte for byte what was parsed, where nothing does.
@@ -170,7 +242,7 @@ impl CreateTable {
 
     /// Marks what waits.
     fn choose(&mut self) {
-        if !self.is_plain_innodb() {
+        if !self.is_plain_innodb() || self.rewords_a_check() {
             return;
         }
         let has_primary = self.lines.iter().any(|line| line.kind == LineKind::Primary);
@@ -195,6 +267,15 @@ impl CreateTable {
                 _ => false,
             };
         }
+    }
+
+    /// Whether the server would write a CHECK in other words after an ALTER.
+    fn rewords_a_check(&self) -> bool {
+        let of_kind = |kind: LineKind| self.lines.iter().filter(move |line| line.kind == kind);
+        let columns: Vec<&[u8]> = of_kind(LineKind::Column)
+            .map(|line| &line.text[..])
+            .collect();
+        of_kind(LineKind::Other).any(|line| check::is_reworded(&line.text, &columns, &self.tail))
     }
 
     fn is_plain_innodb(&self) -> bool {
@@ -234,6 +315,20 @@ impl CreateTable {
             .and_then(|name| self.column(name))
             .is_some_and(|column| column.auto_increment)
     }
+}
+
+/// Whether a line is a CHECK constraint of the table, as MySQL writes all of them.
+fn is_check(line: &Line) -> bool {
+    check_name(line).is_some()
+}
+
+fn check_name(line: &Line) -> Option<String> {
+    let mut tokens = Tokens::new(&line.text);
+    if line.kind != LineKind::Other || !tokens.eat("CONSTRAINT") {
+        return None;
+    }
+    let name = tokens.next()?.name()??;
+    tokens.eat("CHECK").then_some(name)
 }
 
 /// Head, definitions and tail of a CREATE TABLE.

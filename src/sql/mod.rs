@@ -11,12 +11,16 @@
 //! - [`definer`]: who defines an object.
 //! - `bulk_load`: what Percona's program writes for MyRocks.
 //! - `wording`: definitions in the words that their digests are made of.
-//! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
+//! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in; `check`: which
+//!   of them an ALTER would change.
+//! - [`computed`]: what a table computes from the session that writes a row.
 
 mod assignment;
 mod bulk_load;
+mod check;
 #[cfg(test)]
 mod clients;
+pub mod computed;
 #[cfg(test)]
 mod corpus;
 pub mod create_table;

@@ -136,13 +136,22 @@ impl Session {
     /// whose writers had allowed them; mysqldump's own `sql_mode` does not.
     #[must_use]
     pub fn with_any_day(&self) -> Session {
-        const MODE: &str = "ALLOW_INVALID_DATES";
+        self.with_mode("ALLOW_INVALID_DATES")
+    }
+
+    /// The same with one more part of its `sql_mode`, where it sets one.
+    #[must_use]
+    pub fn with_mode(&self, mode: &str) -> Session {
         let mut session = self.clone();
         if let Some(setting) = session.variables.get_mut("sql_mode")
             && let Some(modes) = setting.literal().strip_suffix('\'')
+            && !modes
+                .trim_start_matches('\'')
+                .split(',')
+                .any(|one| one == mode)
         {
             let comma = if modes == "'" { "" } else { "," };
-            let literal = format!("{modes}{comma}{MODE}'");
+            let literal = format!("{modes}{comma}{mode}'");
             if let Some(more) = Setting::new(&literal, setting.guard()) {
                 *setting = more;
             }
