@@ -1,5 +1,6 @@
 //! Parse, log, run, report, exit.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         eprintln!("drctl: {error}");
         return ExitCode::from(tie::NOT_STARTED);
     }
+    bound_the_drivers_buffers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -54,4 +56,31 @@ fn main() -> ExitCode {
     };
     logging::terminated(&line);
     ExitCode::from(outcome.code())
+}
+
+/// What the database driver may keep of the buffers that it sent statements from: how many, and bytes of each.
+const DRIVER_BUFFERS: [(&str, &str); 2] = [
+    ("MYSQL_ASYNC_BUFFER_POOL_CAP", "8"),
+    ("MYSQL_ASYNC_BUFFER_SIZE_CAP", "262144"),
+];
+
+/// Starts this program once more, in its own place, with bounds for the driver's buffers.
+///
+/// The driver takes them from the environment alone. Its own are 128 buffers of 4 MiB, which it uses in turn:
+/// each grows to the length of an INSERT and stays so, and a restore grew with its data by tens of MiB
+/// (docs/performance.md). Where this cannot be done it goes on without.
+fn bound_the_drivers_buffers() {
+    if std::env::var_os(DRIVER_BUFFERS[0].0).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    let mut arguments = std::env::args_os();
+    let mut again = std::process::Command::new(program);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    // It only comes back where it fails.
+    let _ = again.args(arguments).envs(DRIVER_BUFFERS).exec();
 }

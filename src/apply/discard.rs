@@ -1,7 +1,7 @@
 //! Dropping: what is in the way, what an interrupted run created, what an unfinished restore made.
 
 use crate::apply::failure::Failure;
-use crate::apply::lane::{Lane, name_literal};
+use crate::apply::lane::{Lane, Tries, name_literal};
 use crate::apply::marker::{self, Marker, drop_marker};
 use crate::error::{Error, Result};
 use crate::server::connect::{literal, server_code};
@@ -33,8 +33,10 @@ pub async fn drop_all<'a>(
         if object.kind == ObjectKind::Schema && !is_empty_schema(lane, &object.schema).await? {
             continue;
         }
-        lane.step(async |lane| drop_object(lane, object).await)
-            .await?;
+        let mut tries = Tries::default();
+        while let Err(failure) = drop_object(lane, object).await {
+            tries.again(lane, failure).await?;
+        }
         dropped.push(object.clone());
     }
     Ok(dropped)

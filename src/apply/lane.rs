@@ -46,8 +46,8 @@ impl Tries {
     /// Prepares the lane for another try: gives a conflict time to pass, connects again where the
     /// connection was lost. The failure itself where nothing can be done about it, or no more.
     ///
-    /// [`Lane::step`] is the usual way to it; lanes that are tasks of their own have to spell its loop out,
-    /// since the compiler cannot see that an `async` closure may change threads.
+    /// [`Lane::step`] is the usual way to it; what runs in tasks of its own has to spell its loop out, since
+    /// the compiler cannot see that an `async` closure may change threads.
     pub async fn again(&mut self, lane: &mut Lane, failure: Failure) -> Result<()> {
         self.0 += 1;
         if let Failure::Fatal(error) = failure {
@@ -305,15 +305,21 @@ impl Lane {
     /// Executes a statement, again where that can help: for what comes to the same when it is done
     /// twice.
     pub async fn persist(&mut self, sql: &str) -> Result<()> {
-        self.step(async |lane| lane.run(sql.as_bytes()).await.map(|_| ()))
-            .await
+        let mut tries = Tries::default();
+        while let Err(failure) = self.run(sql.as_bytes()).await {
+            tries.again(self, failure).await?;
+        }
+        Ok(())
     }
 
     /// Executes a statement of the dump under its session, again where that can help: for what comes
     /// to the same when it is done twice.
     pub async fn run_in(&mut self, session: &Session, sql: &[u8]) -> Result<()> {
-        self.step(async |lane| lane.try_in(session, sql).await)
-            .await
+        let mut tries = Tries::default();
+        while let Err(failure) = self.try_in(session, sql).await {
+            tries.again(self, failure).await?;
+        }
+        Ok(())
     }
 
     /// The rows of a query, asked again where that can help.
@@ -321,7 +327,13 @@ impl Lane {
         &mut self,
         sql: &str,
     ) -> Result<Vec<T>> {
-        self.step(async |lane| lane.rows(sql).await).await
+        let mut tries = Tries::default();
+        loop {
+            match self.rows(sql).await {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => tries.again(self, failure).await?,
+            }
+        }
     }
 
     async fn try_in(&mut self, session: &Session, sql: &[u8]) -> Result<(), Failure> {

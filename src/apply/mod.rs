@@ -306,7 +306,10 @@ async fn replace(engine: &mut Engine) -> Result<()> {
     let in_the_way = engine.report.replaced.clone();
     routine_grants::note(engine, &in_the_way).await?;
     for object in &in_the_way {
-        discard::drop_object(&mut engine.control, object).await?;
+        engine
+            .control
+            .step(async |control| discard::drop_object(control, object).await)
+            .await?;
     }
     let fresh: Vec<&ObjectId> = engine
         .survey

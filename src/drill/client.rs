@@ -275,7 +275,7 @@ async fn expired_events(
     let mut frames = ReadAhead::begin(archive, &guard, memory_bytes, drill.cancel, |record| {
         record.has(Section::PostData)
     });
-    while let Some(ready) = frames.next()? {
+    while let Some(ready) = frames.next().await? {
         for (statement, sql) in ready.frame.of(Section::PostData) {
             let Kind::Create { object, .. } = &statement.kind else {
                 continue;

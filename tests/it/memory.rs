@@ -40,9 +40,8 @@ fn holds(codec: &str, sql: &str, least: u64) {
         .source(&source)
         .into(&target)
         .env("DRCTL_BACKUP_CODEC", codec);
-    // The backup is made three times and the least counts: on a machine that is busy with other tests
-    // a run was once seen to hold more for a moment, and why is not known yet.
-    let backup = (0..3).map(|_| peak(drctl.start(["backup"]))).min();
+    // How frames, their encoders and their upload fall together differs from run to run: each keeps the bound.
+    let backup = (0..3).map(|_| peak(drctl.start(["backup"]))).max();
     let restore = peak(drctl.start(["restore", "--latest"]));
     let peaks = [("backup", backup.unwrap_or_default()), ("restore", restore)];
     // How many rows a client puts into one statement is its own affair.
