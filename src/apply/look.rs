@@ -9,6 +9,7 @@ use crate::apply::discard;
 use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
 use crate::apply::guard::Guard;
+use crate::apply::lacks;
 use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
 use crate::apply::marker::{self, Marker};
 use crate::apply::offered;
@@ -55,6 +56,8 @@ pub struct Look {
     survey: Survey,
     /// What the server says.
     facts: TargetFacts,
+    /// What the backup needs and the server does not have.
+    lacking: Vec<Refusal>,
     /// The accounts that are to be created where they are missing.
     accounts: BTreeSet<Account>,
 }
@@ -97,6 +100,11 @@ impl Look {
             .collect();
         let mut connection = connect(server).await?;
         let mut facts = TargetFacts::read(&mut connection, &touched).await?;
+        let mut lacking = survey
+            .requires
+            .missing(&mut connection, &contents.inventory)
+            .await?;
+        lacking.extend(lacks::of_the_server(&facts, archive));
         connection.close().await;
         facts.others.retain(|other| other.id != control.id());
         let run = RunRecord {
@@ -129,6 +137,7 @@ impl Look {
             guard,
             survey,
             facts,
+            lacking,
             accounts,
         })
     }
@@ -154,6 +163,7 @@ impl Look {
                 .filter(|_| options.discard)
                 .map(|marker| marker.run.backup.clone()),
         );
+        plan.refusals.extend(self.lacking.iter().cloned());
         // It may be a slip, and what was restored may be in use.
         if let Some(unfinished) = discards {
             let run = &unfinished.run;
