@@ -138,13 +138,6 @@ fn assignment(wanted: &Wanted) -> String {
     format!("{} = {value}", wanted.name)
 }
 
-/// The same for the plain client, in one statement that both kinds of servers read: only what a backup
-/// may need to be taken at all, since the dump itself sets the rest.
-pub const PLAIN_CLIENT: &str = "SET SESSION innodb_strict_mode = OFF, completion_type = 0 \
-    /*M!100201 , check_constraint_checks = OFF */ /*!80013 , sql_require_primary_key = OFF */ \
-    /*!80030 , sql_generate_invisible_primary_key = OFF */ \
-    /*!80400 , restrict_fk_on_non_standard_key = OFF */";
-
 /// What the account of the restore may not set for itself although this backup's server had it otherwise.
 pub fn warnings(facts: &TargetFacts, manifest: &Manifest) -> Vec<String> {
     const RIGHTS: [&str; 3] = ["SESSION_VARIABLES_ADMIN", "SYSTEM_VARIABLES_ADMIN", "SUPER"];

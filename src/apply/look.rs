@@ -9,6 +9,7 @@ use crate::apply::discard;
 use crate::apply::engine::Engine;
 use crate::apply::facts::TargetFacts;
 use crate::apply::guard::Guard;
+use crate::apply::lacks;
 use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
 use crate::apply::marker::{self, Marker};
 use crate::apply::offered;
@@ -55,6 +56,8 @@ pub struct Look {
     survey: Survey,
     /// What the server says.
     facts: TargetFacts,
+    /// What the backup needs and the server does not have.
+    lacking: Vec<Refusal>,
     /// The accounts that are to be created where they are missing.
     accounts: BTreeSet<Account>,
     /// Whether another restore into the server is running.
@@ -106,10 +109,15 @@ impl Look {
             let mut connection = connect(server).await?;
             own.insert(connection.id());
             let facts = TargetFacts::read(&mut connection, &touched).await?;
+            let missing = survey
+                .requires
+                .missing(&mut connection, &contents.inventory)
+                .await?;
             connection.close().await;
-            Ok(facts)
+            Ok((facts, missing))
         });
-        let mut facts = asked.await?;
+        let (mut facts, mut lacking) = asked.await?;
+        lacking.extend(lacks::of_the_server(&facts, archive));
         facts.others.retain(|other| !own.contains(&other.id));
         let running = match lock {
             Some(_) => false,
@@ -145,6 +153,7 @@ impl Look {
             guard,
             survey,
             facts,
+            lacking,
             accounts,
             running,
         })
@@ -175,6 +184,7 @@ impl Look {
         if plan.running {
             return plan;
         }
+        plan.refusals.extend(self.lacking.iter().cloned());
         // It may be a slip, and what was restored may be in use.
         if let Some(unfinished) = discards {
             let run = &unfinished.run;

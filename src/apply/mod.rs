@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`look`]: [`survey`], [`facts`], [`checks`], [`refusal`], [`occupied`], [`plan`]: what the archive would do,
-//!   what the server is, what speaks against it.
+//!   what the server is, what speaks against it; [`lacks`]: what it does not have.
 //! - [`marker`] ([`run_record`]), [`discard`], [`keep`]: what an interrupted restore leaves for the next one, and its
 //!   two other ends.
 //! - [`read_ahead`], [`frame`], [`guard`]: frames, checked and taken apart, within a budget.
@@ -33,6 +33,7 @@ pub mod guard;
 pub mod insert;
 pub mod keep;
 pub mod keys;
+pub mod lacks;
 pub mod lane;
 pub mod lane_session;
 pub mod look;

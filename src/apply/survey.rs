@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::apply::definition::{names_schema, qualifies_by, trigger_table};
 use crate::apply::frame::Frame;
 use crate::apply::guard::Guard;
+use crate::apply::lacks::Requires;
 use crate::apply::marker::PendingEvent;
 use crate::apply::offered;
 use crate::apply::options::{Check, RestoreOptions, Scope};
@@ -48,6 +49,8 @@ pub struct Survey {
     pub needs: BTreeMap<ObjectId, Needs>,
     /// Those expressions.
     pub computed: BTreeMap<ObjectId, Vec<Computed>>,
+    /// What the definitions need that the server may lack.
+    pub requires: Requires,
     /// Whether a CHECK has to wait for the session that its rows passed it in.
     checks_wait: bool,
     /// Tables whose keys do not wait and which have foreign keys, until all tables are known.
@@ -166,6 +169,7 @@ impl Survey {
                     definer: account.unwrap_or_default(),
                 });
             }
+            self.requires.note(&placed, sql, &statement.session);
             if let Some((account, _)) = definer(sql) {
                 let defined = self.definers.entry(account).or_default();
                 defined.insert(placed.clone());
@@ -178,7 +182,8 @@ impl Survey {
                 let mut table = CreateTable::parse(sql);
                 let needs = self.needs.get(&placed);
                 let recomputes = needs.is_some_and(Needs::recomputes);
-                if needs.is_some() {
+                if let Some(needs) = needs {
+                    self.requires.note_needs(&placed, needs);
                     let computed = computed::of_table(sql);
                     self.computed.insert(placed.clone(), computed);
                 }

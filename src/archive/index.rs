@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::sql::computed::Needs;
 use crate::sql::ledger;
 use crate::sql::session::Session;
+use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::{ObjectId, Section};
 
 /// One line of the index.
@@ -133,6 +134,9 @@ pub struct InventoryRecord {
     /// What a table's expressions need of the session that computes them anew; absent where they need nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
+    /// Spatial reference systems that a table's columns refer to and that servers do not have by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spatial: Vec<SpatialReference>,
 }
 
 fn is_zero(n: &u64) -> bool {

@@ -374,7 +374,7 @@ async fn prepare(
         labels: labels.clone(),
         suspect,
     };
-    let readme = restore_txt(&manifest);
+    let readme = restore_txt(&manifest, &preflight.inventory_records());
     let readme =
         commit::put_file(&run.store, place, &BackupObject::Readme, readme.as_bytes()).await?;
     let files = manifest

@@ -5,7 +5,7 @@
 //! comes to light: the ledger of the result must be the same, and the server's own count of rows
 //! ([`super::checks`]), with which drctl's scanner has nothing to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,24 +13,27 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, Command};
 
-use crate::apply::lane::Lane;
+use crate::apply;
+use crate::apply::lane::{Lane, LaneConfig};
 use crate::apply::look::control_config;
 use crate::apply::offered;
 use crate::apply::options::RestoreOptions;
 use crate::apply::read_ahead::ReadAhead;
 use crate::apply::report::RestoreReport;
 use crate::archive::read::Archive;
+use crate::archive::restore_txt::{SESSION, check_line};
 use crate::archive::whole::Turns;
 use crate::drill::scratch::{Choice, given};
 use crate::drill::{Drill, archive as whole};
 use crate::error::{Error, Result};
-use crate::proof::compare::{Class, Comparison, compare};
+use crate::proof::compare::{Class, Comparison, Difference, compare};
 use crate::proof::explain::explain;
 use crate::proof::normalise::Forgiven;
 use crate::proof::redump::{Redump, redump};
 use crate::proof::runs::{self, What};
 use crate::server::connect::literal;
 use crate::server::{Client, ServerConfig, connect, tie};
+use crate::sql::computed::{self, Needs};
 use crate::sql::definer::{Account, spelled};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 use crate::sql::tokens::Tokens;
@@ -83,11 +86,23 @@ async fn load_and_prove(
     restored.stage("accounts", since);
 
     let since = Instant::now();
+    let inventory = archive.contents().inventory.iter();
+    let needs = inventory.filter_map(|entry| Some((&entry.object, entry.needs.as_ref()?)));
+    let needs = needs.filter(|(_, needs)| !needs.is_usual());
+    let (mut checks, mut afterwards) = (Vec::new(), String::new());
+    for (table, needs) in needs {
+        checks.extend(needs.checks.iter().map(|name| check_line(name)));
+        afterwards.extend(needs.afterwards(table));
+        afterwards.push('\n');
+    }
     let feed = async |mut to: ChildStdin| {
         let (mut frames, mut turns) = (archive.frames()?, Turns::default());
         while let Some(frame) = frames.next()? {
-            to.write_all(&archive.fetch_in_turn(&frame, turns.take()).await?)
-                .await?;
+            let mut sql = archive.fetch_in_turn(&frame, turns.take()).await?;
+            if frame.has(Section::PreData) {
+                unenforce(&mut sql, &checks);
+            }
+            to.write_all(&sql).await?;
             drill.progress.advance(frame.raw, frame.rows);
         }
         Ok(())
@@ -95,6 +110,10 @@ async fn load_and_prove(
     cancel.unless(run(client, &[], feed)).await?;
     if let Some(sql) = &sql {
         let feed = async |mut to: ChildStdin| Ok(to.write_all(sql).await?);
+        cancel.unless(run(client, &[], feed)).await?;
+    }
+    if !afterwards.is_empty() {
+        let feed = async |mut to: ChildStdin| Ok(to.write_all(afterwards.as_bytes()).await?);
         cancel.unless(run(client, &[], feed)).await?;
     }
     restored.stage("data", since);
@@ -119,7 +138,13 @@ async fn run(
     more: &[&str],
     feed: impl AsyncFnOnce(ChildStdin) -> std::result::Result<(), Feed>,
 ) -> Result<()> {
-    let usual = ["--binary-mode", "--comments", "--max-allowed-packet=1G"];
+    let session = format!("--init-command={SESSION}");
+    let usual = [
+        "--binary-mode",
+        "--comments",
+        "--max-allowed-packet=1G",
+        &session,
+    ];
     let mut command: Command = client.shell_command(usual.iter().chain(more))?;
     command
         .stdin(Stdio::piped())
@@ -154,6 +179,24 @@ async fn run(
         "the mysql client failed ({status}): {}",
         line.unwrap_or("it said nothing")
     )))
+}
+
+/// Makes the CHECKs whose lines begin so NOT ENFORCED, as RESTORE.txt has it done by sed.
+fn unenforce(sql: &mut Vec<u8>, checks: &[String]) {
+    for begin in checks {
+        let line = format!("\n{begin}");
+        let Some(at) = memchr::memmem::find(sql, line.as_bytes()) else {
+            continue;
+        };
+        let body = at + line.len();
+        let end = memchr::memchr(b'\n', &sql[body..]).map_or(sql.len(), |length| body + length);
+        let end = if sql[..end].ends_with(b",") {
+            end - 1
+        } else {
+            end
+        };
+        sql.splice(end..end, b" NOT ENFORCED".iter().copied());
+    }
 }
 
 /// Why feeding the client ended.
@@ -220,7 +263,7 @@ async fn lock(server: &ServerConfig, accounts: &[String]) -> Result<()> {
 async fn prove(
     drill: &Drill<'_>,
     archive: &Archive,
-    server: &ServerConfig,
+    server: &Arc<ServerConfig>,
     restored: &mut RestoreReport,
 ) -> Result<Comparison> {
     let expected = Arc::new(archive.contents().ledger.entries().clone());
@@ -242,6 +285,9 @@ async fn prove(
     )
     .await?;
     let mut comparison = compare(&expected, found.ledger.entries());
+    let other = computed_otherwise(drill, archive, server).await?;
+    comparison.differences.extend(other);
+    comparison.differences.sort();
     explain(archive, &mut comparison, &found.words).await?;
     let lost = comparison.differences.iter().filter(|one| {
         (one.class, one.object.kind) == (Class::MissingObject, ObjectKind::Event)
@@ -254,6 +300,44 @@ async fn prove(
         .retain(|one| !expired.contains(&one.object));
     restored.expired_events = expired.into_iter().collect();
     Ok(comparison)
+}
+
+/// Tables that compute otherwise than they did, by the words of the archive.
+async fn computed_otherwise(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &Arc<ServerConfig>,
+) -> Result<Vec<Difference>> {
+    let inventory = archive.contents().inventory.iter();
+    let needs: BTreeMap<ObjectId, Needs> = inventory
+        .filter_map(|entry| Some((entry.object.clone(), entry.needs.clone()?)))
+        .collect();
+    if needs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let guard = Arc::new(whole::guard(archive)?);
+    let memory_bytes = RestoreOptions::default().memory_bytes;
+    let mut frames = ReadAhead::begin(archive, &guard, memory_bytes, drill.cancel, |record| {
+        record.has(Section::PreData)
+    });
+    let mut all = BTreeMap::new();
+    while let Some(ready) = frames.next().await? {
+        for (statement, sql) in ready.frame.of(Section::PreData) {
+            if let Kind::Create { object, .. } = &statement.kind
+                && needs.contains_key(object)
+            {
+                all.insert(object.clone(), computed::of_table(sql));
+            }
+        }
+    }
+    let config = LaneConfig {
+        lock: None,
+        ..control_config(server, true, drill.cancel)
+    };
+    let mut lane = Lane::open(config).await?;
+    let differences = apply::prove::computed_otherwise(&mut lane, &needs, &all).await?;
+    lane.close().await;
+    Ok(differences)
 }
 
 /// Those of the events that ran once, at a time that is over: a server drops them as they are created.

@@ -19,6 +19,7 @@ use crate::sql::computed::{
     self, Computed, MODES, Needs, Place, SQL_MODE, Settings, TIME_ZONE, VARIABLES,
 };
 use crate::sql::statement::ObjectId;
+use crate::words::counted;
 
 /// What was found of all tables.
 #[derive(Debug, Default)]
@@ -56,14 +57,12 @@ pub(super) async fn needs(
         if expressions.is_empty() {
             continue;
         }
-        let needs = of_table(
-            &mut connection,
-            &table,
-            &expressions,
-            &mut zones,
-            &mut found.lossy,
-        )
-        .await?;
+        let lossy = &mut found.lossy;
+        let mut needs = of_table(&mut connection, &table, &expressions, &mut zones, lossy).await?;
+        if !server.is_mariadb() && needs.recomputes() {
+            let checks = expressions.iter().filter(|one| one.place == Place::Check);
+            needs.checks = checks.map(|one| one.name.clone()).collect();
+        }
         found.needs.insert(table, needs);
     }
     connection.close().await;
@@ -124,7 +123,7 @@ async fn of_table(
     }
     let mut needs = Needs {
         settings: usual.clone(),
-        unlike: 0,
+        ..Needs::default()
     };
     if agrees(connection, table, expressions, &needs).await? {
         return Ok(needs);
@@ -155,13 +154,14 @@ async fn of_table(
         }
         needs.unlike = needs.unlike.saturating_add(rows);
         let name = &one.name;
+        let rows = counted(rows, "row");
         let line = match one.place {
             Place::Check => format!(
-                "{rows} rows do not pass the CHECK {name} under any one session setting, and MySQL takes them back \
-                 only where it is NOT ENFORCED"
+                "{rows} not passing the CHECK {name} under any one session setting: MySQL takes them back only \
+                 where it is NOT ENFORCED"
             ),
             _ => format!(
-                "{rows} rows hold what no one session setting gives, and get what {} gives",
+                "{rows} with what no one session setting gives: a restore computes it under {}",
                 told.join(", ")
             ),
         };

@@ -11,12 +11,14 @@ use crate::sql::statement::quote;
 
 /// The variables that a restored server must share, that explain a difference, or that make it slower.
 const FINGERPRINT: &[&str] = &[
+    "block_encryption_mode",
     "character_set_collations",
     "character_set_filesystem",
     "character_set_server",
     "collation_server",
     "default_collation_for_utf8mb4",
     "default_storage_engine",
+    "div_precision_increment",
     "explicit_defaults_for_timestamp",
     "ft_max_word_len",
     "ft_min_word_len",
@@ -28,6 +30,7 @@ const FINGERPRINT: &[&str] = &[
     "innodb_ft_min_token_size",
     "innodb_page_size",
     "innodb_strict_mode",
+    "lc_time_names",
     "log_bin",
     "log_bin_trust_function_creators",
     "lower_case_table_names",
@@ -43,6 +46,9 @@ const FINGERPRINT: &[&str] = &[
     "system_time_zone",
     "time_zone",
 ];
+
+/// The time zones that events name, in the fingerprint.
+pub const NAMED_ZONES: &str = "named time zones";
 
 /// The longest value that is noted, bytes: the manifest is small.
 const MAX_VALUE_BYTES: usize = 300;
@@ -62,6 +68,16 @@ pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String,
         )
         .await?;
     found.insert("plugins".into(), plugins.join(","));
+    let zones: Vec<String> = connection
+        .rows("SELECT DISTINCT time_zone FROM information_schema.events ORDER BY 1")
+        .await?;
+    let named = zones
+        .into_iter()
+        .filter(|zone| zone != "SYSTEM" && zone.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    let named: Vec<String> = named.collect();
+    if !named.is_empty() {
+        found.insert(NAMED_ZONES.into(), named.join(","));
+    }
     for value in found.values_mut() {
         value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));
     }

@@ -36,6 +36,7 @@ pub mod preflight;
 pub mod replica;
 pub mod scope;
 mod show_grants;
+mod spatial;
 mod unkept;
 
 use std::collections::BTreeSet;

@@ -14,6 +14,7 @@ use super::grants::Grants;
 use super::inventory::Inventory;
 use super::replica;
 use super::scope::Scope;
+use super::spatial;
 use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
@@ -21,6 +22,7 @@ use crate::archive::manifest::{Coordinates, ServerFacts};
 use crate::server::schemas::MARKER;
 use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::computed::Needs;
+use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::{Error, Result};
 
@@ -37,6 +39,8 @@ pub struct Preflight {
     pub schemas: Vec<String>,
     /// What exists in them.
     pub inventory: Inventory,
+    /// The spatial reference systems that tables refer to.
+    spatial: BTreeMap<ObjectId, Vec<SpatialReference>>,
     /// What tables need of the session that computes their expressions.
     needs: BTreeMap<ObjectId, Needs>,
     /// Columns whose values do not survive being dumped, a line each.
@@ -69,6 +73,7 @@ impl Preflight {
                 engine: table.map(|t| t.engine.clone()),
                 bytes: table.map_or(0, |t| t.data_bytes + t.index_bytes),
                 needs: self.needs.get(object).cloned(),
+                spatial: self.spatial.get(object).cloned().unwrap_or_default(),
             }
         };
         self.inventory.objects.keys().map(record).collect()
@@ -156,6 +161,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let mut lossy = facts::lossy_columns(connection, &schemas).await?;
     let computed = computed::needs(&source.config, version, &schemas).await?;
     lossy.extend(computed.lossy);
+    let spatial = spatial::of_tables(connection, version).await?;
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
     warnings.extend(unkept::warnings(connection, version, &schemas).await?);
@@ -175,6 +181,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
         schemas,
         inventory,
         needs: computed.needs,
+        spatial,
         lossy,
         warnings,
         coordinates: None,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::definition::{Column, column};
 use super::session::Session;
+use super::statement::{ObjectId, quote};
 use super::tokens::{Token, Tokens};
 
 /// The variables, with what a server has of them that nobody configured. `time_zone` and `sql_mode` are those
@@ -69,6 +70,9 @@ pub struct Needs {
     /// Rows that hold what these settings do not give, as of the backup: others wrote them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unlike: u64,
+    /// CHECK constraints of MySQL among the expressions: rows pass them in these settings only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -95,6 +99,37 @@ impl Needs {
     /// A session in which they are computed.
     pub fn over(&self, session: &Session) -> Session {
         self.settings.iter().fold(session.clone(), with)
+    }
+
+    /// Whether a client that sets what [`VARIABLES`] has, and what a dump sets, computes the same.
+    pub fn is_usual(&self) -> bool {
+        let usual = |(name, value): (&String, &String)| {
+            VARIABLES
+                .iter()
+                .any(|(variable, own)| variable == name && own == value)
+        };
+        self.settings.iter().all(usual)
+    }
+
+    /// What the plain client executes behind the dump, so that a table's values are those that were stored.
+    pub fn afterwards(&self, table: &ObjectId) -> Option<String> {
+        if self.is_usual() {
+            return None;
+        }
+        let mut session = Session::default();
+        let modes = session.set(SQL_MODE, "'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'");
+        let set = self.over(&session).statements_from(None).join("; ");
+        let checks = self
+            .checks
+            .iter()
+            .map(|name| format!("ALTER CHECK {} ENFORCED, ", quote(name)));
+        let checks: String = checks.collect();
+        modes.then(|| {
+            format!(
+                "{set}; ALTER TABLE {} {checks}FORCE, ALGORITHM=COPY;",
+                table.quoted()
+            )
+        })
     }
 
     /// The settings as one SET for any client; `None` where there are none, or one is no plain literal: an
@@ -329,7 +364,7 @@ fn depends(
 /// else than the row holds; `None` where nothing shows what it gave.
 pub fn unlike(computed: &Computed) -> Option<String> {
     let expression = std::str::from_utf8(&computed.expression).ok()?;
-    let name = super::statement::quote(&computed.name);
+    let name = quote(&computed.name);
     match &computed.place {
         Place::Virtual => None,
         Place::Check => Some(format!("(({expression}) IS FALSE)")),
@@ -450,7 +485,7 @@ mod tests {
         ];
         let needs = Needs {
             settings: settings.map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
-            unlike: 0,
+            ..Needs::default()
         };
         let mut session = Session::default();
         assert!(session.set("sql_mode", "'NO_AUTO_VALUE_ON_ZERO'"));

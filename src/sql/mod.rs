@@ -13,6 +13,7 @@
 //! - `wording`: definitions in the words that their digests are made of.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in; `check`: which
 //!   of them an ALTER would change.
+//! - [`spatial`]: a spatial reference system, which is in no dump.
 //! - [`computed`]: what a table computes from the session that writes a row.
 
 mod assignment;
@@ -35,6 +36,7 @@ mod problem;
 pub mod rows;
 pub mod scan;
 pub mod session;
+pub mod spatial;
 pub mod statement;
 pub mod tokens;
 mod wording;

@@ -274,7 +274,7 @@ async fn commit(
         labels: Default::default(),
         suspect: Vec::new(),
     };
-    let readme = restore_txt(&manifest);
+    let readme = restore_txt(&manifest, &[]);
     let readme = put_file(store, place, &BackupObject::Readme, readme.as_bytes());
     let readme = readme.await.unwrap();
     let files = manifest.segments.iter().chain(&manifest.accounts);

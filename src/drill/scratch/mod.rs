@@ -2,8 +2,8 @@
 //!
 //! - [`local`]: a server of the backup's own kind, started in a private directory, socket only:
 //!   [`programs`] finds its program and [`layout`] its installation, [`options`] and [`room`] fit it to the
-//!   backup and the machine,
-//!   [`data_dir`] and [`process`] make it and run it, [`strays`] removes what a killed drill left.
+//!   backup and the machine, [`data_dir`] and [`process`] make it and run it, [`strays`] removes what a
+//!   killed drill left, [`zones`] and [`spatial`] bring what the backup names beside its schemas.
 //! - [`pod`]: the same in a pod of a Kubernetes cluster.
 //! - [`given`]: a server that somebody else provides, and that must be empty.
 //!
@@ -18,7 +18,9 @@ pub mod pod;
 pub mod process;
 pub mod programs;
 pub mod room;
+pub mod spatial;
 pub mod strays;
+pub mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,11 +80,18 @@ pub async fn begin(
     profile: Profile,
     cancel: &Cancel,
 ) -> Result<Box<dyn Scratch>> {
-    match choice {
-        Choice::Local => local::start(config, archive.manifest(), profile, cancel).await,
-        Choice::Pod(pod) => pod::start(pod, config, archive.manifest(), profile, cancel).await,
-        Choice::Given(server) => given::take(server, archive, cancel).await,
-    }
+    let manifest = archive.manifest();
+    let begun = match choice {
+        Choice::Local => local::start(config, manifest, profile, cancel).await,
+        Choice::Pod(pod) => pod::start(pod, config, manifest, profile, cancel).await,
+        // Nothing of it is ours to change.
+        Choice::Given(server) => return given::take(server, archive, cancel).await,
+    }?;
+    cancel.unless(zones::load(begun.server(), archive)).await?;
+    cancel
+        .unless(spatial::load(begun.server(), archive))
+        .await?;
+    Ok(begun)
 }
 
 /// What the server that was dumped was; an archive failure where the manifest does not say.

@@ -1,10 +1,17 @@
 //! Small inputs that once failed, one idea a file in `tests/corpus/cases`: each is loaded into a server,
 //! backed up, restored into an empty one, and verified by lanes and by the plain client.
 
-use std::path::Path;
+mod values;
+
+use std::path::{Path, PathBuf};
 
 use super::support::compare::{self, differences};
 use super::support::{Drctl, Flavour, Server};
+
+/// The file of that name.
+pub fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/cases/{name}.sql"))
+}
 
 /// A case on its source, and the empty server that it is restored into.
 pub struct Case {
@@ -17,9 +24,7 @@ impl Case {
     /// Loads the file of that name into a server; both servers run with these options.
     pub fn load(flavour: Flavour, name: &str, options: &[&str]) -> Case {
         let case = Case::empty(flavour, options);
-        case.source.exec_file(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/cases/{name}.sql")),
-        );
+        case.source.exec_file(&file(name));
         case
     }
 

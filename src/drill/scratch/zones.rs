@@ -1,0 +1,118 @@
+//! Named time zones on a scratch server: those that the backup names, out of the zones that drctl brings along.
+//!
+//! A server knows a zone by name only where somebody loaded it, and an event that was made under one cannot be
+//! created elsewhere. A scratch server of drctl's own is fitted to the backup, so it gets them.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+use crate::archive::read::Archive;
+use crate::error::Result;
+use crate::server::connect::literal;
+use crate::server::{Connection, ServerConfig, connect};
+use crate::source::facts::NAMED_ZONES;
+use crate::sql::computed::TIME_ZONE;
+
+/// The first and the last moment that servers look up in these tables, seconds since 1970.
+const SPAN: (i64, i64) = (-2_147_483_648, 2_147_483_647);
+
+/// Loads those zones that the backup names and the server does not know. A name that nobody knows is left for
+/// the restore to find.
+pub async fn load(server: &ServerConfig, archive: &Archive) -> Result<()> {
+    let names = named(archive);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut connection = connect(server).await?;
+    for name in names {
+        let sql = format!(
+            "SELECT CONVERT_TZ('2000-01-01 00:00:00', '+00:00', {}) IS NULL",
+            literal(&name)
+        );
+        let unknown: bool = connection.one(&sql).await?;
+        if let (true, Ok(zone)) = (unknown, TimeZone::get(&name)) {
+            add(&mut connection, &name, &zone).await?;
+        }
+    }
+    connection.close().await;
+    Ok(())
+}
+
+/// The zones that the backup's events and expressions name.
+fn named(archive: &Archive) -> BTreeSet<String> {
+    let of_events = archive.manifest().server.fingerprint.get(NAMED_ZONES);
+    let of_events = of_events.into_iter().flat_map(|names| names.split(','));
+    let inventory = archive.contents().inventory.iter();
+    let of_tables = inventory.filter_map(|entry| entry.needs.as_ref()?.settings.get(TIME_ZONE));
+    let all = of_events.chain(of_tables.map(String::as_str));
+    let named = all.filter(|name| name.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    named.map(str::to_owned).collect()
+}
+
+/// Writes a zone as the programs of the servers do.
+async fn add(connection: &mut Connection, name: &str, zone: &TimeZone) -> Result<()> {
+    let Ok(first) = Timestamp::from_second(SPAN.0) else {
+        return Ok(());
+    };
+    let begin = zone.to_offset_info(first);
+    let mut types: Vec<(Offset, bool, String)> = vec![(
+        begin.offset(),
+        begin.dst().is_dst(),
+        begin.abbreviation().to_owned(),
+    )];
+    let mut transitions = vec![(SPAN.0, 0)];
+    for next in zone.following(first) {
+        let at = next.timestamp().as_second();
+        if at > SPAN.1 {
+            break;
+        }
+        let kind = (
+            next.offset(),
+            next.dst().is_dst(),
+            next.abbreviation().to_owned(),
+        );
+        let known = types.iter().position(|one| *one == kind);
+        let number = known.unwrap_or_else(|| {
+            types.push(kind);
+            types.len() - 1
+        });
+        transitions.push((at, number));
+    }
+    connection
+        .run("INSERT INTO mysql.time_zone (use_leap_seconds) VALUES ('N')")
+        .await?;
+    let id: u64 = connection.one("SELECT LAST_INSERT_ID()").await?;
+    let kinds: Vec<String> = types
+        .iter()
+        .enumerate()
+        .map(|(number, (offset, dst, short))| {
+            let (seconds, dst) = (offset.seconds(), u8::from(*dst));
+            let short: String = short.chars().take(8).collect();
+            format!("({id}, {number}, {seconds}, {dst}, {})", literal(&short))
+        })
+        .collect();
+    let moments: Vec<String> = transitions
+        .iter()
+        .map(|(at, number)| format!("({id}, {at}, {number})"))
+        .collect();
+    for (columns, rows) in [
+        (
+            "time_zone_transition_type (time_zone_id, transition_type_id, offset, is_dst, abbreviation)",
+            kinds,
+        ),
+        (
+            "time_zone_transition (time_zone_id, transition_time, transition_type_id)",
+            moments,
+        ),
+        (
+            "time_zone_name (name, time_zone_id)",
+            vec![format!("({}, {id})", literal(name))],
+        ),
+    ] {
+        let sql = format!("INSERT INTO mysql.{columns} VALUES {}", rows.join(", "));
+        connection.run(&sql).await?;
+    }
+    Ok(())
+}
