@@ -148,8 +148,8 @@ pub fn compare(expected: &Entries, found: &Entries) -> Comparison {
         if before.rows != after.rows {
             differs(
                 Class::Data,
-                format!("{} rows", before.rows),
-                format!("{} rows", after.rows),
+                counted(before.rows, "row"),
+                counted(after.rows, "row"),
             );
         } else if before != after {
             differs(Class::Data, short_rows(before), short_rows(after));

@@ -15,6 +15,7 @@
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
 //! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
+//! - `undumpable`: what the dump program cannot dump, or nobody read back.
 //! - `unkept`: what is not there after a restore unless somebody does something.
 
 pub mod accounts;
@@ -34,6 +35,7 @@ pub mod preflight;
 pub mod replica;
 pub mod scope;
 mod show_grants;
+mod undumpable;
 mod unkept;
 
 use std::collections::BTreeSet;
@@ -47,6 +49,7 @@ pub use preflight::Preflight;
 use crate::archive::manifest::Coordinates;
 use crate::error::{Error, Result};
 use crate::server::connect::is_denied;
+use crate::server::schemas::Own;
 use crate::server::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
 use crate::source::inventory::Inventory;
 use crate::source::lock::DdlLock;
@@ -138,6 +141,8 @@ pub struct Source {
     ddl: Option<DdlLock>,
     /// What the server is.
     version: ServerVersion,
+    /// Which schemas are its own.
+    own: Own,
     /// The client that fits it.
     client: Client,
     /// Who the server is, and whether an emptied one would be another.
@@ -163,9 +168,10 @@ impl Source {
         target: &TargetName,
         options: &SourceOptions,
     ) -> Result<Source> {
-        options.scope.check()?;
         let mut connection = connect(config).await?;
         let version = connection.version().await?;
+        let own = Own::of(&mut connection, &version).await?;
+        options.scope.check(&own)?;
         let client = Client::for_server(config, &connection, &version).await?;
         let identity = facts::identity(&mut connection, &version).await?;
         Ok(Source {
@@ -175,6 +181,7 @@ impl Source {
             connection,
             ddl: None,
             version,
+            own,
             client,
             identity,
         })
@@ -222,7 +229,8 @@ impl Source {
     /// Starts the dump; one stream for now.
     pub fn dump(&self, preflight: &Preflight) -> Result<Dump> {
         let arguments = preflight.plan.arguments(&self.client)?;
-        Ok(Dump::of(DumpChild::spawn(&self.client, arguments)?))
+        let child = DumpChild::spawn(&self.client, arguments)?;
+        Ok(Dump::of(child.with(&preflight.line_ends)))
     }
 
     /// The GTIDs that a MySQL server had executed at the place that its dump names; to be asked as soon
@@ -254,7 +262,7 @@ impl Source {
     pub async fn settle(&mut self, before: &Preflight, seen: &BTreeSet<ObjectId>) -> Result<()> {
         lock::still_held(&mut self.connection, &self.target).await?;
         let scope = &self.options.scope;
-        let after = Inventory::take(&mut self.connection, &self.version, scope).await?;
+        let after = Inventory::take(&mut self.connection, &self.version, &self.own, scope).await?;
         if let Some(ddl) = self.ddl.take() {
             ddl.release().await?;
         }

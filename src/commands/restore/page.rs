@@ -142,10 +142,10 @@ pub(super) fn say_report(run: &Run, report: &RestoreReport) -> Result<()> {
     lines.push((
         "loaded",
         format!(
-            "{} rows, {} of SQL, over {} connections",
-            text::count(report.rows),
+            "{}, {} of SQL, over {}",
+            text::counted(report.rows, "row"),
             text::bytes(report.raw_bytes),
-            report.lanes
+            text::counted(report.lanes as u64, "connection")
         ),
     ));
     lines.extend(

@@ -1,6 +1,8 @@
 //! Small inputs that once failed, one idea a file in `tests/corpus/cases`: each is loaded into a server,
 //! backed up, restored into an empty one, and verified by lanes and by the plain client.
 
+mod source;
+
 use std::path::Path;
 
 use super::support::compare::{self, differences};
