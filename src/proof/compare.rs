@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(
             compare(&side(), &restored).summary(),
             "these differ: 1 with other rows, 1 with another definition; first: table `shop`.`b` \
-             (backup: 1 rows, server: 5 rows)"
+             (backup: 1 row, server: 5 rows)"
         );
     }
 }
