@@ -12,9 +12,15 @@ pub fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
-/// So many of something: `1 table`, `1,234 tables`.
+/// So many of something: `1 table`, `1,234 tables`, `2 libraries`.
 pub fn counted(n: u64, one: &str) -> String {
-    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+    let consonant = |c: char| !matches!(c, 'a' | 'e' | 'i' | 'o' | 'u');
+    let many = match one.strip_suffix('y') {
+        _ if n == 1 => one.to_owned(),
+        Some(stem) if stem.ends_with(consonant) => format!("{stem}ies"),
+        _ => format!("{one}s"),
+    };
+    format!("{} {many}", count(n))
 }
 
 /// Seconds as a span.
@@ -78,6 +84,19 @@ mod tests {
         assert_eq!(of(3_600), "1 h");
         assert_eq!(of(93_784), "1 d 2 h");
         assert_eq!(of(-5), "0.0 s");
+    }
+
+    #[test]
+    fn plurals_are_right() {
+        for (n, one, said) in [
+            (0, "backup", "0 backups"),
+            (1, "schema", "1 schema"),
+            (1, "package body", "1 package body"),
+            (2, "package body", "2 package bodies"),
+            (1_234, "key", "1,234 keys"),
+        ] {
+            assert_eq!(counted(n, one), said);
+        }
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Case<'_> {
     /// Everything that speaks against the restore.
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut all = Vec::new();
+        all.extend(self.closed_schemas());
         all.extend(self.existing_objects());
         all.extend(self.other_masters());
         all.extend(self.definers());
@@ -69,6 +70,21 @@ impl Case<'_> {
             all.extend(other);
         }
         all
+    }
+
+    /// Names that are a user's where the backup was made, and the server's own here.
+    fn closed_schemas(&self) -> Option<Refusal> {
+        let own = self.facts.own();
+        let schemas = self.creates.iter().map(|object| &object.schema);
+        let closed: BTreeSet<&String> = schemas.filter(|schema| own.is_closed(schema)).collect();
+        let first = closed.first()?;
+        Some(Refusal::new(
+            format!(
+                "{}, and the server keeps that name for itself",
+                some_of(closed.iter().map(|schema| ObjectId::schema(*schema)))
+            ),
+            format!("restore it under another name: --rename {first}=<name>"),
+        ))
     }
 
     fn existing_objects(&self) -> Option<Refusal> {

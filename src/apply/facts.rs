@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::server::connect::{NamedRow, literal, server_code};
+use crate::server::schemas::Own;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::definer::Account;
 use crate::sql::statement::{ObjectId, ObjectKind};
@@ -75,7 +76,13 @@ impl TargetFacts {
             .collect();
         let own_account: String = connection.one("SELECT CURRENT_USER()").await?;
         Ok(TargetFacts {
-            objects: objects(connection, &version, schemas).await?,
+            objects: {
+                let own = Own::from_variables(&version, &variables);
+                let mut objects = objects(connection, &version, schemas).await?;
+                // To MariaDB's information_schema SYS is sys, whatever the server makes of names.
+                objects.retain(|object| own.folds() || schemas.contains(&object.schema));
+                objects
+            },
             schemas: defaults(connection, schemas).await?,
             accounts: accounts(connection, &version).await?,
             system_accounts: system_accounts(connection, &version).await?,
@@ -117,9 +124,14 @@ impl TargetFacts {
         }
     }
 
+    /// Which schemas are the server's own.
+    pub fn own(&self) -> Own {
+        Own::from_variables(&self.version, &self.variables)
+    }
+
     /// An object's name as the server compares it.
     pub fn folded(&self, object: &ObjectId) -> ObjectId {
-        if self.number("lower_case_table_names").unwrap_or(0) == 0 {
+        if !self.own().folds() {
             return object.clone();
         }
         let name = match object.kind {

@@ -16,6 +16,7 @@ use crate::sql::rows;
 use crate::sql::scan::{ScanError, Scanner};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, Section};
+use crate::words::counted;
 
 /// One statement that belongs to a section.
 #[derive(Debug, Clone)]
@@ -89,7 +90,8 @@ impl Frame {
         }
         if rows != record.rows {
             return Err(Error::archive(format!(
-                "frame {n} has {rows} rows, the index says {}",
+                "frame {n} has {}, the index says {}",
+                counted(rows, "row"),
                 record.rows
             )));
         }

@@ -14,6 +14,7 @@ use crate::apply::lane::Lane;
 use crate::error::{Error, Result};
 use crate::sql::rows::{RowsError, of_insert, values};
 use crate::sql::statement::Kind;
+use crate::words::counted;
 
 /// MariaDB's word for a value of a generated column, which its client dumps and its server computes
 /// anew: one for each such column of each row.
@@ -119,7 +120,10 @@ fn not_as_dumped(statement: &FrameStatement, affected: u64, warnings: &[(u16, St
         Some((code, text)) => {
             format!("{table}: the server did not take the rows as they are: {text} ({code})")
         }
-        None => format!("{table}: the server took {affected} of {rows} rows"),
+        None => format!(
+            "{table}: the server took {affected} of {}",
+            counted(rows, "row")
+        ),
     };
     Error::verification(what).hint(
         "compare the server's version, sql_mode and character sets with those of the backup: \

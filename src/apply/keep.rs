@@ -8,6 +8,7 @@ use crate::apply::lane::Lane;
 use crate::apply::marker::{self, Marker, Pass};
 use crate::apply::{routine_grants, tuning};
 use crate::error::{Error, Result};
+use crate::words::counted;
 
 /// What is left of a restore that was given up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -54,8 +55,8 @@ fn undone(marker: &Marker) -> Vec<String> {
         (
             Pass::Data,
             format!(
-                "rows may be missing: {} frames of them are in",
-                marker.frames.len()
+                "rows may be missing: {} of them restored",
+                counted(marker.frames.len() as u64, "frame")
             ),
         ),
         (

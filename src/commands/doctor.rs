@@ -20,6 +20,7 @@ use crate::server::{Connection, ServerConfig, connect};
 use crate::source::{Examination, Source};
 use crate::store::StoreError;
 use crate::target;
+use crate::words::counted;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -143,7 +144,11 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, O
         let count = catalog.committed().count();
         findings.ok(
             "store: list",
-            format!("{}, {count} backups", run.store.location()),
+            format!(
+                "{}, {}",
+                run.store.location(),
+                counted(count as u64, "backup")
+            ),
         );
         match run.cancel.unless(catalog.find(Which::Latest)).await {
             Ok(entry) => {
@@ -273,7 +278,11 @@ fn examined(examination: Examination, findings: &mut Findings) {
         objects,
     } = examination;
     if faults.is_empty() {
-        let what = format!("{schemas} schemas with {objects} objects can be dumped completely");
+        let (schemas, objects) = (
+            counted(schemas as u64, "schema"),
+            counted(objects as u64, "object"),
+        );
+        let what = format!("{schemas} with {objects} can be dumped completely");
         findings.ok("preflight", what);
     }
     for fault in faults {
@@ -363,6 +372,8 @@ struct Looked {
 
 async fn look_into(config: &ServerConfig) -> Result<Looked> {
     let mut connection: Connection = connect(config).await?;
+    // One that is too old is refused by a restore, too.
+    connection.version().await?;
     let packet_bytes = connection.one("SELECT @@global.max_allowed_packet").await?;
     let tables: Vec<String> = connection
         .rows(&format!(

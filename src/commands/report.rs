@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::report::history;
 use crate::report::html::{History, page};
 use crate::report::model::DrillReport;
+use crate::words::counted;
 
 /// How many reports are read: some years of daily drills.
 const MOST: usize = 2000;
@@ -40,8 +41,8 @@ pub async fn run(run: &Run, args: ReportArgs) -> Result<()> {
         Some(file) => {
             write(file, &page)?;
             text::print(&format!(
-                "{} drills of {} in {}\n",
-                drills.len(),
+                "{} of {} in {}\n",
+                counted(drills.len() as u64, "drill"),
                 run.config.target,
                 file.display()
             ))

@@ -87,22 +87,20 @@ fn page(run: &Run, entry: &Entry, now: Timestamp) -> String {
             .map_or(String::new(), |gtid| format!(", GTID {gtid}"));
         lines.push(("coordinates", format!("{}:{}{gtid}", at.file, at.position)));
     }
-    let objects = totals.objects.iter().map(|(kind, n)| match n {
-        1 => format!("1 {kind}"),
-        n => format!("{} {kind}s", text::count(*n)),
-    });
+    let objects = totals.objects.iter();
+    let objects = objects.map(|(kind, n)| text::counted(*n, kind));
     lines.extend([
         ("holds", objects.collect::<Vec<_>>().join(", ")),
         ("rows", text::count(totals.rows)),
         (
             "size",
             format!(
-                "{} of SQL, {} stored as {}, {} frames in {} segments",
+                "{} of SQL, {} stored as {}, {} in {}",
                 text::bytes(totals.raw_bytes),
                 text::bytes(totals.stored_bytes),
                 entry.manifest.codec.name(),
-                text::count(totals.frames),
-                entry.manifest.segments.len()
+                text::counted(totals.frames, "frame"),
+                text::counted(entry.manifest.segments.len() as u64, "segment")
             ),
         ),
         (

@@ -22,6 +22,7 @@ use crate::server::connect::server_code;
 use crate::server::dump_options::has_history;
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::words::counted;
 
 /// How far the clocks of who wrote the data and of the server may be apart.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
@@ -150,7 +151,10 @@ async fn views<'a>(
         }
     }
     if count > 0 && broken.is_empty() {
-        broken.push(passed("all views can be read", &format!("{count} views")));
+        broken.push(passed(
+            "all views can be read",
+            &counted(count as u64, "view"),
+        ));
     }
     Ok(broken)
 }
@@ -209,7 +213,10 @@ async fn check_tables<'a>(
         }
     }
     if wrong.is_empty() {
-        wrong.push(passed("CHECK TABLE", &format!("{count} tables OK")));
+        wrong.push(passed(
+            "CHECK TABLE",
+            &format!("{} OK", counted(count as u64, "table")),
+        ));
     }
     Ok(wrong)
 }
@@ -282,9 +289,12 @@ async fn answer(server: &ServerConfig, sql: &str) -> std::result::Result<String,
             Some(value) => Ok(value.as_sql(true)),
         },
         rows => Err(format!(
-            "{} rows of {} columns instead of one field",
-            rows.len(),
-            rows.first().map_or(0, mysql_async::Row::len)
+            "{} of {} instead of one field",
+            counted(rows.len() as u64, "row"),
+            counted(
+                rows.first().map_or(0, mysql_async::Row::len) as u64,
+                "column"
+            )
         )),
     }
 }

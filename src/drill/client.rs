@@ -54,7 +54,8 @@ pub async fn restore(
     let control = Lane::open(control_config(server, true, cancel)).await?;
     let client = cancel.unless(Client::of(server)).await?;
     let accounts = missing_accounts(drill, archive, server).await?;
-    given::demand_empty(server).await?;
+    let ledger = archive.contents().ledger.iter();
+    given::demand_room(server, ledger.map(|(object, _)| &object.schema)).await?;
     // From here on whatever bears these names is the drill's.
     restored.backup = archive.manifest().id.to_string();
     let ledger = archive.contents().ledger.iter();

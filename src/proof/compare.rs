@@ -148,8 +148,8 @@ pub fn compare(expected: &Entries, found: &Entries) -> Comparison {
         if before.rows != after.rows {
             differs(
                 Class::Data,
-                format!("{} rows", before.rows),
-                format!("{} rows", after.rows),
+                counted(before.rows, "row"),
+                counted(after.rows, "row"),
             );
         } else if before != after {
             differs(Class::Data, short_rows(before), short_rows(after));
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(
             compare(&side(), &restored).summary(),
             "these differ: 1 with other rows, 1 with another definition; first: table `shop`.`b` \
-             (backup: 1 rows, server: 5 rows)"
+             (backup: 1 row, server: 5 rows)"
         );
     }
 }

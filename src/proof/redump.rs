@@ -25,7 +25,8 @@ use crate::proof::digests::{Batch, Digests};
 use crate::proof::normalise::Forgiven;
 use crate::proof::runs::{self, Run, What};
 use crate::server::dump_options::is_ours;
-use crate::server::{Client, DumpChild, ServerConfig, whole};
+use crate::server::line_ends::LineEnds;
+use crate::server::{Client, DumpChild, ServerConfig, connect, whole};
 use crate::sql::ledger::{Duplicate, Entries, Entry, Ledger};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
@@ -84,6 +85,9 @@ pub async fn redump(
     cancel: &Cancel,
 ) -> Result<Found> {
     let program = Client::of(server).await?;
+    let mut connection = connect(server).await?;
+    let ends = LineEnds::of(&mut connection).await?;
+    connection.close().await;
     whole::demand(server, &program).await?;
     let knows = |option: &str| program.knows(option);
     let mut options = proof_options(&client.options, knows);
@@ -96,7 +100,7 @@ pub async fn redump(
         true => runs::definitions(&redump.what, &options),
     };
     for run in first {
-        found.add(dump_one(&program, run, redump, &digests, cancel).await?)?;
+        found.add(dump_one(&program, &ends, run, redump, &digests, cancel).await?)?;
     }
     if several {
         let rows = |table: &ObjectId| redump.expected.get(table).and_then(|entry| entry.rows);
@@ -105,7 +109,7 @@ pub async fn redump(
         let tables = tables.map(|table| (table, rows(table).map_or(0, |sum| sum.rows)));
         let runs = runs::rows(tables, &options, redump.programs);
         let mut dumps = stream::iter(runs)
-            .map(|run| dump_one(&program, run, redump, &digests, cancel))
+            .map(|run| dump_one(&program, &ends, run, redump, &digests, cancel))
             .buffer_unordered(redump.programs);
         while let Some(dumped) = dumps.next().await {
             found.add(dumped?)?;
@@ -131,12 +135,13 @@ fn proof_options(options: &[String], knows: impl Fn(&str) -> bool) -> Vec<String
 
 async fn dump_one(
     client: &Client,
+    ends: &LineEnds,
     run: Run,
     redump: &Redump,
     digests: &Digests,
     cancel: &Cancel,
 ) -> Result<(Ledger, Words)> {
-    let mut child = DumpChild::spawn(client, &run.arguments)?;
+    let mut child = DumpChild::spawn(client, &run.arguments)?.with(ends);
     let (chunks, received) = mpsc::channel(8);
     let scan = Scan {
         schema: run.schema,

@@ -11,7 +11,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
 
 use super::url::{Endpoint, Identity, Tls};
-use super::{Role, ServerConfig, ServerVersion};
+use super::{Role, ServerConfig, ServerVersion, limits};
 use crate::{Error, Result};
 
 /// How long a server may take to accept a login.
@@ -32,12 +32,7 @@ const MAX_PACKET_BYTES: usize = 1 << 30;
 /// What every session begins with. `sql_mode` is empty so that quotes and backslashes mean the same on
 /// every server, ANSI_QUOTES and NO_BACKSLASH_ESCAPES ones included.
 const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', autocommit = 1, \
-     net_read_timeout = 3600, net_write_timeout = 3600, \
-     wait_timeout = 604800, sql_quote_show_create = 1";
-
-/// The assignments by which a session is shown all that a server holds, of any kind: [`super::whole`].
-pub const ALL_SHOWN: &str = "sql_select_limit = 18446744073709551615 \
-     /*!80030 , show_gipk_in_create_table_and_information_schema = ON */";
+     net_read_timeout = 3600, sql_quote_show_create = 1";
 
 /// An open connection and the end of the flow that it belongs to.
 #[derive(Debug)]
@@ -52,13 +47,21 @@ pub struct Connection {
     patience: Duration,
 }
 
-/// Opens a connection and sets its session up: UTC, utf8mb4, an empty `sql_mode`, long time-outs.
+/// Opens a connection and sets its session up: UTC, utf8mb4, an empty `sql_mode`, long time-outs, and
+/// everything shown ([`super::whole`]).
 ///
 /// Fails within [`CONNECT_TIMEOUT`], with the outcome of the server's role.
 pub async fn connect(config: &ServerConfig) -> Result<Connection> {
     let mut connection = as_any_client(config).await?;
-    connection.run(&format!("{SESSION}, {ALL_SHOWN}")).await?;
-    Ok(connection)
+    let session = format!("{SESSION}, {}", limits::assignments());
+    match connection.run(&session).await {
+        Ok(()) => Ok(connection),
+        // A server that is too old for it is better told so.
+        Err(error) => match connection.version().await {
+            Err(too_old) if server_code(&error).is_some() => Err(too_old),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Opens a connection and leaves its session as the server makes it for everybody.
@@ -214,17 +217,19 @@ impl Connection {
         }
     }
 
-    /// What the server is.
+    /// What the server is; one that is too old is refused (exit 9), whatever it is asked for.
     pub async fn version(&mut self) -> Result<ServerVersion> {
         let (version, comment): (String, String) =
             self.one("SELECT @@version, @@version_comment").await?;
-        ServerVersion::parse(&version, &comment).ok_or_else(|| {
+        let server = ServerVersion::parse(&version, &comment).ok_or_else(|| {
             self.role
                 .error(format!(
                     "the server's version {version:?} is not understood"
                 ))
                 .hint("drctl knows MySQL and MariaDB")
-        })
+        })?;
+        server.demand_supported()?;
+        Ok(server)
     }
 
     /// The server's number for this connection.

@@ -6,6 +6,7 @@
 //!
 //! Memory: [`STDERR_KEPT_BYTES`] and whatever the reader offers as a buffer.
 
+use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
+use tokio::time::error::Elapsed;
 
 use super::connect::is_lost_code;
+use super::line_ends::{LineEnds, Mender};
 use super::{Client, Role, tie};
 use crate::{Error, Result};
 
@@ -34,6 +37,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const HARMLESS: &[&str] = &[
     // MariaDB's client, called by its old name.
     "Deprecated program name. It will be removed in a future release, use",
+    // MySQL's, of a view of more than 1000 columns. The stand-in that it means is a view, which takes 4096.
+    "-- Warning: Creating a stand-in table for view ",
 ];
 
 /// One running dump program. Dropping it kills it, and so does the end of this process.
@@ -47,6 +52,8 @@ pub struct DumpChild {
     stderr: Option<JoinHandle<Stderr>>,
     /// Whether the end was reached and judged good.
     whole: bool,
+    /// Puts in the line ends that the program forgets.
+    mender: Mender,
     /// The program's file name, for messages.
     name: String,
     /// Names the exit code of failures.
@@ -85,9 +92,19 @@ impl DumpChild {
             stdout,
             stderr: Some(tokio::spawn(Stderr::collect(stderr))),
             whole: false,
+            mender: Mender::default(),
             name,
             role,
         })
+    }
+
+    /// Puts these line ends into the dump.
+    #[must_use]
+    pub fn with(self, ends: &LineEnds) -> Self {
+        DumpChild {
+            mender: Mender::new(ends.clone()),
+            ..self
+        }
     }
 
     /// Reads the next bytes of the dump into the spare capacity of `buffer` and says how many: 0
@@ -99,19 +116,44 @@ impl DumpChild {
         if !buffer.has_remaining_mut() {
             return Err(Error::unexpected("a dump is read into a full buffer"));
         }
-        let read = tokio::time::timeout(STALL, self.stdout.read_buf(buffer)).await;
-        let count = match read {
+        if self.mender.is_idle() {
+            let read = tokio::time::timeout(STALL, self.stdout.read_buf(buffer)).await;
+            let count = self.arrived(read)?;
+            if count == 0 {
+                self.settle().await?;
+            }
+            return Ok(count);
+        }
+        loop {
+            let count = self.mender.take(buffer);
+            if count > 0 {
+                return Ok(count);
+            }
+            let input = self.mender.input();
+            input.reserve(PIPE_BYTES);
+            let read = tokio::time::timeout(STALL, self.stdout.read_buf(input)).await;
+            let ended = self.arrived(read)? == 0;
+            self.mender.work(ended);
+            if ended {
+                let count = self.mender.take(buffer);
+                if count == 0 {
+                    self.settle().await?;
+                }
+                return Ok(count);
+            }
+        }
+    }
+
+    /// How many bytes came.
+    fn arrived(&self, read: std::result::Result<io::Result<usize>, Elapsed>) -> Result<usize> {
+        match read {
             Ok(read) => read.map_err(|error| {
                 self.role
                     .error(format!("read {}", self.name))
                     .because(error)
-            })?,
-            Err(_) => return Err(self.stalled()),
-        };
-        if count == 0 {
-            self.settle().await?;
+            }),
+            Err(_) => Err(self.stalled()),
         }
-        Ok(count)
     }
 
     fn stalled(&self) -> Error {

@@ -5,6 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
+/// The oldest servers that are supported, as source and as destination.
+const OLDEST_MYSQL: Version = Version::new(8, 0, 11);
+const OLDEST_MARIADB: Version = Version::new(10, 5, 0);
+
 /// The two families of servers, whose clients and dialects differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,7 +67,7 @@ impl FromStr for Version {
     type Err = ();
 
     /// Reads the three numbers that `text` begins with, whatever follows them.
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
         let mut numbers = text.splitn(3, '.').map(|part| {
             let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             part[..digits].parse::<u16>().map_err(|_| ())
@@ -105,6 +111,22 @@ impl ServerVersion {
             text: version.to_owned(),
             comment: comment.to_owned(),
         })
+    }
+
+    /// Refuses (exit 9) a server older than what drctl supports.
+    pub fn demand_supported(&self) -> Result<()> {
+        let oldest = match self.flavour {
+            Flavour::MySql => OLDEST_MYSQL,
+            Flavour::MariaDb => OLDEST_MARIADB,
+        };
+        if self.version >= oldest {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "the server is {self} ({}), and drctl supports {} {oldest} and later",
+            self.text, self.flavour
+        ))
+        .hint("upgrade it"))
     }
 
     /// Whether this is MariaDB.
@@ -219,6 +241,51 @@ mod tests {
             assert_eq!(found.flavour, flavour, "{version}");
             let v = found.version;
             assert_eq!((v.major, v.minor, v.patch), numbers, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused_by_name_and_version() {
+        for (version, comment, name) in [
+            (
+                "5.6.24",
+                "MySQL Community Server (GPL)",
+                Some("MySQL 5.6.24"),
+            ),
+            (
+                "5.7.44-log",
+                "MySQL Community Server (GPL)",
+                Some("MySQL 5.7.44"),
+            ),
+            (
+                "5.7.44-48-57",
+                "Percona XtraDB Cluster (GPL)",
+                Some("MySQL 5.7.44"),
+            ),
+            (
+                "8.0.4-rc-log",
+                "MySQL Community Server (GPL)",
+                Some("MySQL 8.0.4"),
+            ),
+            ("8.0.36-28", "Percona Server (GPL), Release 28", None),
+            ("5.5.68-MariaDB", "MariaDB Server", Some("MariaDB 5.5.68")),
+            ("5.5.5-10.3.39-MariaDB-log", "", Some("MariaDB 10.3.39")),
+            ("10.4.34-MariaDB", "", Some("MariaDB 10.4.34")),
+            ("10.5.12-log", "managed MariaDB", None),
+            ("5.5.5-10.6.5-MariaDB-log", "", None),
+            ("11.8.2-MariaDB-ubu2404", "", None),
+        ] {
+            let refused = ServerVersion::parse(version, comment)
+                .unwrap()
+                .demand_supported();
+            match name {
+                None => refused.unwrap(),
+                Some(name) => {
+                    let error = refused.unwrap_err();
+                    assert_eq!(error.outcome().code(), 9);
+                    assert!(error.to_string().contains(name), "{error}");
+                }
+            }
         }
     }
 

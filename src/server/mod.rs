@@ -8,7 +8,8 @@
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
 //! - [`dump_options`]: what every dump is made of.
 //! - [`schemas`]: those that are nobody's data.
-//! - [`whole`]: how a session is shown all that the server holds.
+//! - [`limits`]: variables by which a server shows a session less; [`whole`]: how it is shown all.
+//! - [`line_ends`]: those that mysqldump forgets behind stored programs.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
 
 mod asked;
@@ -18,6 +19,8 @@ pub mod connect;
 pub mod dump_child;
 pub mod dump_options;
 pub mod flavour;
+pub mod limits;
+pub mod line_ends;
 mod login;
 pub mod program;
 pub mod schemas;

@@ -95,9 +95,11 @@ fn query(source: &str, schema: &str, columns: &BTreeSet<&str>) -> String {
         .copied()
         .filter(|column| !VOLATILE.contains(column))
         .collect();
+    // As bytes: to MariaDB's information_schema SYS is sys.
     let own: Vec<String> = schemas::SYSTEM.iter().map(|s| literal(s)).collect();
     format!(
-        "SELECT {schema}, table_name, {} FROM information_schema.{source} WHERE {schema} NOT IN ({})",
+        "SELECT {schema}, table_name, {} FROM information_schema.{source} \
+         WHERE CAST({schema} AS BINARY) NOT IN ({})",
         facts.join(", "),
         own.join(", ")
     )

@@ -20,10 +20,6 @@ pub const MAX_STATEMENT_BYTES: u64 = 1 << 30;
 /// take), where the client can be told: behind it the server's writers queue.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// How long the server may wait for a slow store before it drops the dump's connection, where the
-/// client can be told.
-const STALL: Duration = Duration::from_secs(3600);
-
 /// What is dumped, by which options; the same plan is used again to prove a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DumpPlan {
@@ -68,7 +64,7 @@ impl DumpPlan {
                 (false, Need::Always) => return Err(unknown(option)),
             }
         }
-        let mut session = vec![format!("net_write_timeout={}", STALL.as_secs())];
+        let mut session = Vec::new();
         if self.coordinates {
             let name = ["source-data", "master-data"]
                 .into_iter()

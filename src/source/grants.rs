@@ -15,12 +15,13 @@ use std::fmt;
 
 use super::scope::{Scope, same_name};
 use super::show_grants::{Line, On, shape};
+use crate::server::schemas::Own;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 use crate::{Error, Outcome, Result};
 
 /// What an account holds, as far as a backup asks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Grants {
     /// Privileges on everything.
     global: BTreeSet<String>,
@@ -36,8 +37,8 @@ pub struct Grants {
     account: String,
     /// Whether `_` and `%` in schema names stand for themselves (`partial_revokes=ON`).
     literal_patterns: bool,
-    /// Whether schema names differ by more than case alone.
-    fold: bool,
+    /// Which schemas are the server's own, and how it tells names apart.
+    own: Own,
 }
 
 /// One privilege that a complete backup needs and the account lacks.
@@ -59,26 +60,34 @@ impl fmt::Display for Missing {
 const PER_SCHEMA: [&str; 4] = ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"];
 
 impl Grants {
-    /// Asks the server what the connection's account holds.
-    pub async fn read(connection: &mut Connection, server: &ServerVersion) -> Result<Grants> {
+    /// Asks the server, whose own schemas these are, what the connection's account holds.
+    pub async fn read(
+        connection: &mut Connection,
+        server: &ServerVersion,
+        own: Own,
+    ) -> Result<Grants> {
         let lines: Vec<String> = connection.rows("SHOW GRANTS").await?;
-        let lower: u8 = connection.one("SELECT @@lower_case_table_names").await?;
         let literal = server.is_mysql_from(8, 0, 16)
             && connection.one::<u8>("SELECT @@partial_revokes").await? != 0;
         let account: String = connection.one("SELECT CURRENT_USER()").await?;
-        let mut grants = Grants::parse(&lines, literal, lower != 0)?;
+        let mut grants = Grants::parse(&lines, literal, own)?;
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         grants.account = format!("{}@{}", quote(user), quote(host));
         Ok(grants)
     }
 
-    /// Understands the lines of SHOW GRANTS. `literal_patterns`: `partial_revokes` is on; `fold`:
-    /// `lower_case_table_names` is not 0. A line of an unknown shape is an error, never ignored.
-    pub fn parse(lines: &[String], literal_patterns: bool, fold: bool) -> Result<Grants> {
+    /// Understands the lines of SHOW GRANTS. `literal_patterns`: `partial_revokes` is on. A
+    /// line of an unknown shape is an error, never ignored.
+    pub fn parse(lines: &[String], literal_patterns: bool, own: Own) -> Result<Grants> {
         let mut grants = Grants {
+            global: BTreeSet::new(),
+            schemas: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+            roles: BTreeSet::new(),
+            account: String::new(),
             literal_patterns,
-            fold,
-            ..Grants::default()
+            own,
         };
         for line in lines {
             grants.line(line).ok_or_else(|| {
@@ -129,7 +138,7 @@ impl Grants {
     /// Whether the account holds a privilege on every object of a schema, present and future.
     pub fn has_on_schema(&self, privilege: &str, schema: &str) -> bool {
         let revoked = self.revoked.iter().any(|(name, privileges)| {
-            same_name(name, schema, self.fold) && holds(privileges, privilege)
+            same_name(name, schema, self.own.folds()) && holds(privileges, privilege)
         });
         if self.has_globally(privilege) && !revoked {
             return true;
@@ -139,7 +148,7 @@ impl Grants {
             let of_grantee = || self.schemas.iter().filter(move |((g, _), _)| g == grantee);
             let exact = of_grantee().find(|((_, pattern), _)| {
                 is_literal(pattern, self.literal_patterns)
-                    && same_name(&unescape(pattern), schema, self.fold)
+                    && same_name(&unescape(pattern), schema, self.own.folds())
             });
             match exact {
                 Some((_, privileges)) => holds(privileges, privilege),
@@ -147,7 +156,7 @@ impl Grants {
                     let mut matching = of_grantee()
                         .filter(|((_, pattern), _)| {
                             !is_literal(pattern, self.literal_patterns)
-                                && matches_pattern(pattern, schema, self.fold)
+                                && matches_pattern(pattern, schema, self.own.folds())
                         })
                         .peekable();
                     matching.peek().is_some()
@@ -203,7 +212,7 @@ impl Grants {
         if all {
             for (schema, privileges) in &self.revoked {
                 for privilege in PER_SCHEMA {
-                    if scope.covers(schema, self.fold)
+                    if scope.covers(schema, &self.own)
                         && holds(privileges, privilege)
                         && !self.has_on_schema(privilege, schema)
                     {
@@ -331,6 +340,7 @@ fn matches_pattern(pattern: &str, name: &str, fold: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::schemas::own;
 
     fn mysql() -> ServerVersion {
         ServerVersion::parse("9.7.4", "(Debian)").unwrap()
@@ -342,7 +352,7 @@ mod tests {
 
     fn grants(lines: &[&str]) -> Grants {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        Grants::parse(&lines, false, false).unwrap()
+        Grants::parse(&lines, false, own("9.7.4", false, false)).unwrap()
     }
 
     fn shop() -> Scope {
@@ -477,8 +487,14 @@ mod tests {
             ("SHOP", "shop", false, false),
         ] {
             let line = all(pattern);
-            let grants =
-                |literal| Grants::parse(std::slice::from_ref(&line), literal, false).unwrap();
+            let grants = |literal| {
+                Grants::parse(
+                    std::slice::from_ref(&line),
+                    literal,
+                    own("9.7.4", false, false),
+                )
+                .unwrap()
+            };
             assert_eq!(
                 grants(false).has_on_schema("SELECT", schema),
                 holds,
@@ -490,7 +506,7 @@ mod tests {
                 "{pattern} literally"
             );
         }
-        let folded = Grants::parse(&[all("SHOP")], false, true).unwrap();
+        let folded = Grants::parse(&[all("SHOP")], false, own("9.7.4", true, false)).unwrap();
         assert!(folded.has_on_schema("SELECT", "shop"));
     }
 
@@ -533,7 +549,8 @@ mod tests {
             "GRANT SELECT ON `a TO b",
             "GRANT x ON ! TO `a` IDENTIFIED BY PASSWORD '*ABC'",
         ] {
-            let error = Grants::parse(&[line.to_owned()], false, false).unwrap_err();
+            let error =
+                Grants::parse(&[line.to_owned()], false, own("9.7.4", false, false)).unwrap_err();
             assert!(!error.to_string().contains("ABC"), "{error}");
         }
     }

@@ -1,9 +1,8 @@
 //! Names of tables as InnoDB spells them: as files.
 
 use super::filename_codes;
-use crate::server::schemas::is_system;
 
-/// The schema and table behind InnoDB's spelling, or `None` for what is no user's table.
+/// The schema and table behind InnoDB's spelling, or `None` for what is no table of a schema.
 pub fn innodb_name(spelled: &str) -> Option<(String, String)> {
     let (schema, table) = spelled.split_once('/')?;
     // Partitions and subpartitions: t#P#p0, t#p#p0#sp#s0.
@@ -13,9 +12,7 @@ pub fn innodb_name(spelled: &str) -> Option<(String, String)> {
     if lower.starts_with("#sql") || is_fulltext_part(&lower) {
         return None;
     }
-    let schema = decode(schema)?;
-    (!is_system(&schema)).then_some(())?;
-    Some((schema, decode(table)?))
+    Some((decode(schema)?, decode(table)?))
 }
 
 /// `fts_000000000000042c_being_deleted`, `fts_…_0000000000000045_index_1`.
@@ -83,7 +80,7 @@ mod tests {
             ("shop/FTS_000000000000042c_BEING_DELETED", None),
             ("shop/fts_000000000000042c_0000000000000045_index_1", None),
             ("shop/fts_of_mine", Some("shop/fts_of_mine")),
-            ("mysql/user", None),
+            ("MYSQL/t", Some("MYSQL/t")),
             ("SYS_FOREIGN", None),
             // Latin, Cyrillic, Kanji, letters whose case a code's own case tells.
             ("@0p@0020d/t@0k@003f@0020@m0u", Some("é d/tä? жu")),

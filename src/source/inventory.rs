@@ -13,6 +13,8 @@ use super::definitions;
 use super::innodb_name::innodb_name;
 use super::scope::{Scope, same_name};
 use crate::Result;
+use crate::server::line_ends;
+use crate::server::schemas::{Own, Owner};
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind};
 
@@ -23,13 +25,15 @@ pub struct Inventory {
     pub objects: BTreeMap<ObjectId, Stamp>,
     /// Size, rows and engine of the tables.
     pub tables: BTreeMap<ObjectId, TableFacts>,
-    /// Views whose tables or columns are gone: mysqldump cannot dump them.
-    pub invalid_views: Vec<ObjectId>,
+    /// Stored programs whose end the `mysql` client would not find in a dump: [`super::undumpable`].
+    pub endless: Vec<ObjectId>,
     /// Whether InnoDB told its table ids (PROCESS): without them an exchange of two tables by
     /// RENAME may go unnoticed.
     pub table_ids: bool,
     /// Tables that InnoDB knows and the server does not show, as InnoDB spells them.
     pub hidden: Vec<String>,
+    /// Schemas that are neither in scope nor the server's own.
+    pub left_out: Vec<String>,
     /// Whether schema and table names differ by more than case alone.
     pub(super) fold: bool,
 }
@@ -68,14 +72,14 @@ impl Inventory {
     pub async fn take(
         connection: &mut Connection,
         server: &ServerVersion,
+        own: &Own,
         scope: &Scope,
     ) -> Result<Inventory> {
-        let lower: u8 = connection.one("SELECT @@lower_case_table_names").await?;
         let mut taken = Inventory {
-            fold: lower != 0,
+            fold: own.folds(),
             ..Inventory::default()
         };
-        taken.schemas(connection, scope).await?;
+        taken.schemas(connection, own, scope).await?;
         let schemas: BTreeSet<String> = taken.schema_names().into_iter().collect();
         taken.tables_and_views(connection, &schemas).await?;
         taken.definitions(connection).await?;
@@ -84,7 +88,12 @@ impl Inventory {
         Ok(taken)
     }
 
-    async fn schemas(&mut self, connection: &mut Connection, scope: &Scope) -> Result<()> {
+    async fn schemas(
+        &mut self,
+        connection: &mut Connection,
+        own: &Own,
+        scope: &Scope,
+    ) -> Result<()> {
         let rows: Vec<(String, String, String)> = connection
             .rows(
                 "SELECT schema_name, default_character_set_name, default_collation_name \
@@ -92,8 +101,10 @@ impl Inventory {
             )
             .await?;
         for (name, charset, collation) in rows {
-            if scope.covers(&name, self.fold) {
-                self.add(ObjectId::schema(name), format!("{charset} {collation}"));
+            match scope.covers(&name, own) {
+                true => self.add(ObjectId::schema(name), format!("{charset} {collation}")),
+                false if own.owner(&name) == Owner::Server => {}
+                false => self.left_out.push(name),
             }
         }
         if let Scope::Only(listed) = scope {
@@ -125,7 +136,7 @@ impl Inventory {
         let rows = connection
             .named_rows(
                 "SELECT table_schema s, table_name n, table_type t, engine e, create_time c, \
-                 data_length d, index_length i, table_rows r, table_comment m \
+                 data_length d, index_length i, table_rows r \
                  FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW'",
             )
             .await?;
@@ -139,10 +150,6 @@ impl Inventory {
             match kind {
                 "VIEW" => {
                     let view = ObjectId::new(ObjectKind::View, schema, name);
-                    // The server puts this text in place of a comment, which a view has none of.
-                    if text("m").contains("references invalid") {
-                        self.invalid_views.push(view.clone());
-                    }
                     self.add(view, String::new());
                 }
                 "SEQUENCE" => {
@@ -201,24 +208,32 @@ impl Inventory {
         let mut queries = vec![
             "SELECT 'TRIGGER', trigger_schema, trigger_name, CONCAT_WS(' ', created, definer, \
              event_object_table, action_timing, event_manipulation, action_order, sql_mode), \
-             action_statement FROM information_schema.triggers",
+             action_statement, sql_mode FROM information_schema.triggers",
             "SELECT routine_type, routine_schema, routine_name, CONCAT_WS(' ', last_altered, \
-             definer, dtd_identifier, security_type, sql_mode), routine_definition \
-             FROM information_schema.routines",
+             definer, dtd_identifier, security_type, sql_mode), routine_definition, \
+             IF(routine_body = 'SQL', sql_mode, NULL) FROM information_schema.routines",
             "SELECT 'EVENT', event_schema, event_name, CONCAT_WS(' ', last_altered, definer, \
              interval_value, interval_field, execute_at, starts, ends, on_completion, sql_mode), \
-             event_definition FROM information_schema.events",
+             event_definition, sql_mode FROM information_schema.events",
         ];
         if connection.has_information("libraries").await? {
             queries.push(
                 "SELECT 'LIBRARY', library_schema, library_name, CONCAT_WS(' ', last_altered), \
-                 library_definition FROM information_schema.libraries",
+                 library_definition, NULL FROM information_schema.libraries",
             );
         }
         for query in queries {
-            type Program = (String, String, String, Option<Vec<u8>>, Option<Vec<u8>>);
+            // The last is the sql_mode of what is written in SQL.
+            type Program = (
+                String,
+                String,
+                String,
+                Option<Vec<u8>>,
+                Option<Vec<u8>>,
+                Option<String>,
+            );
             let rows: Vec<Program> = connection.rows(query).await?;
-            for (kind, schema, name, stamp, body) in rows {
+            for (kind, schema, name, stamp, body, sql_mode) in rows {
                 if !schemas.contains(&schema) {
                     continue;
                 }
@@ -241,8 +256,15 @@ impl Inventory {
                 };
                 let mut bytes = stamp.unwrap_or_default();
                 bytes.push(0);
-                bytes.extend(body.unwrap_or_default());
-                self.add(ObjectId::new(kind, schema, name), hash(&bytes));
+                let body = body.unwrap_or_default();
+                let object = ObjectId::new(kind, schema, name);
+                if let Some(mode) = sql_mode
+                    && !line_ends::is_read_back(kind, &body, b"\n", &mode)
+                {
+                    self.endless.push(object.clone());
+                }
+                bytes.extend(body);
+                self.add(object, hash(&bytes));
             }
         }
         Ok(())

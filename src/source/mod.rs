@@ -16,6 +16,7 @@
 //! - [`accounts`]: CREATE USER and GRANT beside the dump.
 //! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
+//! - `undumpable`: what the dump program cannot dump, or nobody read back.
 //! - `unkept`: what is not there after a restore unless somebody does something.
 
 pub mod accounts;
@@ -37,6 +38,7 @@ pub mod replica;
 pub mod scope;
 mod show_grants;
 mod spatial;
+mod undumpable;
 mod unkept;
 
 use std::collections::BTreeSet;
@@ -51,6 +53,7 @@ use crate::archive::manifest::Coordinates;
 use crate::error::{Error, Result};
 use crate::server::connect::is_denied;
 use crate::server::dump_child::is_lock_refused;
+use crate::server::schemas::Own;
 use crate::server::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
 use crate::source::inventory::Inventory;
 use crate::source::lock::DdlLock;
@@ -142,6 +145,8 @@ pub struct Source {
     ddl: Option<DdlLock>,
     /// What the server is.
     version: ServerVersion,
+    /// Which schemas are its own.
+    own: Own,
     /// The client that fits it.
     client: Client,
     /// Who the server is, and whether an emptied one would be another.
@@ -169,9 +174,10 @@ impl Source {
         target: &TargetName,
         options: &SourceOptions,
     ) -> Result<Source> {
-        options.scope.check()?;
         let mut connection = connect(config).await?;
         let version = connection.version().await?;
+        let own = Own::of(&mut connection, &version).await?;
+        options.scope.check(&own)?;
         let client = Client::for_server(config, &connection, &version).await?;
         let identity = facts::identity(&mut connection, &version).await?;
         Ok(Source {
@@ -181,6 +187,7 @@ impl Source {
             connection,
             ddl: None,
             version,
+            own,
             client,
             identity,
             lock_refused: false,
@@ -239,7 +246,8 @@ impl Source {
     /// Starts the dump; one stream for now.
     pub fn dump(&self, preflight: &Preflight) -> Result<Dump> {
         let arguments = preflight.plan.arguments(&self.client)?;
-        Ok(Dump::of(DumpChild::spawn(&self.client, arguments)?))
+        let child = DumpChild::spawn(&self.client, arguments)?;
+        Ok(Dump::of(child.with(&preflight.line_ends)))
     }
 
     /// The GTIDs that a MySQL server had executed at the place that its dump names; to be asked as soon
@@ -271,7 +279,7 @@ impl Source {
     pub async fn settle(&mut self, before: &Preflight, seen: &BTreeSet<ObjectId>) -> Result<()> {
         lock::still_held(&mut self.connection, &self.target).await?;
         let scope = &self.options.scope;
-        let after = Inventory::take(&mut self.connection, &self.version, scope).await?;
+        let after = Inventory::take(&mut self.connection, &self.version, &self.own, scope).await?;
         if let Some(ddl) = self.ddl.take() {
             ddl.release().await?;
         }

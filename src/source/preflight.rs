@@ -15,15 +15,17 @@ use super::inventory::Inventory;
 use super::replica;
 use super::scope::Scope;
 use super::spatial;
-use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
+use super::{undumpable, unkept};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
-use crate::server::schemas::MARKER;
+use crate::server::line_ends::LineEnds;
+use crate::server::schemas::{MARKER, Own};
 use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::computed::Needs;
 use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::words::counted;
 use crate::{Error, Result};
 
 /// What is known when the dump begins.
@@ -51,6 +53,8 @@ pub struct Preflight {
     pub coordinates: Option<Coordinates>,
     /// What the server is.
     version: ServerVersion,
+    /// What the dump program forgets.
+    pub(super) line_ends: LineEnds,
     /// What the dump is asked for.
     pub(super) plan: DumpPlan,
     /// Whether accounts are taken.
@@ -104,10 +108,11 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let (options, client) = (&source.options, &source.client);
     let scope = &options.scope;
     or_note(refuse_marker(connection).await, fault)?;
-    or_note(whole::demand(&source.config, client).await, fault)?;
-    let mut warnings = Vec::new();
+    let hurried = whole::demand(&source.config, client).await;
+    let mut warnings = or_note(hurried, fault)?.unwrap_or_default();
 
-    let grants = Grants::read(connection, version).await?;
+    let own = source.own;
+    let grants = Grants::read(connection, version, own).await?;
     // Without these, even the list of schemas would lie.
     let early = refuse_missing(&grants, version, scope, &[]);
     let complete = or_note(early, fault)?.is_some();
@@ -119,14 +124,15 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let current = replication.check(options.max_lag, !matches!(read_only.as_str(), "0" | "OFF"));
     or_note(current, fault)?;
 
-    let inventory = inventory(connection, version, scope).await?;
+    let inventory = inventory(connection, version, &own, scope).await?;
     or_note(refuse_hidden(&inventory), fault)?;
     let schemas = inventory.schema_names();
     if complete {
         or_note(refuse_missing(&grants, version, scope, &schemas), fault)?;
     }
-    or_note(refuse_invalid_views(&inventory), fault)?;
-    or_note(refuse_endless_events(connection, &schemas).await, fault)?;
+    for undumpable in undumpable::faults(connection, version, &inventory).await? {
+        fault(undumpable)?;
+    }
     let engines = engines(connection, options, &inventory).await;
     warnings.extend(or_note(engines, fault)?.flatten());
     if !inventory.table_ids && options.ddl == Ddl::Detect {
@@ -151,7 +157,6 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let accounts = accounts::readable(connection, version, options.accounts).await;
     let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
-    warnings.extend(patience(connection, client).await?);
     if !source.identity.1 {
         let fix = "grant SELECT on mysql.proc";
         warnings.push(format!(
@@ -164,7 +169,8 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let spatial = spatial::of_tables(connection, version).await?;
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
-    warnings.extend(unkept::warnings(connection, version, &schemas).await?);
+    warnings.extend(unkept::warnings(connection, &own, &schemas, &inventory.left_out).await?);
+    let line_ends = LineEnds::of(connection).await?;
     // Last, so that it is as late as it can be and still before the snapshot.
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // Only `doctor` goes on without, and it has no use for it.
@@ -186,6 +192,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
         warnings,
         coordinates: None,
         version: version.clone(),
+        line_ends,
         accounts,
     })
 }
@@ -199,14 +206,13 @@ fn or_note<T>(result: Result<T>, fault: OnFault<'_>) -> Result<Option<T>> {
 }
 
 async fn refuse_marker(connection: &mut Connection) -> Result<()> {
-    let marker: Option<String> = connection
-        .row(&format!(
-            "SELECT schema_name FROM information_schema.schemata WHERE schema_name = '{MARKER}'"
-        ))
+    let schemas: Vec<String> = connection
+        .rows("SELECT schema_name FROM information_schema.schemata")
         .await?;
-    match marker {
-        None => Ok(()),
-        Some(_) => Err(Error::refused(format!(
+    // Compared here: to MariaDB's information_schema DRCTL_RESTORE is the same name.
+    match schemas.iter().any(|schema| schema == MARKER) {
+        false => Ok(()),
+        true => Err(Error::refused(format!(
             "the server carries the schema {MARKER}: a restore into it is not finished"
         ))
         .hint("finish it by the same drctl restore, or give it up: by drctl restore --keep, or, with all that it restored, by drctl restore --discard --confirm <target>")),
@@ -229,11 +235,12 @@ fn refuse_missing(
 async fn inventory(
     connection: &mut Connection,
     server: &ServerVersion,
+    own: &Own,
     scope: &Scope,
 ) -> Result<Inventory> {
-    let mut taken = Inventory::take(connection, server, scope).await?;
+    let mut taken = Inventory::take(connection, server, own, scope).await?;
     if !taken.hidden.is_empty() {
-        taken = Inventory::take(connection, server, scope).await?;
+        taken = Inventory::take(connection, server, own, scope).await?;
     }
     Ok(taken)
 }
@@ -242,41 +249,10 @@ fn refuse_hidden(inventory: &Inventory) -> Result<()> {
     match inventory.hidden.first() {
         None => Ok(()),
         Some(first) => Err(Error::source(format!(
-            "InnoDB knows {} table(s) that the server does not show, like {first}",
-            inventory.hidden.len()
+            "InnoDB knows {} that the server does not show, like {first}",
+            counted(inventory.hidden.len() as u64, "table")
         ))
         .hint("look for tables without a definition in the server's log, and drop them")),
-    }
-}
-
-fn refuse_invalid_views(inventory: &Inventory) -> Result<()> {
-    match inventory.invalid_views.as_slice() {
-        [] => Ok(()),
-        views => Err(Error::source(format!(
-            "{} view(s) cannot be dumped, since what they refer to is gone or denied, like {}",
-            views.len(),
-            views[0]
-        ))
-        .hint("repair or drop them")),
-    }
-}
-
-/// mysqldump looks for a delimiter that an event's body does not hold, and never finds one where
-/// the body holds `;;`: it loops, and says nothing.
-async fn refuse_endless_events(connection: &mut Connection, schemas: &[String]) -> Result<()> {
-    let events: Vec<(String, String)> = connection
-        .rows(
-            "SELECT event_schema, event_name FROM information_schema.events
-             WHERE event_definition LIKE '%;;%'",
-        )
-        .await?;
-    match events.iter().find(|(schema, _)| schemas.contains(schema)) {
-        None => Ok(()),
-        Some((schema, name)) => {
-            let event = ObjectId::new(ObjectKind::Event, schema, name);
-            let what = format!("the body of {event} holds ;;, on which mysqldump loops for ever");
-            Err(Error::source(what).hint("write it without two semicolons in a row"))
-        }
     }
 }
 
@@ -306,8 +282,8 @@ async fn engines(
     };
     let engine = &inventory.tables[*first].engine;
     let what = format!(
-        "{} table(s) are not transactional and may change under the dump, like {first} ({engine})",
-        loose.len()
+        "not transactional, so that it may change under the dump: {}, like {first} ({engine})",
+        counted(loose.len() as u64, "table")
     );
     match options.non_transactional {
         NonTransactional::Allow => Ok(Some(what)),
@@ -372,20 +348,6 @@ async fn long_query(connection: &mut Connection) -> Result<Option<String>> {
         format!(
             "connection {id} has been running a statement for {seconds} s, and the global read lock \
              would stall every writer behind it"
-        )
-    }))
-}
-
-/// A store that stalls for longer than the server waits for its reader costs the dump.
-async fn patience(connection: &mut Connection, client: &Client) -> Result<Option<String>> {
-    const ENOUGH_SECONDS: u64 = 600;
-    if client.knows("network-timeout") || client.knows("init-command") {
-        return Ok(None);
-    }
-    let seconds: u64 = connection.one("SELECT @@global.net_write_timeout").await?;
-    Ok((seconds < ENOUGH_SECONDS).then(|| {
-        format!(
-            "a store that stalls for {seconds} s ends the dump: SET GLOBAL net_write_timeout = {ENOUGH_SECONDS}"
         )
     }))
 }

@@ -1,6 +1,6 @@
 //! Which schemas a backup covers.
 
-use crate::server::schemas::is_system;
+use crate::server::schemas::{Own, Owner};
 use crate::{Error, Result};
 
 /// Which schemas are backed up.
@@ -22,8 +22,9 @@ impl Default for Scope {
 }
 
 impl Scope {
-    /// Refuses, as a usage error, a scope that names a schema of the server itself, or none.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses, as a usage error, a scope that names a schema of the server itself, one that cannot be
+    /// dumped, or none.
+    pub fn check(&self, own: &Own) -> Result<()> {
         let Scope::Only(schemas) = self else {
             return Ok(());
         };
@@ -31,20 +32,28 @@ impl Scope {
             return Err(Error::usage("the list of schemas to back up is empty")
                 .hint("leave it out to back up all of them"));
         }
-        match schemas.iter().find(|schema| is_system(schema)) {
-            Some(schema) => Err(Error::usage(format!(
-                "schema {schema} is the server's own and cannot be backed up"
-            ))
-            .hint("accounts are kept beside the dump; the rest of it belongs to the installation")),
-            None => Ok(()),
+        for schema in schemas {
+            let why = match own.owner(schema) {
+                Owner::User => continue,
+                Owner::Server => "it is the server's own",
+                Owner::Unreachable(why) => why,
+            };
+            return Err(
+                Error::usage(format!("schema {schema} cannot be backed up: {why}"))
+                    .hint("take it out of the list; accounts are kept beside the dump"),
+            );
         }
+        Ok(())
     }
 
-    /// Whether a schema is covered. `fold`: names differ by more than case alone.
-    pub fn covers(&self, schema: &str, fold: bool) -> bool {
-        let listed = |list: &[String]| list.iter().any(|name| same_name(name, schema, fold));
+    /// Whether a schema of a server, whose own schemas these are, is covered.
+    pub fn covers(&self, schema: &str, own: &Own) -> bool {
+        let listed = |list: &[String]| {
+            let mut names = list.iter();
+            names.any(|name| same_name(name, schema, own.folds()))
+        };
         match self {
-            Scope::All { except } => !is_system(schema) && !listed(except),
+            Scope::All { except } => own.owner(schema) == Owner::User && !listed(except),
             Scope::Only(schemas) => listed(schemas),
         }
     }
@@ -59,13 +68,21 @@ pub fn same_name(a: &str, b: &str, fold: bool) -> bool {
 mod tests {
     use super::*;
     use crate::Outcome;
+    use crate::server::schemas::own;
 
     #[test]
     fn a_scope_of_nothing_or_of_the_servers_own_is_a_usage_error() {
-        for schemas in [vec![], vec!["shop".to_owned(), "MySQL".to_owned()]] {
-            let error = Scope::Only(schemas).check().unwrap_err();
+        let (exact, folding) = (own("9.7.4", false, false), own("9.7.4", true, false));
+        for schemas in [vec![], vec!["shop".to_owned(), "mysql".to_owned()]] {
+            let error = Scope::Only(schemas).check(&exact).unwrap_err();
             assert_eq!(error.outcome(), Outcome::Usage);
         }
+        let capitals = Scope::Only(vec!["MySQL".to_owned()]);
+        capitals.check(&exact).unwrap();
+        assert_eq!(
+            capitals.check(&folding).unwrap_err().outcome(),
+            Outcome::Usage
+        );
     }
 
     #[test]
@@ -73,10 +90,11 @@ mod tests {
         let scope = Scope::All {
             except: vec!["Scratch".into()],
         };
-        assert!(scope.covers("shop", false));
-        assert!(scope.covers("scratch", false));
-        assert!(!scope.covers("scratch", true));
-        assert!(!scope.covers("performance_schema", false));
-        assert!(!scope.covers("#mysql50#lost+found", false));
+        let (exact, folding) = (own("9.7.4", false, false), own("9.7.4", true, false));
+        assert!(scope.covers("shop", &exact));
+        assert!(scope.covers("scratch", &exact));
+        assert!(!scope.covers("scratch", &folding));
+        assert!(!scope.covers("performance_schema", &exact));
+        assert!(scope.covers("SYS", &exact));
     }
 }

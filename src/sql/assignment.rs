@@ -141,8 +141,19 @@ pub enum Assignment {
     },
 }
 
+/// What mysqldump writes around a dump of a schema called `mysql` in any case, to the letter. Nothing that
+/// a restore depends on, and never executed by drctl.
+const AROUND_MYSQL: [&[u8]; 3] = [
+    b"/*!50606 SET @OLD_INNODB_STATS_AUTO_RECALC=@@INNODB_STATS_AUTO_RECALC */",
+    b"/*!50606 SET GLOBAL INNODB_STATS_AUTO_RECALC=OFF */",
+    b"/*!50606 SET GLOBAL INNODB_STATS_AUTO_RECALC=@OLD_INNODB_STATS_AUTO_RECALC */",
+];
+
 /// Takes a SET apart. `None` if it is not one that dumps contain.
 pub fn parse_set(sql: &[u8]) -> Option<Vec<Assignment>> {
+    if AROUND_MYSQL.contains(&sql) {
+        return Some(Vec::new());
+    }
     let mut tokens = Tokens::new(sql);
     if !tokens.eat("SET") {
         return None;

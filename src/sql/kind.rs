@@ -62,6 +62,44 @@ pub fn of(sql: &[u8], context: &Context<'_>) -> Result<Kind, Unknown> {
     Ok(kind)
 }
 
+/// What a statement that may be of no kind is about: an object whose name stands where one of the dump
+/// programs' would. `None` in accounts.sql, where a name could be anything.
+pub fn object(sql: &[u8], context: &Context<'_>) -> Option<ObjectId> {
+    if context.language == Language::Accounts {
+        return None;
+    }
+    let mut head = Head {
+        tokens: Tokens::new(sql),
+        context,
+    };
+    let Some(Token::Word(verb)) = head.tokens.next() else {
+        return None;
+    };
+    let kind = match verb.to_ascii_uppercase().as_slice() {
+        b"INSERT" | b"REPLACE" => {
+            head.tokens.eat("IGNORE");
+            head.expect(&["INTO"]).ok()?;
+            ObjectKind::Table
+        }
+        b"CREATE" => {
+            head.decorations().ok()?;
+            head.tokens.eat("AGGREGATE");
+            head.object_kind().ok()?
+        }
+        b"DROP" | b"ALTER" => head.object_kind().ok()?,
+        _ => return None,
+    };
+    head.tokens.eat_all(&["IF", "NOT", "EXISTS"]);
+    head.tokens.eat_all(&["IF", "EXISTS"]);
+    match kind {
+        ObjectKind::Schema => head.one_name().ok().map(ObjectId::schema),
+        kind => {
+            let (schema, name) = head.object_name().ok()?;
+            Some(ObjectId::new(kind, schema, name))
+        }
+    }
+}
+
 /// The head of a statement, being read.
 struct Head<'a> {
     /// What is left of it.
@@ -140,22 +178,7 @@ impl Head<'_> {
 
     fn create(&mut self) -> Result<Kind, Unknown> {
         let guard = self.tokens.guard();
-        self.tokens.eat_all(&["OR", "REPLACE"]);
-        let mut decorated = false;
-        loop {
-            if self.tokens.eat("ALGORITHM") {
-                self.mark(b'=')?;
-                self.tokens.next();
-            } else if self.tokens.eat("DEFINER") {
-                self.mark(b'=')?;
-                self.account()?;
-            } else if self.tokens.eat_all(&["SQL", "SECURITY"]) {
-                self.tokens.next();
-            } else {
-                break;
-            }
-            decorated = true;
-        }
+        let decorated = self.decorations()?;
         let aggregate = self.tokens.eat("AGGREGATE");
         let kind = self.object_kind()?;
         if aggregate && kind != ObjectKind::Function {
@@ -188,6 +211,26 @@ impl Head<'_> {
             object,
             placeholder,
         })
+    }
+
+    /// What may stand between CREATE and the kind of object; whether any of it does but OR REPLACE.
+    fn decorations(&mut self) -> Result<bool, Unknown> {
+        self.tokens.eat_all(&["OR", "REPLACE"]);
+        let mut decorated = false;
+        loop {
+            if self.tokens.eat("ALGORITHM") {
+                self.mark(b'=')?;
+                self.tokens.next();
+            } else if self.tokens.eat("DEFINER") {
+                self.mark(b'=')?;
+                self.account()?;
+            } else if self.tokens.eat_all(&["SQL", "SECURITY"]) {
+                self.tokens.next();
+            } else {
+                return Ok(decorated);
+            }
+            decorated = true;
+        }
     }
 
     /// A table's definition: parentheses, then options, and no query that fills it.

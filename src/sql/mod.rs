@@ -30,7 +30,7 @@ mod definition;
 mod head;
 mod kind;
 pub mod ledger;
-mod lex;
+pub mod lex;
 mod lines;
 mod problem;
 pub mod rows;

@@ -1,11 +1,15 @@
 //! Why a dump cannot be taken apart. No message shows a value of a row.
 
+use super::statement::ObjectId;
+
 /// Why a dump cannot be taken apart. Never shows a value of a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("at byte {offset} of the dump: {problem}")]
+#[error("at byte {offset} of the dump{}: {problem}", within(.object))]
 pub struct ScanError {
     /// Where the statement begins, in bytes from the dump's first.
     pub offset: u64,
+    /// What it is about, as far as its head says so.
+    pub object: Option<ObjectId>,
     /// What is wrong with it.
     pub problem: Problem,
 }
@@ -31,4 +35,10 @@ pub enum Problem {
     /// A delimiter other than semicolons.
     #[error("a DELIMITER that no dump sets")]
     Delimiter,
+}
+
+fn within(object: &Option<ObjectId>) -> String {
+    object
+        .as_ref()
+        .map_or_else(String::new, |object| format!(", in {object}"))
 }

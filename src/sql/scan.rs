@@ -21,6 +21,9 @@ use super::tokens::is_space;
 /// The longest statement that any server takes: `max_allowed_packet` ends at 1 GiB.
 pub const LONGEST_STATEMENT: usize = 1 << 30;
 
+/// Bytes of a statement that are looked at for what it is about.
+const HEAD_BYTES: usize = 4 << 10;
+
 /// Bytes kept allocated for the next statement.
 const KEEP_BYTES: usize = 8 << 20;
 
@@ -153,9 +156,16 @@ impl Scanner {
     #[expect(clippy::should_implement_trait, reason = "it lends from the buffer")]
     pub fn next(&mut self) -> Result<Option<Statement<'_>>, ScanError> {
         let offset = self.offset;
-        let extent = self
-            .advance()
-            .map_err(|problem| ScanError { offset, problem })?;
+        let extent = match self.advance() {
+            Ok(extent) => extent,
+            Err(problem) => {
+                return Err(ScanError {
+                    offset,
+                    object: self.object(),
+                    problem,
+                });
+            }
+        };
         let Some(Extent {
             from,
             to,
@@ -206,6 +216,20 @@ impl Scanner {
     /// leaves none.
     pub fn pending_views(&self) -> impl Iterator<Item = &ObjectId> {
         self.placeholders.iter()
+    }
+
+    /// What the statement at the buffer's start is about, as far as its head says so.
+    fn object(&self) -> Option<ObjectId> {
+        let Progress::Statement(from, _) = self.progress else {
+            return None;
+        };
+        let context = Context {
+            language: self.language,
+            delimited: self.delimiter != b";",
+            session: &self.session,
+        };
+        let sql = &self.buffer[self.start + from..];
+        kind::object(&sql[..sql.len().min(HEAD_BYTES)], &context)
     }
 
     fn advance(&mut self) -> Result<Option<Extent>, Problem> {

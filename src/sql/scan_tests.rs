@@ -93,6 +93,28 @@ fn an_error_names_the_offset_of_its_statement() {
 }
 
 #[test]
+fn an_error_names_the_object_that_it_is_in() {
+    for (sql, object) in [
+        ("CREATE TABLE `t` (a int) AS SELECT 1;", "table `s`.`t`"),
+        ("INSERT INTO `o`.`t` SELECT 1;", "table `o`.`t`"),
+        (
+            "DELIMITER ;;\n/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER `x``y` # */;;\n",
+            "trigger `s`.`x``y`",
+        ),
+        ("CREATE SCHEMA `z` (", "schema `z`"),
+    ] {
+        let error = scan_by(format!("USE `s`;\n{sql}\n").as_bytes(), 4096).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains(&format!("of the dump, in {object}: ")),
+            "{said}"
+        );
+    }
+    let error = scan_by(b"CREATE USER `secret`;\n", 4096).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[test]
 fn a_second_statement_cannot_hide_under_another_delimiter() {
     for sql in [
         "INSERT INTO t VALUES (1); DROP DATABASE d",

@@ -287,7 +287,7 @@ on_both!(
         let error =
             block_on(restore_with(&made, &target, one_lane(), progress, &Cancel::default())).unwrap_err();
         assert_eq!(error.outcome().code(), 7, "{error}");
-        assert!(error.to_string().contains("`shop`.`small` (backup: 1 rows, server: 2 rows)"), "{error}");
+        assert!(error.to_string().contains("`shop`.`small` (backup: 1 row, server: 2 rows)"), "{error}");
         assert!(has_marker(&target));
     }
 );

@@ -242,8 +242,8 @@ on_both!(
         server_of(flavour).exec(&format!(
             "USE {schema}; CREATE TABLE gone (a INT); CREATE VIEW v AS SELECT a FROM gone; DROP TABLE gone"
         ));
-        let like = format!("like view `{schema}`.`v`");
-        refused(&drctl, 4, &["cannot be dumped", &like, "repair or drop them"]);
+        let like = format!("1 view cannot be dumped, for a reference to what is gone or denied: view `{schema}`.`v`");
+        refused(&drctl, 4, &[&like, "repair or drop them"]);
     }
 );
 

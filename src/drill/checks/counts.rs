@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::report::model::Check;
 use crate::server::Connection;
 use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::words::counted;
 
 /// Engines whose rows are kept elsewhere, by the dump programs' own lists: of MySQL the first three, of
 /// MariaDB all of them (`--no-data-med`, its default).
@@ -45,13 +46,13 @@ pub(super) async fn counts<'a>(
         if found != Ok(expected) {
             wrong.push(failed(
                 format!("the server's own count of {table}"),
-                &format!("{expected} rows"),
-                found.map_or_else(|why| why, |found| format!("{found} rows")),
+                &counted(expected, "row"),
+                found.map_or_else(|why| why, |found| counted(found, "row")),
             ));
         }
     }
     if wrong.is_empty() {
-        let found = format!("{all} rows");
+        let found = counted(all, "row");
         wrong.push(passed("the server's own count of every table", &found));
     }
     Ok(wrong)

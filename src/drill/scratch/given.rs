@@ -13,7 +13,7 @@ use crate::drill::scratch::options::OF_DURABILITY;
 use crate::drill::scratch::{Scratch, version_of};
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
-use crate::server::schemas::is_system;
+use crate::server::schemas::{Own, Owner};
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::quote;
 use crate::store::keys::TargetName;
@@ -88,15 +88,35 @@ async fn strangers(connection: &mut Connection) -> Result<Vec<String>> {
     let all: Vec<String> = connection
         .rows("SELECT schema_name FROM information_schema.schemata ORDER BY 1")
         .await?;
-    Ok(all.into_iter().filter(|one| !is_system(one)).collect())
+    let version = connection.version().await?;
+    let own = Own::of(connection, &version).await?;
+    let strangers = all.into_iter();
+    Ok(strangers
+        .filter(|one| own.owner(one) == Owner::User)
+        .collect())
 }
 
-/// Demands that the server still holds nothing, right before something is put into it.
-pub async fn demand_empty(server: &ServerConfig) -> Result<()> {
+/// Demands that the server still holds nothing, right before these schemas are put into it, and keeps
+/// none of their names for itself.
+pub async fn demand_room(
+    server: &ServerConfig,
+    schemas: impl Iterator<Item = &String>,
+) -> Result<()> {
     let mut connection = connect(server).await?;
-    let schemas = strangers(&mut connection).await?;
+    let there = strangers(&mut connection).await?;
+    let version = connection.version().await?;
+    let own = Own::of(&mut connection, &version).await?;
     connection.close().await;
-    refuse_strangers(&schemas)
+    refuse_strangers(&there)?;
+    let mut schemas = schemas;
+    match schemas.find(|schema| own.is_closed(schema)) {
+        None => Ok(()),
+        Some(schema) => Err(Error::refused(format!(
+            "the scratch server keeps the name of the schema {} for itself",
+            quote(schema)
+        ))
+        .hint("give one with the lower_case_table_names of the server that was backed up")),
+    }
 }
 
 /// Whether an account, as the server writes it, is a role of MariaDB: those have no host.

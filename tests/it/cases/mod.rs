@@ -1,6 +1,7 @@
 //! Small inputs that once failed, one idea a file in `tests/corpus/cases`: each is loaded into a server,
 //! backed up, restored into an empty one, and verified by lanes and by the plain client.
 
+mod source;
 mod values;
 
 use std::path::{Path, PathBuf};

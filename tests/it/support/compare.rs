@@ -59,7 +59,10 @@ fn questions(server: &Server) -> BTreeMap<(String, String), String> {
         all.insert((schema.to_owned(), what), sql);
     };
     let not_system = |column: &str| {
-        format!("{column} NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')")
+        // As bytes: MYSQL is not mysql.
+        format!(
+            "CAST({column} AS BINARY) NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
+        )
     };
     let list = |columns: &str, from: &str, schema: &str| {
         // Names may hold whatever they like: hexadecimal keeps a row a row.

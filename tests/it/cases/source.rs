@@ -1,0 +1,307 @@
+//! What a source has that a dump makes trouble of: names of the server's own, what no dump holds, what
+//! dump programs fail on, and settings that cut or end a dump.
+
+use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
+
+use super::Case;
+
+/// What doctor prints, and the exit code.
+fn doctor(drctl: &Drctl) -> (i32, String) {
+    let run = drctl.run(["doctor"]);
+    (run.code, run.stdout)
+}
+
+/// A line of a text that has all of these words.
+#[track_caller]
+fn says(text: &str, words: &[&str]) {
+    let holds = |line: &str| words.iter().all(|word| line.contains(word));
+    assert!(
+        text.lines().any(holds),
+        "no line has all of {words:?}:\n{text}"
+    );
+}
+
+/// The warnings of the newest backup, a line each.
+fn warnings(drctl: &Drctl) -> String {
+    let shown = drctl.run(["show", "--latest", "--output", "json"]).ok();
+    let warnings = shown.json()["warnings"].clone();
+    let all = warnings.as_array().cloned().unwrap_or_default();
+    all.iter()
+        .map(|line| format!("{}\n", line.as_str().expect("a text")))
+        .collect()
+}
+
+/// Whoever makes a backup is told these words before and with it.
+#[track_caller]
+fn named(drctl: &Drctl, all: &[&[&str]]) {
+    drctl.run(["backup"]).ok();
+    let (told, manifest) = (doctor(drctl).1, warnings(drctl));
+    for words in all {
+        says(&told, words);
+        says(&manifest, words);
+    }
+}
+
+on_both!(
+    fn schemas_with_names_of_the_servers_own_but_for_their_case(flavour) {
+        let case = Case::load(flavour, "upper_system", &[]);
+        if flavour == Flavour::MariaDb {
+            // Its dump program takes MYSQL for mysql, looks for general_log in it, and ends.
+            let (code, told) = doctor(&case.drctl);
+            assert_eq!(code, 4);
+            says(&told, &["FAIL", "schema `MYSQL`", "takes"]);
+            case.drctl.run(["backup"]).refused(4, &["schema `MYSQL`", "leave its schema out"]);
+            case.source.exec("DROP DATABASE `MYSQL`");
+        }
+        case.comes_back();
+        let folding = Server::initialised(flavour, &["--lower-case-table-names=1"]);
+        let drctl = case.drctl.into(&folding);
+        for more in [&["--plan"][..], &[]] {
+            let run = drctl.run([&["restore", "--latest"], more].concat());
+            let said = format!("{}{}", run.stdout, run.stderr);
+            says(&said, &["schema `SYS`", "the server keeps that name for itself"]);
+        }
+        assert_eq!(folding.value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'drctl'"), "0");
+    }
+);
+
+#[test]
+fn tables_that_mysqldump_takes_for_the_servers_own_are_refused_by_name() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "CREATE DATABASE `MYSQL`; CREATE TABLE `MYSQL`.gtid_executed (id INT PRIMARY KEY);
+         INSERT INTO `MYSQL`.gtid_executed VALUES (1)",
+    );
+    let words = ["table `MYSQL`.`gtid_executed`", "for the server's own"];
+    says(&doctor(&case.drctl).1, &words);
+    case.drctl.run(["backup"]).refused(4, &words);
+}
+
+#[test]
+fn a_directory_that_mariadb_takes_for_a_schema_is_left_out_by_name() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    case.source
+        .exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE DATABASE apart");
+    std::fs::create_dir(case.source.datadir().join("lost+found")).expect("a data directory");
+    let Case {
+        source,
+        into,
+        drctl,
+    } = case;
+    let drctl = drctl.env("DRCTL_BACKUP_EXCLUDE_SCHEMAS", "apart");
+    named(
+        &drctl,
+        &[
+            &["schema `#mysql50#lost+found` is left out", "directory"],
+            &["left out", "backup.exclude_schemas", "schema `apart`"],
+        ],
+    );
+    drctl.run(["restore", "--latest"]).ok();
+    drop((source, into));
+}
+
+on_both!(
+    fn what_no_dump_holds_is_named(flavour) {
+        let case = Case::load(flavour, "servers_udf", &[]);
+        let mut lines: Vec<&[&str]> = vec![
+            &["CREATE SERVER are not dumped: remote;"],
+            &["objects in the server's own schemas are not dumped", "`mysql`.`mine`", "`sys`.`p`"],
+        ];
+        case.source.exec("CREATE TABLE mysql.mine (id INT PRIMARY KEY); CREATE PROCEDURE sys.p() SELECT 1");
+        match flavour {
+            Flavour::MariaDb => {
+                case.source.exec("ANALYZE TABLE servers_udf.t PERSISTENT FOR ALL");
+                lines.push(&["PERSISTENT are not dumped, those of: table `servers_udf`.`t`"]);
+            }
+            Flavour::MySql => {
+                case.source.exec(
+                    "CREATE RESOURCE GROUP batch TYPE = USER; SET PERSIST max_connections = 99;
+                     CREATE UNDO TABLESPACE more ADD DATAFILE 'more.ibu'; CREATE TABLESPACE apart ADD DATAFILE 'apart.ibd';
+                     CREATE DATABASE x; CREATE TABLE x.t (id INT PRIMARY KEY);
+                     UPDATE mysql.server_cost SET cost_value = 1 WHERE cost_name = 'row_evaluate_cost';
+                     XA START 'prepared'; INSERT INTO x.t VALUES (1); XA END 'prepared'; XA PREPARE 'prepared'",
+                );
+                lines.extend([
+                    &["resource groups are not dumped: batch;"][..],
+                    &["persisted variables are not dumped: max_connections;"],
+                    &["undo tablespaces are not dumped: more;"],
+                    &["general tablespaces are not dumped: apart;"],
+                    &["costs of the optimizer are not dumped: row_evaluate_cost;"],
+                    &["prepared by XA are not dumped", "prepared;"],
+                ]);
+            }
+        }
+        named(&case.drctl, &lines);
+    }
+);
+
+#[test]
+fn a_spatial_reference_system_of_ones_own_is_named() {
+    need!(MySql);
+    let case = Case::load(Flavour::MySql, "custom_srs", &[]);
+    named(
+        &case.drctl,
+        &[&["spatial reference systems", ": 1999999;", "CREATE SPATIAL"]],
+    );
+    let there = "SELECT CONCAT('CREATE SPATIAL REFERENCE SYSTEM ', srs_id, ' NAME ''', srs_name, ''' DEFINITION ''', definition, '''') \
+                 FROM information_schema.st_spatial_reference_systems WHERE srs_id = 1999999";
+    // What it says to do is what helps.
+    case.into.exec(&case.source.value(there));
+    case.drctl.run(["restore", "--latest"]).ok();
+}
+
+on_both!(
+    fn bodies_that_end_in_a_line_comment_come_back(flavour) {
+        let case = Case::load(flavour, "trailing_trigger", &["--default-time-zone=+00:00"]);
+        case.source.exec(
+            "USE tt;
+             CREATE PROCEDURE `p.p`() SELECT 1 -- it's done\n;
+             CREATE FUNCTION `f``f`() RETURNS INT DETERMINISTIC RETURN 1 #\n;
+             CREATE EVENT `e e` ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1 # `done` */ ;\n;
+             CREATE TRIGGER `t``r` BEFORE UPDATE ON t FOR EACH ROW SET @a = 1 /* ; */ + 2 # it's */ ;;\n;
+             CREATE PROCEDURE ends() SELECT 1 -- within\n + 1;
+             SET NAMES latin1; CREATE PROCEDURE latin() SELECT 1 # é\n;
+             CREATE TABLE told (v TEXT); INSERT INTO told VALUES ('SET NEW.a = 1 # done */;;\n')",
+        );
+        let kept = "SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = 'tt' AND routine_definition REGEXP '(#|-- )'";
+        assert_eq!(case.source.value(kept), "4", "the client leaves comments in");
+        assert_eq!(doctor(&case.drctl).0, 0);
+        case.comes_back();
+    }
+);
+
+on_both!(
+    fn a_view_of_more_columns_than_a_table_takes(flavour) {
+        Case::load(flavour, "wide_view", &[]).comes_back();
+    }
+);
+
+on_both!(
+    fn views_that_the_dump_program_fails_on_are_named_in_every_language(flavour) {
+        let source = Server::start_with(flavour, &["--lc-messages=es_ES"]);
+        source.exec(
+            "CREATE DATABASE v; USE v; CREATE TABLE t (a INT, b INT); CREATE TABLE gone (a INT);
+             CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1;
+             CREATE VIEW no_table AS SELECT a FROM gone; CREATE VIEW no_column AS SELECT b FROM t;
+             CREATE VIEW no_function AS SELECT f() x; CREATE VIEW `on.``one` AS SELECT a FROM no_table;
+             CREATE VIEW fine AS SELECT a FROM t;
+             DROP TABLE gone; ALTER TABLE t DROP COLUMN b; DROP FUNCTION f",
+        );
+        let drctl = Drctl::new("views").source(&source);
+        let (code, told) = doctor(&drctl);
+        assert_eq!(code, 4, "{told}");
+        let words = ["4 views cannot be dumped", "`no_column`", "`no_function`", "`no_table`", "`on.``one`"];
+        says(&told, &words);
+        assert!(!told.contains("`fine`"), "{told}");
+        drctl.run(["backup"]).refused(4, &words);
+        source.exec("DROP VIEW v.`on.``one`; DROP VIEW v.no_table, v.no_column, v.no_function");
+        assert!(doctor(&drctl).1.contains("1 schema with 3 objects can be dumped completely"));
+        drctl.run(["backup"]).ok();
+    }
+);
+
+on_both!(
+    fn settings_for_everybody_neither_cut_nor_end_a_dump(flavour) {
+        let case = Case::empty(flavour, &[]);
+        case.source.exec(
+            "CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, v INT);
+             INSERT INTO t WITH RECURSIVE n AS (SELECT 1 i UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, i FROM n",
+        );
+        let ours = match flavour {
+            Flavour::MariaDb => "SET GLOBAL max_statement_time = 0.01, GLOBAL tx_isolation = 'SERIALIZABLE', GLOBAL tx_read_only = 1",
+            Flavour::MySql => {
+                "SET GLOBAL max_execution_time = 1, GLOBAL sql_select_limit = 3, GLOBAL max_join_size = 2,
+                 GLOBAL sql_big_selects = 0, GLOBAL transaction_read_only = 1, GLOBAL wait_timeout = 1,
+                 GLOBAL net_write_timeout = 1, GLOBAL show_create_table_verbosity = 1, GLOBAL lc_messages = 'ja_JP',
+                 GLOBAL sql_safe_updates = 1"
+            }
+        };
+        case.source.exec(ours);
+        assert_eq!(doctor(&case.drctl).0, 0);
+        case.drctl.run(["backup"]).ok();
+        case.drctl.run(["restore", "--latest"]).ok();
+        assert_eq!(case.into.value("SELECT CONCAT(COUNT(*), ' ', SUM(v)) FROM d.t"), "900 405450");
+        case.passes_drills();
+    }
+);
+
+#[test]
+fn settings_that_mariadbs_dump_program_cannot_change_are_named() {
+    need!(MariaDb);
+    let server = Server::start(Flavour::MariaDb);
+    server.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY) WITH SYSTEM VERSIONING; INSERT INTO d.t VALUES (1)",
+    );
+    let drctl = Drctl::new("settings").source(&server);
+    for (set, back, name) in [
+        (
+            "system_versioning_asof = '2001-01-01'",
+            "system_versioning_asof = DEFAULT",
+            "system_versioning_asof",
+        ),
+        (
+            "sql_big_selects = 0",
+            "sql_big_selects = 1",
+            "sql_big_selects",
+        ),
+        (
+            "sql_select_limit = 5",
+            "sql_select_limit = DEFAULT",
+            "sql_select_limit",
+        ),
+    ] {
+        server.exec(&format!("SET GLOBAL {set}"));
+        let (code, told) = doctor(&drctl);
+        assert_eq!(code, 9, "{told}");
+        says(&told, &["FAIL", name, "SET GLOBAL"]);
+        drctl.run(["backup"]).refused(9, &[name, "SET GLOBAL"]);
+        server.exec(&format!("SET GLOBAL {back}"));
+    }
+    for name in [
+        "wait_timeout",
+        "idle_transaction_timeout",
+        "net_write_timeout",
+    ] {
+        server.exec(&format!("SET GLOBAL {name} = 30"));
+        let fix = format!("SET GLOBAL {name} = 600");
+        named(
+            &drctl,
+            &[&["a store that stalls for 30 s ends the dump", &fix]],
+        );
+    }
+}
+
+on_both!(
+    fn a_table_that_cannot_be_opened_is_named_before_the_backup(flavour) {
+        let server = Server::start(flavour);
+        server.exec(
+            "CREATE DATABASE d; USE d; CREATE TABLE fine (id INT PRIMARY KEY); CREATE TABLE `gone%s.x` (id INT PRIMARY KEY);
+             ALTER TABLE `gone%s.x` DISCARD TABLESPACE",
+        );
+        let drctl = Drctl::new("discarded").source(&server);
+        let (code, told) = doctor(&drctl);
+        assert_eq!(code, 4, "{told}");
+        says(&told, &["FAIL", "1 table cannot be read: table `d`.`gone%s.x`"]);
+        drctl.run(["backup"]).refused(4, &["table `d`.`gone%s.x`"]);
+    }
+);
+
+on_both!(
+    fn an_account_without_a_connection_for_the_dump_is_told_so_by_doctor(flavour) {
+        let server = Server::start(flavour);
+        server.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)");
+        server.account("single", "x", &["ALL ON *.*"]);
+        server.exec("ALTER USER single WITH MAX_USER_CONNECTIONS 1");
+        let drctl = Drctl::new("single")
+            .source(&server)
+            .env("DRCTL_SOURCE_URL", &server.url_as("single"))
+            .env("DRCTL_SOURCE_PASSWORD", "x");
+        let (code, told) = doctor(&drctl);
+        assert_eq!(code, 4, "{told}");
+        says(&told, &["FAIL", "max_user_connections"]);
+        drctl.run(["backup"]).refused(4, &["max_user_connections"]);
+    }
+);
