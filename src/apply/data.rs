@@ -57,6 +57,7 @@ pub async fn run(engine: &mut Engine) -> Result<Loaded> {
         .begin(Pass::Data, Some(engine.archive.manifest().totals.raw_bytes));
     let shared = Arc::new(Shared {
         frames: Mutex::new(engine.read_ahead(wanted)),
+        turn: Mutex::new(()),
         scope: engine.options.scope.clone(),
         fragile,
         begun,
@@ -102,6 +103,8 @@ async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>>
 /// What the lanes share.
 struct Shared {
     frames: Mutex<ReadAhead>,
+    /// Held while rows of a table without transactions go in.
+    turn: Mutex<()>,
     scope: Scope,
     /// Tables without transactions, by their names on the server.
     fragile: Arc<BTreeSet<ObjectId>>,
@@ -116,8 +119,21 @@ impl Shared {
         let mut lane = Lane::open(config).await?;
         let mut loaded = Loaded::default();
         loop {
-            let next = self.frames.lock().await.next().await?;
-            let Some(ready) = next else { break };
+            let mut frames = self.frames.lock().await;
+            let Some(ready) = frames.next().await? else {
+                break;
+            };
+            // Rows of tables without transactions come in their order, one frame after the other: ARCHIVE takes no
+            // number below the highest, and MyISAM keeps rows as they came.
+            let _turn = match self
+                .in_scope(&ready.frame)
+                .iter()
+                .any(|(one, _)| self.is_fragile(&one.kind))
+            {
+                true => Some(self.turn.lock().await),
+                false => None,
+            };
+            drop(frames);
             let rows = self.load(&mut lane, &ready.frame).await?;
             loaded.rows += rows;
             loaded.bytes += ready.frame.record.raw;
@@ -219,7 +235,11 @@ async fn insert_all(
     for (statement, sql) in statements {
         let session = scope.session(&statement.session).with_any_day();
         lane.enter(&session).await?;
-        insert(lane, statement, sql).await?;
+        let inserted = insert(lane, statement, sql).await;
+        inserted.map_err(|failure| match &statement.kind {
+            Kind::Insert { table } => failure.context(scope.placed(table)),
+            _ => failure,
+        })?;
     }
     Ok(())
 }

@@ -18,6 +18,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Puts what it is about in front.
+    #[must_use]
+    pub fn context(self, about: impl std::fmt::Display) -> Failure {
+        match self {
+            Failure::Conflict(error) => Failure::Conflict(error.context(about)),
+            Failure::Lost(error) => Failure::Lost(error.context(about)),
+            Failure::Fatal(error) => Failure::Fatal(error.context(about)),
+        }
+    }
+
     /// The error, for a caller that can do nothing about it.
     pub fn into_error(self) -> Error {
         match self {

@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::proof::normalise::is_of_replica;
 use crate::sql::create_table::CreateTable;
 use crate::sql::definer::{Account, definer};
+use crate::sql::placement::directories;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 
@@ -43,6 +44,8 @@ pub struct Survey {
     pub names_renamed: Vec<ObjectId>,
     /// The keys of each table that wait for its rows, by its name on the server.
     pub waiting: BTreeMap<ObjectId, WaitingKeys>,
+    /// The definitions of tables that name directories, by their names on the server.
+    pub placed: BTreeMap<ObjectId, Vec<u8>>,
     /// Bytes of SQL that were read.
     pub read_bytes: u64,
 }
@@ -67,7 +70,7 @@ pub async fn survey(
     let mut frames = match options.check_first {
         true => {
             archive.check_documents().await?;
-            offered::accounts(archive).await?;
+            offered::read(archive).await?;
             ReadAhead::whole(archive, guard, options.memory_bytes, cancel)
         }
         false => ReadAhead::begin(archive, guard, options.memory_bytes, cancel, |record| {
@@ -124,6 +127,9 @@ impl Survey {
             } = statement.kind
                 && object.kind == ObjectKind::Table
             {
+                if !directories(sql).is_empty() {
+                    self.placed.insert(placed.clone(), sql.to_vec());
+                }
                 let table = CreateTable::parse(sql);
                 if table.defers() {
                     let session = scope.session(&statement.session).with_any_day().into();

@@ -307,6 +307,15 @@ pub fn server_code(error: &Error) -> Option<u16> {
     }
 }
 
+/// A server's error that a program passed on as text, as the cause of a failure.
+pub fn server_error(code: u16, message: impl Into<String>) -> mysql_async::Error {
+    mysql_async::Error::Server(mysql_async::ServerError {
+        code,
+        message: message.into(),
+        state: String::new(),
+    })
+}
+
 /// Whether the server said that the account may not: on a schema (1044), a table (1142), a column
 /// (1143), an operation (1227), a routine (1370).
 pub fn is_denied(error: &Error) -> bool {

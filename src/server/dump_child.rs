@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
 
+use super::connect::server_error;
 use super::{Client, Role, tie};
 use crate::{Error, Result};
 
@@ -227,6 +228,10 @@ fn judge(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<
         Some(hint) => role.error(what).hint(hint),
         None => role.error(what),
     };
+    let failed = match complaints.iter().find_map(|line| number(line)) {
+        Some(code) => failed.caused_by(server_error(code, "the dump program names it")),
+        None => failed,
+    };
     Err(match is_of_ddl(&complaints) {
         true => failed.passing(),
         false => failed,
@@ -245,6 +250,18 @@ fn is_of_ddl(complaints: &[String]) -> bool {
 fn names(complaints: &[String], number: &str) -> bool {
     complaints.iter().any(|line| {
         line.contains(&format!("({number})")) || line.contains(&format!("Error {number}:"))
+    })
+}
+
+/// The server's error number that a line of a dump program names: `(1356)`, `Error 2013:`, `Got error: 1356:`.
+fn number(line: &str) -> Option<u16> {
+    let behind = ["Error ", "Got error: "];
+    let named = behind.iter().filter_map(|word| line.split_once(word));
+    let mut named = named.filter_map(|(_, rest)| rest.split_once(':'));
+    let named = named.find_map(|(number, _)| number.parse().ok());
+    named.or_else(|| {
+        let (_, rest) = line.rsplit_once('(')?;
+        rest.split_once(')')?.0.parse().ok()
     })
 }
 
@@ -312,6 +329,27 @@ mod tests {
                 again.is_err(),
                 "{script}: a failed dump ended well the second time"
             );
+        }
+    }
+
+    #[test]
+    fn the_servers_number_is_found_in_what_a_program_says() {
+        for (line, code) in [
+            (
+                "mysqldump: Couldn't execute 'SHOW FIELDS FROM `v`': View 'd.v' references … (1356)",
+                Some(1356),
+            ),
+            (
+                "mysqldump: Error 2013: Lost connection to MySQL server",
+                Some(2013),
+            ),
+            (
+                "mariadb-dump: Got error: 1449: \"The user (x) does not exist\" when using LOCK TABLES",
+                Some(1449),
+            ),
+            ("mysqldump: odd thing (really)", None),
+        ] {
+            assert_eq!(number(line), code, "{line}");
         }
     }
 

@@ -6,10 +6,13 @@
 //! - [`program`]: programs run with nothing from around them; [`tie`]: which end with this one.
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
 //! - [`dump_options`]: what every dump is made of.
+//! - [`blame`]: whether an error speaks of the statement or of the server.
+//! - [`replication`]: whether it follows another server; [`show_grants`]: what an account holds, line by line.
 //! - [`schemas`]: those that are nobody's data.
 //! - [`whole`]: how a session is shown all that the server holds.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
 
+pub mod blame;
 pub mod client;
 pub mod connect;
 pub mod dump_child;
@@ -17,8 +20,10 @@ pub mod dump_options;
 pub mod flavour;
 mod login;
 pub mod program;
+pub mod replication;
 pub mod schemas;
 pub mod secret;
+pub mod show_grants;
 pub mod tie;
 pub mod url;
 pub mod whole;

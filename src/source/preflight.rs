@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account_losses;
 use super::accounts;
 use super::grants::Grants;
 use super::inventory::Inventory;
+use super::order;
 use super::replica;
 use super::scope::Scope;
 use super::unkept;
 use super::{Ddl, NonTransactional, Source, SourceOptions, Want, dump::DumpPlan, facts};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
+use crate::server::replication::Replication;
 use crate::server::schemas::MARKER;
 use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::statement::{ObjectId, ObjectKind};
@@ -101,12 +104,8 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     // Without these, even the list of schemas would lie.
     let early = refuse_missing(&grants, version, scope, &[]);
     let complete = or_note(early, fault)?.is_some();
-    let replication = replica::replication(connection, version).await?;
-    // A number, or a word in newer MariaDB.
-    let read_only: String = connection
-        .one("SELECT CAST(@@global.read_only AS CHAR)")
-        .await?;
-    let current = replication.check(options.max_lag, !matches!(read_only.as_str(), "0" | "OFF"));
+    let replication = Replication::ask(connection, version).await?;
+    let current = replica::check(&replication, options.max_lag);
     or_note(current, fault)?;
 
     let inventory = inventory(connection, version, scope).await?;
@@ -140,6 +139,9 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let accounts = accounts::readable(connection, version, options.accounts).await;
     let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
+    if accounts {
+        warnings.extend(account_losses::warnings(connection, version).await?);
+    }
     warnings.extend(patience(connection, client).await?);
     if !source.identity.1 {
         let fix = "grant SELECT on mysql.proc";
@@ -151,6 +153,8 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
     warnings.extend(unkept::warnings(connection, version, &schemas).await?);
+    let (order, circle) = order::of(connection, version, &schemas).await?;
+    warnings.extend(circle);
     // Last, so that it is as late as it can be and still before the snapshot.
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // Only `doctor` goes on without, and it has no use for it.
@@ -160,7 +164,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
         identity: source.identity.0.clone(),
         fingerprint,
         plan: DumpPlan {
-            schemas: schemas.clone(),
+            schemas: order,
             coordinates,
             history,
         },

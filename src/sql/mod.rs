@@ -10,6 +10,7 @@
 //! - [`ledger`]: the digests that restored data are held against.
 //! - [`definer`]: who defines an object.
 //! - `wording`: definitions in the words that their digests are made of.
+//! - [`placement`]: what a definition says of the server that it was made on: directories, a counter of ARCHIVE.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in.
 
 mod assignment;
@@ -23,6 +24,7 @@ mod kind;
 pub mod ledger;
 mod lex;
 mod lines;
+pub mod placement;
 mod problem;
 pub mod rows;
 pub mod scan;
