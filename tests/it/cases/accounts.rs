@@ -131,7 +131,7 @@ fn what_everybody_may_on_a_server_that_says_so_itself_is_left_alone() {
         .exec("CREATE DATABASE own; GRANT INSERT ON own.* TO PUBLIC");
     let restored = case.drctl.run(["restore", "--latest", "--accounts"]).ok();
     assert!(
-        restored.stdout.contains("left as they were: `PUBLIC`"),
+        restored.stdout.contains("left as they are: `PUBLIC`"),
         "{}",
         restored.stdout
     );
@@ -174,7 +174,7 @@ fn accounts_that_log_in_by_a_plugin_are_refused_by_a_server_without_it_and_drill
         "INSTALL PLUGIN auth_socket SONAME 'auth_socket.so'; SET GLOBAL authentication_policy = '*,*,*';
          CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY);
          CREATE USER sock@localhost IDENTIFIED WITH auth_socket; GRANT SELECT ON d.* TO sock@localhost;
-         CREATE USER both@localhost IDENTIFIED BY 'x' AND IDENTIFIED WITH auth_socket;
+         CREATE USER `both`@localhost IDENTIFIED BY 'x' AND IDENTIFIED WITH auth_socket;
          CREATE DEFINER = sock@localhost VIEW d.v AS SELECT id FROM d.t",
     );
     case.drctl.run(["backup"]).ok();
