@@ -237,7 +237,8 @@ async fn insert_all(
         lane.enter(&session).await?;
         let inserted = insert(lane, statement, sql).await;
         inserted.map_err(|failure| match &statement.kind {
-            Kind::Insert { table } => failure.context(scope.placed(table)),
+            // What was taken otherwise than it was dumped says so itself.
+            Kind::Insert { table } if !failure.is_verdict() => failure.context(scope.placed(table)),
             _ => failure,
         })?;
     }

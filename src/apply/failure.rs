@@ -1,6 +1,6 @@
 //! Why a statement did not do what it should, by what a restore can do about it.
 
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::sql::tokens::Tokens;
 
 /// The most characters of a statement that an error quotes.
@@ -18,6 +18,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it is about what was restored, and not about restoring it.
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, Failure::Fatal(error) if error.outcome() == Outcome::Verification)
+    }
+
     /// Puts what it is about in front.
     #[must_use]
     pub fn context(self, about: impl std::fmt::Display) -> Failure {

@@ -394,7 +394,7 @@ async fn run(
     // With --force it goes on, and that without a server too.
     if let Some(trouble) = met
         .iter()
-        .find(|one| is_of_the_server(one.code) && !one.has(&[NO_PLUGIN]))
+        .find(|one| is_of_the_server(one.code, &one.text) && !one.has(&[NO_PLUGIN]))
     {
         let (code, text) = (trouble.code, trouble.text.clone());
         return Err(

@@ -37,7 +37,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::model::{DrillReport, LoadPath, Profile, ScratchFacts, Stage};
 use crate::server::ServerConfig;
 use crate::server::blame::is_of_the_server;
-use crate::server::connect::server_code;
+use crate::server::connect::server_said;
 use crate::store::keys::{DrillLevel, DrillVerdict};
 
 pub use config::DrillConfig;
@@ -267,8 +267,8 @@ pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport 
 /// says, which shows that the backup does not restore; of the scratch server, which shows nothing, where it had
 /// no memory, room or peace for it, and where it says nothing that is known.
 fn judged(error: Error) -> Error {
-    match server_code(&error) {
-        Some(code) if !is_of_the_server(code) => Error::verification(format!(
+    match server_said(&error) {
+        Some((code, said)) if !is_of_the_server(code, said) => Error::verification(format!(
             "the backup does not restore, as a server of its own version line refuses: {}",
             error.what()
         ))

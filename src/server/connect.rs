@@ -300,9 +300,14 @@ impl NamedRow {
 
 /// The server's error number behind a failure, where the server named one.
 pub fn server_code(error: &Error) -> Option<u16> {
+    server_said(error).map(|(code, _)| code)
+}
+
+/// The server's error number behind a failure, and what it said.
+pub fn server_said(error: &Error) -> Option<(u16, &str)> {
     let cause = std::error::Error::source(error)?;
     match cause.downcast_ref::<mysql_async::Error>()? {
-        mysql_async::Error::Server(server) => Some(server.code),
+        mysql_async::Error::Server(server) => Some((server.code, &server.message)),
         _ => None,
     }
 }

@@ -228,8 +228,11 @@ fn judge(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<
         Some(hint) => role.error(what).hint(hint),
         None => role.error(what),
     };
-    let failed = match complaints.iter().find_map(|line| number(line)) {
-        Some(code) => failed.caused_by(server_error(code, "the dump program names it")),
+    let named = complaints
+        .iter()
+        .find_map(|line| Some((number(line)?, line)));
+    let failed = match named {
+        Some((code, line)) => failed.caused_by(server_error(code, line)),
         None => failed,
     };
     Err(match is_of_ddl(&complaints) {
