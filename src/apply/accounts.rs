@@ -4,14 +4,17 @@
 //! tables, an account gets its global and schema-wide privileges and those on these tables, and no
 //! others on single objects.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::apply::engine::Engine;
 use crate::apply::lane::Lane;
 use crate::apply::marker;
-use crate::apply::offered::{account_of, unknown};
+use crate::apply::offered::{account_of, is_public, unknown};
 use crate::error::{Error, Result};
+use crate::server::blame::{GONE, NO_PLUGIN};
 use crate::server::connect::server_code;
+use crate::server::show_grants::{Line, On as Place};
 use crate::sql::definer::Account;
 use crate::sql::scan::Scanner;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, quote};
@@ -61,22 +64,33 @@ pub async fn run(engine: &mut Engine, part: Part) -> Result<()> {
         if engine.marker.accounts.insert(name.clone()) {
             marker::note_account(&mut engine.control, &name).await?;
         }
-        let on = single_object(statement.sql).filter(|on| !on.is_made_by(engine));
+        let on = single_object(statement.sql);
         if let Some(on) = &on
             && !engine.options.scope.is_everything()
+            && !on.is_made_by(engine)
         {
             engine.report.warn(not_given(&account, on));
             continue;
         }
+        let sql = as_known(engine, &account, statement.sql);
         let given = lane
-            .step(async |lane| lane.run(statement.sql).await.map(|_| ()))
+            .step(async |lane| lane.run(&sql).await.map(|_| ()))
             .await;
         match (given, on) {
-            // Of an object that the backup does not have: a server keeps privileges on what is gone.
-            (Err(error), Some(on)) if is_gone(&error) => {
+            // A server keeps privileges on what is gone: on an object or a column, or on a whole schema's.
+            (Err(error), Some(on)) if has_code(&error, &GONE) => {
                 engine.report.warn(not_given(&account, &on))
             }
+            (Err(error), _) if engine.options.scratch && has_code(&error, &[NO_PLUGIN]) => {
+                let plain = format!("CREATE USER IF NOT EXISTS {name} ACCOUNT LOCK");
+                lane.persist(&plain).await?;
+                engine.report.warn(made_plain(&name));
+            }
             (given, _) => given.map_err(|error| error.context(format!("account {account}")))?,
+        }
+        if engine.options.scratch && is_public(&account) {
+            let grant = String::from_utf8_lossy(statement.sql).into_owned();
+            engine.report.granted_to_public.push(grant);
         }
         if part == Part::Accounts && Tokens::new(statement.sql).eat("CREATE") {
             engine.report.created_accounts.push(name.clone());
@@ -134,9 +148,58 @@ fn not_given(account: &Account, on: &On) -> String {
     format!("{account} was not given its privileges on {on}, which is not restored here")
 }
 
-/// Whether what a privilege is about does not exist: a table, a routine, a column.
-fn is_gone(error: &Error) -> bool {
-    matches!(server_code(error), Some(1146 | 1305 | 1054))
+/// That an account of a scratch server is not what it was.
+pub fn made_plain(account: &str) -> String {
+    format!(
+        "{account} logs in by a plugin that the scratch server does not have, and was made without it: a restore \
+         needs the plugin"
+    )
+}
+
+fn has_code(error: &Error, codes: &[u16]) -> bool {
+    server_code(error).is_some_and(|code| codes.contains(&code))
+}
+
+/// A statement without the dynamic privileges of MySQL that this server does not know, since a component or a
+/// version of it is another: it would refuse all of them.
+fn as_known<'a>(engine: &mut Engine, account: &Account, sql: &'a [u8]) -> Cow<'a, [u8]> {
+    let Some(known) = &engine.facts.dynamic_privileges else {
+        return Cow::Borrowed(sql);
+    };
+    let Some((kept, unknown)) = without_unknown(sql, known) else {
+        return Cow::Borrowed(sql);
+    };
+    engine.report.warn(format!(
+        "{account} was not given {}, which the server does not know",
+        unknown.join(", ")
+    ));
+    Cow::Owned(kept)
+}
+
+/// What is left of a GRANT, and what was taken out of it; `None` where all of it is known.
+fn without_unknown(sql: &[u8], known: &BTreeSet<String>) -> Option<(Vec<u8>, Vec<String>)> {
+    let line = std::str::from_utf8(sql).ok()?;
+    let Line::Privileges {
+        revoke: false,
+        privileges,
+        on: Place::Global,
+        ..
+    } = Line::parse(line)?
+    else {
+        return None;
+    };
+    // Their names are one word with an underscore, which those of no other privilege have.
+    let is_unknown = |privilege: &String| privilege.contains('_') && !known.contains(privilege);
+    let (unknown, kept): (Vec<String>, Vec<String>) = privileges.into_iter().partition(is_unknown);
+    if unknown.is_empty() {
+        return None;
+    }
+    let kept = match kept.is_empty() {
+        true => "USAGE".to_owned(),
+        false => kept.join(", "),
+    };
+    let (_, rest) = line.split_once(" ON *.* ")?;
+    Some((format!("GRANT {kept} ON *.* {rest}").into_bytes(), unknown))
 }
 
 /// Which part a statement belongs to.
@@ -221,6 +284,34 @@ fn is_relation(kind: ObjectKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_privilege_that_the_server_does_not_know_is_left_out_of_its_grant() {
+        let known = ["BACKUP_ADMIN".to_owned()].into();
+        let of = |sql: &str| {
+            let (kept, unknown) = without_unknown(sql.as_bytes(), &known)?;
+            Some((String::from_utf8(kept).unwrap(), unknown.join(" ")))
+        };
+        assert_eq!(
+            of("GRANT BACKUP_ADMIN,FIREWALL_ADMIN ON *.* TO `a ON *.* `@`%` WITH GRANT OPTION"),
+            Some((
+                "GRANT BACKUP_ADMIN ON *.* TO `a ON *.* `@`%` WITH GRANT OPTION".into(),
+                "FIREWALL_ADMIN".into()
+            ))
+        );
+        assert_eq!(
+            of("GRANT X_ADMIN ON *.* TO `a`@`%`").unwrap().0,
+            "GRANT USAGE ON *.* TO `a`@`%`"
+        );
+        for whole in [
+            "GRANT BACKUP_ADMIN ON *.* TO `a`@`%`",
+            "GRANT SELECT, LOCK TABLES ON *.* TO `a`@`%`",
+            "GRANT `X_ADMIN`@`%` TO `a`@`%`",
+            "CREATE USER `a`@`%`",
+        ] {
+            assert_eq!(of(whole), None, "{whole}");
+        }
+    }
 
     #[test]
     fn the_single_object_of_a_grant_is_found() {

@@ -8,16 +8,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::facts::TargetFacts;
 use crate::apply::lane_session;
 use crate::apply::marker::PendingEvent;
+use crate::apply::offered::Offered;
 use crate::apply::options::RestoreOptions;
 use crate::apply::refusal::{Refusal, all_of, some_of};
 use crate::apply::schema_collation::{self, DumpedDefault};
 use crate::archive::manifest::Manifest;
+use crate::server::replication::Channels;
 use crate::server::{Flavour, ServerVersion};
 use crate::sql::definer::Account;
-use crate::sql::statement::ObjectId;
+use crate::sql::placement::directories;
+use crate::sql::statement::{ObjectId, quote};
 
 /// What a packet takes beside the longest statement, with room for both sides' counting.
 const PACKET_ROOM_BYTES: u64 = 1 << 10;
+
+/// Variables of the server that an account's own settings and roles are read with.
+const OF_ACCOUNTS: [&str; 7] = [
+    "activate_all_roles_on_login",
+    "authentication_policy",
+    "default_password_lifetime",
+    "mandatory_roles",
+    "password_history",
+    "password_require_current",
+    "password_reuse_interval",
+];
 
 /// What the checks are about.
 #[derive(Debug)]
@@ -36,10 +50,12 @@ pub struct Case<'a> {
     pub made: &'a BTreeSet<ObjectId>,
     /// Definers, and the objects of each.
     pub definers: &'a BTreeMap<Account, BTreeSet<ObjectId>>,
-    /// The accounts that the restore creates.
-    pub accounts: &'a BTreeSet<Account>,
+    /// The accounts that the restore creates where they are missing.
+    pub accounts: &'a Offered,
     /// Events that were disabled as those of a replica, with the definers that they had.
     pub of_replica: &'a BTreeSet<PendingEvent>,
+    /// The definitions of tables that name directories.
+    pub placed: &'a BTreeMap<ObjectId, Vec<u8>>,
     /// Objects that name a schema which gets another name.
     pub names_renamed: &'a [ObjectId],
 }
@@ -51,7 +67,7 @@ impl Case<'_> {
             return Vec::new();
         };
         let missing = self.definers.iter().filter(|(account, _)| {
-            !accounts.contains(*account) && !self.accounts.contains(*account)
+            !accounts.contains(*account) && !self.accounts.accounts.contains(*account)
         });
         missing.collect()
     }
@@ -64,6 +80,8 @@ impl Case<'_> {
         all.extend(self.other_masters());
         all.extend(self.definers());
         all.extend(self.limits());
+        all.extend(self.offered_accounts());
+        all.extend(self.unknown_directory());
         if !self.options.scope.is_everything() {
             let (facts, made) = (self.facts, self.made);
             let other = schema_collation::refusals(facts, self.schemas, self.creates, made);
@@ -112,32 +130,29 @@ impl Case<'_> {
                 "fence the server, or pass --allow-connections",
             ));
         }
-        if let Some(source) = &facts.replicates_from
-            && !options.allow_replica
-        {
+        let replication = &facts.replication;
+        if replication.is_replica() && !options.allow_replica {
             all.push(Refusal::new(
-                format!("the server is a replica of {source}"),
+                format!(
+                    "the server is a replica of {}",
+                    some_of(replication.known().iter())
+                ),
                 "restore into the primary, or stop and reset replication, or pass --allow-replica",
             ));
         }
-        for variable in ["super_read_only", "read_only"] {
-            if facts.is_on(variable) && !options.allow_replica {
-                all.push(Refusal::new(
-                    format!("the server is read-only ({variable} is on)"),
-                    "make sure that it is the primary, and turn it off",
-                ));
-                break;
-            }
+        if let Some(variable) = replication.read_only
+            && !options.allow_replica
+        {
+            all.push(Refusal::new(
+                format!("the server is read-only ({variable} is on)"),
+                "make sure that it is the primary, and turn it off",
+            ));
         }
-        let cluster = match facts.group_member {
-            true => Some("Group Replication"),
-            false => facts.is_on("wsrep_on").then_some("Galera"),
-        };
-        if let Some(cluster) = cluster
+        if let Some(member) = &replication.member
             && !options.allow_cluster
         {
             all.push(Refusal::new(
-                format!("the server is a member of a {cluster} cluster"),
+                format!("the server is a member of a {} cluster", member.of),
                 "restore into a server outside of it, or pass --allow-cluster",
             ));
         }
@@ -200,6 +215,103 @@ impl Case<'_> {
             all.push(Refusal::new(
                 "with the binary log on the account may not create triggers and functions",
                 "SET GLOBAL log_bin_trust_function_creators = ON for the restore, or grant it SUPER",
+            ));
+        }
+        all
+    }
+
+    /// A directory that a table's definition names and MySQL's InnoDB does not know.
+    fn unknown_directory(&self) -> Option<Refusal> {
+        if self.options.scratch || self.facts.version.flavour == Flavour::MariaDb {
+            return None;
+        }
+        let known = [
+            "datadir",
+            "innodb_data_home_dir",
+            "innodb_undo_directory",
+            "innodb_directories",
+        ];
+        let known: Vec<&str> = known
+            .iter()
+            .flat_map(|variable| self.facts.variable(variable).split(';'))
+            .map(|path| path.trim().trim_end_matches('/'))
+            .filter(|path| path.starts_with('/'))
+            .collect();
+        let is_known = |path: &String| {
+            known.iter().any(|known| {
+                let below = path.strip_prefix(known);
+                below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            })
+        };
+        let is_of_innodb = |sql: &[u8]| memchr::memmem::find(sql, b"ENGINE=InnoDB").is_some();
+        let mut of_innodb = self.placed.iter().filter(|(_, sql)| is_of_innodb(sql));
+        let (table, path) = of_innodb.find_map(|(table, sql)| {
+            let path = directories(sql).into_iter().find(|path| !is_known(path))?;
+            Some((table, path))
+        })?;
+        Some(Refusal::new(
+            format!(
+                "{table} is kept in {path}, which the server does not know (innodb_directories)"
+            ),
+            format!(
+                "make that directory there, and start the server with innodb_directories={path}"
+            ),
+        ))
+    }
+
+    /// What speaks against making the accounts that the server lacks.
+    fn offered_accounts(&self) -> Vec<Refusal> {
+        let (facts, offered) = (self.facts, self.accounts);
+        let lacks = |account: &Account| {
+            let there = facts.accounts.as_ref();
+            there.is_some_and(|there| !there.contains(account))
+        };
+        let mut all = Vec::new();
+        // A drill makes such accounts otherwise: nobody logs in there.
+        let needed = offered.plugins.iter().filter(|_| !self.options.scratch);
+        let lacking =
+            needed
+                .filter(|(account, _)| lacks(account))
+                .find_map(|(account, plugins)| {
+                    let plugin = plugins
+                        .iter()
+                        .find(|one| !facts.plugins.contains_key(*one))?;
+                    Some((account, plugin))
+                });
+        if let Some((account, plugin)) = lacking {
+            all.push(Refusal::new(
+                format!("the account {account} logs in by the plugin {plugin}, which the server does not have"),
+                format!("load {plugin} there, or restore without --accounts"),
+            ));
+        }
+        let literal = offered.literal.iter().find(|(account, _)| lacks(account));
+        let theirs = self.fingerprint("partial_revokes");
+        if let (Some((account, schema)), Some(theirs)) = (literal, theirs)
+            && theirs != facts.variable("partial_revokes")
+        {
+            all.push(Refusal::new(
+                format!(
+                    "partial_revokes was {theirs} where the backup was made, and what {account} may do in {} means \
+                     something else without it",
+                    quote(schema)
+                ),
+                format!("SET PERSIST partial_revokes = {theirs} there, or restore without --accounts"),
+            ));
+        }
+        let judges = facts
+            .plugins
+            .iter()
+            .find(|(_, kind)| *kind == "password validation");
+        if let Some((plugin, _)) = judges
+            && let Some(account) = offered.hashed.iter().find(|account| lacks(account))
+            && facts.is_on("strict_password_validation")
+        {
+            all.push(Refusal::new(
+                format!(
+                    "the server takes no hash of a password, like that of {account}: {plugin} is loaded and \
+                     strict_password_validation is on"
+                ),
+                "SET GLOBAL strict_password_validation = OFF for the restore",
             ));
         }
         all
@@ -307,6 +419,20 @@ impl Case<'_> {
                 ));
             }
         }
+        if self.options.accounts {
+            all.extend(self.account_variables());
+        }
+        if !self.placed.is_empty() && !self.options.scratch {
+            let paths: BTreeSet<String> = self
+                .placed
+                .values()
+                .flat_map(|sql| directories(sql))
+                .collect();
+            all.push(format!(
+                "tables are kept in directories of their own, which must exist there and be the server's to write: {}",
+                some_of(paths.iter())
+            ));
+        }
         let strangers = self.strangers();
         if self.options.overwrite && !strangers.is_empty() {
             let some = some_of(strangers.iter());
@@ -328,10 +454,28 @@ impl Case<'_> {
         }
         all.extend(lane_session::warnings(self.facts, self.manifest));
         all.extend(self.left_disabled());
+        if self.facts.replication.channels == Channels::Unknown {
+            all.push(
+                "whether the server is a replica cannot be seen: grant REPLICATION CLIENT (MariaDB: REPLICA MONITOR)"
+                    .to_owned(),
+            );
+        }
         if !self.facts.may(&["PROCESS", "SUPER"]) {
             all.push("without PROCESS other accounts' connections are out of sight".to_owned());
         }
         all
+    }
+
+    /// Variables that say what accounts may do beside what they were granted.
+    fn account_variables(&self) -> Vec<String> {
+        let differing = OF_ACCOUNTS.iter().filter_map(|variable| {
+            let theirs = self.fingerprint(variable)?;
+            let ours = self.facts.variables.get(*variable)?;
+            (theirs != ours).then(|| {
+                format!("{variable} is {ours:?}, it was {theirs:?} where the backup was made: accounts that rely on it may do something else")
+            })
+        });
+        differing.collect()
     }
 
     /// Events that nobody enables: that a server is a replica says nothing about the one restored.
@@ -372,6 +516,7 @@ mod tests {
     use crate::apply::refusal::refused;
     use crate::archive::codec::Codec;
     use crate::archive::manifest::{ClientFacts, FORMAT, FileFacts, ServerFacts, Totals};
+    use crate::server::replication::{Channel, Member, Replication};
     use crate::sql::statement::ObjectKind;
 
     fn manifest() -> Manifest {
@@ -438,12 +583,13 @@ mod tests {
             objects: BTreeSet::new(),
             schemas: BTreeMap::new(),
             accounts: Some([root()].into()),
+            plugins: BTreeMap::new(),
+            dynamic_privileges: None,
             system_accounts: [root()].into(),
             others: Vec::new(),
-            replicates_from: None,
-            group_member: false,
+            replication: Replication::none(),
             own_account: "root@localhost".into(),
-            privileges: Some(["ALL PRIVILEGES".to_owned()].into()),
+            privileges: Some(["ALL".to_owned()].into()),
         }
     }
 
@@ -452,6 +598,10 @@ mod tests {
             user: "root".into(),
             host: "localhost".into(),
         }
+    }
+
+    fn member(of: &'static str) -> Member {
+        Member { of, behind: None }
     }
 
     fn table(schema: &str, name: &str) -> ObjectId {
@@ -472,8 +622,9 @@ mod tests {
             schemas: &BTreeMap::new(),
             made: &BTreeSet::new(),
             definers: &[(root(), [table("Shop", "v")].into())].into(),
-            accounts: &BTreeSet::new(),
+            accounts: &Offered::default(),
             of_replica: &BTreeSet::new(),
+            placed: &BTreeMap::new(),
             names_renamed: &[],
         };
         case.refusals()
@@ -521,28 +672,27 @@ mod tests {
             ),
             (
                 "the server is a replica of db-0",
-                |facts| facts.replicates_from = Some("db-0".into()),
-                Some(|options| options.allow_replica = true),
-            ),
-            (
-                "the server is read-only (super_read_only is on)",
                 |facts| {
-                    drop(
-                        facts
-                            .variables
-                            .insert("super_read_only".into(), "ON".into()),
-                    )
+                    facts.replication.channels = Channels::Known(vec![Channel {
+                        source: "db-0".into(),
+                        ..Channel::default()
+                    }])
                 },
                 Some(|options| options.allow_replica = true),
             ),
             (
+                "the server is read-only (super_read_only is on)",
+                |facts| facts.replication.read_only = Some("super_read_only"),
+                Some(|options| options.allow_replica = true),
+            ),
+            (
                 "the server is a member of a Group Replication cluster",
-                |facts| facts.group_member = true,
+                |facts| facts.replication.member = Some(member("Group Replication")),
                 Some(|options| options.allow_cluster = true),
             ),
             (
                 "the server is a member of a Galera cluster",
-                |facts| drop(facts.variables.insert("wsrep_on".into(), "ON".into())),
+                |facts| facts.replication.member = Some(member("Galera")),
                 Some(|options| options.allow_cluster = true),
             ),
             (

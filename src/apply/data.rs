@@ -101,6 +101,7 @@ async fn load(engine: &mut Engine, wanted: Wanted, whole: bool) -> Result<Loaded
     let shared = Arc::new(Shared {
         frames: Mutex::new(frames),
         wanted,
+        turn: Mutex::new(()),
         scope: engine.options.scope.clone(),
         needs: engine.survey.needs.clone(),
         fragile,
@@ -148,6 +149,8 @@ async fn without_transactions(engine: &mut Engine) -> Result<BTreeSet<ObjectId>>
 struct Shared {
     frames: Mutex<ReadAhead>,
     wanted: Wanted,
+    /// Held while rows of a table without transactions go in.
+    turn: Mutex<()>,
     scope: Scope,
     /// What the expressions of tables need, by their names on the server.
     needs: BTreeMap<ObjectId, Needs>,
@@ -165,11 +168,24 @@ impl Shared {
         let mut lane = Lane::open_patiently(config).await?;
         let mut loaded = Loaded::default();
         loop {
-            let next = cancel.unless(async { self.frames.lock().await.next().await });
-            let Some(ready) = next.await? else { break };
+            let mut frames = cancel.unless(async { Ok(self.frames.lock().await) }).await?;
+            let Some(ready) = cancel.unless(frames.next()).await? else {
+                break;
+            };
             if !(self.wanted)(&ready.frame.record) {
                 continue;
             }
+            // Rows of tables without transactions come in their order, one frame after the other: ARCHIVE takes no
+            // number below the highest, and MyISAM keeps rows as they came.
+            let _turn = match self
+                .in_scope(&ready.frame)
+                .iter()
+                .any(|(one, _)| self.is_fragile(&one.kind))
+            {
+                true => Some(cancel.unless(async { Ok(self.turn.lock().await) }).await?),
+                false => None,
+            };
+            drop(frames);
             let rows = self.load(&mut lane, &ready.frame).await?;
             loaded.rows += rows;
             loaded.bytes += ready.frame.record.raw;
@@ -280,7 +296,14 @@ async fn insert_all(
 ) -> Result<(), Failure> {
     for (statement, sql) in statements {
         lane.enter(&shared.session_of(statement)).await?;
-        insert(lane, statement, sql).await?;
+        let inserted = insert(lane, statement, sql).await;
+        inserted.map_err(|failure| match &statement.kind {
+            // What was taken otherwise than it was dumped says so itself.
+            Kind::Insert { table } if !failure.is_verdict() => {
+                failure.context(shared.scope.placed(table))
+            }
+            _ => failure,
+        })?;
     }
     Ok(())
 }

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::apply::offered::is_public;
 use crate::error::Result;
 use crate::server::connect::{NamedRow, literal, server_code};
+use crate::server::replication::Replication;
 use crate::server::schemas::Own;
+use crate::server::show_grants::{Line, On};
 use crate::server::{Connection, ServerVersion};
 use crate::sql::definer::Account;
 use crate::sql::statement::{ObjectId, ObjectKind};
@@ -50,18 +53,21 @@ pub struct TargetFacts {
     pub schemas: BTreeMap<String, MetDefault>,
     /// Its accounts and roles; `None` where the account of the restore may not see them.
     pub accounts: Option<BTreeSet<Account>>,
+    /// Its plugins that are at work and what kind each is, both in lower case.
+    pub plugins: BTreeMap<String, String>,
+    /// The dynamic privileges that it knows; `None` where it has none (MariaDB).
+    pub dynamic_privileges: Option<BTreeSet<String>>,
     /// Those of MySQL with SYSTEM_USER: only an account that holds it may define objects as one of them.
     /// Empty where the account of the restore may not see who does.
     pub system_accounts: BTreeSet<Account>,
     /// Who else is connected.
     pub others: Vec<OtherConnection>,
-    /// The server that it replicates from.
-    pub replicates_from: Option<String>,
-    /// Whether it is an online member of a Group Replication group.
-    pub group_member: bool,
+    /// What it is among other servers.
+    pub replication: Replication,
     /// The account of the restore, as the server knows it.
     pub own_account: String,
-    /// The global privileges of that account, upper case; `None` where roles hide them.
+    /// The global privileges of that account and of its active roles, upper case; `None` where the server
+    /// tells them in a way that drctl does not know.
     pub privileges: Option<BTreeSet<String>>,
 }
 
@@ -85,10 +91,11 @@ impl TargetFacts {
             },
             schemas: defaults(connection, schemas).await?,
             accounts: accounts(connection, &version).await?,
+            plugins: plugins(connection).await?,
+            dynamic_privileges: dynamic_privileges(connection, &version).await?,
             system_accounts: system_accounts(connection, &version).await?,
             others: others(connection).await?,
-            replicates_from: replicates_from(connection, &version).await?,
-            group_member: group_member(connection, &variables).await?,
+            replication: Replication::ask(connection, &version).await?,
             privileges: privileges(connection).await?,
             own_account,
             version,
@@ -118,9 +125,7 @@ impl TargetFacts {
     pub fn may(&self, any_of: &[&str]) -> bool {
         match &self.privileges {
             None => true,
-            Some(held) => {
-                held.contains("ALL PRIVILEGES") || any_of.iter().any(|one| held.contains(*one))
-            }
+            Some(held) => held.contains("ALL") || any_of.iter().any(|one| held.contains(*one)),
         }
     }
 
@@ -260,20 +265,60 @@ fn object_kind(word: &str) -> ObjectKind {
     }
 }
 
-async fn accounts(
+/// The accounts and roles of a server; `None` where the account may not see them. MariaDB's PUBLIC is there by
+/// itself, and counts as one where somebody granted it something.
+pub async fn accounts(
     connection: &mut Connection,
     version: &ServerVersion,
 ) -> Result<Option<BTreeSet<Account>>> {
     // MariaDB's roles have an empty host there, as they have in a DEFINER clause.
     let mut accounts = named_by(connection, "SELECT user, host FROM mysql.user").await?;
     if let Some(accounts) = accounts.as_mut().filter(|_| version.is_mariadb()) {
-        // Created by the server, not listed in mysql.user in all versions.
-        accounts.insert(Account {
-            user: "PUBLIC".into(),
-            host: String::new(),
-        });
+        accounts.retain(|account| !is_public(account));
+        if public_holds_something(connection).await? {
+            accounts.insert(Account {
+                user: "PUBLIC".into(),
+                host: String::new(),
+            });
+        }
     }
     Ok(accounts)
+}
+
+/// Whether PUBLIC was granted anything but what an installation gives it.
+async fn public_holds_something(connection: &mut Connection) -> Result<bool> {
+    /// There is no PUBLIC, or it has no privilege.
+    const NOTHING: [u16; 3] = [1064, 1133, 1141];
+    const OF_THE_INSTALLATION: [&str; 2] = [" ON `test`.* ", " ON `test\\_%`.* "];
+    match connection.rows::<String>("SHOW GRANTS FOR PUBLIC").await {
+        Ok(lines) => Ok(lines.iter().any(|line| {
+            line.contains(" TO PUBLIC") && !OF_THE_INSTALLATION.iter().any(|on| line.contains(on))
+        })),
+        Err(error) if server_code(&error).is_some_and(|code| NOTHING.contains(&code)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn plugins(connection: &mut Connection) -> Result<BTreeMap<String, String>> {
+    let rows: Vec<(String, String)> = connection
+        .rows(
+            "SELECT LOWER(plugin_name), LOWER(plugin_type) FROM information_schema.plugins
+             WHERE plugin_status = 'ACTIVE'",
+        )
+        .await?;
+    Ok(rows.into_iter().collect())
+}
+
+async fn dynamic_privileges(
+    connection: &mut Connection,
+    version: &ServerVersion,
+) -> Result<Option<BTreeSet<String>>> {
+    if !version.is_mysql_from(8, 0, 0) {
+        return Ok(None);
+    }
+    let rows = connection.named_rows("SHOW PRIVILEGES").await?;
+    let names = rows.iter().filter_map(|row| row.get("Privilege"));
+    Ok(Some(names.map(str::to_uppercase).collect()))
 }
 
 async fn system_accounts(
@@ -334,46 +379,8 @@ async fn others(connection: &mut Connection) -> Result<Vec<OtherConnection>> {
     Ok(all.collect())
 }
 
-async fn replicates_from(
-    connection: &mut Connection,
-    version: &ServerVersion,
-) -> Result<Option<String>> {
-    let sql = match version.is_mysql_from(8, 0, 22) {
-        true => "SHOW REPLICA STATUS",
-        false => "SHOW SLAVE STATUS",
-    };
-    match connection.named_rows(sql).await {
-        Ok(rows) => Ok(rows.first().map(|row| {
-            row.any(&["Source_Host", "Master_Host"])
-                .unwrap_or("another server")
-                .to_owned()
-        })),
-        // Without the privilege to look, nothing is known.
-        Err(error) if server_code(&error) == Some(1227) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-async fn group_member(
-    connection: &mut Connection,
-    variables: &BTreeMap<String, String>,
-) -> Result<bool> {
-    let group = variables
-        .get("group_replication_group_name")
-        .map_or("", String::as_str);
-    if group.is_empty() {
-        return Ok(false);
-    }
-    let online: u64 = connection
-        .one(
-            "SELECT COUNT(*) FROM performance_schema.replication_group_members
-             WHERE member_id = @@server_uuid AND member_state <> 'OFFLINE'",
-        )
-        .await?;
-    Ok(online > 0)
-}
-
-/// What follows `GRANT` and precedes `ON *.*` in SHOW GRANTS.
+/// The privileges on `*.*`. SHOW GRANTS right after login counts the roles that are active then, which are
+/// those that every connection of the restore gets.
 async fn privileges(connection: &mut Connection) -> Result<Option<BTreeSet<String>>> {
     let grants: Vec<String> = connection.rows("SHOW GRANTS").await?;
     Ok(global_privileges(&grants))
@@ -382,14 +389,14 @@ async fn privileges(connection: &mut Connection) -> Result<Option<BTreeSet<Strin
 fn global_privileges(grants: &[String]) -> Option<BTreeSet<String>> {
     let mut held = BTreeSet::new();
     for line in grants {
-        let line = line.strip_prefix("GRANT ")?;
-        match line.split_once(" ON *.* TO ") {
-            Some((list, _)) => {
-                held.extend(list.split(',').map(|one| one.trim().to_ascii_uppercase()));
-            }
-            // A role is granted, whose privileges this list does not show.
-            None if !line.contains(" ON ") => return None,
-            None => {}
+        if let Line::Privileges {
+            revoke: false,
+            privileges,
+            on: On::Global,
+            ..
+        } = Line::parse(line)?
+        {
+            held.extend(privileges);
         }
     }
     Some(held)
@@ -400,24 +407,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn global_privileges_are_read_and_roles_make_them_unknown() {
-        let own = |lines: &[&str]| {
-            lines
-                .iter()
-                .map(|line| (*line).to_owned())
-                .collect::<Vec<_>>()
+    fn global_privileges_are_those_of_the_account_and_of_its_active_roles() {
+        let held = |lines: &[&str]| {
+            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            global_privileges(&lines)
         };
-        let held = global_privileges(&own(&[
+        let own = held(&[
             "GRANT SELECT, CREATE VIEW ON *.* TO `u`@`%`",
             "GRANT SET_ANY_DEFINER,SYSTEM_VARIABLES_ADMIN ON *.* TO `u`@`%`",
             "GRANT ALL PRIVILEGES ON `a`.* TO `u`@`%`",
-        ]))
+            "GRANT `role`@`%` TO `u`@`%`",
+            "REVOKE SELECT ON `mysql`.* FROM `u`@`%`",
+        ])
         .unwrap();
-        assert!(held.contains("CREATE VIEW") && held.contains("SET_ANY_DEFINER"));
-        assert!(!held.contains("ALL PRIVILEGES"));
-        assert_eq!(
-            global_privileges(&own(&["GRANT `role`@`%` TO `u`@`%`"])),
-            None
-        );
+        assert!(own.contains("CREATE VIEW") && own.contains("SET_ANY_DEFINER"));
+        assert!(!own.contains("ALL"));
+        let of_role = held(&[
+            "GRANT `r` TO `u`@`%`",
+            "GRANT USAGE ON *.* TO `u`@`%` IDENTIFIED BY PASSWORD '*B6'",
+            "GRANT ALL PRIVILEGES ON *.* TO `r`",
+        ]);
+        assert!(of_role.unwrap().contains("ALL"));
+        assert_eq!(held(&["SOMETHING NEW"]), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Why a statement did not do what it should, by what a restore can do about it.
 
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::server::connect::is_lost_code;
 use crate::sql::tokens::Tokens;
 
@@ -19,6 +19,21 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it is about what was restored, and not about restoring it.
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, Failure::Fatal(error) if error.outcome() == Outcome::Verification)
+    }
+
+    /// Puts what it is about in front.
+    #[must_use]
+    pub fn context(self, about: impl std::fmt::Display) -> Failure {
+        match self {
+            Failure::Conflict(error) => Failure::Conflict(error.context(about)),
+            Failure::Lost(error) => Failure::Lost(error.context(about)),
+            Failure::Fatal(error) => Failure::Fatal(error.context(about)),
+        }
+    }
+
     /// The error, for a caller that can do nothing about it.
     pub fn into_error(self) -> Error {
         match self {

@@ -31,6 +31,13 @@ pub struct FrameStatement {
     pub rows: u64,
 }
 
+impl FrameStatement {
+    /// Where it begins in its frame's SQL.
+    pub fn begins_at(&self) -> usize {
+        self.place.start
+    }
+}
+
 /// A frame that may be executed.
 #[derive(Debug)]
 pub struct Frame {
@@ -118,6 +125,11 @@ impl Frame {
             .iter()
             .filter(move |statement| statement.kind.section() == Some(section))
             .map(|statement| (statement, &self.raw[statement.place.clone()]))
+    }
+
+    /// Its SQL.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
     }
 
     /// All its statements.

@@ -12,10 +12,10 @@ use crate::apply::guard::Guard;
 use crate::apply::lacks;
 use crate::apply::lane::{Lane, LaneConfig, RECONNECT_WAIT};
 use crate::apply::marker::{self, Marker};
-use crate::apply::offered;
+use crate::apply::offered::{self, Offered};
 use crate::apply::options::RestoreOptions;
 use crate::apply::plan::RestorePlan;
-use crate::apply::refusal::Refusal;
+use crate::apply::refusal::{Refusal, some_of};
 use crate::apply::report::{Progress, RestoreReport};
 use crate::apply::run_record::RunRecord;
 use crate::apply::survey::{Survey, survey};
@@ -24,7 +24,6 @@ use crate::archive::read::Archive;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::server::{ServerConfig, connect};
-use crate::sql::definer::Account;
 use crate::sql::statement::ObjectId;
 
 /// How the connection that keeps the marker is opened: it holds the lock of the restore.
@@ -40,6 +39,15 @@ pub fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel)
         reconnect: RECONNECT_WAIT,
         cancel: cancel.clone(),
     }
+}
+
+/// That a scratch server keeps tables in its own directory.
+pub fn kept_here(tables: &[ObjectId]) -> String {
+    format!(
+        "a scratch server keeps all tables in its own directory: DATA DIRECTORY and INDEX DIRECTORY of {} were not \
+         tried",
+        some_of(tables.iter())
+    )
 }
 
 /// Everything that is known before anything is touched.
@@ -59,7 +67,7 @@ pub struct Look {
     /// What the backup needs and the server does not have.
     lacking: Vec<Refusal>,
     /// The accounts that are to be created where they are missing.
-    accounts: BTreeSet<Account>,
+    accounts: Offered,
     /// Whether another restore into the server is running.
     running: bool,
 }
@@ -95,8 +103,8 @@ impl Look {
         let marker = marker::read(&mut control).await?;
         let survey = survey(archive, &guard, options, progress, cancel).await?;
         let accounts = match options.accounts {
-            true => offered::accounts(archive).await?,
-            false => BTreeSet::new(),
+            true => offered::read(archive).await?,
+            false => Offered::default(),
         };
         let touched = survey
             .creates
@@ -218,6 +226,7 @@ impl Look {
             definers: &self.survey.definers,
             accounts: &self.accounts,
             of_replica: &self.survey.of_replica,
+            placed: &self.survey.placed,
             names_renamed: &self.survey.names_renamed,
         }
     }
@@ -232,7 +241,11 @@ impl Look {
     ) -> Result<Engine> {
         let case = self.case(archive, &options);
         let replaced = case.in_the_way();
-        let warnings = case.left_disabled();
+        let mut warnings = case.left_disabled();
+        if options.scratch && !self.survey.placed.is_empty() {
+            let tables: Vec<ObjectId> = self.survey.placed.keys().cloned().collect();
+            warnings.push(kept_here(&tables));
+        }
         if options.substitute_definer.is_some() {
             let missing = case.missing_definers().into_iter();
             self.run.substituted = missing.map(|(account, _)| account.to_string()).collect();

@@ -169,6 +169,10 @@ fn forgiven(engine: &Engine) -> Forgiven {
     let named = facts.version.flavour == Flavour::MySql && !facts.is_on("innodb_file_per_table");
     let waiting = engine.survey.waiting.iter().filter(|_| named);
     Forgiven {
+        placed: match engine.options.scratch {
+            true => engine.survey.placed.clone(),
+            false => BTreeMap::new(),
+        },
         disabled_events: engine
             .marker
             .events

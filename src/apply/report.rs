@@ -63,6 +63,9 @@ pub struct RestoreReport {
     pub marked: bool,
     /// Accounts that were created.
     pub created_accounts: Vec<String>,
+    /// What PUBLIC of a scratch server was granted.
+    #[serde(skip)]
+    pub granted_to_public: Vec<String>,
     /// One-shot events whose time has passed: the server drops them as they are created.
     pub expired_events: Vec<ObjectId>,
     /// Events that were enabled at the end.

@@ -27,6 +27,7 @@ use crate::proof::normalise::is_of_replica;
 use crate::sql::computed::{self, Computed, Needs};
 use crate::sql::create_table::CreateTable;
 use crate::sql::definer::{Account, definer};
+use crate::sql::placement::directories;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 
@@ -55,6 +56,8 @@ pub struct Survey {
     checks_wait: bool,
     /// Tables whose keys do not wait and which have foreign keys, until all tables are known.
     kept: Vec<(ObjectId, CreateTable)>,
+    /// The definitions of tables that name directories, by their names on the server.
+    pub placed: BTreeMap<ObjectId, Vec<u8>>,
     /// Bytes of SQL that were read.
     pub read_bytes: u64,
 }
@@ -80,7 +83,7 @@ pub async fn survey(
 ) -> Result<Survey> {
     if options.check != Check::Executed {
         archive.check_documents().await?;
-        offered::accounts(archive).await?;
+        offered::read(archive).await?;
     }
     let mut frames = match options.check {
         Check::First => ReadAhead::whole(archive, guard, options.memory_bytes, cancel),
@@ -179,6 +182,9 @@ impl Survey {
             } = statement.kind
                 && object.kind == ObjectKind::Table
             {
+                if !directories(sql).is_empty() {
+                    self.placed.insert(placed.clone(), sql.to_vec());
+                }
                 let mut table = CreateTable::parse(sql);
                 let needs = self.needs.get(&placed);
                 let recomputes = needs.is_some_and(Needs::recomputes);

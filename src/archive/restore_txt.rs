@@ -32,6 +32,51 @@ fn edit(name: &str) -> String {
     format!("-e '/^{quoted}/s/\\(,\\{{0,1\\}}\\)$/ NOT ENFORCED\\1/'")
 }
 
+/// Where the views begin in a dump, which puts them behind everything else.
+const VIEWS: &[u8] = b"-- Final view structure for view ";
+
+/// Behind the settings at the head of a dump.
+const FIRST_SCHEMA: &[u8] = b"-- Current Database: ";
+
+/// The program of `awk` that [`ViewsAgain`] is: the head, the schema in force, and the views.
+const AWK: &str = "/^-- Current Database: /{h=1} !h; /^USE /{u=$0} \
+                   /^-- Final view structure for view /&&!v{print u; v=1} v";
+
+/// Cuts a dump down to what makes its views again, as the last command of RESTORE.txt does.
+#[derive(Debug, Default)]
+pub struct ViewsAgain {
+    /// Whether the settings at the head are over.
+    headed: bool,
+    /// Whether the views have begun.
+    views: bool,
+    /// The last USE before them.
+    schema: Vec<u8>,
+}
+
+impl ViewsAgain {
+    /// What is wanted of the next statements, whole lines.
+    pub fn take(&mut self, sql: &[u8]) -> Vec<u8> {
+        let mut taken = Vec::new();
+        for line in sql.split_inclusive(|byte| *byte == b'\n') {
+            self.headed |= line.starts_with(FIRST_SCHEMA);
+            if !self.headed {
+                taken.extend_from_slice(line);
+            }
+            if line.starts_with(b"USE ") {
+                self.schema = line.to_vec();
+            }
+            if line.starts_with(VIEWS) && !self.views {
+                taken.extend_from_slice(&self.schema);
+                self.views = true;
+            }
+            if self.views {
+                taken.extend_from_slice(line);
+            }
+        }
+        taken
+    }
+}
+
 /// The text: how to check, and how to restore, with which commands.
 pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String {
     let decode = manifest.codec.decoder_command();
@@ -95,21 +140,31 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String
          \x20  {longest} bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
          \x20  --init-command lets the session take what the dumped server took, whatever this one gives to\n\
          \x20  others; --binary-mode keeps the client from interpreting what is in the rows, --comments from\n\
-         \x20  dropping comments out of routines.\n\
+         \x20  dropping comments out of routines. A table of the engine ARCHIVE refuses its own rows (error 1022)\n\
+         \x20  unless its counter is taken out on the way, by sed '/^) ENGINE=ARCHIVE /s/ AUTO_INCREMENT=[0-9]*//'.\n\
          \n\
          \x20   {decoded} | {client} --init-command='{session}' --binary-mode --comments --max-allowed-packet=1G -u root -p\n",
         session = SESSION,
         step = if accounts.is_some() { 4 } else { 3 },
         longest = manifest.totals.largest_statement_bytes,
     ));
+    let mut step = 4;
     if let Some(accounts) = accounts {
+        step = 6;
         text.push_str(&format!(
-            "\n5. Now the accounts as a whole. If step 4 stopped at a view (error 1356), its definer needed\n\
-             \x20  some of this: repeat step 4 after it.\n\
+            "\n5. Now the accounts as a whole. What it says of privileges on schemas, tables, columns and routines\n\
+             \x20  that do not exist (errors 1049, 1054, 1146, 1305) is about what the server had kept.\n\
              \n\
-             \x20   {decode} {accounts} | {client} --binary-mode -u root -p\n"
+             \x20   {decode} {accounts} | {client} --binary-mode --force -u root -p\n"
         ));
     }
+    text.push_str(&format!(
+        "\n{step}. If the restore stopped at a view (error 1356 or 1368), it was about a later view, or its definer\n\
+         \x20  lacked what was granted since. Views are the last things in the dump: make them again, and repeat\n\
+         \x20  this until it says nothing. It does no harm where nothing stopped.\n\
+         \n\
+         \x20   {decode} {dump} | LC_ALL=C awk '{AWK}' | {client} --binary-mode --comments --force --max-allowed-packet=1G -u root -p\n",
+    ));
     if !needs.is_empty() {
         text.push_str(
             "\nThese tables hold what their expressions gave in other session settings than those of the dump.\n\
@@ -135,4 +190,35 @@ fn packet_mib(longest: u64) -> u64 {
         .div_ceil(1 << 20)
         .next_power_of_two()
         .clamp(64, 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_the_views_again_is_the_head_the_schema_and_all_behind_the_first_view() {
+        let dump = "SET NAMES utf8mb4;\n-- Current Database: `a`\nUSE `a`;\nCREATE TABLE t;\nUSE `b`;\nINSERT;\n\
+                    -- Final view structure for view `v`\nCREATE VIEW v;\nUSE `c`;\n-- Final view structure for view `w`\n";
+        let mut views = ViewsAgain::default();
+        let taken: Vec<u8> = dump
+            .split_inclusive('\n')
+            .flat_map(|part| views.take(part.as_bytes()))
+            .collect();
+        let wanted = "SET NAMES utf8mb4;\nUSE `b`;\n-- Final view structure for view `v`\nCREATE VIEW v;\nUSE `c`;\n\
+                      -- Final view structure for view `w`\n";
+        assert_eq!(String::from_utf8(taken).unwrap(), wanted);
+        // The same, by what RESTORE.txt says.
+        let awk = std::process::Command::new("awk")
+            .args([AWK, "/dev/stdin"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let mut awk = awk.unwrap();
+        let mut to = awk.stdin.take().unwrap();
+        std::io::Write::write_all(&mut to, dump.as_bytes()).unwrap();
+        drop(to);
+        let said = awk.wait_with_output().unwrap().stdout;
+        assert_eq!(String::from_utf8(said).unwrap(), wanted);
+    }
 }

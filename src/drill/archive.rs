@@ -28,7 +28,7 @@ pub async fn verify(
     cancel: &Cancel,
 ) -> Result<Comparison> {
     archive.check_documents().await?;
-    offered::accounts(archive).await?;
+    offered::read(archive).await?;
     let guard = Arc::new(guard(archive)?);
     let memory_bytes = RestoreOptions::default().memory_bytes;
     let mut frames = ReadAhead::whole(archive, &guard, memory_bytes, cancel);

@@ -36,6 +36,8 @@ use crate::catalog::{Catalog, Entry};
 use crate::error::{Error, Outcome, Result};
 use crate::report::model::{DrillReport, LoadPath, Profile, ScratchFacts, Stage};
 use crate::server::ServerConfig;
+use crate::server::blame::is_of_the_server;
+use crate::server::connect::server_said;
 use crate::store::keys::{DrillLevel, DrillVerdict};
 
 pub use config::DrillConfig;
@@ -117,7 +119,7 @@ impl Drill<'_> {
                 // Of what went wrong on the way, the end of the server is the reason.
                 match tokio::time::timeout(scratch.last_words(), scratch.ended()).await {
                     Ok(why) => Err(why),
-                    Err(_) => Err(error),
+                    Err(_) => Err(judged(error)),
                 }
             }
             // What an unfinished restore leaves for the next one is of no use here.
@@ -261,6 +263,20 @@ pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport 
     report
 }
 
+/// Whose failure it is that a server did not do what it was told: of the dump where the server refused what that
+/// says, which shows that the backup does not restore; of the scratch server, which shows nothing, where it had
+/// no memory, room or peace for it, and where it says nothing that is known.
+fn judged(error: Error) -> Error {
+    match server_said(&error) {
+        Some((code, said)) if !is_of_the_server(code, said) => Error::verification(format!(
+            "the backup does not restore, as a server of its own version line refuses: {}",
+            error.what()
+        ))
+        .hint("mend what is named here on the source and back up again; drctl verify an older backup meanwhile"),
+        _ => error,
+    }
+}
+
 /// A check that failed is the drill's failure.
 fn judge(report: &DrillReport) -> Result<()> {
     let mut failed = report.checks.iter().filter(|check| !check.passed);
@@ -317,4 +333,25 @@ pub fn settle(report: &mut DrillReport, done: &Result<()>) {
         _ if report.verdict.proves() => report.verdict,
         _ => DrillVerdict::Broken,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::connect::server_error;
+
+    #[test]
+    fn a_refusal_of_the_dump_fails_and_a_server_in_trouble_breaks_off() {
+        let failed = |code| {
+            let cause = server_error(code, "no");
+            judged(Error::server("table `a`.`t`: no").caused_by(cause))
+        };
+        let refused = failed(1064);
+        assert_eq!(refused.outcome(), Outcome::Verification);
+        assert!(refused.to_string().contains("`a`.`t`"), "{refused}");
+        for trouble in [1021, 2013, 1205, 1317] {
+            assert_eq!(failed(trouble).outcome(), Outcome::Server, "{trouble}");
+        }
+        assert_eq!(judged(Error::server("ended")).outcome(), Outcome::Server);
+    }
 }

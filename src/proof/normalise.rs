@@ -5,6 +5,7 @@
 //!   the one thing that is not read from the server.
 //! - Where a missing definer got a substitute, that clause reads as the dump has it; where it names
 //!   anybody else it stays as it is.
+//! - A scratch server keeps tables in its own directory, wherever their definitions put them.
 //! - MySQL with innodb_file_per_table off names its system tablespace in the definition of a table
 //!   that was altered, as a restore does when it adds keys, and not before.
 
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sql::definer::{Account, definer, replace};
+use crate::sql::placement::without_directories;
 use crate::sql::statement::ObjectId;
 use crate::sql::tokens::{Token, Tokens};
 
@@ -27,11 +29,18 @@ pub struct Forgiven {
     pub definers: BTreeMap<ObjectId, (Account, Account)>,
     /// Tables that the restore altered, on a server that then names its system tablespace.
     pub altered_tables: BTreeSet<ObjectId>,
+    /// Tables that a scratch server keeps in its own directory: as the dump defines them.
+    pub placed: BTreeMap<ObjectId, Vec<u8>>,
 }
 
 impl Forgiven {
     /// A definition as it would be without the restore's own doing.
     pub fn apply<'a>(&self, object: &ObjectId, sql: &'a [u8]) -> Cow<'a, [u8]> {
+        if let Some(dumped) = self.placed.get(object)
+            && without_directories(dumped).as_deref() == Some(sql)
+        {
+            return Cow::Owned(dumped.clone());
+        }
         let mut forgiven = Cow::Borrowed(sql);
         if let Some((substitute, had)) = self.definers.get(object)
             && let Some((account, place)) = definer(sql)

@@ -307,9 +307,14 @@ impl NamedRow {
 
 /// The server's error number behind a failure, where the server named one.
 pub fn server_code(error: &Error) -> Option<u16> {
+    server_said(error).map(|(code, _)| code)
+}
+
+/// The server's error number behind a failure, and what it said.
+pub fn server_said(error: &Error) -> Option<(u16, &str)> {
     let cause = std::error::Error::source(error)?;
     match cause.downcast_ref::<mysql_async::Error>()? {
-        mysql_async::Error::Server(server) => Some(server.code),
+        mysql_async::Error::Server(server) => Some((server.code, &server.message)),
         _ => None,
     }
 }
@@ -335,6 +340,15 @@ fn is_lost(error: &mysql_async::Error) -> bool {
         ),
         _ => false,
     }
+}
+
+/// A server's error that a program passed on as text, as the cause of a failure.
+pub fn server_error(code: u16, message: impl Into<String>) -> mysql_async::Error {
+    mysql_async::Error::Server(mysql_async::ServerError {
+        code,
+        message: message.into(),
+        state: String::new(),
+    })
 }
 
 /// Whether the server said that the account may not: on a schema (1044), a table (1142), a column

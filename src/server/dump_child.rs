@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
 use tokio::time::error::Elapsed;
 
-use super::connect::is_lost_code;
+use super::connect::{is_lost_code, server_error};
 use super::line_ends::{LineEnds, Mender};
 use super::{Client, Role, tie};
 use crate::{Error, Result};
@@ -270,6 +270,13 @@ fn judge(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<
         Some(hint) => role.error(what).hint(hint),
         None => role.error(what),
     };
+    let named = complaints
+        .iter()
+        .find_map(|line| Some((number(line)?, line)));
+    let failed = match named {
+        Some((code, line)) => failed.caused_by(server_error(code, line)),
+        None => failed,
+    };
     Err(match (is_of_ddl(&complaints), is_of_loss(&complaints)) {
         (true, _) => failed.passing(),
         (_, true) => failed.lost(),
@@ -318,6 +325,18 @@ fn is_of_lock(complaints: &[String]) -> bool {
 /// Whether a dump failed since it was refused the global read lock.
 pub fn is_lock_refused(failed: &Error) -> bool {
     is_of_lock(&[failed.what().to_owned()])
+}
+
+/// The server's error number that a line of a dump program names: `(1356)`, `Error 2013:`, `Got error: 1356:`.
+fn number(line: &str) -> Option<u16> {
+    let behind = ["Error ", "Got error: "];
+    let named = behind.iter().filter_map(|word| line.split_once(word));
+    let mut named = named.filter_map(|(_, rest)| rest.split_once(':'));
+    let named = named.find_map(|(number, _)| number.parse().ok());
+    named.or_else(|| {
+        let (_, rest) = line.rsplit_once('(')?;
+        rest.split_once(')')?.0.parse().ok()
+    })
 }
 
 /// What to do about the failures that an operator can do something about.
@@ -413,6 +432,27 @@ mod tests {
         ] {
             let failed = Role::Source.error(format!("mysqldump exited with 2: {line}"));
             assert!(!is_lock_refused(&failed), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_servers_number_is_found_in_what_a_program_says() {
+        for (line, code) in [
+            (
+                "mysqldump: Couldn't execute 'SHOW FIELDS FROM `v`': View 'd.v' references … (1356)",
+                Some(1356),
+            ),
+            (
+                "mysqldump: Error 2013: Lost connection to MySQL server",
+                Some(2013),
+            ),
+            (
+                "mariadb-dump: Got error: 1449: \"The user (x) does not exist\" when using LOCK TABLES",
+                Some(1449),
+            ),
+            ("mysqldump: odd thing (really)", None),
+        ] {
+            assert_eq!(number(line), code, "{line}");
         }
     }
 

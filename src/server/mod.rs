@@ -7,12 +7,15 @@
 //! - [`program`]: programs run with nothing from around them; [`tie`]: which end with this one.
 //! - [`client`]: the `mysqldump` and `mysql` that fit the server, and how they log in.
 //! - [`dump_options`]: what every dump is made of.
+//! - [`blame`]: whether an error speaks of the statement or of the server.
+//! - [`replication`]: whether it follows another server; [`show_grants`]: what an account holds, line by line.
 //! - [`schemas`]: those that are nobody's data.
 //! - [`limits`]: variables by which a server shows a session less; [`whole`]: how it is shown all.
 //! - [`line_ends`]: those that mysqldump forgets behind stored programs.
 //! - [`dump_child`]: one running dump; its exit status and stderr are errors of its stream.
 
 mod asked;
+pub mod blame;
 pub mod client;
 pub mod compat;
 pub mod connect;
@@ -23,8 +26,10 @@ pub mod limits;
 pub mod line_ends;
 mod login;
 pub mod program;
+pub mod replication;
 pub mod schemas;
 pub mod secret;
+pub mod show_grants;
 pub mod tie;
 pub mod url;
 pub mod whole;

@@ -6,11 +6,15 @@
 
 use std::fmt::Write as _;
 
-use crate::server::connect::{is_denied, server_code};
+use super::account_text::{first_method, grant_alone, without_default_role};
+use crate::server::connect::{is_denied, literal, server_code};
 use crate::server::{Connection, ServerVersion};
 use crate::source::Want;
 use crate::sql::statement::quote;
 use crate::{Error, Result};
+
+/// ER_NONEXISTING_GRANT: the account has no privilege at all, not even that to connect.
+const NO_GRANTS: u16 = 1141;
 
 /// One account or role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,19 +35,22 @@ impl Account {
     }
 
     fn is_left_out(&self) -> bool {
-        let local = matches!(
-            self.host.as_deref(),
-            Some("localhost" | "127.0.0.1" | "::1")
-        );
-        let own = [
-            "mysql.sys",
-            "mysql.session",
-            "mysql.infoschema",
-            "mariadb.sys",
-            "root",
-        ];
-        local && own.contains(&self.user.as_str())
+        self.host
+            .as_deref()
+            .is_some_and(|host| is_left_out(&self.user, host))
     }
+}
+
+/// Whether an account is the server's own, or the local root.
+pub(super) fn is_left_out(user: &str, host: &str) -> bool {
+    const OWN: [&str; 5] = [
+        "mysql.sys",
+        "mysql.session",
+        "mysql.infoschema",
+        "mariadb.sys",
+        "root",
+    ];
+    ["localhost", "127.0.0.1", "::1"].contains(&host) && OWN.contains(&user)
 }
 
 /// The accounts as SQL that ends in a newline: every account, then every privilege, then default
@@ -70,8 +77,8 @@ async fn sql_of(
             .await?;
     }
     for account in accounts {
-        if let Some(create) = create(connection, server, account).await? {
-            let _ = writeln!(sql, "{create};");
+        for statement in create(connection, server, account).await? {
+            let _ = writeln!(sql, "{statement};");
         }
     }
     let mut defaults = String::new();
@@ -148,52 +155,92 @@ async fn known(
     Ok((known, ignored))
 }
 
+/// What makes the account, as often as it is executed.
 async fn create(
     connection: &mut Connection,
     server: &ServerVersion,
     account: &Account,
-) -> Result<Option<String>> {
+) -> Result<Vec<String>> {
+    let who = account.quoted();
     if account.host.is_none() {
-        let role = account.quoted();
-        return Ok((role != "PUBLIC").then(|| format!("CREATE ROLE IF NOT EXISTS {role}")));
+        // PUBLIC is there by itself.
+        let role = (who != "PUBLIC").then(|| format!("CREATE ROLE IF NOT EXISTS {who}"));
+        return Ok(role.into_iter().collect());
     }
-    let shown = connection
-        .one::<String>(&format!("SHOW CREATE USER {}", account.quoted()))
-        .await?;
-    let rest = shown.strip_prefix("CREATE USER ").ok_or_else(|| {
-        connection.role().error(format!(
-            "SHOW CREATE USER {} answers something else",
-            account.quoted()
-        ))
+    let shown: Vec<String> = connection.rows(&format!("SHOW CREATE USER {who}")).await?;
+    let mut shown = shown.into_iter();
+    let made = shown.next().unwrap_or_default();
+    let rest = made.strip_prefix("CREATE USER ").ok_or_else(|| {
+        connection
+            .role()
+            .error(format!("SHOW CREATE USER {who} answers something else"))
     })?;
-    // The role need not exist yet, and is not granted yet: default roles come last.
-    let rest = match server.is_mariadb() {
-        true => rest.to_owned(),
-        false => without_default_role(rest),
-    };
-    Ok(Some(format!("CREATE USER IF NOT EXISTS {rest}")))
+    if server.is_mariadb() {
+        // Of an expired password the time for which the next one is good stands in a second line.
+        let mut all = vec![format!("CREATE USER IF NOT EXISTS {rest}")];
+        all.extend(shown);
+        return Ok(all);
+    }
+    let rest = without_default_role(rest);
+    let mut all = vec![format!("CREATE USER IF NOT EXISTS {rest}")];
+    let hidden = hidden(connection, server, account).await?;
+    if let Some(old) = &hidden.old_password
+        && let Some((method, hash)) = first_method(&rest)
+    {
+        let alter = |hash: &str| format!("ALTER USER {who} IDENTIFIED WITH {method} AS {hash}");
+        all.push(alter(&format!("0x{old}")));
+        all.push(format!("{} RETAIN CURRENT PASSWORD", alter(&rest[hash])));
+    }
+    // SHOW CREATE USER says of an expired password that it is, and not for how long the next one is good; and
+    // one that is set is not expired.
+    if hidden.expired {
+        let lifetime = match hidden.lifetime_days {
+            None => None,
+            Some(0) => Some("NEVER".to_owned()),
+            Some(days) => Some(format!("INTERVAL {days} DAY")),
+        };
+        if hidden.old_password.is_some() || lifetime.is_some() {
+            let lifetime = lifetime.map(|how| format!("ALTER USER {who} PASSWORD EXPIRE {how}"));
+            all.extend(lifetime);
+            all.push(format!("ALTER USER {who} PASSWORD EXPIRE"));
+        }
+    }
+    Ok(all)
 }
 
-/// Takes ` DEFAULT ROLE …` out of MySQL's SHOW CREATE USER; it stands before ` REQUIRE `, which is
-/// always there. Quoted text is skipped.
-fn without_default_role(text: &str) -> String {
-    let outside = |word: &str, from: usize| {
-        let mut quoted = None;
-        text.char_indices().find_map(|(at, c)| {
-            match quoted {
-                Some(open) if c == open => quoted = None,
-                Some(_) => {}
-                None if matches!(c, '\'' | '`' | '"') => quoted = Some(c),
-                None if at >= from && text[at..].starts_with(word) => return Some(at),
-                None => {}
-            }
-            None
-        })
+/// What MySQL's SHOW CREATE USER leaves out of an account.
+#[derive(Debug)]
+struct Hidden {
+    /// Whether the password is expired.
+    expired: bool,
+    /// For how many days a password is good, where that is the account's own affair; 0 for ever.
+    lifetime_days: Option<u16>,
+    /// The hash of the password before the current one, which is good beside it, as hexadecimal digits.
+    old_password: Option<String>,
+}
+
+async fn hidden(
+    connection: &mut Connection,
+    server: &ServerVersion,
+    account: &Account,
+) -> Result<Hidden> {
+    let old_password = match server.is_mysql_from(8, 0, 14) {
+        true => "HEX(JSON_UNQUOTE(JSON_EXTRACT(user_attributes, '$.additional_password')))",
+        false => "NULL",
     };
-    match outside(" DEFAULT ROLE ", 0).and_then(|from| Some((from, outside(" REQUIRE ", from)?))) {
-        Some((from, to)) => format!("{}{}", &text[..from], &text[to..]),
-        None => text.to_owned(),
-    }
+    let sql = format!(
+        "SELECT password_expired, password_lifetime, {old_password} FROM mysql.user
+         WHERE user = {} AND host = {}",
+        literal(&account.user),
+        literal(account.host.as_deref().unwrap_or_default())
+    );
+    let (expired, lifetime_days, old_password): (String, Option<u16>, Option<String>) =
+        connection.one(&sql).await?;
+    Ok(Hidden {
+        expired: expired == "Y",
+        lifetime_days,
+        old_password,
+    })
 }
 
 async fn grants(
@@ -206,8 +253,7 @@ async fn grants(
         .rows::<String>(&format!("SHOW GRANTS FOR {who}"))
         .await
     {
-        // PUBLIC without a single grant, or a server that does not know it.
-        Err(_) if who == "PUBLIC" => return Ok(Vec::new()),
+        Err(error) if who == "PUBLIC" && server_code(&error) == Some(NO_GRANTS) => Vec::new(),
         lines => lines?,
     };
     // MariaDB shows a role's roles with the privileges of those; each role has its own turn.
@@ -215,9 +261,13 @@ async fn grants(
         !server.is_mariadb() || account.host.is_some() || line.contains(&format!(" TO {who}"))
     };
     // MariaDB adds what PUBLIC holds to what it shows of others.
-    let of_public = |line: &String| who != "PUBLIC" && line.ends_with(" TO PUBLIC");
+    let of_public = |line: &String| who != "PUBLIC" && line.contains(" TO PUBLIC");
     let mut kept: Vec<String> = Vec::new();
     for line in lines {
+        let line = match server.is_mariadb() {
+            true => grant_alone(&line),
+            false => line,
+        };
         // MariaDB's installation leaves the same PROXY grant twice.
         if about_it(&line) && !of_public(&line) && !kept.contains(&line) {
             kept.push(line);
@@ -307,17 +357,6 @@ pub(super) fn without(denied: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_default_role_is_taken_out_and_nothing_else() {
-        let shown = "`a`@`%` IDENTIFIED WITH 'x' AS ' DEFAULT ROLE ' DEFAULT ROLE `r REQUIRE `@`%`,`s`@`%` REQUIRE NONE ACCOUNT UNLOCK";
-        assert_eq!(
-            without_default_role(shown),
-            "`a`@`%` IDENTIFIED WITH 'x' AS ' DEFAULT ROLE ' REQUIRE NONE ACCOUNT UNLOCK"
-        );
-        let none = "`a`@`%` IDENTIFIED WITH 'x' REQUIRE NONE PASSWORD EXPIRE DEFAULT";
-        assert_eq!(without_default_role(none), none);
-    }
 
     #[test]
     fn the_servers_own_accounts_and_the_local_root_are_left_out() {

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::scope::{Scope, same_name};
-use super::show_grants::{Line, On, shape};
 use crate::server::schemas::Own;
+use crate::server::show_grants::{Line, On, shape};
 use crate::server::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 use crate::{Error, Outcome, Result};

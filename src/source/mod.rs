@@ -13,12 +13,16 @@
 //! - [`dump`]: the dump programs' arguments, and the running dump.
 //! - [`coordinates`]: the snapshot's place in the binary log.
 //! - `gtid`: the GTIDs of that place, which MySQL's program does not tell.
-//! - [`accounts`]: CREATE USER and GRANT beside the dump.
+//! - [`accounts`]: CREATE USER and GRANT beside the dump; `account_text`: what is changed in the server's
+//!   words; `account_losses`: what they do not say.
 //! - `definitions`: a hash of each table's definition.
 //! - `definers`: accounts that objects name and the server lacks.
+//! - `order`: in which order the schemas are dumped.
 //! - `undumpable`: what the dump program cannot dump, or nobody read back.
 //! - `unkept`: what is not there after a restore unless somebody does something.
 
+mod account_losses;
+mod account_text;
 pub mod accounts;
 pub mod computed;
 mod coordinates;
@@ -33,10 +37,10 @@ mod innodb_name;
 pub mod inventory;
 pub mod lock;
 pub mod moved;
+mod order;
 pub mod preflight;
 pub mod replica;
 pub mod scope;
-mod show_grants;
 mod spatial;
 mod undumpable;
 mod unkept;

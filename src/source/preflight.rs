@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account_losses;
 use super::accounts;
 use super::computed;
 use super::grants::Grants;
 use super::inventory::Inventory;
+use super::order;
 use super::replica;
 use super::scope::Scope;
 use super::spatial;
@@ -20,6 +22,7 @@ use super::{undumpable, unkept};
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{Coordinates, ServerFacts};
 use crate::server::line_ends::LineEnds;
+use crate::server::replication::Replication;
 use crate::server::schemas::{MARKER, Own};
 use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::computed::Needs;
@@ -116,12 +119,8 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     // Without these, even the list of schemas would lie.
     let early = refuse_missing(&grants, version, scope, &[]);
     let complete = or_note(early, fault)?.is_some();
-    let replication = replica::replication(connection, version).await?;
-    // A number, or a word in newer MariaDB.
-    let read_only: String = connection
-        .one("SELECT CAST(@@global.read_only AS CHAR)")
-        .await?;
-    let current = replication.check(options.max_lag, !matches!(read_only.as_str(), "0" | "OFF"));
+    let replication = Replication::ask(connection, version).await?;
+    let current = replica::check(&replication, options.max_lag);
     or_note(current, fault)?;
 
     let inventory = inventory(connection, version, &own, scope).await?;
@@ -157,6 +156,9 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let accounts = accounts::readable(connection, version, options.accounts).await;
     let (accounts, warning) = or_note(accounts, fault)?.unwrap_or_default();
     warnings.extend(warning);
+    if accounts {
+        warnings.extend(account_losses::warnings(connection, version).await?);
+    }
     if !source.identity.1 {
         let fix = "grant SELECT on mysql.proc";
         warnings.push(format!(
@@ -170,6 +172,8 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
     let fingerprint = facts::fingerprint(connection).await?;
     warnings.extend(clocks(replica::clock(connection).await?, Timestamp::now()));
     warnings.extend(unkept::warnings(connection, &own, &schemas, &inventory.left_out).await?);
+    let (order, circle) = order::of(connection, version, &schemas).await?;
+    warnings.extend(circle);
     let line_ends = LineEnds::of(connection).await?;
     // Last, so that it is as late as it can be and still before the snapshot.
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
@@ -180,7 +184,7 @@ pub(super) async fn run(source: &mut Source, fault: OnFault<'_>) -> Result<Prefl
         identity: source.identity.0.clone(),
         fingerprint,
         plan: DumpPlan {
-            schemas: schemas.clone(),
+            schemas: order,
             coordinates,
             history,
         },

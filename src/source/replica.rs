@@ -4,134 +4,64 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-use crate::server::connect::{NamedRow, is_denied};
+use crate::server::replication::{Channels, Member, Replication};
 use crate::server::{Connection, ServerVersion};
 use crate::{Error, Result};
 
-/// One replication channel of the source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Channel {
-    /// Its name; empty for the only one of most replicas.
-    pub name: String,
-    /// Whether both of its threads run.
-    pub running: bool,
-    /// How far it is behind, where the server knows.
-    pub lag: Option<Duration>,
-    /// What stopped it, in the server's words.
-    pub error: String,
-}
-
-/// What is known of the source's replication.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Replication {
-    /// It replicates from these; from nobody where there is none.
-    Channels(Vec<Channel>),
-    /// The account may not ask.
-    Unknown,
-}
-
-/// Asks the server whether it is a replica.
-pub async fn replication(
-    connection: &mut Connection,
-    server: &ServerVersion,
-) -> Result<Replication> {
-    let statement = if server.is_mariadb() {
-        "SHOW ALL SLAVES STATUS"
-    } else if server.is_mysql_from(8, 0, 22) {
-        "SHOW REPLICA STATUS"
-    } else {
-        "SHOW SLAVE STATUS"
-    };
-    match connection.named_rows(statement).await {
-        Ok(rows) => Ok(Replication::Channels(rows.iter().map(channel).collect())),
-        Err(error) if is_denied(&error) => Ok(Replication::Unknown),
-        Err(error) => Err(error),
+/// Refuses (exit 9) a replica that is stopped, or that lags by more than `limit` or by nobody knows how
+/// much, and a member of a cluster that is behind the others: its dump would be older than it looks.
+pub fn check(replication: &Replication, limit: Duration) -> Result<()> {
+    // A primary is writable: only a read-only server makes one wonder.
+    if replication.channels == Channels::Unknown && replication.read_only.is_some() {
+        return Err(Error::refused(
+            "the source is read-only and its replication is out of sight: its data may be old",
+        )
+        .hint("grant the account REPLICATION CLIENT (MariaDB: REPLICA MONITOR) on *.*"));
     }
-}
-
-fn channel(row: &NamedRow) -> Channel {
-    let yes = |names: &[&str]| row.any(names) == Some("Yes");
-    let first = |names: &[&str]| row.any(names).unwrap_or_default().to_owned();
-    Channel {
-        name: first(&["Channel_Name", "Connection_name"]),
-        running: yes(&["Replica_IO_Running", "Slave_IO_Running"])
-            && yes(&["Replica_SQL_Running", "Slave_SQL_Running"]),
-        lag: row
-            .any(&["Seconds_Behind_Source", "Seconds_Behind_Master"])
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs),
-        error: [first(&["Last_SQL_Error"]), first(&["Last_IO_Error"])]
-            .join(" ")
-            .trim()
-            .to_owned(),
+    if let Some(Member {
+        of,
+        behind: Some(state),
+    }) = &replication.member
+    {
+        return Err(Error::refused(format!(
+            "the source is a member of a {of} cluster that does not have what the others have: {state}"
+        ))
+        .hint("wait until it has caught up, or back up another member"));
     }
-}
-
-impl Replication {
-    /// Refuses (exit 9) a replica that is stopped, or that lags by more than `limit` or by nobody
-    /// knows how much: its dump would be older than it looks.
-    pub fn check(&self, limit: Duration, read_only: bool) -> Result<()> {
-        let channels = match self {
-            Replication::Channels(channels) => channels,
-            // A primary is writable: only a read-only server makes one wonder.
-            Replication::Unknown if !read_only => return Ok(()),
-            Replication::Unknown => {
-                return Err(Error::refused(
-                    "the source is read-only and its replication is out of sight: its data may be old",
-                )
-                .hint("grant the account REPLICATION CLIENT (MariaDB: REPLICA MONITOR) on *.*"));
-            }
+    for channel in replication.known() {
+        let name = match channel.name.as_str() {
+            "" => String::new(),
+            name => format!(" (channel {name})"),
         };
-        for channel in channels {
-            let name = match channel.name.as_str() {
+        if !channel.running {
+            let why = match channel.error.as_str() {
                 "" => String::new(),
-                name => format!(" (channel {name})"),
+                error => format!(": {error}"),
             };
-            if !channel.running {
-                let why = match channel.error.as_str() {
-                    "" => String::new(),
-                    error => format!(": {error}"),
-                };
+            return Err(Error::refused(format!(
+                "the source is a replica whose replication is stopped{name}{why}"
+            ))
+            .hint("start it, or back up another server"));
+        }
+        match channel.lag {
+            Some(lag) if lag <= limit => {}
+            Some(lag) => {
                 return Err(Error::refused(format!(
-                    "the source is a replica whose replication is stopped{name}{why}"
+                    "the source is a replica {} s behind{name}, more than {} s",
+                    lag.as_secs(),
+                    limit.as_secs()
                 ))
-                .hint("start it, or back up another server"));
+                .hint("wait until it has caught up, or raise backup.max_lag_seconds"));
             }
-            match channel.lag {
-                Some(lag) if lag <= limit => {}
-                Some(lag) => {
-                    return Err(Error::refused(format!(
-                        "the source is a replica {} s behind{name}, more than {} s",
-                        lag.as_secs(),
-                        limit.as_secs()
-                    ))
-                    .hint("wait until it has caught up, or raise backup.max_lag_seconds"));
-                }
-                None => {
-                    return Err(Error::refused(format!(
-                        "the source is a replica that cannot say how far behind it is{name}"
-                    ))
-                    .hint("see SHOW REPLICA STATUS there"));
-                }
+            None => {
+                return Err(Error::refused(format!(
+                    "the source is a replica that cannot say how far behind it is{name}"
+                ))
+                .hint("see SHOW REPLICA STATUS there"));
             }
         }
-        Ok(())
     }
-
-    /// The largest lag of all channels; zero for a primary.
-    pub fn lag(&self) -> Duration {
-        match self {
-            Replication::Channels(all) => {
-                all.iter().filter_map(|c| c.lag).max().unwrap_or_default()
-            }
-            Replication::Unknown => Duration::ZERO,
-        }
-    }
-
-    /// Whether the source replicates from another server.
-    pub fn is_replica(&self) -> bool {
-        matches!(self, Replication::Channels(channels) if !channels.is_empty())
-    }
+    Ok(())
 }
 
 /// The server's clock.
@@ -203,27 +133,32 @@ fn utc(text: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::Outcome;
+    use crate::server::replication::Channel;
+
+    const LIMIT: Duration = Duration::from_secs(300);
 
     fn one(running: bool, lag: Option<u64>) -> Replication {
-        Replication::Channels(vec![
-            Channel {
-                name: String::new(),
-                running: true,
-                lag: Some(Duration::ZERO),
-                error: String::new(),
-            },
-            Channel {
-                name: "eu".into(),
-                running,
-                lag: lag.map(Duration::from_secs),
-                error: "Got fatal error 1236".into(),
-            },
-        ])
+        let well = Channel {
+            running: true,
+            lag: Some(Duration::ZERO),
+            ..Channel::default()
+        };
+        let eu = Channel {
+            name: "eu".into(),
+            running,
+            lag: lag.map(Duration::from_secs),
+            error: "Got fatal error 1236".into(),
+            ..Channel::default()
+        };
+        Replication {
+            channels: Channels::Known(vec![well, eu]),
+            read_only: Some("read_only"),
+            ..Replication::none()
+        }
     }
 
     #[test]
     fn a_replica_that_stands_still_or_lags_is_refused_whichever_channel_it_is() {
-        let limit = Duration::from_secs(300);
         for (replication, says) in [
             (
                 one(false, None),
@@ -232,23 +167,39 @@ mod tests {
             (one(true, None), "cannot say"),
             (one(true, Some(301)), "301 s behind"),
         ] {
-            let error = replication.check(limit, true).unwrap_err();
+            let error = check(&replication, LIMIT).unwrap_err();
             assert_eq!(error.outcome(), Outcome::Refused);
             assert!(error.to_string().contains(says), "{error}");
         }
-        assert!(one(true, Some(300)).check(limit, true).is_ok());
+        assert!(check(&one(true, Some(300)), LIMIT).is_ok());
         assert_eq!(one(true, Some(7)).lag(), Duration::from_secs(7));
     }
 
     #[test]
+    fn a_member_that_lacks_what_the_others_have_is_refused() {
+        let member = |behind: Option<&str>| Replication {
+            member: Some(Member {
+                of: "Galera",
+                behind: behind.map(str::to_owned),
+            }),
+            ..Replication::none()
+        };
+        assert!(check(&member(None), LIMIT).is_ok());
+        let error = check(&member(Some("Joiner")), LIMIT).unwrap_err();
+        assert!(error.to_string().contains("Joiner"), "{error}");
+    }
+
+    #[test]
     fn replication_out_of_sight_matters_on_a_read_only_server() {
-        assert!(Replication::Unknown.check(Duration::ZERO, false).is_ok());
-        assert!(Replication::Unknown.check(Duration::ZERO, true).is_err());
-        assert!(
-            Replication::Channels(Vec::new())
-                .check(Duration::ZERO, true)
-                .is_ok()
-        );
+        let mut unseen = Replication {
+            channels: Channels::Unknown,
+            ..Replication::none()
+        };
+        assert!(check(&unseen, LIMIT).is_ok());
+        unseen.read_only = Some("read_only");
+        assert!(check(&unseen, LIMIT).is_err());
+        unseen.channels = Channels::Known(Vec::new());
+        assert!(check(&unseen, LIMIT).is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! - [`definer`]: who defines an object.
 //! - `bulk_load`: what Percona's program writes for MyRocks.
 //! - `wording`: definitions in the words that their digests are made of.
+//! - [`placement`]: what a definition says of the server that it was made on: directories, a counter of ARCHIVE.
 //! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in; `check`: which
 //!   of them an ALTER would change.
 //! - [`spatial`]: a spatial reference system, which is in no dump.
@@ -32,6 +33,7 @@ mod kind;
 pub mod ledger;
 pub mod lex;
 mod lines;
+pub mod placement;
 mod problem;
 pub mod rows;
 pub mod scan;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::apply;
+use crate::apply::offered::taken_from_public;
 use crate::apply::report::RestoreReport;
 use crate::archive::read::Archive;
 use crate::cancel::Cancel;
@@ -13,10 +14,15 @@ use crate::drill::scratch::options::OF_DURABILITY;
 use crate::drill::scratch::{Scratch, version_of};
 use crate::error::{Error, Result};
 use crate::report::model::{Profile, ScratchFacts};
+use crate::server::blame::GONE;
+use crate::server::connect::server_code;
 use crate::server::schemas::{Own, Owner};
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::quote;
 use crate::store::keys::TargetName;
+
+/// There is no such grant, on the server or a schema, on a table, on a routine.
+const NO_SUCH_GRANT: [u16; 3] = [1141, 1147, 1403];
 
 /// Somebody else's server.
 struct Given {
@@ -150,6 +156,10 @@ pub fn refuse_events(scheduler: &str) -> Result<()> {
     }
 }
 
+fn is_gone(error: &Error) -> bool {
+    server_code(error).is_some_and(|code| GONE.contains(&code) || NO_SUCH_GRANT.contains(&code))
+}
+
 #[async_trait]
 impl Scratch for Given {
     fn server(&self) -> &Arc<ServerConfig> {
@@ -173,10 +183,20 @@ impl Scratch for Given {
         } else if !restored.made.is_empty() {
             apply::drop_made(&self.server, &restored.made).await?;
         }
-        if restored.created_accounts.is_empty() {
+        if restored.created_accounts.is_empty() && restored.granted_to_public.is_empty() {
             return Ok(());
         }
         let mut connection = connect(&self.server).await?;
+        for grant in &restored.granted_to_public {
+            let Some(sql) = taken_from_public(grant) else {
+                continue;
+            };
+            match connection.run(&sql).await {
+                // It went with what it was on.
+                Err(error) if is_gone(&error) => {}
+                done => done?,
+            }
+        }
         for account in &restored.created_accounts {
             let noun = if is_role(account) { "ROLE" } else { "USER" };
             connection

@@ -1,6 +1,8 @@
 //! Small inputs that once failed, one idea a file in `tests/corpus/cases`: each is loaded into a server,
 //! backed up, restored into an empty one, and verified by lanes and by the plain client.
 
+mod accounts;
+mod refused;
 mod source;
 mod values;
 
@@ -59,4 +61,13 @@ impl Case {
             self.drctl.run(["verify", "--latest", "--path", path]).ok();
         }
     }
+}
+
+/// What the report of a drill that passes warns of.
+#[track_caller]
+pub fn drilled(drctl: &Drctl, path: &str) -> String {
+    let run = drctl
+        .run(["verify", "--latest", "--path", path, "--output", "json"])
+        .ok();
+    run.json()["warnings"].to_string()
 }

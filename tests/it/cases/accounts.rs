@@ -1,0 +1,263 @@
+//! Accounts: what they have comes back, or is named before the backup; and privileges on what is gone.
+
+use std::collections::BTreeMap;
+
+use super::{Case, drilled};
+use crate::support::{Flavour, Server};
+use crate::{need, on_both};
+
+/// What a server says of each account that is nobody's own, roles and PUBLIC included.
+pub fn accounts(server: &Server) -> BTreeMap<String, String> {
+    let maria = server.flavour() == Flavour::MariaDb;
+    let role = if maria { "is_role" } else { "'N'" };
+    let list = format!(
+        "SELECT IF({role} = 'Y', IF(user = 'PUBLIC', user, QUOTE(user)), CONCAT(QUOTE(user), '@', QUOTE(host))), {role} \
+         FROM mysql.user WHERE user NOT IN ('root', 'mariadb.sys') AND user NOT LIKE 'mysql.%' ORDER BY 1"
+    );
+    let mut all = BTreeMap::new();
+    for row in server.query(&list) {
+        let who = &row[0];
+        let mut sql = String::new();
+        if !maria {
+            sql.push_str("SET print_identified_with_as_hex = ON; ");
+        }
+        if row[1] == "N" {
+            sql.push_str(&format!("SHOW CREATE USER {who}; "));
+        }
+        // PUBLIC without a privilege is an error, or says nothing.
+        let said = server.try_exec(&format!("{sql}SHOW GRANTS FOR {who}"));
+        let mut lines: Vec<String> = said
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        all.insert(who.clone(), lines.join("\n"));
+    }
+    all
+}
+
+#[track_caller]
+fn alike(case: &Case) {
+    assert_eq!(accounts(&case.into), accounts(&case.source));
+}
+
+/// What both servers have of accounts.
+const BOTH: &str = "CREATE DATABASE s; CREATE TABLE s.t (id INT PRIMARY KEY, a INT); INSERT s.t VALUES (1, 2);
+    CREATE PROCEDURE s.p() SELECT 1; CREATE FUNCTION s.f() RETURNS INT DETERMINISTIC RETURN 1;
+    CREATE USER expired@localhost IDENTIFIED BY 'x' PASSWORD EXPIRE;
+    CREATE USER expired30@localhost IDENTIFIED BY 'x' PASSWORD EXPIRE INTERVAL 30 DAY;
+    ALTER USER expired30@localhost PASSWORD EXPIRE;
+    CREATE USER lasting@localhost IDENTIFIED BY 'x' PASSWORD EXPIRE NEVER;
+    ALTER USER lasting@localhost PASSWORD EXPIRE;
+    CREATE USER good60@localhost IDENTIFIED BY 'x' PASSWORD EXPIRE INTERVAL 60 DAY;
+    CREATE USER locked@localhost IDENTIFIED BY 'x' ACCOUNT LOCK;
+    CREATE USER limited@'%' IDENTIFIED BY 'x' WITH MAX_QUERIES_PER_HOUR 1 MAX_UPDATES_PER_HOUR 2 MAX_CONNECTIONS_PER_HOUR 3 MAX_USER_CONNECTIONS 4;
+    CREATE USER tls@'%' IDENTIFIED BY 'x' REQUIRE SUBJECT '/CN=x y' AND ISSUER '/CN=is' AND CIPHER 'AES256-SHA';
+    CREATE USER tls2@'%' REQUIRE SSL; CREATE USER tls3@'%' IDENTIFIED BY 'x' REQUIRE X509;
+    CREATE USER ''@'10.1.2.3'; GRANT SELECT ON s.t TO ''@'10.1.2.3';
+    CREATE USER 'quo''te`d \\\\ TO'@'10.0.0.0/255.255.255.0' IDENTIFIED BY 'x';
+    CREATE ROLE r1; CREATE ROLE r2; CREATE ROLE r3;
+    GRANT r1 TO limited@'%' WITH ADMIN OPTION; GRANT r2 TO r1; GRANT r3 TO tls@'%';
+    GRANT SELECT ON s.* TO r1; GRANT INSERT ON *.* TO r2;
+    GRANT SELECT (a), INSERT (id, a), UPDATE ON s.t TO limited@'%' WITH GRANT OPTION;
+    GRANT EXECUTE ON FUNCTION s.f TO limited@'%'; GRANT EXECUTE, ALTER ROUTINE ON PROCEDURE s.p TO r3;
+    GRANT PROXY ON limited@'%' TO tls@'%' WITH GRANT OPTION;
+    GRANT ALL ON *.* TO tls3@'%' WITH GRANT OPTION;
+    GRANT SELECT ON `s\\_%`.* TO tls2@'%';";
+
+const MARIADB: &str = "CREATE USER several@'%' IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('x');
+    CREATE USER as_other@'%' IDENTIFIED VIA mysql_native_password USING 'invalid' OR unix_socket AS 'someone';
+    CREATE USER slow@'%' IDENTIFIED BY 'x' WITH MAX_STATEMENT_TIME 5.5;
+    CREATE ROLE r4 WITH ADMIN r1; CREATE ROLE r5 WITH ADMIN limited@'%';
+    SET DEFAULT ROLE r1 FOR limited@'%';
+    GRANT BINLOG ADMIN, CONNECTION ADMIN, SET USER ON *.* TO locked@localhost WITH GRANT OPTION;
+    GRANT SELECT ON s.* TO PUBLIC WITH GRANT OPTION; GRANT UPDATE (a) ON s.t TO PUBLIC; GRANT SHOW DATABASES ON *.* TO PUBLIC;
+    GRANT EXECUTE ON PROCEDURE s.p TO PUBLIC; GRANT r2 TO PUBLIC;";
+
+const MYSQL: &str = "CREATE USER history@localhost IDENTIFIED BY 'x' PASSWORD HISTORY 5 PASSWORD REUSE INTERVAL 10 DAY PASSWORD REQUIRE CURRENT;
+    CREATE USER optional@localhost IDENTIFIED BY 'x' PASSWORD REQUIRE CURRENT OPTIONAL PASSWORD HISTORY DEFAULT;
+    CREATE USER failing@localhost IDENTIFIED BY 'x' FAILED_LOGIN_ATTEMPTS 3 PASSWORD_LOCK_TIME UNBOUNDED;
+    CREATE USER said@localhost IDENTIFIED BY 'x' COMMENT 'it''s; a \"comment\" DEFAULT ROLE x REQUIRE y';
+    CREATE USER attributes@localhost ATTRIBUTE '{\"a\": 1, \"b\": \"x''y\"}';
+    CREATE USER two@'%' IDENTIFIED BY 'old'; ALTER USER two@'%' IDENTIFIED BY 'new' RETAIN CURRENT PASSWORD;
+    CREATE USER two_expired@'%' IDENTIFIED BY 'old'; ALTER USER two_expired@'%' IDENTIFIED BY 'new' RETAIN CURRENT PASSWORD;
+    ALTER USER two_expired@'%' PASSWORD EXPIRE INTERVAL 9 DAY; ALTER USER two_expired@'%' PASSWORD EXPIRE;
+    SET DEFAULT ROLE r1 TO limited@'%'; CREATE ROLE r6@localhost; GRANT r6@localhost TO r2;
+    GRANT r1, r2 TO tls2@'%'; SET DEFAULT ROLE ALL TO tls2@'%';
+    GRANT BINLOG_ADMIN, SYSTEM_USER ON *.* TO locked@localhost WITH GRANT OPTION; GRANT BACKUP_ADMIN ON *.* TO locked@localhost;
+    GRANT PROXY ON ''@'' TO tls2@'%';";
+
+on_both!(
+    fn all_that_an_account_has_comes_back(flavour) {
+        let case = Case::empty(flavour, &[]);
+        case.source.exec(BOTH);
+        case.source.exec(match flavour {
+            Flavour::MariaDb => MARIADB,
+            Flavour::MySql => MYSQL,
+        });
+        case.comes_back();
+        alike(&case);
+        if flavour == Flavour::MySql {
+            // What SHOW CREATE USER does not say.
+            let hidden = "SELECT user, password_expired, password_lifetime, user_attributes FROM mysql.user ORDER BY 1, host";
+            assert_eq!(case.into.exec(hidden), case.source.exec(hidden));
+            let warned = case.drctl.run(["show", "--latest"]).ok();
+            assert!(warned.stdout.contains("earlier passwords"), "{}", warned.stdout);
+        }
+    }
+);
+
+#[test]
+fn an_expired_password_and_what_everybody_may_come_back() {
+    need!(MariaDb);
+    let case = Case::load(Flavour::MariaDb, "expire", &[]);
+    case.comes_back();
+    alike(&case);
+    let expired = "SELECT password_expired FROM mysql.user WHERE user = 'ex'";
+    assert_eq!(case.into.value(expired), "Y");
+    assert_eq!(
+        case.into.exec("SHOW GRANTS FOR PUBLIC").trim(),
+        "GRANT SELECT ON `expire`.* TO PUBLIC"
+    );
+}
+
+#[test]
+fn what_everybody_may_on_a_server_that_says_so_itself_is_left_alone() {
+    need!(MariaDb);
+    let case = Case::load(Flavour::MariaDb, "expire", &[]);
+    case.drctl.run(["backup"]).ok();
+    case.into
+        .exec("CREATE DATABASE own; GRANT INSERT ON own.* TO PUBLIC");
+    let restored = case.drctl.run(["restore", "--latest", "--accounts"]).ok();
+    assert!(
+        restored.stdout.contains("left as they are: `PUBLIC`"),
+        "{}",
+        restored.stdout
+    );
+    assert_eq!(
+        case.into.exec("SHOW GRANTS FOR PUBLIC").trim(),
+        "GRANT INSERT ON `own`.* TO PUBLIC"
+    );
+}
+
+/// Privileges on each kind of thing that is gone.
+const STALE: &str = "CREATE USER IF NOT EXISTS u@localhost; CREATE DATABASE half; CREATE TABLE half.t (id INT PRIMARY KEY, a INT, b INT);
+    CREATE TABLE half.gone (id INT PRIMARY KEY); CREATE PROCEDURE half.p() SELECT 1; CREATE FUNCTION half.f() RETURNS INT DETERMINISTIC RETURN 1;
+    GRANT SELECT (a, id), UPDATE (b) ON half.t TO u@localhost; GRANT SELECT ON half.gone TO u@localhost;
+    ALTER TABLE half.t DROP COLUMN a; DROP TABLE half.gone;
+    CREATE DATABASE all_gone; CREATE TABLE all_gone.t (id INT); GRANT INSERT ON all_gone.t TO u@localhost;
+    GRANT SELECT ON all_gone.* TO u@localhost; DROP DATABASE all_gone;";
+
+on_both!(
+    fn privileges_on_what_is_gone_are_left_out_with_a_warning(flavour) {
+        let case = Case::load(flavour, "stale_grant", &[]);
+        case.source.exec(STALE);
+        let doctor = case.drctl.run(["doctor"]);
+        for named in ["gone.t", "half.t.a", "half.gone", "all_gone.t"] {
+            assert!(doctor.stdout.contains(named), "{named}: {}", doctor.stdout);
+        }
+        case.drctl.run(["backup"]).ok();
+        let restored = case.drctl.run(["restore", "--latest", "--accounts"]).ok();
+        assert!(restored.stdout.contains("was not given its privileges on `gone`.`t`"), "{}", restored.stdout);
+        let grants = case.into.exec("SHOW GRANTS FOR u@localhost");
+        assert!(grants.contains("`all_gone`.*"), "{grants}");
+        case.passes_drills();
+    }
+);
+
+#[test]
+fn accounts_that_log_in_by_a_plugin_are_refused_by_a_server_without_it_and_drilled_without_it() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "INSTALL PLUGIN auth_socket SONAME 'auth_socket.so'; SET GLOBAL authentication_policy = '*,*,*';
+         CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY);
+         CREATE USER sock@localhost IDENTIFIED WITH auth_socket; GRANT SELECT ON d.* TO sock@localhost;
+         CREATE USER `both`@localhost IDENTIFIED BY 'x' AND IDENTIFIED WITH auth_socket;
+         CREATE DEFINER = sock@localhost VIEW d.v AS SELECT id FROM d.t",
+    );
+    case.drctl.run(["backup"]).ok();
+    let plan = case
+        .drctl
+        .run(["restore", "--latest", "--accounts", "--plan"]);
+    assert!(plan.stdout.contains("auth_socket"), "{}", plan.stdout);
+    case.drctl
+        .run(["restore", "--latest", "--accounts"])
+        .refused(9, &["logs in by the plugin auth_socket"]);
+    for path in ["lanes", "client"] {
+        let said = drilled(&case.drctl, path);
+        assert!(
+            said.contains("plugin that the scratch server does not have"),
+            "{said}"
+        );
+    }
+    case.into.exec("INSTALL PLUGIN auth_socket SONAME 'auth_socket.so'; SET GLOBAL authentication_policy = '*,*,*'");
+    case.drctl.run(["restore", "--latest", "--accounts"]).ok();
+    alike(&case);
+}
+
+#[test]
+fn partial_revokes_on_one_side_only_are_refused_by_name() {
+    need!(MySql);
+    const ON: &str = "SET PERSIST partial_revokes = ON";
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "SET PERSIST partial_revokes = ON; CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE USER u@'%';
+         GRANT SELECT, INSERT ON *.* TO u@'%'; REVOKE INSERT ON d.* FROM u@'%'",
+    );
+    let doctor = case.drctl.run(["doctor"]);
+    assert!(
+        doctor.stdout.contains("partial_revokes"),
+        "{}",
+        doctor.stdout
+    );
+    case.drctl.run(["backup"]).ok();
+    case.drctl
+        .run(["restore", "--latest", "--accounts"])
+        .refused(
+            9,
+            &["partial_revokes was ON", "SET PERSIST partial_revokes = ON"],
+        );
+    case.into.exec(ON);
+    case.drctl.run(["restore", "--latest", "--accounts"]).ok();
+    alike(&case);
+    case.passes_drills();
+
+    // The other way round: a wildcard would become a letter.
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE USER u@'%'; GRANT SELECT ON `d%`.* TO u@'%'",
+    );
+    case.drctl.run(["backup"]).ok();
+    case.into.exec(ON);
+    case.drctl
+        .run(["restore", "--latest", "--accounts"])
+        .refused(9, &["partial_revokes was OFF"]);
+    case.drctl.run(["restore", "--latest"]).ok();
+}
+
+#[test]
+fn roles_that_every_account_has_are_named() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE ROLE r; SET PERSIST mandatory_roles = 'r'",
+    );
+    let doctor = case.drctl.run(["doctor"]);
+    assert!(
+        doctor.stdout.contains("mandatory_roles"),
+        "{}",
+        doctor.stdout
+    );
+    case.drctl.run(["backup"]).ok();
+    let plan = case
+        .drctl
+        .run(["restore", "--latest", "--accounts", "--plan"])
+        .ok();
+    assert!(
+        plan.stdout.contains("mandatory_roles is \"\""),
+        "{}",
+        plan.stdout
+    );
+}

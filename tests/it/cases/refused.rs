@@ -1,0 +1,177 @@
+//! What a server refuses, or takes in another order only: replicas as destinations, dumps that do not restore,
+//! views and sequences that need what comes later, engines and directories with a will of their own.
+
+use super::{Case, drilled};
+use crate::support::backup::in_front_of_dump;
+use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
+
+#[test]
+fn a_replica_with_a_named_channel_is_refused_running_or_stopped() {
+    need!(MariaDb);
+    let case = Case::load(Flavour::MariaDb, "check_option", &["--server-id=7"]);
+    case.drctl.run(["backup"]).ok();
+    case.into
+        .exec("CHANGE MASTER 'dc2' TO MASTER_HOST = 'db-0.invalid', MASTER_USER = 'repl'");
+    for go in ["STOP SLAVE 'dc2'", "START SLAVE 'dc2'"] {
+        case.into.exec(go);
+        let plan = case.drctl.run(["restore", "--latest", "--plan"]);
+        assert!(
+            plan.stdout.contains("db-0.invalid (channel dc2)"),
+            "{}",
+            plan.stdout
+        );
+        case.drctl
+            .run(["restore", "--latest"])
+            .refused(9, &["a replica of db-0.invalid (channel dc2)"]);
+    }
+    case.drctl
+        .run(["restore", "--latest", "--allow-replica"])
+        .ok();
+}
+
+on_both!(
+    fn a_dump_that_a_server_of_its_own_line_refuses_fails_and_names_the_object(flavour) {
+        // The dump says what no server takes: a trigger on a column that is not there.
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, a INT); INSERT t VALUES (1, 2);
+             CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1",
+        );
+        let drctl = Drctl::new("refused").source(&source);
+        let other = "real \"$@\" | sed 's/SET NEW.a = 1/SET NEW.b = 1/'";
+        let drctl = in_front_of_dump(flavour, drctl, "SOURCE", "", other);
+        drctl.run(["backup"]).ok();
+        for path in ["lanes", "client"] {
+            let run = drctl.run(["verify", "--latest", "--path", path, "--output", "json"]);
+            let run = run.refused(7, &["does not restore", "trigger `d`.`tr`", "1054"]);
+            assert_eq!(run.json()["verdict"], "fail");
+        }
+    }
+);
+
+on_both!(
+    fn a_view_with_a_check_option_on_a_later_view_comes_back(flavour) {
+        let case = Case::load(flavour, "check_option", &[]);
+        // One more between them, and one in another schema.
+        case.source.exec(
+            "CREATE DATABASE aa; USE check_option; CREATE VIEW a0 AS SELECT id FROM a WHERE id > 1 WITH LOCAL CHECK OPTION;
+             CREATE VIEW aa.v AS SELECT id FROM check_option.z WHERE id > 2 WITH CASCADED CHECK OPTION",
+        );
+        case.comes_back();
+        let said = drilled(&case.drctl, "client");
+        assert!(said.contains("1368"), "{said}");
+    }
+);
+
+#[test]
+fn a_sequence_of_a_schema_that_sorts_later_comes_back() {
+    need!(MariaDb);
+    let case = Case::load(Flavour::MariaDb, "seq_other", &[]);
+    case.comes_back();
+}
+
+#[test]
+fn sequences_in_a_circle_come_back_and_are_named_for_the_plain_client() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    case.source.exec(
+        "CREATE DATABASE a; CREATE DATABASE b; CREATE SEQUENCE a.s; CREATE SEQUENCE b.s;
+         CREATE TABLE a.t (id INT DEFAULT NEXTVAL(b.s), v INT); CREATE TABLE b.t (id INT DEFAULT NEXTVAL(a.s), v INT);
+         INSERT a.t (v) VALUES (1); INSERT b.t (v) VALUES (1), (2)",
+    );
+    case.drctl.run(["backup"]).ok();
+    let shown = case.drctl.run(["show", "--latest"]).ok();
+    assert!(
+        shown.stdout.contains("sequences of each other"),
+        "{}",
+        shown.stdout
+    );
+    case.drctl.run(["restore", "--latest"]).ok();
+    case.drctl
+        .run(["verify", "--latest", "--path", "lanes"])
+        .ok();
+    case.drctl
+        .run(["verify", "--latest", "--path", "client"])
+        .refused(7, &["table `a`.`t`", "1146"]);
+}
+
+#[test]
+fn tables_of_the_engine_archive_come_back() {
+    need!(MySql);
+    let mut case = Case::load(Flavour::MySql, "archive", &[]);
+    case.drctl = case.drctl.env("DRCTL_BACKUP_NON_TRANSACTIONAL", "allow");
+    case.comes_back();
+}
+
+on_both!(
+    fn tables_of_engines_with_a_will_of_their_own_come_back(flavour) {
+        let mut case = Case::empty(flavour, &[]);
+        case.source.exec(
+            "CREATE DATABASE e; USE e; CREATE TABLE csv (a INT NOT NULL, b VARCHAR(20) NOT NULL) ENGINE = CSV;
+             INSERT csv VALUES (1, 'x,\"y'), (2, '');
+             CREATE TABLE mem (a INT PRIMARY KEY, b VARCHAR(20)) ENGINE = MEMORY; INSERT mem VALUES (1, 'x');
+             CREATE TABLE second (g INT NOT NULL, n INT NOT NULL AUTO_INCREMENT, PRIMARY KEY (g, n)) ENGINE = MyISAM;
+             INSERT second (g) VALUES (1), (1), (2); DELETE FROM second WHERE g = 1 AND n = 1;
+             CREATE TABLE m2 LIKE second; INSERT m2 (g) VALUES (7);
+             CREATE TABLE all_of_them (g INT NOT NULL, n INT NOT NULL AUTO_INCREMENT, KEY (g, n)) ENGINE = MERGE UNION = (second, m2) INSERT_METHOD = LAST",
+        );
+        if flavour == Flavour::MySql {
+            case.source
+                .exec("CREATE TABLE e.hole (a INT PRIMARY KEY) ENGINE = BLACKHOLE");
+        }
+        case.drctl = case.drctl.env("DRCTL_BACKUP_NON_TRANSACTIONAL", "allow");
+        case.comes_back();
+    }
+);
+
+on_both!(
+    fn tables_in_directories_of_their_own_are_drilled_and_refused_where_the_directory_is_unknown(flavour) {
+        let dir = crate::support::lab::ScratchDir::new();
+        let elsewhere = dir.path().display().to_string();
+        let known = format!("--innodb-directories={elsewhere}");
+        let options: &[&str] = match flavour {
+            Flavour::MariaDb => &[],
+            Flavour::MySql => &[&known],
+        };
+        let source = Server::start_with(flavour, options);
+        let into = Server::start(flavour);
+        source.exec(&format!(
+            "CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, a INT, KEY k (a)) DATA DIRECTORY = '{elsewhere}';
+             CREATE TABLE p (id INT PRIMARY KEY) PARTITION BY RANGE (id)
+               (PARTITION p0 VALUES LESS THAN (10) DATA DIRECTORY = '{elsewhere}', PARTITION p1 VALUES LESS THAN (20));
+             INSERT t VALUES (1, 2); INSERT p VALUES (1), (11)"
+        ));
+        let drctl = Drctl::new("placed").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        for path in ["lanes", "client"] {
+            let said = drilled(&drctl, path);
+            assert!(said.contains("DATA DIRECTORY"), "{said}");
+        }
+        let plan = drctl.run(["restore", "--latest", "--plan"]);
+        assert!(plan.stdout.contains(&elsewhere), "{}", plan.stdout);
+        if flavour == Flavour::MySql {
+            drctl.run(["restore", "--latest"]).refused(9, &["innodb_directories"]);
+        }
+    }
+);
+
+on_both!(
+    fn rows_that_are_there_twice_fail_a_drill_and_break_none_off(flavour) {
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a INT UNIQUE); INSERT d.t VALUES (1, 7), (2, 8)",
+        );
+        for twice in ["s/(2,8)/(1,8)/", "s/(2,8)/(2,7)/"] {
+            let drctl = Drctl::new("twice").source(&source);
+            let other = format!("real \"$@\" | sed '{twice}'");
+            let drctl = in_front_of_dump(flavour, drctl, "SOURCE", "", &other);
+            drctl.run(["backup"]).ok();
+            for path in ["lanes", "client"] {
+                drctl
+                    .run(["verify", "--latest", "--path", path])
+                    .refused(7, &["table `d`.`t`"]);
+            }
+        }
+    }
+);
