@@ -12,7 +12,8 @@ fn at(name: &str) -> (Drctl, PathBuf) {
     let (_, drctl) = shop();
     let dir = drctl.home().join(name);
     let url = format!("file://{}", dir.display());
-    (drctl.env("DRCTL_STORE", &url), dir)
+    let drctl = drctl.env("DRCTL_STORE", &url);
+    (drctl.env("DRCTL_RETENTION_DAILY", "7"), dir)
 }
 
 fn marked(dir: &Path) -> bool {
