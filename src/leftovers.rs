@@ -111,11 +111,19 @@ impl Heartbeat {
     }
 
     /// Stops, and removes it.
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         self.beating.abort();
-        let _ = self.beating.await;
+        // A beat on its way would come back behind the deletion.
+        let _ = (&mut self.beating).await;
         if let Err(error) = self.store.delete(&self.key).await {
             tracing::warn!(%error, "cannot delete the heartbeat");
         }
+    }
+}
+
+/// Without [`Heartbeat::end`] it no longer beats, and ends by its age.
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.beating.abort();
     }
 }

@@ -256,6 +256,8 @@ async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
             findings.warn("identity", what, Some(fix));
         }
         Ok(_) => {}
+        // A place that is no store was told of already.
+        Err(_) if run.store.check().await.is_err() => {}
         Err(error) => findings.fail("identity", error),
     }
     let looked = run.cancel.unless(source.examine()).await;

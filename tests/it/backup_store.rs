@@ -139,6 +139,111 @@ fn a_store_that_nobody_serves() {
         .refused(5, &["list s3://", "Connection refused", "is reachable"]);
 }
 
+#[test]
+fn parts_have_the_size_that_was_configured() {
+    let (drctl, proxy, _) = behind(None);
+    for bytes in [5 << 20, 6 << 20] {
+        let before = proxy.requests().len();
+        let set = format!("DRCTL_STORE_PART_BYTES={bytes} drctl backup");
+        drctl.shell(&set).ok();
+        let requests = proxy.requests().split_off(before);
+        let parts: Vec<usize> = requests
+            .iter()
+            .filter(|request| request.query.contains("partNumber"))
+            .map(|request| request.body_bytes)
+            .collect();
+        assert!(parts.len() > 2, "{parts:?}");
+        let (last, full) = parts.split_last().unwrap();
+        assert!(*last <= bytes && full.iter().filter(|part| **part != bytes).count() <= 1);
+    }
+}
+
+/// drctl behind a proxy, on a bucket with Object Lock, that asks for retention.
+fn locked(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String) {
+    let (drctl, proxy, _) = behind(rule);
+    let bucket = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(Gateway::shared().locked_bucket());
+    let drctl = drctl
+        .env("DRCTL_STORE", &format!("s3://{bucket}/p"))
+        .env("DRCTL_STORE_S3_OBJECT_LOCK_MODE", "governance")
+        .env("DRCTL_STORE_S3_OBJECT_LOCK_DAYS", "2");
+    (drctl, proxy, bucket)
+}
+
+#[test]
+fn a_store_that_refuses_protection_and_keeps_the_objects_makes_no_backup() {
+    let refuse = Fault::ReplaceAnswer(400, "InvalidRequest");
+    let (drctl, _proxy, _) = locked(Some((When::put("/p/"), refuse)));
+    drctl
+        .run(["backup"])
+        .refused(5, &["refused: InvalidRequest", "object_lock"]);
+    assert!(listed(&drctl).is_empty());
+}
+
+#[test]
+fn a_store_that_takes_objects_and_does_not_protect_them_makes_no_backup() {
+    for name in [
+        "dump.sql",
+        "index.jsonl",
+        "accounts.sql",
+        "RESTORE.txt",
+        "SHA256SUMS",
+    ] {
+        let strip = Fault::WithoutHeader("x-amz-object-lock-mode");
+        let (drctl, _proxy, _) = locked(Some((When::is("HEAD", name), strip)));
+        drctl.run(["backup"]).refused(
+            5,
+            &[name, "not protected as configured", "s3:GetObjectRetention"],
+        );
+        assert!(listed(&drctl).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_not_protected_is_a_backup_and_an_error() {
+    let strip = Fault::WithoutHeader("x-amz-object-lock-mode");
+    let (drctl, _proxy, _) = locked(Some((When::is("HEAD", "manifest.json"), strip)));
+    let run = drctl.run(["backup", "--output", "json"]);
+    let id = run.json()["id"].as_str().unwrap().to_owned();
+    run.refused(
+        5,
+        &["committed and whole", "manifest.json", "not protected"],
+    );
+    let listed = listed(&drctl);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["id"], id.as_str());
+}
+
+#[test]
+fn a_manifest_that_the_store_refuses_and_keeps_is_told() {
+    let refuse = Fault::ReplaceAnswer(400, "InvalidRequest");
+    let (drctl, _proxy, _) = locked(Some((When::put("manifest.json"), refuse)));
+    drctl.run(["backup"]).refused(
+        5,
+        &["is listed, although the store refused", "InvalidRequest"],
+    );
+    assert_eq!(listed(&drctl).len(), 1);
+}
+
+#[test]
+fn a_store_that_protects_as_asked_makes_a_backup() {
+    let (drctl, _proxy, bucket) = locked(None);
+    drctl.run(["backup"]).ok();
+    assert_eq!(listed(&drctl).len(), 1);
+    assert!(left(&bucket).len() >= 5);
+}
+
+#[test]
+fn a_storage_class_that_was_not_given_is_a_warning_of_the_backup() {
+    let fault = Fault::Header("x-amz-storage-class", "STANDARD".into());
+    let (drctl, _proxy, _) = behind(Some((When::is("HEAD", "dump.sql"), fault)));
+    let drctl = drctl.env("DRCTL_STORE_S3_STORAGE_CLASS", "STANDARD_IA");
+    let run = drctl.run(["backup", "--output", "json"]).ok();
+    let warnings = run.json()["warnings"].to_string();
+    assert!(warnings.contains("storage class is"), "{warnings}");
+}
+
 fn free_of(secret: &str, what: &impl Debug) {
     assert!(
         !format!("{what:?}").contains(secret),

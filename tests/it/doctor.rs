@@ -135,8 +135,26 @@ fn a_store_that_cannot_be_written_is_told() {
     fs::write(&file, "in the way").unwrap();
     let drctl = drctl.env("DRCTL_STORE", &format!("file://{}/below", file.display()));
     let checks = checks(&drctl, 5);
-    says(&checks, "FAIL", "below", "check");
+    says(&checks, "FAIL", "below", "mount its disk");
     says(&checks, "OK", "can be dumped completely", "");
+}
+
+#[test]
+fn an_empty_directory_is_no_fault_before_the_first_backup() {
+    crate::need!(MariaDb);
+    let server = Server::start(Flavour::MariaDb);
+    let drctl = drctl(&server);
+    let empty = drctl.home().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let drctl = drctl.env("DRCTL_STORE", &format!("file://{}", empty.display()));
+    let checks = checks(&drctl, 0);
+    says(
+        &checks,
+        "WARN",
+        "no mark",
+        "drctl backup makes the first one",
+    );
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "nothing is made");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_store_that_goes_away_leaves_what_is_known_with_its_age_and_comes_back() {
     let away = drctl.home().join("away");
     fs::rename(drctl.store_dir(), &away).unwrap();
     serving.until("a page that says so", |serving| {
-        serving.get("/").1.contains("target.json is gone")
+        serving.get("/").1.contains("there is no such directory")
     });
     let scanned_at = serving.metric(SCAN, &[]);
     assert_eq!(serving.metric(SUCCESS, &[]), backup_at);

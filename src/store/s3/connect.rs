@@ -19,7 +19,7 @@ use aws_sdk_s3::config::{
 };
 
 use super::credentials::{Origin, Renewing, Shared};
-use super::trust;
+use super::trust::Trust;
 use crate::store::config::{Checksum, PathStyle, S3Config, unsendable};
 use crate::{Error, Result};
 
@@ -32,13 +32,15 @@ pub(super) async fn connect(
     let region = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new());
-    let aws = aws_config::defaults(BehaviorVersion::latest()).region(region);
-    let aws = aws.load().await;
-    let http = trust::client(settings, &aws)?;
-    let endpoint = endpoint_url(settings, &aws)?;
-    if http.is_none() && endpoint.as_ref().is_none_or(|url| url.scheme() == "https") {
-        trust::check_system()?;
+    let trust = Trust::of_the_system();
+    let mut aws = aws_config::defaults(BehaviorVersion::latest()).region(region);
+    if let Some(bare) = trust.bare()? {
+        aws = aws.http_client(bare);
     }
+    let aws = aws.load().await;
+    let endpoint = endpoint_url(settings, &aws)?;
+    let tls = endpoint.as_ref().is_none_or(|url| url.scheme() == "https");
+    let http = trust.client(settings, &aws, tls)?;
     let region = match (aws.region(), &endpoint) {
         (Some(region), _) => checked_region(region)?,
         (None, Some(_)) => Region::from_static("us-east-1"),
@@ -117,6 +119,12 @@ fn check_variables(
             true => text.map(str::trim),
             false => text,
         };
+        // Before the SDK would repeat it in its log.
+        if let (true, Some(text)) = (name.starts_with("AWS_ENDPOINT_URL"), trimmed)
+            && !text.is_empty()
+        {
+            checked_endpoint(text)?;
+        }
         let why = match trimmed {
             // Set to nothing is as good as not set.
             Some("") => continue,
@@ -165,7 +173,10 @@ fn endpoint_url(settings: &S3Config, aws: &SdkConfig) -> Result<Option<url::Url>
     else {
         return Ok(None);
     };
-    let text = text.trim();
+    checked_endpoint(text.trim()).map(Some)
+}
+
+fn checked_endpoint(text: &str) -> Result<url::Url> {
     let url = url::Url::parse(text).ok();
     let web = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
     // `Url::parse` passes over newlines and tabs.
@@ -179,7 +190,7 @@ fn endpoint_url(settings: &S3Config, aws: &SdkConfig) -> Result<Option<url::Url>
         && url.query().is_none()
         && url.fragment().is_none();
     match plain {
-        true => Ok(Some(url)),
+        true => Ok(url),
         // It is not repeated: it may hold a password.
         false => Err(
             Error::usage("the S3 endpoint has a user, a password, ? or #")

@@ -61,7 +61,7 @@ fn whole(page: ListObjectsV2Output) -> Result<ListObjectsV2Output, &'static str>
     let listed = page.contents().len() + page.common_prefixes().len();
     let cut = page
         .key_count()
-        .is_some_and(|count| count as usize != listed);
+        .is_some_and(|count| usize::try_from(count).is_ok_and(|count| count > listed));
     match page.is_truncated() {
         Some(_) if !cut => Ok(page),
         _ => Err("a list that is cut off"),

@@ -23,39 +23,64 @@ use crate::{Error, Result};
 /// The most that a file of certificates may have: four times the system's own bundle.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// A client that trusts the file's authorities, too; none where there is no such file.
-pub(super) fn client(settings: &S3Config, aws: &SdkConfig) -> Result<Option<SharedHttpClient>> {
-    let Some((path, named)) = ca_file(settings, aws) else {
-        return Ok(None);
-    };
-    let pem = read(&path, named)?;
-    let roots = TrustStore::empty()
-        .with_native_roots(system_has_any())
-        .with_pem_certificate(pem);
-    let context = TlsContext::builder().with_trust_store(roots).build();
-    let context = context.map_err(|e| Error::usage(format!("cannot use {named}")).because(e))?;
-    Ok(Some(
-        Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(context)
-            .build_https(),
-    ))
+/// Which authorities there are.
+#[derive(Debug)]
+pub(super) struct Trust {
+    /// Whether the system has any.
+    system: bool,
 }
 
-/// Refuses TLS without a single authority: no certificate could be verified.
-pub(super) fn check_system() -> Result<()> {
-    match system_has_any() {
-        true => Ok(()),
-        false => Err(Error::usage("no certificate authority is known to verify the store by")
-            .hint("install ca-certificates, or correct SSL_CERT_FILE, SSL_CERT_DIR or store.s3.ca_file")),
+impl Trust {
+    pub(super) fn of_the_system() -> Self {
+        let certificates = rustls_native_certs::load_native_certs().certs;
+        let (added, _) = RootCertStore::empty().add_parsable_certificates(certificates);
+        Trust { system: added > 0 }
+    }
+
+    /// A client that does not ask the system, where it has none; else none is needed.
+    pub(super) fn bare(&self) -> Result<Option<SharedHttpClient>> {
+        match self.system {
+            true => Ok(None),
+            false => Ok(Some(built(TrustStore::empty())?)),
+        }
+    }
+
+    /// A client that trusts the file's authorities, too; none where the SDK's own does.
+    ///
+    /// # Errors
+    /// `Usage`: a file that cannot be used, or TLS without a single authority.
+    pub(super) fn client(
+        &self,
+        settings: &S3Config,
+        aws: &SdkConfig,
+        tls: bool,
+    ) -> Result<Option<SharedHttpClient>> {
+        let Some((path, named)) = ca_file(settings, aws) else {
+            if self.system || !tls {
+                return self.bare();
+            }
+            return Err(Error::usage(
+                "no certificate authority is known to verify the store by",
+            )
+            .hint(
+                "install ca-certificates, or correct SSL_CERT_FILE, SSL_CERT_DIR or store.s3.ca_file",
+            ));
+        };
+        let pem = read(&path, named)?;
+        let roots = TrustStore::empty()
+            .with_native_roots(self.system)
+            .with_pem_certificate(pem);
+        Ok(Some(built(roots)?))
     }
 }
 
-fn system_has_any() -> bool {
-    let mut roots = RootCertStore::empty();
-    let (added, _) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    added > 0
+fn built(roots: TrustStore) -> Result<SharedHttpClient> {
+    let context = TlsContext::builder().with_trust_store(roots).build();
+    let context = context.map_err(|e| Error::usage("cannot set up TLS").because(e))?;
+    Ok(Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https())
 }
 
 /// The file beside the system's authorities, and what names it.

@@ -390,8 +390,8 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
 async fn an_upload_to_a_server_that_hangs_is_given_up_in_time() {
     need!(Gateway);
     let behind = Behind::with(|config| {
-        config.s3.attempt_timeout_seconds = 1;
-        config.s3.operation_timeout_seconds = 2;
+        config.s3.attempt_timeout_seconds = 4;
+        config.s3.operation_timeout_seconds = 8;
         config.s3.max_attempts = 1;
     })
     .await;
@@ -406,11 +406,11 @@ async fn an_upload_to_a_server_that_hangs_is_given_up_in_time() {
             .await,
     );
     assert!(
-        text.contains("part 2: ") && text.contains("no answer within 1s"),
+        text.contains("part 2: ") && text.contains("no answer within 4s"),
         "{text}"
     );
     assert!(
-        begun.elapsed() < Duration::from_secs(8),
+        begun.elapsed() < Duration::from_secs(20),
         "{:?}",
         begun.elapsed()
     );

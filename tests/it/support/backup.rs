@@ -128,13 +128,13 @@ pub fn refused(drctl: &Drctl, code: i32, words: &[&str]) -> Run {
     run
 }
 
-/// Every file below a directory.
+/// Every file below a directory, but for the mark of a store.
 pub fn walk(dir: &Path, files: &mut Vec<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             walk(&path, files);
-        } else {
+        } else if !path.ends_with(".drctl-store") {
             files.push(path.display().to_string());
         }
     }

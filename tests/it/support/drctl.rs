@@ -86,6 +86,11 @@ impl Drctl {
         self
     }
 
+    /// Its whole environment.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
     /// Lets a run take longer.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Drctl {
