@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Outcome, Result};
+use crate::panics;
 
 /// Shared by everything of one run; cancelled once, for one reason.
 #[derive(Debug, Clone, Default)]
@@ -45,18 +46,19 @@ impl Cancel {
         match self.reason.get().copied().unwrap_or(Outcome::Interrupted) {
             Outcome::Deadline => Error::deadline("the deadline passed before the run was done")
                 .hint("raise the deadline, or look at what took so long in the log"),
+            Outcome::Unexpected => panics::error(),
             Outcome::Terminated => Error::new(Outcome::Terminated, "stopped by SIGTERM"),
             reason => Error::new(reason, "interrupted"),
         }
     }
 
-    /// Runs something until it is done or the run must end. What is dropped half-way must clean up
+    /// Runs something until it is done or the run must end; its panic is an error. What is dropped half-way must clean up
     /// by itself or be cleaned up by the caller.
     pub async fn unless<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             () = self.token.cancelled() => Err(self.error()),
-            done = work => done,
+            done = panics::caught(work) => done,
         }
     }
 
@@ -81,6 +83,15 @@ impl Cancel {
             }
         });
         Ok(())
+    }
+
+    /// Cancels where a task that runs beside panics: nobody waits for it, and what it did is missing.
+    pub fn on_panics(&self) {
+        let cancel = self.clone();
+        tokio::spawn(async move {
+            panics::happened().await;
+            cancel.cancel(Outcome::Unexpected);
+        });
     }
 
     /// Cancels after a while; never, where there is no deadline.

@@ -279,8 +279,14 @@ impl Frames {
     }
 }
 
+/// The records of a backup's index, without the rest of the archive. What they say is certain when they have
+/// ended without an error.
+pub fn records(store: &Arc<dyn Store>, place: &BackupPlace, manifest: &Manifest) -> Records {
+    Records::new(store.clone(), place, manifest.index.clone())
+}
+
 /// The records of an index: ranged reads, decompressed and split into lines as they come.
-struct Records {
+pub struct Records {
     store: Arc<dyn Store>,
     key: String,
     facts: FileFacts,
@@ -306,7 +312,8 @@ impl Records {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Record>> {
+    /// The next one; `None` behind the last one of an index that is whole.
+    pub async fn next(&mut self) -> Result<Option<Record>> {
         while self.ready.is_empty() && self.at < self.facts.bytes {
             self.read_more().await?;
         }

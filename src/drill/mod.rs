@@ -37,6 +37,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::model::{DrillReport, LoadPath, Profile, ScratchFacts, Stage};
 use crate::server::ServerConfig;
 use crate::store::keys::{DrillLevel, DrillVerdict};
+use crate::times::{before, signed};
 
 pub use config::DrillConfig;
 use scratch::{Choice, Scratch};
@@ -256,7 +257,7 @@ pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport 
         settings: BTreeMap::new(),
     });
     report.drill_seconds = restored.total().as_secs_f64();
-    report.started_at = ended_at - restored.total();
+    report.started_at = before(ended_at, signed(restored.total()));
     settle(&mut report, &Ok(()));
     report
 }

@@ -20,7 +20,8 @@ const LAYERS: &[&[&str]] = &[
     &["proof"],
     &["server", "archive"],
     &["sql", "store", "objectives", "retention", "cluster"],
-    &["cancel", "words"],
+    &["cancel", "times", "words"],
+    &["panics"],
     &["error"],
 ];
 

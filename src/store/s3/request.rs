@@ -1,6 +1,6 @@
 //! How requests are made: what objects are to be like, and how often one is tried again.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::config::Config;
 use aws_sdk_s3::types::ObjectLockMode;
@@ -8,6 +8,7 @@ use aws_smithy_types::DateTime;
 use jiff::Timestamp;
 
 use crate::store::config::{LockMode, S3Config};
+use crate::times::{instant_in, system_time_in};
 
 /// For requests that must not be repeated blindly.
 pub(super) fn once() -> aws_sdk_s3::config::Builder {
@@ -29,7 +30,7 @@ impl Attempts {
         Attempts {
             made: 1,
             most: settings.max_attempts,
-            until: tokio::time::Instant::now() + settings.operation_timeout(),
+            until: instant_in(settings.operation_timeout()),
         }
     }
 
@@ -37,7 +38,7 @@ impl Attempts {
     pub(super) async fn again(&mut self) -> bool {
         let bound = Duration::from_millis(500 << self.made.min(5));
         let pause = bound.mul_f64(rand::random());
-        if self.made >= self.most || tokio::time::Instant::now() + pause >= self.until {
+        if self.made >= self.most || instant_in(pause) >= self.until {
             return false;
         }
         self.made += 1;
@@ -77,7 +78,9 @@ pub(super) fn lock_mode(mode: LockMode) -> ObjectLockMode {
 }
 
 pub(super) fn days_from_now(days: u32) -> DateTime {
-    DateTime::from(SystemTime::now() + Duration::from_secs(u64::from(days) * 86_400))
+    DateTime::from(system_time_in(Duration::from_secs(
+        u64::from(days) * 86_400,
+    )))
 }
 
 /// An absent or odd time is the epoch.
