@@ -203,17 +203,18 @@ async fn foreign(
 fn beside(entries: &[Entry], known: &str, now: Timestamp) -> Option<String> {
     const DAYS: u32 = 3;
     let since = before(now, days(DAYS));
-    let of = |entry: &&Entry| (&entry.manifest.server.identity, entry.manifest.finished_at);
-    let newest_known = entries
-        .iter()
-        .map(|entry| of(&entry))
-        .filter(|(identity, _)| *identity == known)
-        .map(|(_, at)| at)
-        .max()?;
-    let other = entries.iter().filter(|entry| !entry.is_trusted());
-    let (other, at) = other
-        .map(|entry| of(&entry))
-        .find(|(identity, at)| *identity != known && *at > since && *at < newest_known)?;
+    let mut newest_known = None;
+    for Entry { manifest, .. } in entries {
+        if manifest.server.identity == known {
+            newest_known = newest_known.max(Some(manifest.finished_at));
+        }
+    }
+    let other = entries.iter().find(|entry| {
+        let manifest = &entry.manifest;
+        let (identity, at) = (&manifest.server.identity, manifest.finished_at);
+        !entry.is_trusted() && identity != known && at > since && Some(at) < newest_known
+    })?;
+    let (other, at) = (&other.manifest.server.identity, other.manifest.finished_at);
     Some(format!(
         "{other} made one at {at:.0}; retention goes on {DAYS} days after its last"
     ))

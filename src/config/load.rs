@@ -94,7 +94,8 @@ fn text_of(path: &Path) -> Result<String> {
 /// line is said. What YAML does not allow most often is said in plain words.
 fn not_yaml(path: &Path, error: &serde_saphyr::Error) -> Error {
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default().to_owned();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
     let hint = match line.to_ascii_lowercase() {
         line if line.contains("tab") => "indent with spaces: YAML allows no tabs there",
         line if line.contains("duplicate") => "keep one of the two keys",
