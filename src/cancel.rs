@@ -52,6 +52,14 @@ impl Cancel {
         }
     }
 
+    /// Ends where somebody stops the run from outside; not where a bug ended it, of which people are to hear.
+    pub async fn stopped(&self) {
+        self.token.cancelled().await;
+        if self.reason.get() == Some(&Outcome::Unexpected) {
+            std::future::pending().await
+        }
+    }
+
     /// Runs something until it is done or the run must end; its panic is an error. What is dropped half-way must clean up
     /// by itself or be cleaned up by the caller.
     pub async fn unless<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

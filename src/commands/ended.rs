@@ -55,7 +55,7 @@ pub async fn ended(run: &Run, task: Task, outcome: Outcome, mut record: RunRecor
         let stopped = async {
             match run.cancel.is_cancelled() {
                 true => std::future::pending().await,
-                false => run.cancel.token().cancelled().await,
+                false => run.cancel.stopped().await,
             }
         };
         tokio::select! {

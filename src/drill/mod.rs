@@ -162,7 +162,7 @@ impl Drill<'_> {
         let ((begun, up), found) = tokio::join!(begin, check);
         report.stages.push(Stage {
             name: "boot".to_owned(),
-            seconds: (up - since).as_secs_f64(),
+            seconds: up.saturating_duration_since(since).as_secs_f64(),
         });
         // What of it the boot did not hide.
         stage(report, "check", up);
