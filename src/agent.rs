@@ -3,15 +3,17 @@
 //!
 //! Each run is a drctl of its own, so that a run's memory and its misfortunes end with it, and its exit code
 //! is what a script would see. A task never overlaps itself: a time that comes while its last run is still
-//! at work is skipped, and said. Times that passed while no agent ran are made good by one run at once, and
-//! told as late. The records of runs in the store say when each task last ran, so a restart forgets nothing.
+//! at work is skipped, and said. Times that passed while no agent ran, or while it stood still with its machine,
+//! are made good by one run at once, and told as late. A run that failed for a reason that passes is tried again,
+//! later and later, until its next time is near. The records of runs in the store say when each task last ran, so
+//! a restart forgets nothing.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::process::Command;
 
 use crate::cli::GlobalArgs;
@@ -22,12 +24,22 @@ use crate::notify::{self, Event, Kind, Task};
 use crate::objectives::schedule::Schedule;
 use crate::runs::{self, RunRecord};
 use crate::server::tie;
+use crate::times::{after, before};
 
 /// How often the wall clock is looked at: it may be set, and a machine may sleep.
 const LOOK: Duration = Duration::from_secs(20);
 
 /// How long a run that was told to stop may take: less than the half minute that is usual before SIGKILL.
 const GRACE: Duration = Duration::from_secs(25);
+
+/// How far the wall clock may be past a time when its run begins, before the agent counts as having stood still.
+const STOOD_STILL: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long after a failure that passes the run is made again; twice as long after each further one.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+
+/// The longest of those pauses.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(1800);
 
 /// How many missed times are counted.
 const MOST_COUNTED: usize = 1000;
@@ -85,37 +97,101 @@ async fn keep_time(run: &Run, global: &GlobalArgs, program: &Path, job: &Job<'_>
     let mut due = match missed(run, job).await {
         0 => job.schedule.next(Timestamp::now()),
         count => {
-            late(run, job, count).await;
+            late(run, job, count, "while no agent ran").await;
             Some(Timestamp::now())
         }
     };
+    // How often in a row it failed for reasons that pass.
+    let mut failures = 0;
     while let Some(time) = due {
         tracing::info!(task = job.verb, at = %time, "next");
         if !wait_until(run, time).await {
             return;
         }
         let begun = Timestamp::now();
+        if begun.duration_since(time) > STOOD_STILL {
+            let its_own = usize::from(failures == 0);
+            let count = its_own.saturating_add(passed(job.schedule, time, begun));
+            late(
+                run,
+                job,
+                count,
+                "while the agent or its machine stood still",
+            )
+            .await;
+        }
         let ended = at_work(run, global, program, job).await;
         if run.cancel.is_cancelled() {
             return;
         }
-        match ended {
-            Ok(status) if status.success() => tracing::info!(task = job.verb, "done"),
-            Ok(status) => {
-                tracing::warn!(task = job.verb, %status, "failed; see its own last line above")
+        let may_pass = match ended {
+            Ok(status) if status.success() => {
+                tracing::info!(task = job.verb, "done");
+                false
             }
-            Err(error) => never_ran(run, job, begun, error).await,
-        }
-        due = job.schedule.next(Timestamp::now());
+            Ok(status) => {
+                tracing::warn!(task = job.verb, %status, "failed; see its own last line above");
+                may_pass(status)
+            }
+            Err(error) => {
+                never_ran(run, job, begun, error).await;
+                true
+            }
+        };
+        let now = Timestamp::now();
+        let next = job.schedule.next(now);
+        let again = may_pass.then(|| again(failures, now.duration_since(begun), now, next));
+        due = match again.flatten() {
+            Some(at) => {
+                failures += 1;
+                tracing::warn!(task = job.verb, %at, failures, "it is tried again");
+                Some(at)
+            }
+            None => {
+                failures = 0;
+                next
+            }
+        };
     }
+}
+
+/// Whether a run that ended so may succeed in a while: the outcomes that pass, and a process that was killed.
+fn may_pass(status: ExitStatus) -> bool {
+    let outcome = |code| Outcome::TABLE.iter().find(|row| i32::from(row.1) == code);
+    match status.code() {
+        Some(code) => outcome(code).is_some_and(|row| row.0.may_pass()),
+        None => true,
+    }
+}
+
+/// When a run is made again that failed after `failures` others; none where its next time is near, so near that
+/// it could still be at work by then.
+fn again(
+    failures: u32,
+    took: SignedDuration,
+    now: Timestamp,
+    next: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let factor = 1_i32.checked_shl(failures).filter(|factor| *factor > 0);
+    let pause = FIRST_PAUSE.saturating_mul(factor.unwrap_or(i32::MAX));
+    let pause = pause.min(LONGEST_PAUSE);
+    let at = after(now, pause);
+    let near = next.map(|next| before(next, took.max(pause)));
+    near.is_none_or(|near| at < near).then_some(at)
+}
+
+/// How many times of a schedule have passed after one, up to now.
+fn passed(schedule: &Schedule, from: Timestamp, now: Timestamp) -> usize {
+    let passed = schedule.runs(from).take_while(|time| *time <= now);
+    passed.take(MOST_COUNTED).count()
 }
 
 /// A run that could not be made tells nobody itself, and leaves no record.
 async fn never_ran(run: &Run, job: &Job<'_>, begun: Timestamp, error: Error) {
-    tracing::error!(task = job.verb, %error, "not run; its next time is waited for");
+    tracing::error!(task = job.verb, %error, "not run");
     let record = RunRecord::ends(job.verb, begun, None, Some(&error));
     match job.task {
-        Some(task) => ended(run, task, error.outcome(), record, true).await,
+        Some(task) => ended(run, task, error.outcome(), record).await,
         None => runs::record(&run.store, &run.config.target, &record).await,
     }
 }
@@ -125,11 +201,7 @@ async fn never_ran(run: &Run, job: &Job<'_>, begun: Timestamp, error: Error) {
 async fn missed(run: &Run, job: &Job<'_>) -> usize {
     let last = runs::last(&run.store, &run.config.target, job.verb);
     match run.cancel.unless(last).await {
-        Ok(Some(last)) => {
-            let now = Timestamp::now();
-            let passed = job.schedule.runs(last).take_while(|time| *time <= now);
-            passed.take(MOST_COUNTED).count()
-        }
+        Ok(Some(last)) => passed(job.schedule, last, Timestamp::now()),
         Ok(None) => 0,
         Err(error) => {
             tracing::warn!(task = job.verb, %error, "cannot tell whether a run was missed");
@@ -139,9 +211,14 @@ async fn missed(run: &Run, job: &Job<'_>) -> usize {
 }
 
 /// Says that runs were missed, in the log and to whoever is told of late ones.
-async fn late(run: &Run, job: &Job<'_>, count: usize) {
+async fn late(run: &Run, job: &Job<'_>, count: usize, why: &str) {
+    let (runs, were) = match count {
+        0 => return,
+        1 => ("run", "was"),
+        _ => ("runs", "were"),
+    };
     let message = format!(
-        "{count} scheduled runs of {} were missed while no agent ran; one is made now",
+        "{count} scheduled {runs} of {} {were} missed {why}; one is made now",
         job.verb
     );
     tracing::warn!(task = job.verb, message);
@@ -210,8 +287,10 @@ async fn at_work(
         tokio::select! {
             ended = child.wait() => return ended.map_err(failed),
             true = overtaken => {
-                tracing::warn!(task = job.verb, "its time has come, and its last run is still at work: skipped");
-                next = job.schedule.next(Timestamp::now());
+                let now = Timestamp::now();
+                let times = next.map_or(0, |next| passed(job.schedule, next, now)).saturating_add(1);
+                tracing::warn!(task = job.verb, times, "its time has come, and its last run is still at work: skipped");
+                next = job.schedule.next(now);
             }
             () = run.cancel.token().cancelled() => return tie::end(&mut child, GRACE).await.map_err(failed),
         }
@@ -239,4 +318,48 @@ fn passed_on(global: &GlobalArgs) -> Vec<std::ffi::OsString> {
     }
     args.extend((0..*verbose).map(|_| "--verbose".into()));
     args
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_later_and_later_until_its_next_time_is_near() {
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().unwrap();
+        let in_seconds = |seconds| after(now, SignedDuration::from_secs(seconds));
+        let took = SignedDuration::from_secs;
+        let day = Some(in_seconds(86_400));
+        let pauses: Vec<i64> = [0, 1, 2, 6, 7, 31, 32, u32::MAX]
+            .map(|failures| {
+                again(failures, took(1), now, day)
+                    .unwrap()
+                    .duration_since(now)
+                    .as_secs()
+            })
+            .to_vec();
+        assert_eq!(pauses, [15, 30, 60, 960, 1800, 1800, 1800, 1800]);
+        for (took_seconds, next, is) in [
+            (1, 31, true),
+            (1, 30, false),
+            (1, 1, false),
+            (600, 616, true),
+            (600, 615, false),
+        ] {
+            let at = again(0, took(took_seconds), now, Some(in_seconds(next)));
+            assert_eq!(at.is_some(), is, "{took_seconds} {next}");
+        }
+        assert_eq!(again(0, took(1), now, None), Some(in_seconds(15)));
+        assert_eq!(again(0, SignedDuration::MAX, now, day), None);
+    }
+
+    #[test]
+    fn what_passes_is_said_by_the_exit_code() {
+        let ended = |code: i32| may_pass(ExitStatus::from_raw(code << 8));
+        let pass: Vec<i32> = (0..=143).filter(|code| ended(*code)).collect();
+        assert_eq!(pass, [4, 5, 10, 12]);
+        assert!(may_pass(ExitStatus::from_raw(9)), "killed");
+    }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Outcome, Result};
+use crate::panics;
 
 /// A signal this soon behind the first one is the same one: `timeout` sends its own twice, to the process
 /// and to its group, and a terminal's reaches a process beside the one that its parent passes on.
@@ -75,6 +76,7 @@ impl Cancel {
         match self.reason.get().copied().unwrap_or(Outcome::Interrupted) {
             Outcome::Deadline => Error::deadline("the deadline passed before the run was done")
                 .hint("raise the deadline, or look at what took so long in the log"),
+            Outcome::Unexpected => panics::error(),
             Outcome::Terminated => Error::new(Outcome::Terminated, "stopped by SIGTERM"),
             Outcome::HungUp => Error::new(Outcome::HungUp, "stopped by SIGHUP"),
             Outcome::Quit => Error::new(Outcome::Quit, "stopped by SIGQUIT"),
@@ -82,13 +84,21 @@ impl Cancel {
         }
     }
 
-    /// Runs something until it is done or the run must end. What is dropped half-way must clean up
+    /// Ends where somebody stops the run from outside; not where a bug ended it, of which people are to hear.
+    pub async fn stopped(&self) {
+        self.token.cancelled().await;
+        if self.reason.get() == Some(&Outcome::Unexpected) {
+            std::future::pending().await
+        }
+    }
+
+    /// Runs something until it is done or the run must end; its panic is an error. What is dropped half-way must clean up
     /// by itself or be cleaned up by the caller.
     pub async fn unless<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             () = self.token.cancelled() => Err(self.error()),
-            done = work => done,
+            done = panics::caught(work) => done,
         }
     }
 
@@ -129,6 +139,15 @@ impl Cancel {
             }
         });
         Ok(())
+    }
+
+    /// Cancels where a task that runs beside panics: nobody waits for it, and what it did is missing.
+    pub fn on_panics(&self) {
+        let cancel = self.clone();
+        tokio::spawn(async move {
+            panics::happened().await;
+            cancel.cancel(Outcome::Unexpected);
+        });
     }
 
     /// Cancels after a while; never, where there is no deadline.

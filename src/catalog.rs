@@ -50,14 +50,31 @@ pub struct Marks {
     pub modified_at: Option<Timestamp>,
 }
 
+/// What is believed of a backup after all that happened to it: here, and nowhere else.
+///
+/// | what happened | proven | failed |
+/// |---|---|---|
+/// | a restore was verified: a drill (`pass`, `missed`) or a restore with its proof | since then | no more |
+/// | a drill of either level failed (`fail`) | no more | since then |
+/// | a drill of the archive alone passed | as before | as before |
+/// | a drill broke off (`broken`) | as before | as before |
+/// | a person accepted it | as before | as before |
+///
+/// Of what happened in the same second the failure is the later. Whether it is trusted is another question, of
+/// its suspect reasons and the person alone; whoever vouches for others needs both ([`Marks::is_vouched`]).
 impl Marks {
     /// Whether a restore of it was ever verified.
     pub fn was_proven(&self) -> bool {
         self.drills.iter().any(proves_restore)
     }
 
-    /// What its drills say together: of a proof and a failure the later one counts, and in the same
-    /// second the failure.
+    /// Whether others may be judged by it: a restore or a person said that it is as it should be, and no
+    /// drill has found otherwise since.
+    pub fn is_vouched(&self) -> bool {
+        self.failed_at.is_none() && (self.accepted || self.proven_at.is_some())
+    }
+
+    /// What its drills say together.
     fn judge_drills(&mut self) {
         let newest = |which: &dyn Fn(&&DrillName) -> bool| {
             let times = self.drills.iter().filter(which).map(|drill| drill.time);
@@ -99,6 +116,17 @@ impl Entry {
     /// Whether it may be chosen without being named.
     pub fn is_trusted(&self) -> bool {
         self.suspect().is_empty()
+    }
+
+    /// One line for whoever acts on the others while this one, the newest, waits for a decision; nothing where
+    /// it is trusted.
+    pub fn waits(&self) -> Option<String> {
+        let (id, reasons) = (self.id, self.suspect().join("; "));
+        (!self.is_trusted()).then(|| {
+            format!(
+                "the newest backup {id} is suspect, and counts for nothing: {reasons}; if it is right, drctl accept {id}"
+            )
+        })
     }
 }
 
@@ -224,6 +252,19 @@ impl Catalog {
             .collect();
         all.sort_by_key(|(_, drill)| std::cmp::Reverse(drill.time));
         all
+    }
+
+    /// The line of the newest backup that waits for a decision ([`Entry::waits`]); one that cannot be read
+    /// is for others to find.
+    pub async fn newest_waits(&self) -> Result<Option<String>> {
+        let Some((newest, _)) = self.committed().next() else {
+            return Ok(None);
+        };
+        match self.entry_if_there(newest).await {
+            Ok(entry) => Ok(entry.and_then(|entry| entry.waits())),
+            Err(error) if error.outcome() == Outcome::Archive => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a backup for reading.
@@ -431,6 +472,54 @@ mod tests {
             let (_, marks) = catalog.committed().next().unwrap();
             assert_eq!(marks.proven_at.is_some(), proven, "{then:?}");
             assert_eq!(marks.failed_at.is_some(), failed, "{then:?}");
+        }
+    }
+
+    /// What the table above says, step by step.
+    fn believed(drills: &[DrillName]) -> (Option<Timestamp>, Option<Timestamp>) {
+        let mut sorted = drills.to_vec();
+        sorted.sort_by_key(|drill| (drill.time, drill.verdict == DrillVerdict::Fail));
+        let mut belief = (None, None);
+        for drill in sorted {
+            belief = match (drill.level, drill.verdict) {
+                (_, DrillVerdict::Fail) => (None, Some(drill.time)),
+                (DrillLevel::Restore, DrillVerdict::Pass | DrillVerdict::Missed) => {
+                    (Some(drill.time), None)
+                }
+                _ => belief,
+            };
+        }
+        belief
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_happened_to_a_backup_is_believed_as_the_table_says(
+            happened in proptest::collection::vec((0i64..6, 0usize..2, 0usize..4), 0..8),
+            accepted in proptest::bool::ANY,
+        ) {
+            let level = [DrillLevel::Archive, DrillLevel::Restore];
+            let verdict = [
+                DrillVerdict::Pass,
+                DrillVerdict::Fail,
+                DrillVerdict::Broken,
+                DrillVerdict::Missed,
+            ];
+            let drills: Vec<DrillName> = happened
+                .into_iter()
+                .map(|(second, a, b)| DrillName {
+                    time: Timestamp::from_second(second).unwrap(),
+                    level: level[a],
+                    verdict: verdict[b],
+                })
+                .collect();
+            let (proven_at, failed_at) = believed(&drills);
+            let mut marks = Marks { drills, accepted, ..Marks::default() };
+            marks.judge_drills();
+            proptest::prop_assert_eq!((marks.proven_at, marks.failed_at), (proven_at, failed_at));
+            proptest::prop_assert!(proven_at.is_none() || failed_at.is_none());
+            let vouched = failed_at.is_none() && (accepted || proven_at.is_some());
+            proptest::prop_assert_eq!(marks.is_vouched(), vouched);
         }
     }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::catalog::Which;
 use crate::error::{Error, Outcome, Result};
 use crate::store::keys::BackupId;
+use crate::times::MOST_DAYS;
 
 /// Backs up MySQL and MariaDB to object storage, and proves that the backups restore.
 #[derive(Debug, Parser)]
@@ -65,8 +66,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Show what backups exist, newest first
     List,
-    /// Show everything about one backup
-    Show(ChooseArgs),
+    /// Show everything about one backup, and what it holds
+    Show(ShowArgs),
     /// Write a backup's SQL to standard output, for the ordinary tools
     Cat(CatArgs),
     /// Restore a backup into a server, and prove it
@@ -155,6 +156,20 @@ impl ChooseArgs {
     }
 }
 
+/// Arguments of `show`.
+#[derive(Debug, Clone, Args)]
+pub struct ShowArgs {
+    /// Which backup
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// List the objects in it: kind, rows, bytes on the server as it estimated them, name
+    #[arg(long)]
+    pub objects: bool,
+    /// Only objects like this, `shop.*` or `*.orders`; a schema's name stands for all in it; may be repeated
+    #[arg(long = "match", value_name = "PATTERN", requires = "objects")]
+    pub matching: Vec<String>,
+}
+
 /// Arguments of `cat`.
 #[derive(Debug, Clone, Args)]
 pub struct CatArgs {
@@ -229,8 +244,8 @@ pub struct RestoreArgs {
     /// Skip the proof that the restored data equal the dump
     #[arg(long)]
     pub no_prove: bool,
-    /// Connections that load rows
-    #[arg(long, value_name = "N")]
+    /// Connections that load rows, 1 to 64
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub lanes: Option<usize>,
 }
 
@@ -268,7 +283,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Drills of so many days
-    #[arg(long, value_name = "N", default_value_t = 365)]
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
     pub days: u32,
 }
 

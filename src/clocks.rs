@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::keys::TargetName;
+use crate::times::minutes;
 
 /// Clocks further apart than this are worth a warning, and keep retention from deleting anything.
-pub const MOST_APART: SignedDuration = SignedDuration::from_mins(2);
+pub const MOST_APART: SignedDuration = minutes(2);
 
 /// How far the two clocks are apart: by when the store says that it took a small object.
 pub async fn apart(store: &Arc<dyn Store>, target: &TargetName) -> Result<SignedDuration> {
@@ -26,7 +27,9 @@ pub async fn apart(store: &Arc<dyn Store>, target: &TargetName) -> Result<Signed
     }
     // Whole seconds, cut off; and it may have been taken at any moment in between.
     let taken = meta?.modified;
-    let early = before.duration_since(taken) - SignedDuration::from_secs(1);
+    let early = before
+        .duration_since(taken)
+        .saturating_sub(SignedDuration::from_secs(1));
     let late = taken.duration_since(after);
     Ok(early.max(late).max(SignedDuration::ZERO))
 }

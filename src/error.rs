@@ -104,6 +104,12 @@ impl Outcome {
         )
     }
 
+    /// Whether the same run may succeed in a while, with nobody having done anything.
+    pub fn may_pass(self) -> bool {
+        use Outcome::{Deadline, Server, Source, Store};
+        matches!(self, Source | Store | Server | Deadline)
+    }
+
     /// What to do next where a failure does not know better; none where there is nothing to do,
     /// or where somebody else chose the end.
     fn usual_step(self) -> Option<&'static str> {
@@ -180,7 +186,12 @@ impl Error {
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let cause = cause.into();
-        self.what = format!("{}: {}", self.what, one_line(&cause.to_string()));
+        // What a panic says may quote data.
+        let text = match cause.downcast_ref::<tokio::task::JoinError>() {
+            Some(error) if error.is_panic() => "a bug: see the log".to_owned(),
+            _ => one_line(&cause.to_string()),
+        };
+        self.what = format!("{}: {text}", self.what);
         self.cause = Some(cause);
         self
     }

@@ -10,9 +10,10 @@ use crate::error::Result;
 use crate::objectives::rpo_rto::WINDOW;
 use crate::store::Store;
 use crate::store::keys::BackupObject;
+use crate::times::{self, hours};
 
 /// How old what killed runs left between the records must be.
-const STRAY: SignedDuration = SignedDuration::from_hours(24);
+const STRAY: SignedDuration = hours(24);
 
 /// Removes evidence from before `before` and says how many objects; that of backups that are still
 /// there stays with them.
@@ -31,7 +32,7 @@ pub async fn remove_old(
         );
     }
     let target = catalog.target();
-    let stray = now - STRAY;
+    let stray = times::before(now, STRAY);
     for object in store.list(&target.runs()).await? {
         let is_old = match target.parse_run(&object.key) {
             Some(run) => run.time < before,
@@ -55,7 +56,7 @@ fn of_backup(marks: &Marks, now: Timestamp, before: Timestamp) -> Vec<BackupObje
         old.into_iter().cloned().map(BackupObject::Drill).collect();
     if let Some((committed_at, trusted)) = marks.pruned
         && fresh.is_empty()
-        && committed_at < now - WINDOW * 2
+        && committed_at < times::before(now, WINDOW.saturating_mul(2))
     {
         objects.push(BackupObject::Pruned {
             committed_at,

@@ -12,14 +12,16 @@ use crate::archive::remove::LEASE;
 use crate::archive::write::commit;
 use crate::catalog::{Catalog, Marks};
 use crate::error::Result;
+use crate::panics;
 use crate::store::Store;
 use crate::store::keys::{BackupId, BackupObject};
+use crate::times::{before, hours};
 
 /// How often the heartbeat of a running backup is written.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// How old an uncommitted backup's newest object must be before it counts as left over.
-const OLD: SignedDuration = SignedDuration::from_hours(24);
+const OLD: SignedDuration = hours(24);
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -33,9 +35,9 @@ pub struct Swept {
 /// What a sweep of now would remove, uploads apart: what was begun and not touched for a day, and what
 /// an interrupted deletion left, as long as nobody reads it.
 pub fn left_over(catalog: &Catalog, now: Timestamp) -> Vec<BackupId> {
-    let old = now - OLD;
+    let old = before(now, OLD);
     let is_left_over = |marks: &Marks| match marks.pruned {
-        Some(_) => marks.read_at.is_none_or(|at| at < now - LEASE),
+        Some(_) => marks.read_at.is_none_or(|at| at < before(now, LEASE)),
         None => marks.modified_at.is_some_and(|at| at < old),
     };
     let left_over = catalog
@@ -55,7 +57,7 @@ pub async fn sweep(store: &Arc<dyn Store>, catalog: &Catalog) -> Swept {
         tracing::info!(%id, "sweeping what a killed run left");
         commit::discard(store, &catalog.place(*id)).await;
     }
-    let old = now - OLD;
+    let old = before(now, OLD);
     // The upload of a backup that takes longer than a day is not a stale one.
     if catalog
         .uncommitted()
@@ -95,6 +97,7 @@ impl Heartbeat {
         let beating = tokio::spawn({
             let (key, store) = (key.clone(), Arc::clone(&store));
             async move {
+                panics::inject("task");
                 loop {
                     tokio::time::sleep(HEARTBEAT).await;
                     if let Err(error) = store.put(&key, beat(Timestamp::now())).await {

@@ -16,6 +16,15 @@
 //! A drill is the second flow into a throw-away server, and leaves a report; arrows between modules go
 //! one way: commands → drill → report → {source, apply, proof, catalog} → {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::disallowed_methods,
+        reason = "a test chooses its times"
+    )
+)]
+
 pub mod agent;
 pub mod apply;
 pub mod archive;
@@ -36,6 +45,7 @@ pub mod leftovers;
 pub mod logging;
 pub mod notify;
 pub mod objectives;
+pub mod panics;
 pub mod proof;
 pub mod reading;
 pub mod report;
@@ -48,6 +58,7 @@ pub mod sql;
 pub mod store;
 pub mod suspect;
 pub mod target;
+pub mod times;
 pub mod watch;
 pub mod words;
 

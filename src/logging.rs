@@ -42,7 +42,11 @@ pub fn init(verbose: u8) {
 pub fn causes(error: &Error) {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        tracing::debug!(cause = %error);
+        let is_panic = |error: &tokio::task::JoinError| error.is_panic();
+        // What a panic says may quote data, and where it happened is logged.
+        if !error.downcast_ref().is_some_and(is_panic) {
+            tracing::debug!(cause = %error);
+        }
         cause = error.source();
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use drctl::cli::Cli;
 use drctl::server::tie;
-use drctl::{Outcome, commands, logging};
+use drctl::{Outcome, commands, logging, panics};
 
 /// glibc keeps what many threads have freed, a multiple of what is in use: frames come and go on
 /// all of them.
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         }
     };
     logging::init(cli.global.verbose);
+    panics::install();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             return ExitCode::from(Outcome::Unexpected.code());
         }
     };
-    let ended = runtime.block_on(commands::run(cli));
+    let ended = runtime.block_on(panics::caught(commands::run(cli)));
     // A blocked read of a store or a server must not hold up an exit that was asked for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let (outcome, line) = match ended {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Outcome, Result};
 use crate::store::keys::{BackupId, RunName, TargetName};
 use crate::store::{Store, StoreError};
+use crate::times::after;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct RunRecord {
     pub ended_at: Timestamp,
     /// Its exit code.
     pub exit: u8,
+    /// Whether its success is one of the task; a drill of the archive alone raises alerts, and ends none.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub whole: bool,
     /// The backup that it made or used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupId>,
@@ -51,11 +55,20 @@ impl RunRecord {
             started_at,
             ended_at: Timestamp::now(),
             exit: Outcome::of(error).code(),
+            whole: true,
             backup,
             error: error.map(Error::to_string),
             notify: Vec::new(),
         }
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(is: &bool) -> bool {
+    *is
 }
 
 /// What became of telling one notifier.
@@ -86,18 +99,35 @@ pub async fn last(
     Ok(runs.iter().map(|run| run.time).max())
 }
 
-/// The exit code of the last run of a verb that counts; the names tell, by one LIST. Of several that
-/// ended in one second it is one that failed: news too much is better than news that is missing.
+/// The exit code of the last run of a verb that is news of its task: not one that gave way, nor the success of
+/// a part of it. Of several that ended in one second it is one that failed: news too much is better than news
+/// that is missing. One LIST, and a GET for each success from the newest on until one is whole.
 pub async fn last_exit(
     store: &Arc<dyn Store>,
     target: &TargetName,
     verb: &str,
 ) -> Result<Option<u8>> {
-    let runs = of_verb(store, target, verb).await?;
-    let news = runs.iter().filter(|run| counts(run.exit));
-    Ok(news
-        .max_by_key(|run| (run.time, run.exit))
-        .map(|run| run.exit))
+    let mut runs = of_verb(store, target, verb).await?;
+    runs.retain(|run| counts(run.exit));
+    runs.sort_by_key(|run| std::cmp::Reverse((run.time, run.exit)));
+    for run in runs {
+        if run.exit != Outcome::Done.code() || is_whole(store, &target.run(&run)).await? {
+            return Ok(Some(run.exit));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a success is one of the task, by its record; one that cannot be read is.
+async fn is_whole(store: &Arc<dyn Store>, key: &str) -> Result<bool> {
+    match store.get(key, None).await {
+        Ok(body) => match serde_json::from_slice::<RunRecord>(&body) {
+            Ok(record) => Ok(record.whole),
+            Err(_) => Ok(true),
+        },
+        Err(StoreError::NotFound { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn of_verb(store: &Arc<dyn Store>, target: &TargetName, verb: &str) -> Result<Vec<RunName>> {
@@ -133,7 +163,7 @@ async fn put(store: &Arc<dyn Store>, target: &TargetName, record: &RunRecord) {
     const TRIES: i64 = 5;
     for later in 0..TRIES {
         let name = RunName {
-            time: record.ended_at + jiff::SignedDuration::from_secs(later),
+            time: after(record.ended_at, SignedDuration::from_secs(later)),
             verb: record.verb.clone(),
             exit: record.exit,
         };
@@ -181,6 +211,28 @@ mod tests {
             "030000Z-backup-143",
         ];
         assert_eq!(last(&gave_way).await, Some(4));
+    }
+
+    #[tokio::test]
+    async fn the_success_of_a_part_is_no_news() {
+        let target: TargetName = "shop".parse().unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let mut run = RunRecord::ends("verify", Timestamp::now(), None, None);
+        run.whole = false;
+        for (name, body) in [
+            ("010000Z-verify-7", Vec::new()),
+            ("020000Z-verify-0", serde_json::to_vec(&run).unwrap()),
+        ] {
+            let key = format!("shop/runs/20261121T{name}.json");
+            store.put_new(&key, body.into()).await.unwrap();
+        }
+        let last = async || last_exit(&store, &target, "verify").await.unwrap();
+        assert_eq!(last().await, Some(7));
+        // As records were before there were such.
+        let old = br#"{"verb":"verify","drctl":"0.1.0","started_at":"2026-11-21T03:00:00Z","ended_at":"2026-11-21T03:00:00Z","exit":0}"#;
+        let key = "shop/runs/20261121T030000Z-verify-0.json";
+        store.put_new(key, Bytes::from_static(old)).await.unwrap();
+        assert_eq!(last().await, Some(0));
     }
 
     #[tokio::test]

@@ -5,11 +5,11 @@
 //! chosen, counted or pruned for until a person has accepted it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::sql::statement::quote;
+use crate::times::{after, minutes};
 
 /// What of a backup the judgement looks at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,8 +28,14 @@ pub struct Facts {
     pub snapshot_at: Timestamp,
 }
 
+/// The server that a target is: that of the backup which new ones are judged against, else the one that it was
+/// bound to. Accepting a backup of a new server is how a person says that the target moved there.
+pub fn known<'a>(bound: &'a str, before: Option<&'a str>) -> &'a str {
+    before.unwrap_or(bound)
+}
+
 /// How far ahead of this host's clock the server's may be.
-const AHEAD: Duration = Duration::from_secs(120);
+const AHEAD: SignedDuration = minutes(2);
 
 /// Why `new` is suspect; empty for a good one.
 ///
@@ -45,14 +51,13 @@ pub fn reasons(
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     // From such a snapshot on, every later and better one would look older.
-    if new.snapshot_at > now + AHEAD {
+    if new.snapshot_at > after(now, AHEAD) {
         reasons.push(format!(
             "its snapshot is in the future: {}",
             new.snapshot_at
         ));
     }
-    // Accepting a backup of a new server is how a person says that the target moved there.
-    let known = before.map_or(bound, |before| before.identity.as_str());
+    let known = known(bound, before.map(|before| before.identity.as_str()));
     if new.identity != known {
         reasons.push(format!(
             "the server is {}, not {known} as before",

@@ -127,7 +127,7 @@ fn not_as_dumped(statement: &FrameStatement, affected: u64, warnings: &[(u16, St
     };
     Error::verification(what).hint(
         "compare the server's version, sql_mode and character sets with those of the backup: \
-         drctl show",
+         server.fingerprint in drctl show --output json",
     )
 }
 

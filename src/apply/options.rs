@@ -124,6 +124,9 @@ pub struct Scope {
     pub rename: BTreeMap<String, String>,
 }
 
+/// Where the names stand.
+const LISTS: &str = "see drctl show --objects with the same backup for what it has";
+
 impl Scope {
     /// Whether all of the backup is restored.
     pub fn is_everything(&self) -> bool {
@@ -199,16 +202,14 @@ impl Scope {
             };
             if !objects.clone().any(named) {
                 return Err(
-                    Error::nothing(format!("the backup has no table {schema}.{name}"))
-                        .hint("see drctl show for what it has"),
+                    Error::nothing(format!("the backup has no table {schema}.{name}")).hint(LISTS),
                 );
             }
         }
         let schemas: BTreeSet<&str> = objects.map(|object| object.schema.as_str()).collect();
         for (old, new) in &self.rename {
             if !schemas.contains(old.as_str()) {
-                return Err(Error::nothing(format!("the backup has no schema {old}"))
-                    .hint("see drctl show for what it has"));
+                return Err(Error::nothing(format!("the backup has no schema {old}")).hint(LISTS));
             }
             let taken = schemas.contains(new.as_str()) && !self.rename.contains_key(new);
             let twice = self.rename.values().filter(|other| *other == new).count() > 1;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::apply::marker::Pass;
 use crate::proof::compare::Comparison;
 use crate::sql::statement::ObjectId;
+use crate::times::from_seconds;
 
 /// Hears of a restore while it runs, from several tasks at once.
 pub trait Progress: Send + Sync {
@@ -96,6 +97,6 @@ impl RestoreReport {
 
     /// All stages together.
     pub fn total(&self) -> Duration {
-        Duration::from_secs_f64(self.stages.iter().map(|stage| stage.seconds).sum())
+        from_seconds(self.stages.iter().map(|stage| stage.seconds).sum())
     }
 }

@@ -16,9 +16,10 @@ use crate::archive::BackupPlace;
 use crate::error::{Error, Result};
 use crate::store::keys::BackupObject;
 use crate::store::{Deleted, ObjectMeta, Store, StoreError};
+use crate::times::{before, hours};
 
 /// A lease older than this is of a reader that was killed.
-pub const LEASE: SignedDuration = SignedDuration::from_hours(24);
+pub const LEASE: SignedDuration = hours(24);
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub async fn remove_rest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<
                 .hint("see whether another run writes to this store"),
         );
     }
-    let fresh = Timestamp::now() - LEASE;
+    let fresh = before(Timestamp::now(), LEASE);
     let is_lease = |name: &Option<BackupObject>| matches!(name, Some(BackupObject::Reading { .. }));
     let mut removed = Removed {
         in_use: objects

@@ -25,6 +25,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::leftovers::{self, Heartbeat};
 use crate::notify::Task;
 use crate::runs::RunRecord;
+use crate::server::connect::wait_for;
 use crate::source::{Dump, Preflight, Source};
 use crate::sql::statement::ObjectKind;
 use crate::store::keys::{BackupId, BackupObject};
@@ -60,7 +61,7 @@ pub async fn run(run: &Run, args: BackupArgs) -> Result<()> {
     let id = manifest.as_ref().map(|manifest| manifest.id);
     let outcome = Outcome::of(error.as_ref());
     let record = RunRecord::ends("backup", started_at, id, error.as_ref());
-    ended(run, Task::Backup, outcome, record, true).await;
+    ended(run, Task::Backup, outcome, record).await;
     if let Some(manifest) = &manifest {
         say(run, manifest)?;
     }
@@ -103,6 +104,9 @@ async fn make(
     manifest::check_labels(labels)?;
     let config = run.config.source()?;
     let options = &run.config.backup.source;
+    run.cancel
+        .unless(wait_for(&config, run.config.backup.connect))
+        .await?;
     let mut source = run
         .cancel
         .unless(Source::connect(&config, &run.config.target, options))

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::baseline;
 use crate::catalog::{Catalog, Which};
 use crate::cli::Output;
 use crate::clocks::MOST_APART;
@@ -19,7 +20,7 @@ use crate::server::schemas::MARKER;
 use crate::server::{Connection, ServerConfig, connect};
 use crate::source::{Examination, Source};
 use crate::store::StoreError;
-use crate::target;
+use crate::times::{self, after};
 use crate::words::counted;
 
 /// How a check ended.
@@ -83,9 +84,17 @@ impl Findings {
 /// Looks at everything, and says what it found.
 pub async fn run(run: &Run) -> Result<()> {
     let mut findings = Findings::default();
+    for unknown in &run.config.unknown_variables {
+        let fix = format!("set {} instead, or take it out", unknown.nearest);
+        findings.warn(
+            "configuration",
+            format!("the variable {} is unknown and ignored", unknown.name),
+            Some(&fix),
+        );
+    }
     let (catalog, largest) = store(run, &mut findings).await?;
     promises::check(run, catalog.as_ref(), &mut findings).await?;
-    source(run, &mut findings).await?;
+    source(run, catalog.as_ref(), &mut findings).await?;
     into(run, &mut findings, largest).await?;
     rights::check(run, &mut findings).await?;
     notifiers(run, &mut findings);
@@ -155,7 +164,7 @@ async fn store(run: &Run, findings: &mut Findings) -> Result<(Option<Catalog>, O
                 let now = Timestamp::now();
                 let age = text::ago(entry.manifest.snapshot_at, now);
                 let what = format!("{}, {age}", entry.id);
-                match entry.manifest.snapshot_at > now + MOST_APART {
+                match entry.manifest.snapshot_at > after(now, MOST_APART) {
                     true => findings.warn("newest backup", what, Some("set the clocks by NTP")),
                     false => findings.ok("newest backup", what),
                 }
@@ -213,7 +222,7 @@ async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
     }
     let meta = run.store.head(key).await?;
     findings.ok("store: write", "writes, reads back, and replaces nothing");
-    let apart = meta.modified.duration_since(before).abs();
+    let apart = times::apart(meta.modified, before);
     if apart > MOST_APART {
         let what = format!(
             "this host's and the store's clock are {} apart",
@@ -225,7 +234,7 @@ async fn probe(run: &Run, key: &str, findings: &mut Findings) -> Result<()> {
 }
 
 /// The source: all that a backup asks before it begins, by the same code, but without its lock.
-async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
+async fn source(run: &Run, catalog: Option<&Catalog>, findings: &mut Findings) -> Result<()> {
     let config = match run.config.source() {
         Ok(config) => config,
         Err(error) => {
@@ -249,16 +258,22 @@ async fn source(run: &Run, findings: &mut Findings) -> Result<()> {
     findings.ok("source", format!("{}, {}", config.url, source.identity()));
     let client = source.client();
     findings.ok("client", format!("{} {}", client.name(), client.banner));
-    match target::read(&run.store, &run.config.target).await {
-        Ok(Some(bound)) if bound.identity != source.identity() => {
-            let what = format!("the target was bound to {}", bound.identity);
-            let fix = "the next backup will be suspect; accept it if the target really moved";
-            findings.warn("identity", what, Some(fix));
+    if let Some(catalog) = catalog {
+        match run
+            .cancel
+            .unless(baseline::server(&run.store, catalog))
+            .await
+        {
+            Ok(Some(known)) if known != source.identity() => {
+                let what = format!("the backups so far are of another server, {known}");
+                let fix = "the next backup will be suspect; if the target moved here, drctl accept it; \
+                           if not, give this server a target name of its own";
+                findings.warn("identity", what, Some(fix));
+            }
+            Ok(_) => {}
+            Err(error) => findings.fail("identity", error),
         }
-        Ok(_) => {}
-        // A place that is no store was told of already.
-        Err(_) if run.store.check().await.is_err() => {}
-        Err(error) => findings.fail("identity", error),
+        run.cancel.check()?;
     }
     let looked = run.cancel.unless(source.examine()).await;
     source.close().await;

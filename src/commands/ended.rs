@@ -3,17 +3,43 @@
 //! The one place where backups and drills are recorded, so that nobody records one and forgets to
 //! tell. It changes no outcome.
 
+use std::future::Future;
+
+use jiff::Timestamp;
+
 use crate::commands::run::{Run, tidy};
-use crate::error::Outcome;
+use crate::error::{Outcome, Result};
 use crate::notify::{self, Event, Kind, Task};
+use crate::panics;
 use crate::runs::{self, RunRecord};
+
+/// Runs a verb that leaves a record when it ends, so that there is one, and an alert, also where a bug ends it
+/// in a place that nobody foresaw.
+pub async fn recorded(
+    run: &Run,
+    verb: &str,
+    task: Option<Task>,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let started_at = Timestamp::now();
+    let ended_itself = panics::caught(async { Ok(work.await) }).await;
+    let error = match ended_itself {
+        Ok(done) => return done,
+        Err(error) => error,
+    };
+    let record = RunRecord::ends(verb, started_at, None, Some(&error));
+    match task {
+        Some(task) => ended(run, task, error.outcome(), record).await,
+        None => drop(tidy(runs::record(&run.store, &run.config.target, &record)).await),
+    }
+    Err(error)
+}
 
 /// Tells the notifiers, then puts the record into the store, with what became of telling them.
 ///
-/// `whole`: whether a success is one of the task. A drill of the archive alone is not: it can raise
-/// an alert, and ends none.
-pub async fn ended(run: &Run, task: Task, outcome: Outcome, mut record: RunRecord, whole: bool) {
-    if let Some(kind) = kind(run, task, outcome, whole).await {
+/// A success that is not a whole one can raise an alert, and ends none.
+pub async fn ended(run: &Run, task: Task, outcome: Outcome, mut record: RunRecord) {
+    if let Some(kind) = kind(run, task, outcome, record.whole).await {
         let event = Event {
             kind,
             test: false,
@@ -29,7 +55,7 @@ pub async fn ended(run: &Run, task: Task, outcome: Outcome, mut record: RunRecor
         let stopped = async {
             match run.cancel.is_cancelled() {
                 true => std::future::pending().await,
-                false => run.cancel.token().cancelled().await,
+                false => run.cancel.stopped().await,
             }
         };
         tokio::select! {

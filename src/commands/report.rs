@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::report::history;
 use crate::report::html::{History, page};
 use crate::report::model::DrillReport;
+use crate::times::{before, days};
 use crate::words::counted;
 
 /// How many reports are read: some years of daily drills.
@@ -18,7 +19,7 @@ const MOST: usize = 2000;
 /// Writes the page, or prints the reports.
 pub async fn run(run: &Run, args: ReportArgs) -> Result<()> {
     let catalog = run.catalog().await?;
-    let since = Timestamp::now() - jiff::SignedDuration::from_hours(24 * i64::from(args.days));
+    let since = before(Timestamp::now(), days(args.days));
     let read = history::newest(
         &run.store,
         &catalog,

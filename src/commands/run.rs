@@ -12,6 +12,7 @@ use crate::cli::{GlobalArgs, Output};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::notify::{self, Event, Kind, Task};
+use crate::panics;
 use crate::runs;
 use crate::store::{self, Store};
 
@@ -35,19 +36,35 @@ pub struct Run {
 impl Run {
     /// Reads the configuration and opens the store.
     pub async fn begin(global: &GlobalArgs) -> Result<Run> {
-        Run::begin_for(global, None).await
+        Run::begin_for(global, None, true).await
+    }
+
+    /// A run that lives long and does many things: a bug in one of them does not end the others.
+    pub async fn begin_service(global: &GlobalArgs) -> Result<Run> {
+        Run::begin_for(global, None, false).await
     }
 
     /// A run whose failure somebody has to hear of.
     pub async fn begin_task(global: &GlobalArgs, task: Task) -> Result<Run> {
-        Run::begin_for(global, Some(task)).await
+        Run::begin_for(global, Some(task), true).await
     }
 
-    async fn begin_for(global: &GlobalArgs, task: Option<Task>) -> Result<Run> {
+    async fn begin_for(
+        global: &GlobalArgs,
+        task: Option<Task>,
+        ends_on_panic: bool,
+    ) -> Result<Run> {
         let cancel = Cancel::default();
         cancel.on_signals()?;
+        if ends_on_panic {
+            cancel.on_panics();
+        }
         let config = Config::load(global)?;
-        let opened = cancel.unless(store::open(&config.store)).await;
+        let opened = cancel.unless(async {
+            panics::inject("open");
+            store::open(&config.store).await
+        });
+        let opened = opened.await;
         let store = match (opened, task) {
             (Err(error), Some(task)) => {
                 without_a_store(&config, task, &error).await;
@@ -66,8 +83,12 @@ impl Run {
     /// The target's backups as the store lists them now.
     pub async fn catalog(&self) -> Result<Catalog> {
         let target = self.config.target.clone();
+        panics::inject("verb");
         self.cancel
-            .unless(Catalog::read(self.store.clone(), target))
+            .unless(async {
+                panics::inject("catalog");
+                Catalog::read(self.store.clone(), target).await
+            })
             .await
     }
 }

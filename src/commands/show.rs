@@ -1,11 +1,13 @@
-//! `drctl show`: everything about one backup.
+//! `drctl show`: everything about one backup; what it holds, one by one, in `objects`.
+
+mod objects;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::archive::manifest::Manifest;
 use crate::catalog::Entry;
-use crate::cli::{ChooseArgs, Output};
+use crate::cli::{Output, ShowArgs};
 use crate::commands::{Run, text};
 use crate::error::Result;
 
@@ -20,10 +22,13 @@ struct Shown<'a> {
 }
 
 /// Shows it.
-pub async fn run(run: &Run, args: ChooseArgs) -> Result<()> {
-    let which = args.which()?;
+pub async fn run(run: &Run, args: ShowArgs) -> Result<()> {
+    let which = args.choose.which()?;
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(catalog.find(which)).await?;
+    if args.objects {
+        return objects::print(run, &catalog, &entry, &args.matching).await;
+    }
     match run.output {
         Output::Json => text::json(&Shown {
             manifest: &entry.manifest,

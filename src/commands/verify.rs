@@ -31,10 +31,10 @@ pub async fn run(run: &Run, args: VerifyArgs) -> Result<()> {
     let started_at = Timestamp::now();
     let mut backup = None;
     let done = verify(run, &args, &mut backup).await;
-    let record = RunRecord::ends("verify", started_at, backup, done.as_ref().err());
+    let mut record = RunRecord::ends("verify", started_at, backup, done.as_ref().err());
     let outcome = Outcome::of(done.as_ref().err());
-    let whole = args.level == LevelArg::Restore;
-    ended(run, Task::Verify, outcome, record, whole).await;
+    record.whole = args.level == LevelArg::Restore;
+    ended(run, Task::Verify, outcome, record).await;
     done
 }
 
@@ -43,6 +43,10 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
     let catalog = run.catalog().await?;
     let entry = run.cancel.unless(choose(&catalog, args)).await?;
     *backup = Some(entry.id);
+    let waits = run.cancel.unless(catalog.newest_waits()).await?;
+    if let Some(waits) = &waits {
+        tracing::warn!("{waits}");
+    }
     let past = run.cancel.unless(past(run, &catalog)).await?;
     let level = match args.level {
         LevelArg::Archive => DrillLevel::Archive,
@@ -84,6 +88,9 @@ async fn verify(run: &Run, args: &VerifyArgs, backup: &mut Option<BackupId>) -> 
         drill::settle(&mut report, &done);
     }
     warn_of_schedule(run, &entry, &mut report);
+    if let Some(waits) = waits {
+        report.warn(waits);
+    }
     let kept = history::keep(&run.store, &catalog.place(entry.id), &report).await;
     let said = say(run, &report);
     // That there is no evidence is a failure of its own, but never hides what the drill found; nor does a

@@ -1,9 +1,9 @@
 //! File and environment to one tree of values: what was written, before anything is checked.
 //!
 //! A flag beats a variable, a variable beats the file. Unknown keys of the file are refused with
-//! the nearest right one named; unknown `DRCTL_*` variables are not, because Kubernetes injects
-//! some of its own.
+//! the nearest right one named; unknown `DRCTL_*` variables are warned of (`environment`).
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 
 /// Where the file is looked for when nobody names one.
 const DEFAULT_FILES: &[&str] = &["drctl.yaml", "/etc/drctl/drctl.yaml"];
+
+/// A larger file is something else, bytes.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Reads the environment: a function, so that tests need not touch their process's own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -40,15 +43,20 @@ pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<(Value, Option<
 
 fn read(path: &Path) -> Result<Value> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::usage(format!("cannot read the configuration {shown}")).because(e))?;
+    let text = text_of(path)?;
     // An empty file, or one of comments only, configures nothing.
     let tree: Value = serde_saphyr::from_str::<Option<Value>>(&text)
-        .map_err(|e| Error::usage(format!("{shown} is not YAML")).because(first_line(&e)))?
+        .map_err(|e| not_yaml(path, &e))?
         .unwrap_or_else(|| Value::Object(Map::new()));
-    let Value::Object(mut map) = tree else {
-        return Err(Error::usage(format!("{shown} holds no keys"))
-            .hint("begin with target:, store: and source:"));
+    let mut map = match tree {
+        Value::Object(map) => map,
+        other => {
+            let what = noun(&other);
+            return Err(
+                Error::usage(format!("{shown} holds {what} instead of keys"))
+                    .hint("write its keys at the left margin: target:, store: and source:"),
+            );
+        }
     };
     if let Some(Value::String(url)) = map.get("store") {
         let url = Value::String(url.clone());
@@ -62,14 +70,50 @@ fn read(path: &Path) -> Result<Value> {
     Ok(tree)
 }
 
-/// A parser's message shows the lines around the fault, and one of them may hold a password.
-fn first_line(error: &impl std::fmt::Display) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+/// The text of a file, which may be a pipe.
+fn text_of(path: &Path) -> Result<String> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Error::usage(format!("cannot read the configuration {}", path.display()))
+            .because(why.to_string())
+            .hint("name a YAML file that can be read, by --config or DRCTL_CONFIG")
+    };
+    if path.is_dir() {
+        return Err(failed(&"it is a directory"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(failed(&"it has more than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| failed(&"it is not text in UTF-8"))
+}
+
+/// A parser's message shows the lines around the fault, and one of them may hold a password: only its first
+/// line is said. What YAML does not allow most often is said in plain words.
+fn not_yaml(path: &Path, error: &serde_saphyr::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
+    let hint = match line.to_ascii_lowercase() {
+        line if line.contains("tab") => "indent with spaces: YAML allows no tabs there",
+        line if line.contains("duplicate") => "keep one of the two keys",
+        line if line.contains("multiple") => "keep one document in it: one file is one target",
+        _ => "correct that line; docs/drctl.yaml is an example",
+    };
+    Error::usage(format!("cannot read {} as YAML", path.display()))
+        .because(line)
+        .hint(hint)
+}
+
+fn noun(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => "a single value",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "keys",
+    }
 }
 
 fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
@@ -82,17 +126,29 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
         } else {
             format!("{above}.{name}")
         };
+        let shown = file.display();
         if keys::all().any(|key| key.path == path) {
+            // It would be taken for one that is not set: a schedule that never runs.
+            if value.is_null() {
+                return Err(Error::usage(format!("{shown}: {path} has no value"))
+                    .hint("give it one, or take the line out"));
+            }
             continue;
         }
         let inner = format!("{path}.");
-        if value.is_null() && keys::all().any(|key| key.path.starts_with(&inner)) {
-            continue;
-        }
-        if !value.is_object() || !keys::all().any(|key| key.path.starts_with(&inner)) {
+        let Some(first) = keys::all().find(|key| key.path.starts_with(&inner)) else {
+            return Err(Error::usage(format!("{shown}: unknown key {path}"))
+                .hint(format!("did you mean {}?", nearest(&path))));
+        };
+        if !value.is_object() {
+            let what = noun(value);
             return Err(
-                Error::usage(format!("{}: unknown key {path}", file.display()))
-                    .hint(format!("did you mean {}?", nearest(&path))),
+                Error::usage(format!("{shown}: {path} holds {what} instead of keys")).hint(
+                    format!(
+                        "write its keys below it, indented, like {}; or take the line out",
+                        &first.path[inner.len()..]
+                    ),
+                ),
             );
         }
         check_keys(value, &path, file)?;
@@ -209,9 +265,84 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_injects_is_not_an_error() {
-        let env = |name: &str| (name == "DRCTL_PORT").then(|| "tcp://10.0.0.1:80".to_owned());
-        assert!(load(None, &env).is_ok());
+    fn what_is_no_tree_of_keys_is_refused_in_plain_words() {
+        for (text, words) in [
+            ("- target\n", "holds a list instead of keys; write its keys"),
+            ("target\n", "holds a single value instead of keys; write"),
+            ("42\n", "holds a single value instead of keys; write"),
+            (
+                "backup:\n",
+                ": backup holds nothing instead of keys; write its keys below it",
+            ),
+            (
+                "backup: 5\n",
+                ": backup holds a single value instead of keys",
+            ),
+            (
+                "store:\n  s3: [a]\n",
+                ": store.s3 holds a list instead of keys",
+            ),
+            (
+                "verify: {pod: }\n",
+                ": verify.pod holds nothing instead of keys",
+            ),
+            (
+                "schedule:\n  verify:\n",
+                ": schedule.verify has no value; give it one",
+            ),
+            ("target: a\ntarget: b\n", "; keep one of the two keys"),
+            (
+                "backup:\n  level: 3\n  level: 3\n",
+                "; keep one of the two keys",
+            ),
+            ("backup:\n\tlevel: 3\n", "; indent with spaces"),
+            ("target: a\n---\ntarget: b\n", "; keep one document in it"),
+            ("backup: {level: 3\n", "; correct that line"),
+            ("a: *b\n", "; correct that line"),
+        ] {
+            let file = file(text);
+            let error = load(Some(file.path()), &|_| None).unwrap_err();
+            assert_eq!(error.outcome(), crate::Outcome::Usage);
+            let line = error.to_string();
+            assert!(line.contains(words), "{text:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn an_anchor_is_its_value_and_a_bomb_of_them_is_refused() {
+        let good = file("notify: {labels: &a {team: x}}\nbackup: {labels: *a}\n");
+        let (tree, _) = load(Some(good.path()), &|_| None).unwrap();
+        assert_eq!(tree["backup"]["labels"]["team"], "x");
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for n in 1..12 {
+            let before = format!("*a{}, ", n - 1).repeat(10);
+            bomb.push_str(&format!("a{n}: &a{n} [{before}]\n"));
+        }
+        let bomb = file(&bomb);
+        assert!(load(Some(bomb.path()), &|_| None).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_of_text_is_refused_in_plain_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |path: &Path| {
+            let error = load(Some(path), &|_| None).unwrap_err();
+            assert_eq!(error.outcome(), crate::Outcome::Usage);
+            error.to_string()
+        };
+        assert!(said(dir.path()).contains(": it is a directory; name a YAML file"));
+        assert!(said(&dir.path().join("none")).contains("No such file"));
+        assert!(said(Path::new("/dev/zero")).contains("more than 1 MiB"));
+        let odd = dir.path().join("odd.yaml");
+        std::fs::write(&odd, [b't', 0xff]).unwrap();
+        assert!(said(&odd).contains("not text in UTF-8"));
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_no_part_of_a_key() {
+        let file = file("\u{feff}target: shop\n");
+        let (tree, _) = load(Some(file.path()), &|_| None).unwrap();
+        assert_eq!(tree["target"], "shop");
     }
 
     #[test]
@@ -219,7 +350,7 @@ mod tests {
         let file = file("source: {password: hunter2\n");
         let error = load(Some(file.path()), &|_| None).unwrap_err().to_string();
         assert!(
-            error.contains("is not YAML") && !error.contains("hunter2"),
+            error.contains("as YAML") && !error.contains("hunter2"),
             "{error}"
         );
     }

@@ -1,6 +1,7 @@
 //! Configuration: what was written, checked once, so that the rest of the code never asks again.
 //!
-//! - [`keys`]: every [`key`], its variable, what it means.
+//! - [`keys`]: every [`key`], its variable, what it means; [`bounds`]: of its number.
+//! - [`environment`]: which variables are ours.
 //! - [`load`]: file, environment and flags to one tree.
 //! - [`promises`]: objectives and schedules.
 //! - [`notify`]: the keys of who is told.
@@ -12,6 +13,8 @@
 //!
 //! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
 
+pub mod bounds;
+pub mod environment;
 pub mod key;
 pub mod keys;
 pub mod load;
@@ -36,6 +39,7 @@ use crate::archive::codec::Codec;
 use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::cli::GlobalArgs;
+use crate::config::environment::Unknown;
 use crate::config::notify::RawNotify;
 use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
 use crate::config::restore::{RawRestore, RestoreConfig};
@@ -75,6 +79,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// Where the status page is.
     pub serve: ServeConfig,
+    /// Variables that look like drctl's and are not.
+    pub unknown_variables: Vec<Unknown>,
     source: RawServer,
     into: RawServer,
 }
@@ -92,6 +98,8 @@ pub struct BackupConfig {
     pub shrink_limit: f64,
     /// How often a dump is begun when the server's objects move under it.
     pub attempts: u32,
+    /// How long the first connection is tried for.
+    pub connect: Duration,
     /// When the run is ended.
     pub deadline: Option<Duration>,
     /// Labels of every backup.
@@ -149,6 +157,7 @@ struct RawBackup {
     read_back: Option<ReadBack>,
     shrink_limit: Option<f64>,
     attempts: Option<u32>,
+    connect_seconds: Option<u64>,
     deadline_seconds: Option<u64>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -157,6 +166,10 @@ struct RawBackup {
 impl Config {
     /// Reads file, environment and flags, and checks all of it.
     pub fn load(global: &GlobalArgs) -> Result<Config> {
+        let unknown_variables = environment::unknown(std::env::vars_os())?;
+        for unknown in &unknown_variables {
+            tracing::warn!("{unknown}");
+        }
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (mut tree, file) = load::load(global.config.as_deref(), &env)?;
         for (path, flag) in [("target", &global.target), ("store.url", &global.store)] {
@@ -165,7 +178,11 @@ impl Config {
             }
         }
         tracing::debug!(file = ?file, "configured");
-        Config::check(typed(tree)?)
+        bounds::check(&tree)?;
+        Ok(Config {
+            unknown_variables,
+            ..Config::check(typed(tree)?)?
+        })
     }
 
     fn check(raw: Raw) -> Result<Config> {
@@ -188,11 +205,12 @@ impl Config {
             backup: raw.backup.check()?,
             verify: raw.verify.check(restore.lanes, client_dir)?,
             restore,
-            objectives: raw.objectives.check()?,
+            objectives: raw.objectives.check(),
             retention: raw.retention.check(schedule.zone.clone())?,
             schedule,
             serve: raw.serve.check()?,
             notify: raw.notify.check()?,
+            unknown_variables: Vec::new(),
             source: raw.source,
             into: raw.into,
         })
@@ -203,6 +221,11 @@ impl Config {
         let url = self.source.url.as_deref();
         let url = url.ok_or_else(|| missing("source.url", "mysql://user@host:3306"))?;
         self.source.server(url.parse()?, Role::Source)
+    }
+
+    /// Whether a server to dump is configured at all, be it well or badly.
+    pub fn names_source(&self) -> bool {
+        self.source.url.is_some()
     }
 
     /// Whether a server to restore into is configured at all, be it well or badly.
@@ -304,10 +327,6 @@ impl RawBackup {
         if !(0.0..=1.0).contains(&shrink_limit) {
             return Err(Error::usage("backup.shrink_limit is not between 0 and 1"));
         }
-        let attempts = self.attempts.unwrap_or(3);
-        if !(1..=10).contains(&attempts) {
-            return Err(Error::usage("backup.attempts is not between 1 and 10"));
-        }
         Ok(BackupConfig {
             source: SourceOptions {
                 scope,
@@ -321,11 +340,18 @@ impl RawBackup {
             write,
             read_back: self.read_back.unwrap_or_default(),
             shrink_limit,
-            attempts,
-            deadline: self.deadline_seconds.map(Duration::from_secs),
+            attempts: self.attempts.unwrap_or(3),
+            connect: Duration::from_secs(self.connect_seconds.unwrap_or(60)),
+            deadline: deadline(self.deadline_seconds),
             labels: self.labels,
         })
     }
+}
+
+/// A deadline as it is configured, seconds; 0 is none.
+fn deadline(seconds: Option<u64>) -> Option<Duration> {
+    let seconds = seconds.filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs)
 }
 
 /// Types a tree; the message names the value that does not fit, its key where only one is wrong, and

@@ -151,9 +151,6 @@ impl RawNotify {
         }
         let seconds = self.timeout_seconds.map(Duration::from_secs);
         let timeout = seconds.unwrap_or(TIMEOUT);
-        if timeout.is_zero() {
-            return Err(Error::usage("notify.timeout_seconds is 0").hint("give it at least 1"));
-        }
         Ok(NotifyConfig {
             webhook: address(
                 "notify.webhook.url",

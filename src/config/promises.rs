@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::config::key::{ConfigKey, Form, key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::objectives::Objectives;
 use crate::objectives::rpo_rto::Pace;
 use crate::objectives::schedule::{self, Schedule};
@@ -82,18 +82,13 @@ pub(super) struct RawSchedules {
 }
 
 impl RawObjectives {
-    pub(super) fn check(self) -> Result<Objectives> {
-        let span = |key: &str, seconds: Option<i64>| match seconds {
-            Some(seconds) if seconds < 1 => Err(Error::usage(format!(
-                "objectives.{key} is less than a second"
-            ))),
-            seconds => Ok(seconds.map(SignedDuration::from_secs)),
-        };
-        Ok(Objectives {
-            rpo: span("rpo_seconds", self.rpo_seconds)?,
-            rto: span("rto_seconds", self.rto_seconds)?,
-            proven_rpo: span("proven_rpo_seconds", self.proven_rpo_seconds)?,
-        })
+    pub(super) fn check(self) -> Objectives {
+        let span = |seconds: Option<i64>| seconds.map(SignedDuration::from_secs);
+        Objectives {
+            rpo: span(self.rpo_seconds),
+            rto: span(self.rto_seconds),
+            proven_rpo: span(self.proven_rpo_seconds),
+        }
     }
 }
 
@@ -121,19 +116,6 @@ impl RawSchedules {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_objective_of_no_time_is_refused() {
-        let raw = RawObjectives {
-            rto_seconds: Some(0),
-            ..RawObjectives::default()
-        };
-        let error = raw.check().unwrap_err().to_string();
-        assert!(
-            error.starts_with("objectives.rto_seconds is less"),
-            "{error}"
-        );
-    }
 
     #[test]
     fn a_schedule_is_refused_with_its_key() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::apply::lane::RECONNECT_WAIT;
+use crate::config::deadline;
 use crate::config::key::{ConfigKey, Form, key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fence::FenceConfig;
 
 /// How restores run.
@@ -37,7 +38,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "restore.deadline_seconds",
         Form::Scalar,
-        "The run is ended after this. Default: never.",
+        "The run is ended after this. Default: never, as is 0.",
     ),
     key(
         "restore.fence",
@@ -70,16 +71,13 @@ pub(super) struct RawRestore {
 
 impl RawRestore {
     pub(super) fn check(self) -> Result<RestoreConfig> {
-        if self.lanes.is_some_and(|lanes| !(1..=64).contains(&lanes)) {
-            return Err(Error::usage("restore.lanes is not between 1 and 64"));
-        }
         let workloads: Result<_> = self.fence.iter().map(|text| text.parse()).collect();
         Ok(RestoreConfig {
             lanes: self.lanes,
             reconnect: self
                 .reconnect_seconds
                 .map_or(RECONNECT_WAIT, Duration::from_secs),
-            deadline: self.deadline_seconds.map(Duration::from_secs),
+            deadline: deadline(self.deadline_seconds),
             fence: FenceConfig {
                 namespace: self.fence_namespace,
                 workloads: workloads?,

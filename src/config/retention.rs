@@ -7,8 +7,9 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::config::key::{ConfigKey, Form, key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::retention::Rules;
+use crate::times::days;
 
 /// The keys of retention, in the order of the documentation.
 pub(super) const KEYS: &[ConfigKey] = &[
@@ -87,14 +88,6 @@ pub(super) struct RawRetention {
 
 impl RawRetention {
     pub(super) fn check(self, zone: TimeZone) -> Result<RetentionConfig> {
-        let days = |days: u32| SignedDuration::from_hours(i64::from(days) * 24);
-        // The window of the RPO, twice: what went in it must still be known to have been there.
-        const LEAST_EVIDENCE_DAYS: u32 = 60;
-        let evidence_days = self.evidence_days.unwrap_or(400);
-        if evidence_days < LEAST_EVIDENCE_DAYS {
-            return Err(Error::usage("retention.evidence_days is less than 60")
-                .hint("the RPO of the last 30 days needs to know which backups there were"));
-        }
         Ok(RetentionConfig {
             rules: Rules {
                 last: self.last,
@@ -108,7 +101,7 @@ impl RawRetention {
                 suspect: days(self.suspect_days.unwrap_or(14)),
                 zone,
             },
-            evidence: days(evidence_days),
+            evidence: days(self.evidence_days.unwrap_or(400)),
         })
     }
 }

@@ -7,11 +7,18 @@ use serde::Deserialize;
 
 use crate::config::key::{ConfigKey, Form, key};
 use crate::config::pod::RawPod;
+use crate::config::{bounds, deadline};
 use crate::drill::DrillConfig;
 use crate::drill::checks::{Assertion, Holds};
 use crate::drill::scratch::pod::config::PodConfig;
 use crate::error::{Error, Result};
 use crate::server::Secret;
+
+/// When a drill is ended where nothing is configured.
+const DEADLINE_SECONDS: u64 = 86_400;
+
+/// What a time in an assertion is called.
+const CHECKS: &str = "verify.checks: a time of an assertion";
 
 /// How `verify` runs.
 #[derive(Debug, Clone)]
@@ -85,7 +92,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "verify.deadline_seconds",
         Form::Scalar,
-        "The run is ended after this, and its scratch server with it. Default: never.",
+        "The run is ended after this (exit 12), and its scratch server with it. Default 86400, a day; 0 for never.",
     ),
 ];
 
@@ -129,7 +136,8 @@ impl RawVerify {
     ) -> Result<VerifyConfig> {
         let assertions: Result<Vec<Assertion>> =
             self.checks.into_iter().map(RawCheck::check).collect();
-        let deadline = self.deadline_seconds.map(Duration::from_secs);
+        // One that hangs would hold up all later ones, and nobody would hear of it.
+        let deadline = deadline(Some(self.deadline_seconds.unwrap_or(DEADLINE_SECONDS)));
         Ok(VerifyConfig {
             pod: self.pod.check(deadline)?,
             drill: DrillConfig {
@@ -160,7 +168,9 @@ impl RawCheck {
                 Holds::Equals(value.to_string())
             }
             (None, Some(least), None) => Holds::AtLeast(least),
-            (None, None, Some(seconds)) => Holds::FreshWithin(Duration::from_secs(seconds)),
+            (None, None, Some(seconds)) => {
+                Holds::FreshWithin(Duration::from_secs(bounds::seconds(CHECKS, seconds)?))
+            }
             _ => {
                 return Err(Error::usage(format!(
                     "verify.checks: {name:?} does not say what it must return"
@@ -172,7 +182,10 @@ impl RawCheck {
             name,
             sql: self.sql,
             holds,
-            timeout: Duration::from_secs(self.timeout_seconds.unwrap_or(60)),
+            timeout: Duration::from_secs(bounds::seconds(
+                CHECKS,
+                self.timeout_seconds.unwrap_or(60),
+            )?),
         })
     }
 }

@@ -88,7 +88,7 @@ fn rows_of(ready: &ReadyFrame) -> Result<Sums> {
             let sum = RowSum::of_insert(sql)
                 .map_err(|e| Error::archive(format!("{table}: rows cannot be read")).because(e))?;
             match sums.get_mut(table) {
-                Some(all) => *all += sum,
+                Some(all) => all.add(sum),
                 None => drop(sums.insert(table.clone(), sum)),
             }
         }

@@ -22,10 +22,11 @@ use crate::server::connect::server_code;
 use crate::server::dump_options::has_history;
 use crate::server::{Connection, ServerConfig, connect};
 use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::times::minutes;
 use crate::words::counted;
 
 /// How far the clocks of who wrote the data and of the server may be apart.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
+const CLOCKS_APART: SignedDuration = minutes(2);
 
 /// How long a view may take to be opened; MariaDB computes some of them to their last row for it.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(60);

@@ -39,6 +39,7 @@ use crate::server::ServerConfig;
 use crate::server::blame::is_of_the_server;
 use crate::server::connect::server_said;
 use crate::store::keys::{DrillLevel, DrillVerdict};
+use crate::times::{before, signed};
 
 pub use config::DrillConfig;
 use scratch::{Choice, Scratch};
@@ -163,7 +164,7 @@ impl Drill<'_> {
         let ((begun, up), found) = tokio::join!(begin, check);
         report.stages.push(Stage {
             name: "boot".to_owned(),
-            seconds: (up - since).as_secs_f64(),
+            seconds: up.saturating_duration_since(since).as_secs_f64(),
         });
         // What of it the boot did not hide.
         stage(report, "check", up);
@@ -258,7 +259,7 @@ pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport 
         settings: BTreeMap::new(),
     });
     report.drill_seconds = restored.total().as_secs_f64();
-    report.started_at = ended_at - restored.total();
+    report.started_at = before(ended_at, signed(restored.total()));
     settle(&mut report, &Ok(()));
     report
 }

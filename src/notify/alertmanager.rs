@@ -9,31 +9,28 @@ use serde_json::{Value, json};
 
 use super::event::Alert;
 use super::{Event, Message, NotifyConfig};
+use crate::times::{after, before, minutes, signed};
 
 /// How long before now what is good ended what was not. An end that Alertmanager's clock still takes
 /// for the future would be put off to the one that the alert came with.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(2);
+const CLOCK_SKEW: SignedDuration = minutes(2);
 
 /// How long a test stands.
-const TEST_HOLD: SignedDuration = SignedDuration::from_mins(5);
+const TEST_HOLD: SignedDuration = minutes(5);
 
 /// An alert, or the end of those that a good run ends.
 pub(super) fn message(config: &NotifyConfig, event: &Event) -> Option<Message> {
     let alerts: Vec<Value> = match event.kind.is_good() {
         true => Alert::of(event.task)
             .iter()
-            .map(|one| {
-                let end = event.at.saturating_sub(CLOCK_SKEW);
-                alert(config, event, *one, end.unwrap_or(event.at))
-            })
+            .map(|one| alert(config, event, *one, before(event.at, CLOCK_SKEW)))
             .collect(),
         false => {
             let hold = match event.test {
                 true => TEST_HOLD,
-                false => SignedDuration::try_from(config.hold).unwrap_or(SignedDuration::MAX),
+                false => signed(config.hold),
             };
-            let end = event.at.saturating_add(hold).unwrap_or(Timestamp::MAX);
-            vec![alert(config, event, event.alert(), end)]
+            vec![alert(config, event, event.alert(), after(event.at, hold))]
         }
     };
     Some(Message {

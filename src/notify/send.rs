@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{Address, Message};
+use crate::times::instant_in;
 
 /// What one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ pub(super) async fn send(
         .user_agent(concat!("drctl/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| format!("{} at {host}: {}", address.key, words(error)))?;
-    let until = Instant::now() + within;
+    let until = instant_in(within);
     let mut pause = PAUSE;
     let mut attempts = 0;
     loop {
@@ -44,7 +45,7 @@ pub(super) async fn send(
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        if !failure.passing || Instant::now() + pause >= until {
+        if !failure.passing || instant_in(pause) >= until {
             let again = match attempts {
                 1 => String::new(),
                 count => format!(" ({count} attempts)"),

@@ -16,10 +16,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Objectives;
 use super::schedule::Schedule;
+use crate::times::{apart, before, days};
 use crate::words::span;
 
 /// The window of the RPO: 30 days.
-pub const WINDOW: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub const WINDOW: SignedDuration = days(30);
 
 /// One backup that is, or until it was pruned was, trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub fn rpo(
     now: Timestamp,
     window: SignedDuration,
 ) -> Rpo {
-    let begin = now - window;
+    let begin = before(now, window);
     // It is there, whatever the clocks that dated it say, and holds nothing of what came after.
     let dated = |backup: &Snapshot| {
         let committed_at = backup.committed_at.min(now);
@@ -236,8 +237,8 @@ pub fn rto(drills: &[DrillTime]) -> Option<Rto> {
     }
     let measured = of(Profile::Production).max_by_key(|drill| drill.ended_at);
     let ratio = measured.and_then(|measured| {
-        let apart = |drill: &&DrillTime| drill.ended_at.duration_since(measured.ended_at).abs();
-        let beside = of(Profile::Relaxed).min_by_key(apart)?;
+        let distance = |drill: &&DrillTime| apart(drill.ended_at, measured.ended_at);
+        let beside = of(Profile::Relaxed).min_by_key(distance)?;
         let ratio = measured.seconds / beside.seconds;
         ratio.is_finite().then_some(ratio.max(1.0))
     });

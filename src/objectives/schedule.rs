@@ -18,12 +18,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH};
 use crate::error::{Error, Result};
+use crate::times::{before, days, hours};
 
 /// Clocks are never set back by more: of two wall-clock times further apart the earlier one is first.
-const MOST_SET_BACK: SignedDuration = SignedDuration::from_hours(4);
+const MOST_SET_BACK: SignedDuration = hours(4);
 
 /// How far the largest gap is looked for: a year, and what leap years and weekdays add.
-const LOOK_AHEAD: SignedDuration = SignedDuration::from_hours(400 * 24);
+const LOOK_AHEAD: SignedDuration = days(400);
 
 /// Days of the week as the crate takes them, from Sunday.
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
@@ -79,7 +80,7 @@ impl Schedule {
         let walls = match &self.rule {
             Rule::Every(_) => Vec::new(),
             Rule::Calendar(crons) => {
-                let wall = wall_at(&self.zone, after - MOST_SET_BACK);
+                let wall = wall_at(&self.zone, before(after, MOST_SET_BACK));
                 crons
                     .iter()
                     .map(|cron| cron.after(&wall).peekable())

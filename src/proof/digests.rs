@@ -76,7 +76,7 @@ impl Digests {
             match digested {
                 Ok(rows) => {
                     for (table, rows) in rows {
-                        *sums.rows.entry(table).or_default() += rows;
+                        sums.rows.entry(table).or_default().add(rows);
                     }
                 }
                 Err(error) => {
@@ -109,7 +109,7 @@ fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, RowSum>> {
             ))
             .because(e)
         })?;
-        *all.entry(table.clone()).or_default() += rows;
+        all.entry(table.clone()).or_default().add(rows);
     }
     Ok(all)
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::report::model::{DrillReport, REPORT};
 use crate::store::keys::{BackupId, BackupObject, DrillName};
 use crate::store::{Store, StoreError};
+use crate::times::after;
 
 /// How many reports are read side by side.
 const READS_AT_ONCE: usize = 16;
@@ -50,7 +51,7 @@ pub async fn keep(store: &Arc<dyn Store>, place: &BackupPlace, report: &DrillRep
         match store.put_new(&key, body.clone().into()).await {
             Ok(()) => return Ok(()),
             Err(StoreError::AlreadyExists { .. }) if left > 0 => {
-                name.time += SignedDuration::from_secs(1);
+                name.time = after(name.time, SignedDuration::from_secs(1));
             }
             Err(error) => {
                 return Err(Error::store("the report of the drill could not be kept")

@@ -9,10 +9,11 @@ use crate::error::Outcome;
 use crate::objectives::Objectives;
 use crate::report::status::Status;
 use crate::store::keys::DrillLevel;
+use crate::times::hours;
 use crate::words::{count, span};
 
 /// How long a store may be out of reach before somebody is told: as in the rules, an hour.
-const UNREAD: SignedDuration = SignedDuration::from_hours(1);
+const UNREAD: SignedDuration = hours(1);
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -87,6 +87,7 @@ pub(crate) fn drill(h: i64, profile: Profile, verdict: DrillVerdict, took: f64) 
 
 pub(crate) fn record(verb: &str, h: i64, exit: u8, told: &[(&str, bool)]) -> RunRecord {
     RunRecord {
+        whole: true,
         verb: verb.into(),
         drctl: "0.1.0".into(),
         started_at: ago(h),

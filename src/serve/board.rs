@@ -10,9 +10,10 @@ use crate::objectives::Objectives;
 use crate::objectives::schedule::Schedule;
 use crate::report::status::{Past, Plan, Status};
 use crate::store::keys::TargetName;
+use crate::times::{hours, signed};
 
 /// For how long the largest gap of a schedule holds: it is that of the year ahead.
-const GAPS_HOLD: SignedDuration = SignedDuration::from_hours(24);
+const GAPS_HOLD: SignedDuration = hours(24);
 
 /// What is configured, and what the store told.
 #[derive(Debug)]
@@ -57,8 +58,7 @@ impl Board {
             schedules: scheduled
                 .filter_map(|(task, schedule)| Some((task, schedule.clone()?)))
                 .collect(),
-            interval: SignedDuration::try_from(config.serve.interval)
-                .unwrap_or(SignedDuration::MAX),
+            interval: signed(config.serve.interval),
             runbooks: config.notify.runbooks_base().to_owned(),
             known: RwLock::default(),
         }

@@ -10,6 +10,7 @@ use crate::error::Outcome;
 use crate::notify::{self, Event, Kind, NotifyConfig, Task};
 use crate::report::problems::{late_backup, late_drill, unread_store};
 use crate::report::status::Status;
+use crate::times::signed;
 use crate::words::span;
 
 /// Since when which lateness is known to those who are told.
@@ -85,7 +86,7 @@ impl Lateness {
             _ => (Kind::Late, Outcome::Done),
         };
         // In Alertmanager an alert ends when nobody repeats it.
-        let hold = SignedDuration::try_from(config.hold).unwrap_or(SignedDuration::MAX) / 2;
+        let hold = signed(config.hold / 2);
         let ((kind, outcome), message) = match (late, *self.told(task)) {
             (Some(late), None) => (bad, late),
             (Some(late), Some(told)) if status.now.duration_since(told) > hold => (bad, late),

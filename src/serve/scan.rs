@@ -1,11 +1,17 @@
-//! The store to what is known of a target: one LIST, and what was not read before. Objects never change, so
-//! each is read once; a scan that is cut short goes on where it was.
+//! The store to what is known of a target: the LIST of its backups, that of the days in which runs may have ended
+//! since, and what was not read before. Objects never change, so each is read once; a scan that is cut short goes on
+//! where it was.
+//!
+//! With 1,000 backups of 9 objects each and 10,000 runs, and 1,000 names an answer, a scan that finds nothing new is at most
+//! 14 requests: 10 answers to the LIST of the backups, one that there is none of another thousand years, one HEAD of
+//! `target.json`, and one LIST for each of two days of runs. The first scan of a process, and one a day, LISTs all
+//! runs, 10 answers more; the first one reads each manifest, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use crate::archive::manifest::Manifest;
@@ -15,8 +21,12 @@ use crate::report::model::{DrillReport, Evidence, REPORT};
 use crate::report::status::{Backup, Drill, Past};
 use crate::runs::{self, RunRecord};
 use crate::store::keys::{BackupId, BackupObject, DrillLevel, RunName, TargetName};
-use crate::store::{Key, ObjectMeta, Store, StoreError};
+use crate::store::{Key, Store, StoreError};
 use crate::target;
+use crate::times::{after, before, hours};
+
+/// Bytes of what was listed, by name.
+type Sizes = BTreeMap<Key, u64>;
 
 /// How many objects are read side by side.
 const READS_AT_ONCE: usize = 32;
@@ -33,6 +43,16 @@ const RECORDS: usize = 20;
 /// The newest records of each verb are read in any case: heartbeats are told each time.
 const NEWEST_RECORDS: usize = 3;
 
+/// What the ids of backups begin with: the thousands of their years. A server whose clock is at its beginning is in
+/// the second of them.
+const MILLENNIA: [&str; 2] = ["2", "1"];
+
+/// How far clocks may be apart, and a record behind its run, for its day to be looked at.
+const LEEWAY: SignedDuration = hours(2);
+
+/// How long the list of all runs holds: retention removes old ones.
+const RUNS_HOLD: SignedDuration = hours(24);
+
 /// A target in a store, and everything of it that was read.
 #[derive(Debug)]
 pub struct Scanner {
@@ -45,6 +65,10 @@ pub struct Scanner {
     /// When the target was bound to its server.
     bound_at: Option<Timestamp>,
     manifests: BTreeMap<BackupId, Manifest>,
+    /// The records of runs that were listed, with their bytes.
+    runs: BTreeMap<Key, u64>,
+    /// When all of them were listed last, and when any.
+    runs_listed: Option<(Timestamp, Timestamp)>,
     /// `None`: not one that this drctl understands.
     reports: BTreeMap<Key, Option<DrillReport>>,
     records: BTreeMap<Key, Option<RunRecord>>,
@@ -60,6 +84,8 @@ impl Scanner {
             first: None,
             bound_at: None,
             manifests: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            runs_listed: None,
             reports: BTreeMap::new(),
             records: BTreeMap::new(),
         }
@@ -70,19 +96,24 @@ impl Scanner {
     /// # Errors
     /// `Store`: it could not be read. What is damaged is no error of the scan.
     pub async fn scan(&mut self, now: Timestamp) -> Result<Past> {
-        let objects = self.store.list(&self.target.prefix()).await?;
+        let mut objects = Vec::new();
+        for millennium in MILLENNIA {
+            let prefix = format!("{}{millennium}", self.target.prefix());
+            objects.extend(self.store.list(&prefix).await?);
+        }
+        self.list_runs(now).await?;
         self.first.get_or_insert(now);
-        let sizes: BTreeMap<&str, u64> = objects
-            .iter()
-            .map(|one| (one.key.as_str(), one.size))
-            .collect();
+        let mut sizes = Sizes::new();
+        for object in &objects {
+            sizes.insert(object.key.clone(), object.size);
+        }
         let catalog = Catalog::of(self.store.clone(), self.target.clone(), &objects);
-        let bound = self.read_identity(&sizes).await?;
+        let bound = self.read_identity().await?;
         let mut damaged = self.read_manifests(&catalog).await?;
         damaged.extend(bound);
         let drills = self.read_reports(&catalog, &sizes).await?;
-        let runs = runs_of(&self.target, &objects);
-        let records = self.read_records(&runs, &sizes).await?;
+        let runs = runs_of(&self.target, self.runs.keys());
+        let records = self.read_records(&runs).await?;
         let mut entries: Vec<Entry> = catalog
             .committed()
             .filter_map(|(id, marks)| {
@@ -109,6 +140,38 @@ impl Scanner {
         })
     }
 
+    /// Learns of runs that ended since the last scan; once a day, of all.
+    async fn list_runs(&mut self, now: Timestamp) -> Result<()> {
+        let all = self.target.runs();
+        let fresh = self
+            .runs_listed
+            .filter(|(whole, _)| now.duration_since(*whole) < RUNS_HOLD);
+        let Some((whole, last)) = fresh else {
+            let listed = self.store.list(&all).await?;
+            self.runs = listed.into_iter().map(|one| (one.key, one.size)).collect();
+            self.runs_listed = Some((now, now));
+            return Ok(());
+        };
+        // Their names begin with the day.
+        let day = |time: Timestamp| time.strftime("%Y%m%d").to_string();
+        let mut days: Vec<String> = Vec::new();
+        let mut time = before(last, LEEWAY);
+        let end = after(now, LEEWAY);
+        while time < end {
+            days.push(day(time));
+            time = after(time, hours(24));
+        }
+        days.push(day(end));
+        days.dedup();
+        for day in days {
+            let listed = self.store.list(&format!("{all}{day}")).await?;
+            self.runs
+                .extend(listed.into_iter().map(|one| (one.key, one.size)));
+        }
+        self.runs_listed = Some((whole, now));
+        Ok(())
+    }
+
     /// Gives what is damaged, a line each; that is looked at again each time.
     async fn read_manifests(&mut self, catalog: &Catalog) -> Result<Vec<String>> {
         let there: BTreeSet<BackupId> = catalog.committed().map(|(id, _)| id).collect();
@@ -133,9 +196,14 @@ impl Scanner {
     }
 
     /// Gives why the target's binding cannot be read, where that is so.
-    async fn read_identity(&mut self, sizes: &BTreeMap<&str, u64>) -> Result<Option<String>> {
+    async fn read_identity(&mut self) -> Result<Option<String>> {
         let key = self.target.identity();
-        match (self.bound_at, sizes.contains_key(key.as_str())) {
+        let is_there = match self.store.head(&key).await {
+            Ok(_) => true,
+            Err(StoreError::NotFound { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        match (self.bound_at, is_there) {
             (None, true) => {}
             // Nobody removes it: this is an empty directory in the place of the store, or worse.
             (Some(_), false) => {
@@ -154,11 +222,7 @@ impl Scanner {
         Ok(None)
     }
 
-    async fn read_reports(
-        &mut self,
-        catalog: &Catalog,
-        sizes: &BTreeMap<&str, u64>,
-    ) -> Result<Vec<Drill>> {
+    async fn read_reports(&mut self, catalog: &Catalog, sizes: &Sizes) -> Result<Vec<Drill>> {
         let all = catalog.drills();
         let (mut good, mut any, mut archive) = (0, 0, 0);
         let mut wanted = Vec::new();
@@ -206,11 +270,7 @@ impl Scanner {
     }
 
     /// The records that tell something, newest first.
-    async fn read_records(
-        &mut self,
-        runs: &[RunName],
-        sizes: &BTreeMap<&str, u64>,
-    ) -> Result<Vec<RunRecord>> {
+    async fn read_records(&mut self, runs: &[RunName]) -> Result<Vec<RunRecord>> {
         let wanted: Vec<Key> = telling(runs)
             .iter()
             .map(|run| self.target.run(run))
@@ -220,7 +280,7 @@ impl Scanner {
             .into_iter()
             .filter(|key| !self.records.contains_key(key));
         let missing: Vec<Key> = missing.collect();
-        let store = &self.store;
+        let (store, sizes) = (&self.store, &self.runs);
         let reads = missing.into_iter().map(|key| async move {
             let record = read::<RunRecord>(store, &key, sizes).await;
             (key, record)
@@ -245,7 +305,7 @@ fn is_less(count: &mut usize, most: usize) -> bool {
 async fn read<T: DeserializeOwned>(
     store: &Arc<dyn Store>,
     key: &str,
-    sizes: &BTreeMap<&str, u64>,
+    sizes: &Sizes,
 ) -> Result<Option<T>> {
     if sizes.get(key).is_none_or(|bytes| *bytes > MAX_BYTES) {
         return Ok(None);
@@ -285,10 +345,8 @@ fn backup(entry: &Entry) -> Backup {
 }
 
 /// The names of all runs, oldest first; of several in one second the one that failed is the last.
-fn runs_of(target: &TargetName, objects: &[ObjectMeta]) -> Vec<RunName> {
-    let names = objects
-        .iter()
-        .filter_map(|object| target.parse_run(&object.key));
+fn runs_of<'a>(target: &TargetName, keys: impl Iterator<Item = &'a Key>) -> Vec<RunName> {
+    let names = keys.filter_map(|key| target.parse_run(key));
     let mut runs: Vec<RunName> = names.collect();
     runs.sort_by_key(|run| (run.time, run.exit));
     runs
@@ -338,12 +396,19 @@ fn telling(oldest_first: &[RunName]) -> Vec<&RunName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fault::{FaultStore, Op};
     use crate::store::memory::MemoryStore;
 
     const ID: &str = "20261121T020000Z-000001";
 
     fn target() -> TargetName {
         "shop".parse().unwrap()
+    }
+
+    fn golden() -> Manifest {
+        let golden = "tests/golden/one-stream/golden/20261121T020000Z-000001/manifest.json";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
+        Manifest::from_bytes(&std::fs::read(path).unwrap()).unwrap()
     }
 
     fn name(text: &str) -> RunName {
@@ -363,12 +428,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_damaged_is_named_and_hides_nothing_else() {
         let store = MemoryStore::new();
-        let golden = "tests/golden/one-stream/golden/20261121T020000Z-000001/manifest.json";
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
-        let manifest = Manifest::from_bytes(&std::fs::read(path).unwrap()).unwrap();
         let manifest = Manifest {
             target: target(),
-            ..manifest
+            ..golden()
         };
         let good = manifest.to_bytes().unwrap();
         put(&store, &format!("{ID}/manifest.json"), &good).await;
@@ -417,6 +479,114 @@ mod tests {
             error.starts_with("shop/target.json is gone; see"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_scan_that_finds_nothing_new_is_as_many_requests_as_stated() {
+        const PAGE: usize = 1000;
+        let store = MemoryStore::new();
+        let manifest = golden();
+        let begun: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        for n in 0..1000u32 {
+            let id = BackupId::new(before(begun, hours(n)), n);
+            let manifest = Manifest {
+                id,
+                target: target(),
+                ..manifest.clone()
+            };
+            let mut objects = vec![(
+                "manifest.json".to_owned(),
+                manifest.to_bytes().unwrap().to_vec(),
+            )];
+            for name in [
+                "dump.sql.zst",
+                "accounts.sql.zst",
+                "index.jsonl.zst",
+                "SHA256SUMS",
+                "RESTORE.txt",
+                "accepted",
+                "pin",
+                "running.json",
+            ] {
+                objects.push((name.to_owned(), Vec::new()));
+            }
+            for (name, body) in objects {
+                put(&store, &format!("{id}/{name}"), &body).await;
+            }
+        }
+        let run = RunRecord::ends("backup", begun, None, None);
+        let record = serde_json::to_vec(&run).unwrap();
+        for n in 0..10_000u32 {
+            let name = RunName {
+                time: before(begun, crate::times::minutes(n * 10)),
+                verb: "backup".into(),
+                exit: 0,
+            };
+            put(&store, &format!("runs/{name}"), &record).await;
+        }
+        put(
+            &store,
+            "target.json",
+            br#"{"target":"shop","identity":"a","created_at":"2026-01-01T00:00:00Z"}"#,
+        )
+        .await;
+        let counted = FaultStore::new(Arc::new(store.clone()));
+        let mut scanner = Scanner::new(Arc::new(counted.clone()), target(), 10);
+        let past = scanner.scan(begun).await.unwrap();
+        assert_eq!((past.backups.len(), past.last_runs.len()), (1000, 1));
+        assert_eq!(counted.count(Op::List, "shop/runs/"), 1);
+        // What each LIST is answered with, a thousand names at a time.
+        let pages = async |prefix: &str| store.list(prefix).await.unwrap().len() / PAGE + 1;
+        let (all, gets) = (counted.count(Op::List, ""), counted.count(Op::Get, ""));
+        let heads = counted.count(Op::Head, "");
+        let later = after(begun, crate::times::minutes(1));
+        put(&store, "runs/20261121T120030Z-backup-4.json", &record).await;
+        let past = scanner.scan(later).await.unwrap();
+        assert_eq!(past.last_runs[0].exit, 4, "what is new is seen");
+        assert_eq!(counted.count(Op::Get, "") - gets, 1);
+        let gets = counted.count(Op::Get, "");
+        scanner
+            .scan(after(later, crate::times::minutes(1)))
+            .await
+            .unwrap();
+        assert_eq!(counted.count(Op::Get, ""), gets, "nothing is read twice");
+        assert_eq!(
+            counted.count(Op::List, "shop/runs/"),
+            1,
+            "all runs are listed once a day"
+        );
+        let lists = counted.count(Op::List, "") - all;
+        assert_eq!(lists, 2 * 3, "two of backups, one of the day's runs");
+        assert_eq!(counted.count(Op::Head, "") - heads, 2);
+        let requests =
+            pages("shop/2").await + pages("shop/1").await + pages("shop/runs/20261121").await + 1;
+        assert_eq!(requests, 10 + 1 + 1 + 1);
+        // A day later, all of them.
+        scanner.scan(after(later, hours(24))).await.unwrap();
+        assert_eq!(counted.count(Op::List, "shop/runs/"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_run_is_seen_across_midnight_and_a_long_pause() {
+        let store = MemoryStore::new();
+        let mut scanner = scanner(&store);
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        scanner.scan(time("2026-11-21T23:59:00Z")).await.unwrap();
+        for (record, at) in [
+            ("20261121T235959Z-verify-7", "2026-11-22T00:00:30Z"),
+            ("20261122T001000Z-prune-9", "2026-11-22T00:10:10Z"),
+            // Another host's clock is ahead, and the next one behind.
+            ("20261123T000100Z-backup-4", "2026-11-22T23:59:30Z"),
+            ("20261122T235800Z-accept-1", "2026-11-23T00:01:00Z"),
+        ] {
+            put(&store, &format!("runs/{record}.json"), b"{").await;
+            let past = scanner.scan(time(at)).await.unwrap();
+            let verb = record.split('-').nth(1).unwrap();
+            assert!(past.last_run(verb).is_some(), "{record}");
+        }
+        put(&store, "runs/20261125T120000Z-restore-1.json", b"{").await;
+        let past = scanner.scan(time("2026-11-27T00:00:00Z")).await.unwrap();
+        assert!(past.last_run("restore").is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use mysql_async::{ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder,
 
 use super::url::{Endpoint, Identity, Tls};
 use super::{Role, ServerConfig, ServerVersion, limits};
+use crate::times::instant_in;
 use crate::{Error, Result};
 
 /// How long a server may take to accept a login.
@@ -64,8 +65,49 @@ pub async fn connect(config: &ServerConfig) -> Result<Connection> {
     }
 }
 
+/// Waits until a server takes connections, for so long: one that is restarting comes back. What will not change
+/// by waiting, such as a wrong password, is an error at once.
+pub async fn wait_for(config: &ServerConfig, patience: Duration) -> Result<()> {
+    const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+    let until = instant_in(patience);
+    let mut pause = Duration::from_millis(500);
+    let mut said = false;
+    loop {
+        let Unreached { error, may_come } = match reach(config).await {
+            Ok(connection) => {
+                connection.close().await;
+                return Ok(());
+            }
+            Err(unreached) => unreached,
+        };
+        if !may_come || instant_in(pause) >= until {
+            return Err(match said {
+                true => error.context(format!("tried for {} s", patience.as_secs())),
+                false => error,
+            });
+        }
+        if !said {
+            tracing::warn!(%error, seconds = patience.as_secs(), "the server cannot be reached; trying on");
+            said = true;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Why there is no connection.
+struct Unreached {
+    error: Error,
+    /// Whether one may be had in a while.
+    may_come: bool,
+}
+
 /// Opens a connection and leaves its session as the server makes it for everybody.
 pub async fn as_any_client(config: &ServerConfig) -> Result<Connection> {
+    reach(config).await.map_err(|unreached| unreached.error)
+}
+
+async fn reach(config: &ServerConfig) -> std::result::Result<Connection, Unreached> {
     let encrypt =
         matches!(config.url.endpoint, Endpoint::Tcp { .. }) && config.url.tls != Tls::Disabled;
     let attempt = async {
@@ -80,17 +122,21 @@ pub async fn as_any_client(config: &ServerConfig) -> Result<Connection> {
         }
     };
     let (conn, encrypted) = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
-        Ok(opened) => opened.map_err(|error| connect_error(config, error))?,
+        Ok(opened) => opened.map_err(|error| Unreached {
+            may_come: may_come(&error),
+            error: connect_error(config, error),
+        })?,
         Err(_) => {
-            return Err(config
+            let (endpoint, seconds) = (&config.url.endpoint, CONNECT_TIMEOUT.as_secs());
+            let error = config
                 .role
-                .error(format!(
-                    "{}: no answer within {} s",
-                    config.url.endpoint,
-                    CONNECT_TIMEOUT.as_secs()
-                ))
+                .error(format!("{endpoint}: no answer within {seconds} s"))
                 .hint("check the address, and firewalls and network policies on the way")
-                .lost());
+                .lost();
+            return Err(Unreached {
+                error,
+                may_come: true,
+            });
         }
     };
     Ok(Connection {
@@ -363,6 +409,31 @@ pub fn literal(text: &str) -> String {
 }
 
 /// What could not be done on the way to a session.
+/// Whether a server that refused a connection so may take one in a while: it is starting, stopping, or full.
+fn may_come(error: &mysql_async::Error) -> bool {
+    use io::ErrorKind;
+    match error {
+        // No connection free; shutting down; not available yet.
+        mysql_async::Error::Server(server) => matches!(server.code, 1040 | 1053 | 1203 | 3168),
+        mysql_async::Error::Io(IoError::Io(io)) => match io.kind() {
+            ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            // A socket is made when its server is up.
+            | ErrorKind::NotFound => true,
+            // The name of a pod is known while the pod is ready.
+            _ => io.to_string().contains("lookup"),
+        },
+        mysql_async::Error::Driver(DriverError::ConnectionClosed) => true,
+        _ => false,
+    }
+}
+
 fn connect_error(config: &ServerConfig, error: mysql_async::Error) -> Error {
     let lost = is_lost(&error);
     let told = connect_failure(config, error);

@@ -159,6 +159,15 @@ pub struct Source {
     lock_refused: bool,
 }
 
+/// Who a server is, for those who need nothing else of it: see [`facts::identity`].
+pub async fn identity(config: &ServerConfig) -> Result<String> {
+    let mut connection = connect(config).await?;
+    let version = connection.version().await?;
+    let (identity, _) = facts::identity(&mut connection, &version).await?;
+    connection.close().await;
+    Ok(identity)
+}
+
 impl Source {
     /// Connects, and holds the target's lock from here to the end: `Outcome::Held` (exit 11) where
     /// another run has it.

@@ -6,7 +6,6 @@
 //! with it. Rows are summed by statement, on any worker, and added up; nothing holds a table.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
@@ -63,11 +62,10 @@ impl RowSum {
         self.rows += 1;
         self.digest.0 = self.digest.0.wrapping_add(digest);
     }
-}
 
-impl AddAssign for RowSum {
-    fn add_assign(&mut self, other: RowSum) {
-        self.rows += other.rows;
+    /// Adds other rows; their number stands in an index, which may claim any.
+    pub fn add(&mut self, other: RowSum) {
+        self.rows = self.rows.saturating_add(other.rows);
         self.digest.0 = self.digest.0.wrapping_add(other.digest.0);
     }
 }
@@ -168,7 +166,7 @@ impl Ledger {
     /// Adds rows to a table.
     pub fn add_rows(&mut self, table: &ObjectId, sum: RowSum) {
         if let Some(entry) = self.entries.get_mut(table) {
-            *entry.rows.get_or_insert_default() += sum;
+            entry.rows.get_or_insert_default().add(sum);
         } else {
             let entry = self.entries.entry(table.clone()).or_default();
             entry.rows = Some(sum);
@@ -192,7 +190,7 @@ impl Ledger {
             mine.order = entry.order;
         }
         if let Some(sum) = entry.rows {
-            *mine.rows.get_or_insert_default() += sum;
+            mine.rows.get_or_insert_default().add(sum);
         }
         Ok(())
     }
@@ -236,7 +234,7 @@ impl Ledger {
     /// All rows of all tables.
     pub fn total_rows(&self) -> u64 {
         let sums = self.entries.values().filter_map(|entry| entry.rows);
-        sums.map(|sum| sum.rows).sum()
+        sums.map(|sum| sum.rows).fold(0, u64::saturating_add)
     }
 
     fn define(
@@ -353,7 +351,7 @@ mod tests {
     #[test]
     fn the_order_of_rows_and_statements_does_not_matter() {
         let mut apart = rows("(2,'b')");
-        apart += rows("(1,'a'),(3,'c')");
+        apart.add(rows("(1,'a'),(3,'c')"));
         assert_eq!(apart, rows("(1,'a'),(2,'b'),(3,'c')"));
     }
 

@@ -21,7 +21,8 @@ const LAYERS: &[&[&str]] = &[
     &["server", "archive"],
     &["sql", "store", "objectives", "retention", "cluster"],
     &["bounded"],
-    &["cancel", "words"],
+    &["cancel", "times", "words"],
+    &["panics"],
     &["error"],
 ];
 

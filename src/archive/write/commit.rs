@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::{Codec, decode};
@@ -18,6 +18,7 @@ use crate::archive::write::sequencer::Written;
 use crate::error::{Error, Result};
 use crate::store::keys::BackupObject;
 use crate::store::{Store, StoreError};
+use crate::times::{after, minutes};
 
 /// How much of an archive is read again before it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -171,7 +172,7 @@ pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
         return;
     }
     // A cancelled run may have dropped an upload half-way.
-    let all = Timestamp::now() + SignedDuration::from_mins(5);
+    let all = after(Timestamp::now(), minutes(5));
     if let Err(error) = store.abort_stale_uploads(&place.prefix(), all).await {
         tracing::warn!(%place, %error, "cannot abort uploads; a later run sweeps them");
     }

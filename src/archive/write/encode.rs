@@ -110,7 +110,7 @@ fn digest_rows(frame: &RawFrame) -> Result<BTreeMap<ObjectId, RowSum>> {
             ))
             .because(e)
         })?;
-        *sums.entry(table.clone()).or_default() += sum;
+        sums.entry(table.clone()).or_default().add(sum);
     }
     Ok(sums)
 }

@@ -93,6 +93,9 @@ pub(super) struct Page {
     /// Every backup, newest first.
     #[serde(rename = "backups")]
     pub(super) lines: Vec<Line>,
+    /// That the newest backup waits for a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) waits: Option<String>,
     /// Bytes of the backups that went.
     pub(super) bytes: u64,
     /// Whether a bucket with versions keeps those bytes behind delete markers.
@@ -110,6 +113,7 @@ impl Page {
         Page {
             dry_run,
             lines,
+            waits: None,
             bytes: 0,
             hidden: false,
             leftovers: Vec::new(),
@@ -153,6 +157,9 @@ impl Page {
                 count(Fate::Postpone)
             ),
         });
+        if let Some(waits) = &self.waits {
+            page.push_str(&format!("{waits}\n"));
+        }
         if self.hidden {
             page.push_str(
                 "the bucket keeps versions: these bytes are freed when its lifecycle rule for noncurrent versions says so\n",

@@ -1,6 +1,6 @@
 //! How requests are made: what objects are to be like, and how often one is tried again.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::outcome::Again;
 use crate::store::StoreError;
 use crate::store::config::{LockMode, S3Config};
+use crate::times::{instant_in, system_time_in};
 
 /// The longest that a server is left alone because it asks for it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -38,7 +39,7 @@ impl Attempts {
         Attempts {
             made: 1,
             most: settings.max_attempts,
-            until: tokio::time::Instant::now() + settings.operation_timeout(),
+            until: instant_in(settings.operation_timeout()),
             renewed: false,
             unsure: false,
         }
@@ -51,7 +52,7 @@ impl Attempts {
         let bound = Duration::from_millis(500 << self.made.min(5));
         let asked = asked.unwrap_or_default().min(LONGEST_PAUSE);
         let pause = bound.mul_f64(rand::random()).max(asked);
-        if self.made >= self.most || tokio::time::Instant::now() + pause >= self.until {
+        if self.made >= self.most || instant_in(pause) >= self.until {
             return false;
         }
         self.made += 1;
@@ -208,7 +209,9 @@ pub(super) fn lock_mode(mode: LockMode) -> ObjectLockMode {
 }
 
 pub(super) fn days_from_now(days: u32) -> DateTime {
-    DateTime::from(SystemTime::now() + Duration::from_secs(u64::from(days) * 86_400))
+    DateTime::from(system_time_in(Duration::from_secs(
+        u64::from(days) * 86_400,
+    )))
 }
 
 /// An absent or odd time is the epoch.

@@ -25,6 +25,8 @@ pub struct Drctl {
     limit: Duration,
     /// What a shell does before it becomes drctl.
     before: String,
+    /// Whether a run may panic.
+    may_panic: bool,
 }
 
 impl Drctl {
@@ -42,6 +44,8 @@ impl Drctl {
             ("TMPDIR".to_owned(), at("tmp")),
             ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
             ("DRCTL_TARGET".to_owned(), target.to_owned()),
+            // A server that is not there will not come.
+            ("DRCTL_BACKUP_CONNECT_SECONDS".to_owned(), "0".to_owned()),
             ("DRCTL_STORE".to_owned(), format!("file://{}", at("store"))),
         ]);
         Drctl {
@@ -49,6 +53,7 @@ impl Drctl {
             env,
             limit: LIMIT,
             before: String::new(),
+            may_panic: false,
         }
     }
 
@@ -102,6 +107,13 @@ impl Drctl {
     #[must_use]
     pub fn behind(mut self, before: &str) -> Drctl {
         self.before = format!("{before}; ");
+        self
+    }
+
+    /// Lets a run panic: one that was told to.
+    #[must_use]
+    pub fn may_panic(mut self) -> Drctl {
+        self.may_panic = true;
         self
     }
 
@@ -164,6 +176,7 @@ impl Drctl {
             begun: Instant::now(),
             limit: self.limit,
             secrets: self.secrets(),
+            may_panic: self.may_panic,
         }
     }
 
@@ -192,6 +205,8 @@ pub struct Running {
     limit: Duration,
     /// What it may not say.
     secrets: Vec<String>,
+    /// Whether it may panic.
+    may_panic: bool,
 }
 
 impl Running {
@@ -240,7 +255,7 @@ impl Running {
             stderr: text(self.stderr),
         };
         assert!(
-            !run.stderr.contains("panicked at"),
+            self.may_panic || !run.stderr.contains("panicked at"),
             "drctl panicked: {run:?}"
         );
         for secret in &self.secrets {
@@ -288,6 +303,14 @@ impl Run {
     #[track_caller]
     pub fn fails(self, code: i32, text: &str) -> Run {
         self.refused(code, &[text])
+    }
+
+    /// The command line was refused before anything was done.
+    #[track_caller]
+    pub fn refused_by_the_parser(self) -> Run {
+        assert_eq!(self.code, 2, "another exit code: {self:#?}");
+        assert!(self.stderr.starts_with("error: "), "{self:#?}");
+        self
     }
 
     /// It exited with `code`, and its last line of standard error, the only one that begins with

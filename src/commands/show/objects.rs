@@ -1,0 +1,298 @@
+//! `drctl show --objects`: what a backup holds, a line an object, out of the index.
+//!
+//! The index holds the ledger, which is what the dump contains, and behind it the server's inventory, which
+//! knows engines and sizes; both in the order of their objects. Two readings of it run side by side, so that
+//! nothing is held whatever the number of objects.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+
+use crate::archive::index::{InventoryRecord, Record};
+use crate::archive::stored_index::{Records, StoredIndex};
+use crate::catalog::{Catalog, Entry};
+use crate::cli::Output;
+use crate::commands::{Run, text};
+use crate::error::{Error, Result};
+use crate::sql::ledger;
+use crate::sql::statement::{ObjectId, ObjectKind};
+
+/// How many lines are printed at once.
+const LINES_AT_ONCE: usize = 500;
+
+/// One object, as `show --objects --output json` has it.
+#[derive(Debug, Serialize)]
+struct Object<'a> {
+    schema: &'a str,
+    kind: ObjectKind,
+    /// None for a schema itself.
+    name: Option<&'a str>,
+    /// Of a table.
+    rows: Option<u64>,
+    /// A table's data and indexes on the server, bytes, as the server estimated them.
+    bytes: Option<u64>,
+    /// Of a table.
+    engine: Option<&'a str>,
+}
+
+/// Prints those that a pattern matches; all where there is none.
+///
+/// # Errors
+/// `NothingToDo`: none matches. `Archive`: the index is damaged.
+pub(super) async fn print(
+    run: &Run,
+    catalog: &Catalog,
+    entry: &Entry,
+    patterns: &[String],
+) -> Result<()> {
+    let place = catalog.place(entry.id);
+    let index = StoredIndex::fetch(&run.store, &place, &entry.manifest.index);
+    let index = run.cancel.unless(index).await?;
+    let mut inventory = Inventory::new(index.records()?);
+    let mut ledger = index.records()?;
+    let mut page = Page::begin(run.output)?;
+    while let Some(record) = ledger.next()? {
+        let Record::Ledger(ledger::Record { object, entry }) = record else {
+            continue;
+        };
+        if !matches(patterns, &object) {
+            continue;
+        }
+        let on_server = inventory.find(&object)?;
+        let is_table = object.kind == ObjectKind::Table;
+        let is_schema = object.kind == ObjectKind::Schema;
+        let on_server = on_server.filter(|_| is_table);
+        page.add(&Object {
+            schema: &object.schema,
+            kind: object.kind,
+            name: (!is_schema).then_some(object.name.as_str()),
+            rows: is_table.then(|| entry.rows.map_or(0, |sum| sum.rows)),
+            bytes: on_server.map(|one| one.bytes),
+            engine: on_server.and_then(|one| one.engine.as_deref()),
+        })?;
+    }
+    let found = page.end()?;
+    if found == 0 && !patterns.is_empty() {
+        return Err(Error::nothing(format!(
+            "no object of backup {} matches {}",
+            entry.id,
+            patterns.join(" or ")
+        ))
+        .hint(format!(
+            "drctl show {} --objects lists all of them; a pattern is schema.name, with * and ?",
+            entry.id
+        )));
+    }
+    Ok(())
+}
+
+/// The inventory, as far as it was read.
+struct Inventory {
+    records: Records,
+    last: Option<InventoryRecord>,
+}
+
+impl Inventory {
+    fn new(records: Records) -> Inventory {
+        Inventory {
+            records,
+            last: None,
+        }
+    }
+
+    /// The record of an object; those asked for are in order, as those of the inventory are.
+    fn find(&mut self, object: &ObjectId) -> Result<Option<&InventoryRecord>> {
+        while self
+            .last
+            .as_ref()
+            .is_none_or(|last| last.object.cmp(object) == Ordering::Less)
+        {
+            match self.records.next()? {
+                Some(Record::Inventory(record)) => self.last = Some(record),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(self.last.as_ref().filter(|last| last.object == *object))
+    }
+}
+
+/// What is printed, in pieces.
+struct Page {
+    output: Output,
+    waiting: String,
+    lines: usize,
+    objects: u64,
+    rows: u64,
+}
+
+impl Page {
+    fn begin(output: Output) -> Result<Page> {
+        let waiting = match output {
+            Output::Text => line("KIND", "ROWS", "BYTES", "NAME"),
+            Output::Json => "[".to_owned(),
+        };
+        Ok(Page {
+            output,
+            waiting,
+            lines: 0,
+            objects: 0,
+            rows: 0,
+        })
+    }
+
+    fn add(&mut self, object: &Object<'_>) -> Result<()> {
+        match self.output {
+            Output::Text => self.waiting.push_str(&line(
+                object.kind.noun(),
+                &object.rows.map(text::count).unwrap_or_default(),
+                &object.bytes.map(text::bytes).unwrap_or_default(),
+                &shown(object.schema, object.name),
+            )),
+            Output::Json => {
+                let json = serde_json::to_string(object)
+                    .map_err(|e| Error::unexpected("cannot write JSON").because(e))?;
+                let comma = if self.objects > 0 { "," } else { "" };
+                self.waiting.push_str(&format!("{comma}\n  {json}"));
+            }
+        }
+        self.objects += 1;
+        self.rows = self.rows.saturating_add(object.rows.unwrap_or(0));
+        self.lines += 1;
+        match self.lines >= LINES_AT_ONCE {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.lines = 0;
+        text::print(&std::mem::take(&mut self.waiting))
+    }
+
+    /// Says how many there were.
+    fn end(mut self) -> Result<u64> {
+        match self.output {
+            Output::Json if self.objects == 0 => self.waiting.push_str("]\n"),
+            Output::Json => self.waiting.push_str("\n]\n"),
+            Output::Text => {
+                let objects = text::counted(self.objects, "object");
+                let rows = text::counted(self.rows, "row");
+                self.waiting.push_str(&format!("{objects}, {rows}\n"));
+            }
+        }
+        self.flush()?;
+        Ok(self.objects)
+    }
+}
+
+fn line(kind: &str, rows: &str, bytes: &str, name: &str) -> String {
+    format!("{kind:<12}  {rows:>15}  {bytes:>11}  {name}\n")
+}
+
+/// A name for people, which moves no cursor.
+fn shown(schema: &str, name: Option<&str>) -> String {
+    let name = match name {
+        Some(name) => format!("{schema}.{name}"),
+        None => schema.to_owned(),
+    };
+    name.replace(char::is_control, "\u{fffd}")
+}
+
+/// Whether one of the patterns matches, or there is none.
+fn matches(patterns: &[String], object: &ObjectId) -> bool {
+    let name = match object.kind {
+        ObjectKind::Schema => object.schema.clone(),
+        _ => format!("{}.{}", object.schema, object.name),
+    };
+    let one = |pattern: &String| {
+        is_like(pattern.as_bytes(), name.as_bytes())
+            // A schema stands for all that is in it.
+            || is_like(pattern.as_bytes(), object.schema.as_bytes())
+    };
+    patterns.is_empty() || patterns.iter().any(one)
+}
+
+/// As a shell has it: `*` is any bytes, none too, `?` is one character.
+fn is_like(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut in_text) = (0, 0);
+    // Where the last star stands, and what it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while in_text < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, in_text));
+                at += 1;
+            }
+            Some(b'?') => {
+                at += 1;
+                in_text += character(&text[in_text..]);
+            }
+            Some(byte) if *byte == text[in_text] => {
+                at += 1;
+                in_text += 1;
+            }
+            _ => match star {
+                Some((begun, taken)) => {
+                    star = Some((begun, taken + 1));
+                    at = begun + 1;
+                    in_text = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// Bytes of the character that a text begins with.
+fn character(text: &[u8]) -> usize {
+    let more = text.iter().skip(1);
+    1 + more.take_while(|byte| *byte & 0xc0 == 0x80).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_one_of_a_shell() {
+        for (pattern, text, is) in [
+            ("shop.orders", "shop.orders", true),
+            ("shop.*", "shop.orders", true),
+            ("shop.*", "shop2.orders", false),
+            ("*.orders", "shop.orders", true),
+            ("*", "", true),
+            ("shop.o?ders", "shop.orders", true),
+            ("shop.?rders", "shop.örders", true),
+            ("shop.??rders", "shop.örders", false),
+            ("sh*p*s", "shop.orders", true),
+            ("sh*p*x", "shop.orders", false),
+            ("shop.ord", "shop.orders", false),
+            ("", "shop.orders", false),
+            ("*a*a*a*a*a*b", &"a".repeat(200), false),
+        ] {
+            assert_eq!(
+                is_like(pattern.as_bytes(), text.as_bytes()),
+                is,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_schema_stands_for_all_that_is_in_it() {
+        let table = ObjectId::table("shop", "orders");
+        let of = |pattern: &str, object: &ObjectId| matches(&[pattern.to_owned()], object);
+        assert!(of("shop", &table) && of("shop.orders", &table) && of("s*", &table));
+        assert!(!of("orders", &table) && !of("log", &table));
+        assert!(of("shop", &ObjectId::schema("shop")));
+        assert!(!of("shop.*", &ObjectId::schema("shop")));
+        assert!(matches(&[], &table));
+    }
+
+    #[test]
+    fn a_name_moves_no_cursor() {
+        assert_eq!(shown("a\x1b[2J", Some("b\n")), "a\u{fffd}[2J.b\u{fffd}");
+    }
+}

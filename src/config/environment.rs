@@ -1,0 +1,215 @@
+//! Which `DRCTL_*` variables are drctl's: those of keys, a few more, and what Kubernetes sets for services.
+//!
+//! A variable with a typo would be a setting that nobody notices is missing, so it is warned of. It is no
+//! error: Kubernetes sets variables for each Service of the namespace, and where one is called `drctl` or
+//! `drctl-serve`, theirs begin with `DRCTL_`. Those are told by the shape of name and value.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::config::keys;
+use crate::error::{Error, Result};
+
+/// What all variables begin with.
+const PREFIX: &str = "DRCTL_";
+
+/// Variables that belong to no key.
+const OTHERS: &[&str] = &[
+    "DRCTL_CONFIG",
+    "DRCTL_STORE",
+    "DRCTL_CONFIRM",
+    "DRCTL_RESTORE",
+    "DRCTL_LOG",
+    "DRCTL_LOG_FORMAT",
+    // Only builds for tests read it: see panics.rs.
+    #[cfg(debug_assertions)]
+    crate::panics::INJECT,
+];
+
+/// A variable that nothing reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name; its value may be a secret.
+    pub name: String,
+    /// The variable that was most likely meant.
+    pub nearest: String,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unknown { name, nearest } = self;
+        write!(
+            f,
+            "the variable {name} is ignored: unknown; did you mean {nearest}?"
+        )
+    }
+}
+
+/// Those of an environment that begin with `DRCTL_` and are not known, by name. An empty one counts as
+/// not set.
+///
+/// # Errors
+/// `Usage`: the value of one is not UTF-8, and would be lost.
+pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Unknown>> {
+    let mut unknown = Vec::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
+        let Some(value) = value.to_str() else {
+            return Err(
+                Error::usage(format!("the value of the variable {name} is not UTF-8"))
+                    .hint("write it in UTF-8; a password can stand in a file that is"),
+            );
+        };
+        if value.is_empty() || known().any(|one| one == name) || is_of_a_service(name, value) {
+            continue;
+        }
+        unknown.push(Unknown {
+            name: name.to_owned(),
+            nearest: nearest(name),
+        });
+    }
+    unknown.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(unknown)
+}
+
+fn known() -> impl Iterator<Item = String> {
+    let of_keys = keys::all().map(|key| keys::variable(key.path));
+    of_keys.chain(OTHERS.iter().map(|name| (*name).to_owned()))
+}
+
+fn nearest(name: &str) -> String {
+    let distance = |one: &String| strsim::damerau_levenshtein(name, one);
+    known().min_by_key(distance).unwrap_or_default()
+}
+
+/// Whether it is one that Kubernetes sets for a Service: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
+/// `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_80_TCP`, `X_PORT_80_TCP_PROTO`, `_PORT` and `_ADDR`.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    let is_port = || value.parse::<u16>().is_ok();
+    let is_address = || value.parse::<IpAddr>().is_ok();
+    let is_protocol = |text: &str| ["tcp", "udp", "sctp"].contains(&text);
+    let is_url = || {
+        let parts = value.split_once("://");
+        parts.is_some_and(|(protocol, address)| is_protocol(protocol) && address.contains(':'))
+    };
+    if name.ends_with("_SERVICE_HOST") {
+        return is_address();
+    }
+    if name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
+        return is_port();
+    }
+    if name.ends_with("_PORT") && is_url() {
+        return true;
+    }
+    // A name of a service may hold such a word itself.
+    name.match_indices("_PORT_").any(|(at, word)| {
+        let mut parts = name[at + word.len()..].splitn(3, '_');
+        let is_number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
+        let protocol = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let fits = match parts.next() {
+            None => is_url(),
+            Some("PROTO") => is_protocol(value),
+            Some("PORT") => is_port(),
+            Some("ADDR") => is_address(),
+            Some(_) => false,
+        };
+        is_number && is_protocol(&protocol) && fits
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Vec<Unknown> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        unknown(variables).unwrap()
+    }
+
+    #[test]
+    fn a_typo_is_led_to_the_variable_that_was_meant() {
+        for (name, nearest) in [
+            ("DRCTL_BAKCUP_LEVEL", "DRCTL_BACKUP_LEVEL"),
+            ("DRCTL_SOURCE_PASSWORDFILE", "DRCTL_SOURCE_PASSWORD_FILE"),
+            ("DRCTL_STORES", "DRCTL_STORE"),
+            ("DRCTL_LOGFORMAT", "DRCTL_LOG_FORMAT"),
+        ] {
+            let found = of(&[(name, "x")]);
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].nearest, nearest);
+            assert!(!found[0].to_string().contains('x'), "{}", found[0]);
+        }
+    }
+
+    #[test]
+    fn what_is_known_empty_or_of_somebody_else_is_not_warned_of() {
+        let all: Vec<String> = known().collect();
+        let all: Vec<(&str, &str)> = all.iter().map(|name| (name.as_str(), "1")).collect();
+        assert_eq!(of(&all), []);
+        assert_eq!(
+            of(&[("DRCTL_TYPO", ""), ("PATH", "x"), ("XDRCTL_", "x")]),
+            []
+        );
+    }
+
+    #[test]
+    fn the_variables_of_services_are_told_by_their_shape() {
+        let services = ["DRCTL", "DRCTL_SERVE", "DRCTL_PORT_80", "DRCTL_MY_PORT"];
+        for service in services {
+            let set = [
+                ("_SERVICE_HOST", "10.96.0.7"),
+                ("_SERVICE_HOST", "fd00::7"),
+                ("_SERVICE_PORT", "9898"),
+                ("_SERVICE_PORT_HTTP_METRICS", "9898"),
+                ("_PORT", "tcp://10.96.0.7:9898"),
+                ("_PORT", "tcp://[fd00::7]:9898"),
+                ("_PORT_9090_TCP", "tcp://10.96.0.7:9090"),
+                ("_PORT_9090_TCP_PROTO", "tcp"),
+                ("_PORT_9090_TCP_PORT", "9090"),
+                ("_PORT_9090_TCP_ADDR", "10.96.0.7"),
+                ("_PORT_53_UDP", "udp://10.96.0.7:53"),
+                ("_PORT_53_SCTP_ADDR", "fd00::7"),
+            ];
+            for (name, value) in set {
+                assert_eq!(of(&[(&format!("{service}{name}"), value)]), [], "{name}");
+            }
+        }
+        for (name, value) in [
+            ("DRCTL_SOURCE_PORT", "3306"),
+            ("DRCTL_SERVICE_HOST", "db.example"),
+            ("DRCTL_PORT", "9898"),
+            ("DRCTL_PORT_9090_TCP_ADDR", "db.example"),
+            ("DRCTL_PORT_X_TCP_ADDR", "10.96.0.7"),
+            ("DRCTL_PORT_9090_HTTP_ADDR", "10.96.0.7"),
+        ] {
+            assert_eq!(of(&[(name, value)]).len(), 1, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn no_key_has_a_name_that_kubernetes_gives() {
+        for name in known() {
+            for value in ["10.96.0.7", "80", "tcp", "tcp://10.96.0.7:80"] {
+                assert!(!is_of_a_service(&name, value), "{name}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_would_be_lost_is_refused() {
+        let odd = OsString::from_vec(vec![b'p', 0xff]);
+        let set = [(OsString::from("DRCTL_SOURCE_PASSWORD"), odd)];
+        let error = unknown(set.into_iter()).unwrap_err().to_string();
+        assert!(
+            error.contains("DRCTL_SOURCE_PASSWORD is not UTF-8"),
+            "{error}"
+        );
+    }
+}
