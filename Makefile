@@ -36,7 +36,7 @@ lab: ## get what the tests and the demo need (idempotent)
 
 docs: ## write docs/config.md, docs/report.schema.json, the chart's README and its schema anew
 	DRCTL_WRITE_DOCS=1 cargo test --quiet --lib -- the_documentation_is_made the_published_schema_is
-	@tests/chart/tool.sh docs chart docs/config.md
+	@tests/chart/tool.sh docs chart docs/config.schema.json
 
 demo: ## back up, damage, restore and prove a real server, in under a minute once built
 	@tests/lab/setup.sh --needed packages mysql templates

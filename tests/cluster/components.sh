@@ -49,4 +49,7 @@ run_kube-proxy() {
         --conntrack-tcp-timeout-established 0 --conntrack-tcp-timeout-close-wait 0
 }
 
+# Its errors about nftables are those of a kernel without their queues: the rules of node.sh do without.
+run_policies() { exec policies; }
+
 run_coredns() { exec coredns -quiet -conf "$STATE/Corefile"; }

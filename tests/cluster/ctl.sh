@@ -10,6 +10,7 @@
 #   ctl.sh in COMMAND...         run something in the node's namespaces
 #
 # Programs: etcd kube-apiserver kube-controller-manager kube-scheduler containerd storage kubelet kube-proxy coredns
+# policies
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
@@ -29,7 +30,8 @@ end() {
 wait_until_back() {
     local tries
     for tries in {1..300}; do
-        if [ -e "$STATE/pid/$1" ] && kubectl get --raw /readyz --request-timeout 2s >/dev/null 2>&1; then
+        if [ -e "$STATE/pid/$1" ] && kubectl get --raw /readyz --request-timeout 2s >/dev/null 2>&1 &&
+            { [ "$1" != policies ] || policies_listen; }; then
             return
         fi
         sleep 0.1

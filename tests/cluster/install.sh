@@ -41,6 +41,8 @@ kubectl label namespace "$SPACE" --overwrite pod-security.kubernetes.io/enforce=
 k create secret generic store --from-env-file "$STORE/keys" --dry-run=client --output yaml | k apply -f - >/dev/null
 # Another namespace of that name has another database: not what was backed up before.
 prefix=mysql-$(kubectl get namespace "$SPACE" --output 'jsonpath={.metadata.uid}' | cut -c 1-8)
+# Two releases of one name cannot have one port.
+[ "$SPACE" = dr ] && node_port=30080 || node_port=0
 cat >"$STORE/values.yaml" <<YAML
 target: shop
 image: {repository: localhost/drctl, tag: dev}
@@ -48,8 +50,8 @@ config:
   store: {url: "s3://backups/$prefix", s3: {endpoint_url: "http://$NODE_IP:$STORE_PORT", region: us-east-1}}
 storeCredentials: {existingSecret: store}
 database: {image: {repository: localhost/mysql, tag: "9.7"}, storage: {size: 1Gi}}
-web: {image: {repository: localhost/nginx, tag: test}}
-networkPolicy: {store: {ports: [$STORE_PORT]}}
+networkPolicy: {dns: {to: [{ipBlock: {cidr: $NODE_IP/32}}]}, store: {ports: [$STORE_PORT]}}
+web: {image: {repository: localhost/nginx, tag: test}, service: {nodePort: $node_port}}
 YAML
 helm upgrade drctl "$HERE/../../chart" --install --namespace "$SPACE" --values "$STORE/values.yaml" --wait --timeout 5m \
     >"$STORE/notes" || fail "the chart could not be installed (above is what helm said); kubectl -n $SPACE get pods,events"
@@ -95,7 +97,7 @@ done
 address() { k get service "$1" --output 'jsonpath={.spec.clusterIP}'; }
 cat <<TEXT
 
-  the web page          http://$NODE_IP:30080
+  the web page          http://$NODE_IP:$(k get service drctl-web --output 'jsonpath={.spec.ports[0].nodePort}')
   status and metrics    http://$(address drctl):9898    .../metrics
   S3                    http://$NODE_IP:$STORE_PORT, s3://backups/$prefix, keys in $STORE/keys
 

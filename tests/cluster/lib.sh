@@ -25,7 +25,7 @@ export PATH=$LAB/bin:$LAB/node/usr/bin:$PATH:/usr/sbin:/sbin KUBECONFIG=$STATE/a
 
 # In the order in which they start.
 COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler containerd storage kubelet
-    kube-proxy coredns)
+    kube-proxy coredns policies)
 
 say() { printf 'cluster: %s\n' "$*"; }
 fail() { printf 'cluster: %s\n' "$*" >&2; exit 1; }
@@ -51,6 +51,9 @@ node_pid() {
 
 # Pieces of the lab that the script cannot do without: it gets them, and ends here where one cannot be had.
 needs() { "$HERE/../lab/setup.sh" --needed "$@" || fail "the lab has not all that it takes: $*"; }
+
+# Whether somebody judges the packets that node.sh queues.
+policies_listen() { in_node grep -q '^ *100 ' /proc/net/netfilter/nfnetlink_queue; }
 
 in_node() {
     local pid

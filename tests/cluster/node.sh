@@ -32,6 +32,13 @@ ip addr add "$NODE_IP/24" dev eth0
 ip link set eth0 up
 ip route add default via "$HOST_IP"
 
+# The first packet of each connection of a pod waits for the verdict of `policies`: what passes through the node, and
+# what a pod sends to the node itself (names, the API server). Nobody there to judge it: dropped, as a policy that is
+# not enforced is none. The node's own packets, such as probes, are always let through. In a table of its own, before
+# what kube-proxy accepts.
+iptables -t mangle -A FORWARD -m conntrack --ctstate NEW -j NFQUEUE --queue-num 100
+iptables -t mangle -A INPUT -s "$PODS" -m conntrack --ctstate NEW -j NFQUEUE --queue-num 100
+
 supervise() {
     local name=$1
     shift

@@ -9,7 +9,7 @@ piece_chart() { go_module chart-tools tool helm helm-unittest kubeconform; }
 # Answers which traffic NetworkPolicies allow.
 piece_cyclonus() { go_tool cyclonus github.com/mattfenwick/cyclonus/cmd/cyclonus "$CYCLONUS"; }
 
-# Kubernetes as one program, and the names by which it is its parts. The version stands in go.mod.
+# Kubernetes as one program, with what enforces policies, and the names by which it is its parts. The version stands in go.mod.
 piece_kubernetes() {
     local name version minor
     version=$(sed -n 's/^\tk8s.io\/kubernetes v//p' "$(dirname "$SELF")/../cluster/kubernetes/go.mod")
@@ -17,7 +17,7 @@ piece_kubernetes() {
     LDFLAGS="-X k8s.io/component-base/version.gitVersion=v$version
         -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$minor" \
         go_module kubernetes ./... kubernetes pause
-    for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns storage; do
+    for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns storage policies; do
         [ -L "$LAB/bin/$name" ] || ln -s kubernetes "$LAB/bin/$name"
     done
 }

@@ -97,6 +97,7 @@ wait_for "the default account" 150 kubectl get serviceaccount default
 kubectl apply -f "$STATE/base.yaml" >/dev/null
 wait_for "the node to be registered" 300 kubectl get node "drctl-$N"
 kubectl wait --for condition=Ready --timeout 60s "node/drctl-$N" >/dev/null
+wait_for "the engine of policies" 150 policies_listen
 wait $loading || fail "the images could not be loaded"
 stamp >"$STATE/whole"
 say "drctl-$N is ready after $(($(date +%s) - begin)) s"

@@ -178,8 +178,9 @@ impl Namespace {
         self.ask(&args).status.success()
     }
 
+    /// What `kubectl` says, in whatever namespace the arguments name.
     #[track_caller]
-    fn kubectl_anywhere(&self, args: &[&str]) -> String {
+    pub fn kubectl_anywhere(&self, args: &[&str]) -> String {
         let output = self.ask(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(
@@ -231,7 +232,7 @@ impl Namespace {
     }
 
     /// Which of `make cluster`'s this cluster is, if it is one.
-    fn number(&self) -> Option<String> {
+    pub fn number(&self) -> Option<String> {
         let of_lab = self.kubeconfig.strip_prefix(lab::root().join("cluster"));
         let number = of_lab.ok()?.iter().next()?;
         Some(number.to_string_lossy().into_owned())

@@ -21,6 +21,35 @@ pub fn get(ip: IpAddr, port: u16, path: &str) -> String {
 }
 
 #[test]
+fn the_database_has_a_certificate_that_drctl_and_the_application_verify() {
+    let Some(stack) = Stack::shared() else {
+        return;
+    };
+    let config = stack.kubectl(&["get", "configmap", "drctl-config", "--output", "yaml"]);
+    assert!(
+        config.contains("?tls=verify&ca=/run/secrets/database-tls/ca.crt"),
+        "{config}"
+    );
+    // What the application does, in the pod that has a client.
+    let client = |ca: &str| {
+        let ask = format!(
+            "MYSQL_PWD=$(cat /run/secrets/database/app-password) mysql --no-defaults \
+             --user=app --host=127.0.0.1 --ssl-mode=VERIFY_CA --ssl-ca={ca} --batch --skip-column-names \
+             --execute \"SHOW STATUS LIKE 'Ssl_cipher'\" 2>&1 || echo refused"
+        );
+        stack.kubectl(&["exec", "drctl-database-0", "--", "sh", "-c", &ask])
+    };
+    let verified = client("/run/secrets/database-tls/ca.crt");
+    assert!(verified.contains("TLS_"), "{verified}");
+    // The authority that the server made itself signs another one.
+    let other = client("/var/lib/mysql/ca.pem");
+    assert!(
+        other.contains("refused") && other.contains("verify"),
+        "{other}"
+    );
+}
+
+#[test]
 fn three_pages_are_at_the_node_port_each_of_a_pod_of_its_own() {
     // The one stack of all tests that has the port which is the chart's own.
     let values = "web: {service: {type: NodePort, nodePort: 30080}}";

@@ -13,6 +13,7 @@
 //! Images are those of `make cluster`; on another cluster `HOST_IP` says where its pods reach this machine, and
 //! `NODE_IP` where its NodePorts are.
 
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -96,10 +97,11 @@ impl Stack {
         Some(stack)
     }
 
-    /// The one that tests share: it holds some data, one backup of them, and the proof of that.
+    /// The one that tests share: it holds some data, one backup of them, and the proof of that. Its database has a
+    /// certificate that drctl verifies.
     pub fn shared() -> Option<Shared> {
         static SHARED: LazyLock<Option<Stack>> = LazyLock::new(|| {
-            let stack = Stack::prepare("", None)?;
+            let stack = Stack::prepare("database: {tls: {enabled: true}}", None)?;
             stack.helm("install", &["--wait"]);
             stack.fill();
             stack.run("backup").ok();
@@ -121,7 +123,9 @@ impl Stack {
         let gateway = Gateway::start_at(space.host());
         let bucket = gateway.bucket();
         let directory = lab::ScratchDir::new();
-        let common = common(&gateway, &bucket);
+        // Where the cluster of `make cluster` answers names.
+        let names = space.number().map(|_| space.node());
+        let common = common(&gateway, &bucket, names);
         for (name, text) in [("common.yaml", common.as_str()), ("values.yaml", values)] {
             std::fs::write(directory.path().join(name), text).expect("a scratch file");
         }
@@ -351,7 +355,7 @@ impl Stack {
 }
 
 /// What all tests ask for: little, as several stacks stand beside each other on two processors.
-fn common(gateway: &Gateway, bucket: &str) -> String {
+fn common(gateway: &Gateway, bucket: &str, names: Option<IpAddr>) -> String {
     let (url, port) = (gateway.url(), gateway.address().port());
     let image = |name: &str, usual: &str| {
         let named = std::env::var(format!("DRCTL_TEST_{name}_IMAGE"));
@@ -370,6 +374,8 @@ fn common(gateway: &Gateway, bucket: &str) -> String {
                    limits: {memory: 1Gi, ephemeral-storage: 1Gi}}";
     // Room for what is restored is found by drctl itself.
     let scratch = "{requests: {cpu: 50m, memory: 512Mi}, limits: {memory: 1Gi}}";
+    let dns = names.map(|node| format!("dns: {{to: [{{ipBlock: {{cidr: {node}/32}}}}]}}, "));
+    let dns = dns.unwrap_or_default();
     // Once a year; the objective is one that this can meet.
     let never = "'0 0 1 1 *'";
     format!(
@@ -385,7 +391,7 @@ backup: {{schedule: {never}, resources: {little}}}
 verify: {{schedule: {never}, resources: {little}, scratch: {{resources: {scratch}}}}}
 prune: {{schedule: {never}, resources: {little}}}
 restore: {{resources: {little}}}
-networkPolicy: {{store: {{ports: [{port}]}}}}
+networkPolicy: {{{dns}store: {{ports: [{port}]}}}}
 "
     )
 }

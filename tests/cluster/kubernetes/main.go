@@ -46,6 +46,8 @@ func main() {
 		command = proxy.NewProxyCommand()
 	case "storage":
 		command = newStorageCommand(genericapiserver.SetupSignalContext())
+	case "policies":
+		command = newPoliciesCommand(genericapiserver.SetupSignalContext())
 	case "kubectl":
 		command = kubectl.NewDefaultKubectlCommand()
 		if err := cli.RunNoErrOutput(command); err != nil {
