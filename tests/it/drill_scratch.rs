@@ -143,7 +143,9 @@ fn a_server_that_was_unpacked_anywhere_makes_a_scratch_server_of_its_own_definit
         .status();
     assert!(copied.unwrap().success());
     // By this one knows which definitions were taken.
-    let definitions = home.join("share/mariadb_system_tables.sql");
+    let named = ["mariadb_system_tables.sql", "mysql_system_tables.sql"];
+    let mut named = named.iter().map(|name| home.join("share").join(name));
+    let definitions = named.find(|path| path.exists()).unwrap();
     let text = fs::read_to_string(&definitions).unwrap();
     fs::write(
         &definitions,
