@@ -31,6 +31,8 @@ pub mod inventory;
 pub mod lock;
 pub mod moved;
 pub mod preflight;
+#[cfg(test)]
+mod recorded;
 pub mod replica;
 pub mod scope;
 mod show_grants;
