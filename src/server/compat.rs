@@ -98,6 +98,12 @@ pub const REPLICA_STATUS: &[&str] = &["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"
 /// Whether a replica logs what it applies, newest name first.
 pub const LOG_REPLICA_UPDATES: &[&str] = &["log_replica_updates", "log_slave_updates"];
 
+/// The privileges by which an account of MySQL defines objects as another one.
+const DEFINE_ON_MYSQL: &[&str] = &["SET_ANY_DEFINER", "SET_USER_ID", "SUPER"];
+
+/// The same of MariaDB; the last one where SUPER holds that.
+const DEFINE_ON_MARIADB: &[&str] = &["SET USER", "SUPER"];
+
 /// The privileges of which any lets an account define objects as another one, and which to grant. MariaDB
 /// took that out of SUPER, which nothing but its version tells.
 pub fn definer_privileges(server: &ServerVersion) -> (&'static [&'static str], &'static str) {
@@ -110,11 +116,11 @@ pub fn definer_privileges(server: &ServerVersion) -> (&'static [&'static str], &
     });
     match (server.is_mariadb(), in_super) {
         (false, _) => (
-            &["SET_ANY_DEFINER", "SET_USER_ID", "SUPER"],
+            DEFINE_ON_MYSQL,
             "SET_ANY_DEFINER (before MySQL 8.2: SET_USER_ID)",
         ),
-        (true, true) => (&["SET USER", "SUPER"], "SET USER"),
-        (true, false) => (&["SET USER"], "SET USER"),
+        (true, true) => (DEFINE_ON_MARIADB, "SET USER"),
+        (true, false) => (&DEFINE_ON_MARIADB[..1], "SET USER"),
     }
 }
 
@@ -346,6 +352,8 @@ mod tests {
             BINARY_LOG_STATUS,
             REPLICA_STATUS,
             LOG_REPLICA_UPDATES,
+            DEFINE_ON_MYSQL,
+            DEFINE_ON_MARIADB,
             &[HEX_HASHES, REDO_LOG_ENABLED],
         ];
         for feature in FEATURES {

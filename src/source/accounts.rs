@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use crate::server::compat::HEX_HASHES;
 use crate::server::connect::{is_denied, server_code};
 use crate::server::{Connection, ServerVersion};
 use crate::source::Want;
@@ -65,9 +66,7 @@ async fn sql_of(
         String::from("-- Accounts and privileges, without the server's own and the local root.\n");
     if !server.is_mariadb() {
         // Hashes are raw bytes, control characters included.
-        connection
-            .run("SET SESSION print_identified_with_as_hex = ON")
-            .await?;
+        connection.run(HEX_HASHES).await?;
     }
     for account in accounts {
         if let Some(create) = create(connection, server, account).await? {
