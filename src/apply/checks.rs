@@ -14,7 +14,7 @@ use crate::apply::refusal::{Refusal, all_of, some_of};
 use crate::apply::schema_collation::{self, DumpedDefault};
 use crate::archive::manifest::Manifest;
 use crate::server::replication::Channels;
-use crate::server::{Flavour, ServerVersion};
+use crate::server::{Flavour, ServerVersion, compat};
 use crate::sql::definer::Account;
 use crate::sql::placement::directories;
 use crate::sql::statement::{ObjectId, quote};
@@ -174,18 +174,14 @@ impl Case<'_> {
             ));
         }
         let foreign = self.definers.keys().any(|account| !self.is_own(account));
-        let right = match self.facts.version.flavour {
-            Flavour::MariaDb => "SET USER",
-            Flavour::MySql if self.facts.version.is_mysql_from(8, 2, 0) => "SET_ANY_DEFINER",
-            Flavour::MySql => "SET_USER_ID",
-        };
-        if foreign && !self.facts.may(&["SUPER", right]) {
+        let (rights, which) = compat::definer_privileges(&self.facts.version);
+        if foreign && !self.facts.may(rights) {
             all.push(Refusal::new(
                 format!(
                     "the account {} may not create objects of other definers",
                     self.facts.own_account
                 ),
-                format!("grant it {right}"),
+                format!("grant it {which}"),
             ));
         }
         let of_system = self.definers.iter().find(|(account, _)| {
@@ -576,6 +572,7 @@ mod tests {
             ("log_bin", "ON"),
         ];
         TargetFacts {
+            has_redo_log_switch: false,
             version: ServerVersion::parse("9.7.4", "MySQL").unwrap(),
             variables: variables
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::offered::is_public;
 use crate::error::Result;
+use crate::server::compat::REDO_LOG_ENABLED;
 use crate::server::connect::{NamedRow, literal, server_code};
 use crate::server::replication::Replication;
 use crate::server::schemas::Own;
@@ -45,6 +46,8 @@ pub struct MetDefault {
 pub struct TargetFacts {
     /// What it is.
     pub version: ServerVersion,
+    /// Whether its redo log can be switched off.
+    pub has_redo_log_switch: bool,
     /// Its global variables, names in lower case.
     pub variables: BTreeMap<String, String>,
     /// What exists in the schemas that a restore would touch; the schemas themselves too.
@@ -98,6 +101,7 @@ impl TargetFacts {
             replication: Replication::ask(connection, &version).await?,
             privileges: privileges(connection).await?,
             own_account,
+            has_redo_log_switch: has_redo_log_switch(connection).await?,
             version,
             variables,
         })
@@ -151,6 +155,11 @@ impl TargetFacts {
             name,
         }
     }
+}
+
+async fn has_redo_log_switch(connection: &mut Connection) -> Result<bool> {
+    let sql = format!("SHOW GLOBAL STATUS LIKE '{REDO_LOG_ENABLED}'");
+    Ok(connection.row::<(String, String)>(&sql).await?.is_some())
 }
 
 fn listed(schemas: &BTreeSet<String>) -> String {
@@ -236,7 +245,7 @@ async fn objects(
                 .map(|(schema, name, kind)| ObjectId::new(object_kind(&kind), schema, name)),
         );
     }
-    if version.is_mysql_from(9, 2, 0) {
+    if !version.is_mariadb() && connection.has_information("libraries").await? {
         let rows: Vec<(String, String)> = connection
             .rows(&format!(
                 "SELECT library_schema, library_name FROM information_schema.libraries
@@ -326,7 +335,8 @@ async fn system_accounts(
     version: &ServerVersion,
 ) -> Result<BTreeSet<Account>> {
     const HOLDERS: &str = "SELECT user, host FROM mysql.global_grants WHERE priv = 'SYSTEM_USER'";
-    if !version.is_mysql_from(8, 0, 16) {
+    // Before SYSTEM_USER came there is a table of privileges all the same, and nobody in it.
+    if version.is_mariadb() {
         return Ok(BTreeSet::new());
     }
     Ok(named_by(connection, HOLDERS).await?.unwrap_or_default())

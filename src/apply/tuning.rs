@@ -60,7 +60,7 @@ pub async fn apply(control: &mut Lane, facts: &TargetFacts, tuning: Tuning) -> R
             .await?;
         done.push(format!("{name} = {value}"));
     }
-    if tuning == Tuning::Scratch && facts.version.is_mysql_from(8, 0, 21) {
+    if tuning == Tuning::Scratch && facts.has_redo_log_switch {
         let note = format!("INSERT IGNORE INTO {SCHEMA}.settings VALUES ('{REDO_LOG}', 'ENABLE')");
         control.persist(&note).await?;
         control

@@ -10,10 +10,13 @@ const NOT_UNDERSTOOD: u16 = 1064;
 
 impl Connection {
     /// The rows of the first statement that the server understands, of several that mean the same; any other
-    /// error ends it. Must not be empty.
+    /// error ends it. None of no statement.
     pub async fn first_understood(&mut self, statements: &[&str]) -> Result<Vec<NamedRow>> {
-        let mut tried = self.named_rows(statements[0]).await;
-        for statement in &statements[1..] {
+        let Some((newest, older)) = statements.split_first() else {
+            return Ok(Vec::new());
+        };
+        let mut tried = self.named_rows(newest).await;
+        for statement in older {
             match &tried {
                 Err(error) if server_code(error) == Some(NOT_UNDERSTOOD) => {
                     tried = self.named_rows(statement).await;

@@ -5,7 +5,7 @@
 //! packagers and hosts change what a version has; what is here as [`Chosen::Flavour`] is the same in all
 //! supported versions of a flavour.
 
-use super::Version;
+use super::{ServerVersion, Version};
 
 /// The oldest MySQL that this table speaks of.
 pub const OLDEST_MYSQL: Version = Version::new(8, 0, 11);
@@ -62,6 +62,8 @@ pub enum Chosen {
     Help,
     /// Whichever name the answer has.
     Answer,
+    /// By the version: nothing else tells.
+    Version,
     /// In a conditional comment, which an older server skips.
     Comment,
     /// As a `loose` option, which a program that does not know it skips.
@@ -96,11 +98,35 @@ pub const REPLICA_STATUS: &[&str] = &["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"
 /// Whether a replica logs what it applies, newest name first.
 pub const LOG_REPLICA_UPDATES: &[&str] = &["log_replica_updates", "log_slave_updates"];
 
-/// The privileges by which an account may define objects as another one.
-pub const SET_DEFINER: &[&str] = &["SET_ANY_DEFINER", "SET_USER_ID", "SET USER"];
+/// The privileges by which an account of MySQL defines objects as another one.
+const DEFINE_ON_MYSQL: &[&str] = &["SET_ANY_DEFINER", "SET_USER_ID", "SUPER"];
+
+/// The same of MariaDB; the last one where SUPER holds that.
+const DEFINE_ON_MARIADB: &[&str] = &["SET USER", "SUPER"];
+
+/// The privileges of which any lets an account define objects as another one, and which to grant. MariaDB
+/// took that out of SUPER, which nothing but its version tells.
+pub fn definer_privileges(server: &ServerVersion) -> (&'static [&'static str], &'static str) {
+    let in_super = FEATURES.iter().any(|row| {
+        row.name == "SUPER"
+            && match server.flavour {
+                super::Flavour::MySql => row.mysql.has(server.version),
+                super::Flavour::MariaDb => row.mariadb.has(server.version),
+            }
+    });
+    match (server.is_mariadb(), in_super) {
+        (false, _) => (
+            DEFINE_ON_MYSQL,
+            "SET_ANY_DEFINER (before MySQL 8.2: SET_USER_ID)",
+        ),
+        (true, true) => (DEFINE_ON_MARIADB, "SET USER"),
+        (true, false) => (&DEFINE_ON_MARIADB[..1], "SET USER"),
+    }
+}
 
 /// Shows the hashes of SHOW CREATE USER as text; older servers show them raw.
-pub const HEX_HASHES: &str = "/*!80017 SET SESSION print_identified_with_as_hex = ON */";
+pub const HEX_HASHES: &str =
+    "SET SESSION sql_quote_show_create = 1 /*!80017 , print_identified_with_as_hex = ON */";
 
 /// The status variable of a server whose redo log can be switched off.
 pub const REDO_LOG_ENABLED: &str = "Innodb_redo_log_enabled";
@@ -150,9 +176,10 @@ pub const FEATURES: &[Feature] = &[
     row(Privilege, "BACKUP_ADMIN", "LOCK INSTANCE FOR BACKUP", (All, None), Flavour, "privileges-provided"),
     row(Privilege, "FLUSH_TABLES", "coordinates, instead of RELOAD", (From(8, 0, 23), None), Held, "privileges-provided"),
     row(Privilege, "REPLICATION CLIENT", "coordinates; MariaDB calls it BINLOG MONITOR too", (All, All), Held, "privileges-provided"),
-    row(Privilege, "SET_USER_ID", "to restore objects of other definers", (Until(8, 4, 0), None), Listed, "privileges-provided"),
-    row(Privilege, "SET_ANY_DEFINER", "the same, since SET_USER_ID was split", (From(8, 2, 0), None), Listed, "privileges-provided"),
-    row(Privilege, "SET USER", "the same on MariaDB", (None, From(10, 5, 2)), Listed, "mariadb:grant"),
+    row(Privilege, "SET_USER_ID", "to restore objects of other definers", (Until(8, 4, 0), None), Held, "privileges-provided"),
+    row(Privilege, "SET_ANY_DEFINER", "the same, since SET_USER_ID was split", (From(8, 2, 0), None), Held, "privileges-provided"),
+    row(Privilege, "SET USER", "the same on MariaDB", (None, From(10, 5, 2)), Held, "mariadb:grant"),
+    row(Privilege, "SUPER", "the same, in the place of those", (All, Until(11, 0, 1)), Chosen::Version, "mariadb:grant"),
     row(Privilege, "SYSTEM_USER", "to restore objects of definers that hold it", (From(8, 0, 16), None), Held, "privileges-provided"),
     row(Variable, "partial_revokes", "how SHOW GRANTS is read", (From(8, 0, 16), None), Asked, "partial-revokes"),
     row(Variable, "print_identified_with_as_hex", "accounts", (From(8, 0, 17), None), Comment, "server-system-variables"),
@@ -228,6 +255,7 @@ impl Chosen {
             Chosen::Held => "SHOW GRANTS",
             Chosen::Help => "`--help`",
             Chosen::Answer => "by the answer",
+            Chosen::Version => "by version",
             Chosen::Comment => "conditional comment",
             Chosen::Loose => "`loose` option",
         }
@@ -324,7 +352,8 @@ mod tests {
             BINARY_LOG_STATUS,
             REPLICA_STATUS,
             LOG_REPLICA_UPDATES,
-            SET_DEFINER,
+            DEFINE_ON_MYSQL,
+            DEFINE_ON_MARIADB,
             &[HEX_HASHES, REDO_LOG_ENABLED],
         ];
         for feature in FEATURES {
@@ -373,5 +402,21 @@ mod tests {
         let before = names.len();
         names.dedup();
         assert_eq!(names.len(), before);
+    }
+
+    #[test]
+    fn super_stands_for_the_right_to_define_for_others_as_long_as_it_held_it() {
+        for (version, in_super, grant) in [
+            ("8.0.36", true, "SET_USER_ID"),
+            ("9.7.4", true, "SET_ANY_DEFINER"),
+            ("10.11.19-MariaDB", true, "SET USER"),
+            ("11.4.5-MariaDB", false, "SET USER"),
+            ("11.8.2-MariaDB", false, "SET USER"),
+        ] {
+            let server = ServerVersion::parse(version, "").unwrap();
+            let (any_of, which) = definer_privileges(&server);
+            assert_eq!(any_of.contains(&"SUPER"), in_super, "{version}");
+            assert!(which.contains(grant), "{version}: {which}");
+        }
     }
 }

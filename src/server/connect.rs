@@ -332,6 +332,15 @@ impl NamedRow {
         NamedRow(names.into_iter().zip(values).collect())
     }
 
+    /// A row that no server was asked for.
+    #[cfg(test)]
+    pub fn of(columns: &[(&str, Option<&str>)]) -> Self {
+        let owned = columns
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)));
+        NamedRow(owned.collect())
+    }
+
     /// The text of a column: `None` where it is NULL or there is no such column.
     pub fn get(&self, column: &str) -> Option<&str> {
         self.0

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use super::account_text::{first_method, grant_alone, without_default_role};
+use crate::server::compat::HEX_HASHES;
 use crate::server::connect::{is_denied, literal, server_code};
 use crate::server::{Connection, ServerVersion};
 use crate::source::Want;
@@ -72,9 +73,7 @@ async fn sql_of(
         String::from("-- Accounts and privileges, without the server's own and the local root.\n");
     if !server.is_mariadb() {
         // Hashes are raw bytes, control characters included.
-        connection
-            .run("SET SESSION print_identified_with_as_hex = ON")
-            .await?;
+        connection.run(HEX_HASHES).await?;
     }
     for account in accounts {
         for statement in create(connection, server, account).await? {

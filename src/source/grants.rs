@@ -35,6 +35,8 @@ pub struct Grants {
     roles: BTreeSet<String>,
     /// The account, quoted as GRANT wants it.
     account: String,
+    /// Whether the server does not know SHOW_ROUTINE.
+    no_show_routine: bool,
     /// Whether `_` and `%` in schema names stand for themselves (`partial_revokes=ON`).
     literal_patterns: bool,
     /// Which schemas are the server's own, and how it tells names apart.
@@ -67,12 +69,16 @@ impl Grants {
         own: Own,
     ) -> Result<Grants> {
         let lines: Vec<String> = connection.rows("SHOW GRANTS").await?;
-        let literal = server.is_mysql_from(8, 0, 16)
-            && connection.one::<u8>("SELECT @@partial_revokes").await? != 0;
+        let literal = connection.variable(&["partial_revokes"]).await?;
+        let literal = literal.is_some_and(|value| value == "ON");
         let account: String = connection.one("SELECT CURRENT_USER()").await?;
         let mut grants = Grants::parse(&lines, literal, own)?;
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         grants.account = format!("{}@{}", quote(user), quote(host));
+        if !server.is_mariadb() {
+            let known = connection.first_privilege(&["SHOW_ROUTINE"]).await?;
+            grants.no_show_routine = known.is_none();
+        }
         Ok(grants)
     }
 
@@ -230,17 +236,17 @@ impl Grants {
     /// What the account lacks to see the bodies of routines that other accounts defined.
     fn missing_for_routines(&self, server: &ServerVersion) -> Option<(&'static str, &'static str)> {
         let reads_mysql_proc = || self.has_on_table("SELECT", "mysql", "proc");
-        if server.is_mysql_from(8, 0, 0) {
+        if !server.is_mariadb() {
             // Partial revokes of SELECT do not hide routines.
             let sees = self.has_globally("SELECT") || self.has_globally("SHOW_ROUTINE");
-            let fix = match server.is_mysql_from(8, 0, 20) {
-                true => ("SHOW_ROUTINE", "*.*"),
-                false => ("SELECT", "*.*"),
+            let fix = match self.no_show_routine {
+                false => "SHOW_ROUTINE",
+                true => "SELECT",
             };
-            (!sees).then_some(fix)
+            (!sees).then_some((fix, "*.*"))
         } else {
-            let sees = reads_mysql_proc()
-                || server.is_mariadb_from(11, 3, 0) && self.has_globally("SHOW CREATE ROUTINE");
+            // Who holds a privilege is on a server that knows it.
+            let sees = reads_mysql_proc() || self.has_globally("SHOW CREATE ROUTINE");
             (!sees).then_some(("SELECT", "`mysql`.`proc`"))
         }
     }

@@ -13,7 +13,7 @@ use mysql_async::prelude::FromRow;
 use crate::archive::manifest::Coordinates;
 use crate::server::Connection;
 use crate::server::compat::{BINARY_LOG_STATUS, LOG_REPLICA_UPDATES};
-use crate::server::connect::is_denied;
+use crate::server::connect::{NamedRow, is_denied};
 use crate::{Error, Result};
 
 /// The most of the log that is looked through, bytes: the dump waits meanwhile.
@@ -60,11 +60,14 @@ pub(super) async fn executed(
 /// File and position of the log's end, and the set of executed GTIDs.
 async fn status(connection: &mut Connection) -> Result<(String, u64, String)> {
     let rows = connection.first_understood(BINARY_LOG_STATUS).await?;
-    let row = rows.first();
-    let text = |column: &str| row.and_then(|row| row.get(column)).unwrap_or_default();
+    Ok(rows.first().map(end_of_log).unwrap_or_default())
+}
+
+fn end_of_log(row: &NamedRow) -> (String, u64, String) {
+    let text = |column: &str| row.get(column).unwrap_or_default();
     let position = text("Position").parse().unwrap_or_default();
     let set = text("Executed_Gtid_Set").split_whitespace().collect();
-    Ok((text("File").to_owned(), position, set))
+    (text("File").to_owned(), position, set)
 }
 
 /// The GTIDs of the log from `at` to `end`.
@@ -158,6 +161,35 @@ mod tests {
         assert!(quoted(event).unwrap().ends_with("01:tag_1:7"));
         for info in ["", "SET @@SESSION.GTID_NEXT= 'ANONYMOUS'", "x 'a:1); DO'"] {
             assert_eq!(quoted(info), None, "{info}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_log_is_read_from_either_statement_of_any_version() {
+        // Recorded from documentation: SHOW BINARY LOG STATUS of 8.4, SHOW MASTER STATUS of 8.0 with a set that
+        // is wrapped, and of a server whose log is empty of GTIDs.
+        let wrapped =
+            "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5,\n4e11fa47-71ca-11e1-9e33-c80aa9429562:1-77";
+        for (set, read) in [
+            (
+                Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"),
+                "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5",
+            ),
+            (
+                Some(wrapped),
+                "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5,4e11fa47-71ca-11e1-9e33-c80aa9429562:1-77",
+            ),
+            (Some(""), ""),
+            (None, ""),
+        ] {
+            let row = NamedRow::of(&[
+                ("File", Some("binlog.000002")),
+                ("Position", Some("157")),
+                ("Binlog_Do_DB", Some("")),
+                ("Binlog_Ignore_DB", Some("")),
+                ("Executed_Gtid_Set", set),
+            ]);
+            assert_eq!(end_of_log(&row), ("binlog.000002".into(), 157, read.into()));
         }
     }
 }

@@ -39,6 +39,8 @@ pub mod lock;
 pub mod moved;
 mod order;
 pub mod preflight;
+#[cfg(test)]
+mod recorded;
 pub mod replica;
 pub mod scope;
 mod spatial;

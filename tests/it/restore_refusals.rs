@@ -213,3 +213,30 @@ fn a_definer_that_only_a_system_account_may_name() {
     plain.run(["restore", "--latest"]).ok();
     server.exec(&format!("DROP DATABASE {schema}; DROP USER plain@'%'"));
 }
+
+#[test]
+fn super_lets_an_account_define_for_others_only_where_it_holds_that() {
+    need!(MariaDb);
+    let (server, _turn) = target(Flavour::MariaDb);
+    let sql = "CREATE TABLE t (id INT); CREATE SQL SECURITY INVOKER VIEW v AS SELECT * FROM t";
+    let (schema, drctl) = backup_of(Flavour::MariaDb, sql, server);
+    server.exec(
+        "CREATE USER plain@'%' IDENTIFIED BY 'pass-word'; GRANT ALL ON *.* TO plain@'%';
+         REVOKE SET USER ON *.* FROM plain@'%'",
+    );
+    let plain = drctl
+        .env("DRCTL_INTO_URL", &server.tcp_url("plain"))
+        .env("DRCTL_INTO_PASSWORD", "pass-word");
+    // MariaDB 11.0.1 took it out of SUPER.
+    let version = server.value("SELECT VERSION()");
+    if !version.starts_with("10.") {
+        let words = [
+            "plain@% may not create objects of other definers",
+            "grant it SET USER",
+        ];
+        refused(&plain, server, &[], 9, &words);
+        server.exec("GRANT SET USER ON *.* TO plain@'%'");
+    }
+    plain.run(["restore", "--latest"]).ok();
+    server.exec(&format!("DROP DATABASE {schema}; DROP USER plain@'%'"));
+}

@@ -52,7 +52,7 @@ smoke=(
     drill::a_backup_is_proven drill::the_plain_client
     unpacked_anywhere
     golden::golden_archives_restore
-    cases::accounts definers:: pod_hash:: coordinates:: deferred_keys:: client_splits::
+    cases::accounts definers:: pod_hash:: coordinates:: client_splits::
     source_server:: source_preflight::
 )
 
