@@ -336,6 +336,25 @@ impl Lane {
         }
     }
 
+    /// The same in a session of the dump.
+    pub async fn query_in<T: mysql_async::prelude::FromRow + Send + 'static>(
+        &mut self,
+        session: &Session,
+        sql: &str,
+    ) -> Result<Vec<T>> {
+        let mut tries = Tries::default();
+        loop {
+            let asked = match self.enter(session).await {
+                Ok(()) => self.rows(sql).await,
+                Err(failure) => Err(failure),
+            };
+            match asked {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => tries.again(self, failure).await?,
+            }
+        }
+    }
+
     async fn try_in(&mut self, session: &Session, sql: &[u8]) -> Result<(), Failure> {
         self.enter(session).await?;
         self.run(sql).await.map(|_| ())

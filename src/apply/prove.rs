@@ -121,13 +121,13 @@ pub async fn computed_otherwise(
                 "a session cannot be told its own settings",
             ));
         }
-        lane.enter(&needs.over(&dumped)).await?;
+        let session = needs.over(&dumped);
         let sql = format!(
             "SELECT COUNT(*) FROM {} WHERE {}",
             table.quoted(),
             conditions.join(" OR ")
         );
-        let rows: Vec<u64> = lane.rows(&sql).await?;
+        let rows: Vec<u64> = lane.query_in(&session, &sql).await?;
         let rows = rows.first().copied().unwrap_or_default();
         if rows > 0 {
             differences.push(Difference {

@@ -7,12 +7,6 @@
 
 use super::{ServerVersion, Version};
 
-/// The oldest MySQL that this table speaks of.
-pub const OLDEST_MYSQL: Version = Version::new(8, 0, 11);
-
-/// The oldest MariaDB that this table speaks of.
-pub const OLDEST_MARIADB: Version = Version::new(10, 5, 0);
-
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -312,6 +306,7 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::flavour::{OLDEST_MARIADB, OLDEST_MYSQL};
     use crate::server::dump_options::{Need, OPTIONS};
 
     const ROOT: &str = env!("CARGO_MANIFEST_DIR");

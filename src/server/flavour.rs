@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The oldest servers that are supported, as source and as destination.
-const OLDEST_MYSQL: Version = Version::new(8, 0, 11);
-const OLDEST_MARIADB: Version = Version::new(10, 5, 0);
+/// The oldest MySQL that is supported, as source and as destination.
+pub const OLDEST_MYSQL: Version = Version::new(8, 0, 11);
+/// The same of MariaDB.
+pub const OLDEST_MARIADB: Version = Version::new(10, 5, 0);
 
 /// The two families of servers, whose clients and dialects differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -92,6 +92,7 @@ impl Grants {
             revoked: BTreeMap::new(),
             roles: BTreeSet::new(),
             account: String::new(),
+            no_show_routine: false,
             literal_patterns,
             own,
         };

@@ -27,7 +27,7 @@ use crate::server::schemas::{MARKER, Own};
 use crate::server::{Client, Connection, ServerVersion, whole};
 use crate::sql::computed::Needs;
 use crate::sql::spatial::SpatialReference;
-use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::sql::statement::ObjectId;
 use crate::words::counted;
 use crate::{Error, Result};
 
