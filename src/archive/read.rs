@@ -5,7 +5,6 @@
 //! index is read as a stream, each time against its SHA-256 in the manifest; the manifest is the
 //! root of it all.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -14,7 +13,7 @@ use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
 use crate::archive::manifest::{Manifest, Totals};
-use crate::archive::stored_index::{Records, StoredIndex, damaged};
+use crate::archive::stored_index::{Records, StoredIndex, damaged, read_range};
 use crate::archive::write::encode::hex128;
 use crate::archive::write::framer::FRAME_BYTES;
 use crate::error::{Error, Result};
@@ -164,31 +163,6 @@ impl Archive {
         let sql = decode_all(codec, &stored, MOST_ACCOUNTS_BYTES)
             .map_err(|e| wrong("cannot be decoded").because(e))?;
         Ok(Some(sql))
-    }
-}
-
-/// Reads what the archive says is there. That it is not is damage, which no retry mends; only what
-/// is left is the store's failure.
-pub(super) async fn read_range(
-    store: &Arc<dyn Store>,
-    key: &str,
-    range: Range<u64>,
-    what: &str,
-) -> Result<bytes::Bytes> {
-    let error = match store.get(key, Some(range.clone())).await {
-        Ok(stored) => return Ok(stored),
-        Err(error @ StoreError::NotFound { .. }) => {
-            return Err(Error::archive(format!("{what} of the backup is missing")).because(error));
-        }
-        Err(error) => error,
-    };
-    match store.head(key).await {
-        Ok(meta) if meta.size < range.end => Err(Error::archive(format!(
-            "{what} of the backup is truncated: {key} has {} bytes, and at least {} belong to it",
-            meta.size, range.end
-        ))
-        .hint("restore another backup, and find out what changed the store")),
-        _ => Err(error.into()),
     }
 }
 

@@ -9,6 +9,7 @@
 //! 1 TB of SQL); and for each reading under way the decoder's window and one record.
 
 use std::io::{BufRead as _, BufReader, Cursor, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,10 +18,9 @@ use sha2::{Digest, Sha256};
 use crate::archive::BackupPlace;
 use crate::archive::index::Record;
 use crate::archive::manifest::FileFacts;
-use crate::archive::read::read_range;
 use crate::error::{Error, Result};
-use crate::store::Store;
 use crate::store::keys::BackupObject;
+use crate::store::{Store, StoreError};
 
 /// The most stored bytes of an index: those of 20 TB of SQL.
 const MOST_STORED_BYTES: u64 = 256 << 20;
@@ -146,6 +146,31 @@ impl Records {
                 return Ok(record);
             }
         }
+    }
+}
+
+/// Reads what the archive says is there. That it is not is damage, which no retry mends; only what
+/// is left is the store's failure.
+pub(super) async fn read_range(
+    store: &Arc<dyn Store>,
+    key: &str,
+    range: Range<u64>,
+    what: &str,
+) -> Result<bytes::Bytes> {
+    let error = match store.get(key, Some(range.clone())).await {
+        Ok(stored) => return Ok(stored),
+        Err(error @ StoreError::NotFound { .. }) => {
+            return Err(Error::archive(format!("{what} of the backup is missing")).because(error));
+        }
+        Err(error) => error,
+    };
+    match store.head(key).await {
+        Ok(meta) if meta.size < range.end => Err(Error::archive(format!(
+            "{what} of the backup is truncated: {key} has {} bytes, and at least {} belong to it",
+            meta.size, range.end
+        ))
+        .hint("restore another backup, and find out what changed the store")),
+        _ => Err(error.into()),
     }
 }
 

@@ -97,7 +97,7 @@ fn rows_of_several_sessions_are_named_before_they_are_dumped() {
     need!(MySql);
     let case = Case::load(Flavour::MySql, "gencol_zone", &[]);
     case.source
-        .exec("SET time_zone = '+09:00'; INSERT INTO gencol_zone.orders (id, created) VALUES (3, '2026-07-01 00:30:00')");
+        .exec("SET time_zone = '-12:00'; INSERT INTO gencol_zone.orders (id, created) VALUES (3, '2026-06-30 23:00:00')");
     let line = "gencol_zone.orders.day: 1 row with what no one session setting gives";
     let doctor = case.drctl.run(["doctor"]);
     assert!(doctor.stdout.contains(line), "{doctor:#?}");

@@ -89,7 +89,7 @@ fn carry(client: &UnixStream, server: &UnixStream, decide: &Mutex<Decide>) {
         while let Some(packet) = packet(&mut from) {
             match statement(&packet).map(|text| {
                 let mut decide = decide.lock().unwrap_or_else(PoisonError::into_inner);
-                decide(&text)
+                (*decide)(&text)
             }) {
                 Some(Strike::Before) => break,
                 Some(Strike::After) => swallow.store(true, Ordering::SeqCst),
