@@ -37,7 +37,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use self::credentials::Renewing;
-use self::request::{NoBody, object_options, of_s3, timestamp};
+use self::request::{NoBody, object_options, of_object, of_s3, timestamp};
 use super::config::{Checksum, S3Config, StoreConfig};
 use super::{Deleted, Lack, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
 use crate::{Error, Result};
@@ -216,7 +216,9 @@ impl Store for S3Store {
         let request = request.set_checksum_mode(mode);
         let send = || request.clone().send();
         let answer = self.ask("head", key, send, |answer| {
-            of_s3(answer, HeadObjectOutput::e_tag)
+            of_object(answer, |answer: &HeadObjectOutput| {
+                (answer.last_modified(), answer.content_type())
+            })
         });
         let answer = answer.await?;
         let size = answer

@@ -1,11 +1,12 @@
 //! What was asked for objects, held against what they have: a server that does not know Object Lock
 //! or encryption takes the object all the same.
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use jiff::{SignedDuration, Timestamp};
 
 use super::S3Store;
-use super::request::{lock_mode, of_s3, timestamp};
+use super::request::{lock_mode, of_object, timestamp};
 use crate::store::{Lack, StoreError};
 
 /// How far the clocks of this machine and of the server may be apart.
@@ -31,7 +32,11 @@ pub(super) async fn lacks(
         "head",
         key,
         || request.clone().send(),
-        |head| of_s3(head, |head| head.e_tag()),
+        |head| {
+            of_object(head, |head: &HeadObjectOutput| {
+                (head.last_modified(), head.content_type())
+            })
+        },
     );
     let head = head.await?;
 

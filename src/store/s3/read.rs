@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::S3Store;
 use super::failure::chain;
-use super::request::{Attempts, of_s3};
+use super::request::{Attempts, of_object};
 use crate::store::{Store, StoreError, check_range};
 
 /// Memory that is taken on a server's word before the bytes are there.
@@ -54,7 +54,9 @@ async fn read(store: &S3Store, key: &str, range: Option<&Range<u64>>) -> Result<
     let request = request.key(store.name(key)).set_range(header);
     let send = || request.clone().send();
     let answer = store.ask("get", key, send, |answer| {
-        of_s3(answer, GetObjectOutput::e_tag)
+        of_object(answer, |answer: &GetObjectOutput| {
+            (answer.last_modified(), answer.content_type())
+        })
     });
     let answer = answer.await.map_err(Unread::Final)?;
 

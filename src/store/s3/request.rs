@@ -146,7 +146,22 @@ impl S3Store {
     }
 }
 
-/// An answer of S3's about an object has an ETag. Its value means nothing.
+/// An answer of S3's about an object says when it was modified, and is no web page. Not every gateway
+/// to a directory has an ETag for a file that was put there by other means.
+pub(super) fn of_object<A>(
+    answer: A,
+    facts: impl Fn(&A) -> (Option<&DateTime>, Option<&str>),
+) -> Result<A, &'static str> {
+    let (modified, kind) = facts(&answer);
+    let page = kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+    match (modified, page) {
+        (Some(_), false) => Ok(answer),
+        (_, true) => Err("a web page"),
+        (None, false) => Err("an object without a time"),
+    }
+}
+
+/// An answer of S3's to a write has an ETag. Its value means nothing.
 pub(super) fn of_s3<A>(answer: A, etag: impl Fn(&A) -> Option<&str>) -> Result<A, &'static str> {
     match etag(&answer).is_some_and(|etag| !etag.is_empty()) {
         true => Ok(answer),

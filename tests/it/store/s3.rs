@@ -398,9 +398,10 @@ async fn an_upload_to_a_server_that_hangs_is_given_up_in_time() {
     behind
         .proxy
         .fault(When::put("dump").query("partNumber=2&"), Fault::Hang);
+    let parts = three_parts();
     let begun = Instant::now();
     let text = line(
-        upload_of(&behind.store, "dump", three_parts())
+        upload_of(&behind.store, "dump", parts)
             .await
             .complete()
             .await,
