@@ -168,7 +168,9 @@ impl Shared {
         let mut lane = Lane::open_patiently(config).await?;
         let mut loaded = Loaded::default();
         loop {
-            let mut frames = cancel.unless(async { Ok(self.frames.lock().await) }).await?;
+            let mut frames = cancel
+                .unless(async { Ok(self.frames.lock().await) })
+                .await?;
             let Some(ready) = cancel.unless(frames.next()).await? else {
                 break;
             };

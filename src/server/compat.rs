@@ -306,8 +306,8 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::flavour::{OLDEST_MARIADB, OLDEST_MYSQL};
     use crate::server::dump_options::{Need, OPTIONS};
+    use crate::server::flavour::{OLDEST_MARIADB, OLDEST_MYSQL};
 
     const ROOT: &str = env!("CARGO_MANIFEST_DIR");
     /// What surrounds the table in its page.

@@ -4,6 +4,7 @@
 //! accounts and schemas are made up.
 
 use crate::server::ServerVersion;
+use crate::server::schemas::own;
 use crate::source::grants::Grants;
 use crate::source::scope::Scope;
 
@@ -42,7 +43,7 @@ const AZURE: &[&str] = &[
 
 fn grants(lines: &[&str], partial_revokes: bool) -> Grants {
     let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-    Grants::parse(&lines, partial_revokes, false).unwrap()
+    Grants::parse(&lines, partial_revokes, own("8.0.36", false, false)).unwrap()
 }
 
 fn missing(lines: &[&str], partial_revokes: bool, version: &str) -> Vec<String> {
