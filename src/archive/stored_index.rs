@@ -158,7 +158,15 @@ pub(super) async fn read_range(
     what: &str,
 ) -> Result<bytes::Bytes> {
     let error = match store.get(key, Some(range.clone())).await {
-        Ok(stored) => return Ok(stored),
+        Ok(stored) if stored.len() as u64 == range.end - range.start => return Ok(stored),
+        Ok(stored) => {
+            return Err(Error::archive(format!(
+                "{what} of the backup came incomplete: {} of {} bytes of {key}",
+                stored.len(),
+                range.end - range.start
+            ))
+            .hint("check what is between drctl and the store, and run it again"));
+        }
         Err(error @ StoreError::NotFound { .. }) => {
             return Err(Error::archive(format!("{what} of the backup is missing")).because(error));
         }

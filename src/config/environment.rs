@@ -105,8 +105,11 @@ fn is_of_a_service(name: &str, value: &str) -> bool {
         return true;
     }
     // A name of a service may hold such a word itself.
-    name.match_indices("_PORT_").any(|(at, word)| {
-        let mut parts = name[at + word.len()..].splitn(3, '_');
+    name.match_indices("_PORT").any(|(at, word)| {
+        let Some(rest) = name[at + word.len()..].strip_prefix('_') else {
+            return false;
+        };
+        let mut parts = rest.splitn(3, '_');
         let is_number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
         let protocol = parts.next().unwrap_or_default().to_ascii_lowercase();
         let fits = match parts.next() {

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::key::{ConfigKey, Form};
-use super::{Config, keys, load, typed};
+use super::{Config, bounds, keys, load, typed};
 
 /// How texts at some keys look. None is for a URL that may hold a secret: who is refused by a schema is shown the
 /// value, on a terminal or in a log of a deployment. The chart's templates look at those and do not repeat them.
@@ -210,7 +210,8 @@ fn refused(path: &str, value: Value) -> Option<String> {
         load::set(&mut tree, "store.s3.object_lock.days", 1.into());
     }
     load::set(&mut tree, path, value);
-    let checked = typed(tree).and_then(Config::check);
+    let bounded = bounds::check(&tree);
+    let checked = bounded.and_then(|()| typed(tree)).and_then(Config::check);
     checked.err().map(|error| error.to_string())
 }
 
