@@ -69,7 +69,7 @@ pub async fn run(engine: &mut Engine) -> Result<Loaded> {
         whole = false;
         done = marker::frames_done(&mut engine.control).await?;
         let (mut frames, mut lost) = (engine.archive.frames()?, 0);
-        while let Some(record) = frames.next()? {
+        while let Some(record) = frames.read()? {
             lost += u64::from(holds_rows(&record) && !done.contains(&record.n));
         }
         if lost == 0 {

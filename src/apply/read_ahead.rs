@@ -118,7 +118,7 @@ impl Walk {
             .max(1);
         let budget = Arc::new(Semaphore::new(units as usize));
         let mut records = self.archive.frames()?;
-        while let Some(record) = records.next()? {
+        while let Some(record) = records.read()? {
             if !wanted(&record) {
                 continue;
             }

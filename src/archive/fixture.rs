@@ -175,7 +175,7 @@ pub fn small(frame_bytes: usize, segment_bytes: u64) -> WriteOptions {
 pub async fn text(archive: &Archive) -> Result<String> {
     let mut frames = archive.frames()?;
     let mut text = Vec::new();
-    while let Some(frame) = frames.next()? {
+    while let Some(frame) = frames.read()? {
         text.extend(archive.fetch(&frame).await?);
     }
     Ok(String::from_utf8(text).unwrap())

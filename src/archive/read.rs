@@ -173,7 +173,7 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
     let (mut frames, mut segment, mut raw, mut longest) = (0, 0, 0u64, 0);
     let wrong = |what: &str| damaged(whose, what);
     let (mut records, mut names) = (index.records()?, 0usize);
-    while let Some(record) = records.next()? {
+    while let Some(record) = records.read()? {
         if !matches!(record, Record::Frame(_)) {
             names = names.saturating_add(records.record_bytes());
             if names > MOST_NAMES_BYTES {
@@ -282,8 +282,8 @@ pub struct Frames {
 
 impl Frames {
     /// The next frame, or `None` after the last one.
-    pub fn next(&mut self) -> Result<Option<FrameRecord>> {
-        while let Some(record) = self.records.next()? {
+    pub fn read(&mut self) -> Result<Option<FrameRecord>> {
+        while let Some(record) = self.records.read()? {
             if let Record::Frame(frame) = record {
                 return Ok(Some(frame));
             }

@@ -114,7 +114,7 @@ impl Records {
     }
 
     /// The next record, or `None` behind the last one.
-    pub fn next(&mut self) -> Result<Option<Record>> {
+    pub fn read(&mut self) -> Result<Option<Record>> {
         if self.empty {
             return Ok(None);
         }

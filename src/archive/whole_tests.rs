@@ -16,7 +16,7 @@ async fn fetch_all(archive: &Archive) -> (Vec<u64>, Option<String>) {
     let mut frames = archive.frames().unwrap();
     let mut turns = Turns::default();
     let mut waiting = Vec::new();
-    while let Some(frame) = frames.next().unwrap() {
+    while let Some(frame) = frames.read().unwrap() {
         waiting.push((frame, turns.take()));
     }
     let mut tasks = Vec::new();
@@ -56,7 +56,7 @@ async fn the_last_frame_of_a_segment_with_another_digest_and_all_behind_it_are_w
     let archive = open(&store, &place).await;
     let mut frames = archive.frames().unwrap();
     let mut last = 0;
-    while let Some(frame) = frames.next().unwrap() {
+    while let Some(frame) = frames.read().unwrap() {
         if frame.segment == 1 {
             last = frame.n;
         }
@@ -72,8 +72,8 @@ async fn what_follows_a_damaged_frame_is_withheld() {
     let (store, place, _) = archive(&[&dump("d", 50)], small(1000, 1 << 20)).await;
     let archive = open(&store, &place).await;
     let mut frames = archive.frames().unwrap();
-    frames.next().unwrap();
-    let second = frames.next().unwrap().unwrap();
+    frames.read().unwrap();
+    let second = frames.read().unwrap().unwrap();
     let key = archive.segment_key(&second).unwrap();
     edit(&store, &key, |bytes| bytes[second.offset as usize + 9] ^= 1).await;
     let (given, error) = fetch_all(&archive).await;

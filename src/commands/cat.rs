@@ -50,7 +50,7 @@ async fn accounts(archive: &Archive) -> Result<()> {
 async fn dump(archive: &Archive) -> Result<()> {
     archive.check_documents().await?;
     let (mut frames, mut turns) = (archive.frames()?, Turns::default());
-    while let Some(frame) = frames.next()? {
+    while let Some(frame) = frames.read()? {
         write(&archive.fetch_in_turn(&frame, turns.take()).await?)?;
     }
     Ok(())

@@ -196,7 +196,7 @@ fn of(key: &ConfigKey) -> Value {
 fn format_of(key: &ConfigKey) -> Option<&'static Format> {
     FORMATS
         .iter()
-        .find(|format| format.paths.iter().any(|path| *path == key.path))
+        .find(|format| format.paths.contains(&key.path))
 }
 
 /// Why the configuration refuses a value at a key, if it does.

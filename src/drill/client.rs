@@ -176,7 +176,7 @@ async fn views_again(archive: &Archive, client: &Client, first: &ObjectId) -> Re
     loop {
         let feed = async |mut to: ChildStdin| {
             let (mut frames, mut views) = (archive.frames()?, ViewsAgain::default());
-            while let Some(frame) = frames.next()? {
+            while let Some(frame) = frames.read()? {
                 to.write_all(&views.take(&archive.fetch(&frame).await?))
                     .await?;
             }

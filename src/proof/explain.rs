@@ -27,7 +27,7 @@ pub async fn explain(archive: &Archive, comparison: &mut Comparison, words: &Wor
     }
     let unknown = |e| Error::archive("a definition cannot be read").because(e);
     let mut frames = archive.frames()?;
-    while let Some(frame) = frames.next()? {
+    while let Some(frame) = frames.read()? {
         if !frame.has(Section::PreData) && !frame.has(Section::PostData) {
             continue;
         }

@@ -3,6 +3,12 @@
 //! What the tests share stands in [`support`]; what the machine has to hold is put there by
 //! `tests/lab/setup.sh`.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod agent;
 mod alerting;
 mod alerts;

@@ -4,6 +4,12 @@
 //! What they share with the other tests stands in `tests/it/support`; [`cluster`] is what they know of
 //! Kubernetes.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod accounts;
 mod cluster;
 mod disaster;

@@ -172,7 +172,7 @@ fn what_is_rendered_is_what_the_api_server_keeps() {
         let rendered = String::from_utf8_lossy(&output.stdout);
         let known = |text: &&str| {
             let custom = |kind: &&str| text.contains(&format!("apiVersion: {kind}"));
-            !CUSTOM.iter().any(|kind| custom(&kind))
+            !CUSTOM.iter().any(custom)
         };
         let known: Vec<&str> = rendered.split("\n---\n").filter(known).collect();
         assert!(known.len() > 20, "{values}");

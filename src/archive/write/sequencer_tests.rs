@@ -290,7 +290,7 @@ async fn interleaved_streams_are_one_text_that_gives_each_stream_back() {
     let mut frames = archive.frames().unwrap();
     let mut streams = [String::new(), String::new()];
     let mut prologues = 0;
-    while let Some(frame) = frames.next().unwrap() {
+    while let Some(frame) = frames.read().unwrap() {
         let sql = String::from_utf8(archive.fetch(&frame).await.unwrap()).unwrap();
         match sql.starts_with("-- drctl: stream") {
             true => prologues += 1,

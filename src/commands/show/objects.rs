@@ -51,7 +51,7 @@ pub(super) async fn print(
     let mut inventory = Inventory::new(index.records()?);
     let mut ledger = index.records()?;
     let mut page = Page::begin(run.output)?;
-    while let Some(record) = ledger.next()? {
+    while let Some(record) = ledger.read()? {
         let Record::Ledger(ledger::Record { object, entry }) = record else {
             continue;
         };
@@ -107,7 +107,7 @@ impl Inventory {
             .as_ref()
             .is_none_or(|last| last.object.cmp(object) == Ordering::Less)
         {
-            match self.records.next()? {
+            match self.records.read()? {
                 Some(Record::Inventory(record)) => self.last = Some(record),
                 Some(_) => {}
                 None => return Ok(None),

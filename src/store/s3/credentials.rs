@@ -16,6 +16,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_s3::config::SharedHttpClient;
 use tokio::sync::Mutex;
 
+use crate::times::system_time_in;
+
 /// Credentials that do not say when they expire are read again after this.
 const READ_AGAIN: Duration = Duration::from_secs(300);
 
@@ -149,7 +151,7 @@ impl ProvideCredentials for Shared {
 
 fn is_fresh(credentials: &Credentials, read_at: Instant) -> bool {
     match credentials.expiry() {
-        Some(expiry) => SystemTime::now() + BEFORE_EXPIRY < expiry,
+        Some(expiry) => system_time_in(BEFORE_EXPIRY) < expiry,
         None => read_at.elapsed() < READ_AGAIN,
     }
 }

@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::S3Store;
 use super::request::{lock_mode, of_object, timestamp};
 use crate::store::{Lack, StoreError};
+use crate::times::{after, before, days, minutes};
 
 /// How far the clocks of this machine and of the server may be apart.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(15);
+const CLOCKS: SignedDuration = minutes(15);
 
 /// What an object that was written since then lacks of what was asked for.
 pub(super) async fn lacks(
@@ -42,8 +43,7 @@ pub(super) async fn lacks(
 
     let mut lacks = Vec::new();
     if let Some(lock) = asked.object_lock {
-        let days = SignedDuration::from_hours(24 * i64::from(lock.days));
-        let at_least = since.checked_add(days).unwrap_or(Timestamp::MAX) - CLOCKS;
+        let at_least = before(after(since, days(lock.days)), CLOCKS);
         let until = timestamp(head.object_lock_retain_until_date());
         let mode = lock_mode(lock.mode);
         let what = match head.object_lock_mode() {
