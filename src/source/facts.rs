@@ -55,8 +55,11 @@ const FINGERPRINT: &[&str] = &[
     "time_zone",
 ];
 
-/// The time zones that events name, in the fingerprint.
+/// The time zones that events name, in the fingerprint; [`ANY_ZONE`] where they are too many for it.
 pub const NAMED_ZONES: &str = "named time zones";
+
+/// Stands for all zones that there are.
+pub const ANY_ZONE: &str = "*";
 
 /// The longest value that is noted, bytes: the manifest is small.
 const MAX_VALUE_BYTES: usize = 300;
@@ -82,9 +85,13 @@ pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String,
     let named = zones
         .into_iter()
         .filter(|zone| zone != "SYSTEM" && zone.bytes().any(|byte| byte.is_ascii_alphabetic()));
-    let named: Vec<String> = named.collect();
+    let named = named.collect::<Vec<String>>().join(",");
+    let named = match named.len() > MAX_VALUE_BYTES {
+        true => ANY_ZONE.to_owned(),
+        false => named,
+    };
     if !named.is_empty() {
-        found.insert(NAMED_ZONES.into(), named.join(","));
+        found.insert(NAMED_ZONES.into(), named);
     }
     for value in found.values_mut() {
         value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));

@@ -317,7 +317,7 @@ fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_dige
         (2, |frame| frame["session"] = 99.into(), "not in order"),
         (2, |frame| frame["tables"] = vec![99].into(), "not in order"),
         (2, |frame| frame["segment"] = 2.into(), "lies in no segment"),
-        (2, |frame| frame["stored"] = u64::MAX.into(), "no end"),
+        (2, |frame| frame["stored"] = u64::MAX.into(), "more room than any can"),
         (
             2,
             |frame| frame["raw"] = 1.into(),

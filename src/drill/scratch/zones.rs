@@ -12,7 +12,7 @@ use crate::archive::read::Archive;
 use crate::error::Result;
 use crate::server::connect::literal;
 use crate::server::{Connection, ServerConfig, connect};
-use crate::source::facts::NAMED_ZONES;
+use crate::source::facts::{ANY_ZONE, NAMED_ZONES};
 use crate::sql::computed::TIME_ZONE;
 
 /// The first and the last moment that servers look up in these tables, seconds since 1970.
@@ -43,12 +43,17 @@ pub async fn load(server: &ServerConfig, archive: &Archive) -> Result<()> {
 /// The zones that the backup's events and expressions name.
 fn named(archive: &Archive) -> BTreeSet<String> {
     let of_events = archive.manifest().server.fingerprint.get(NAMED_ZONES);
+    let of_events_are_any = of_events.is_some_and(|names| names == ANY_ZONE);
     let of_events = of_events.into_iter().flat_map(|names| names.split(','));
     let inventory = archive.contents().inventory.iter();
     let of_tables = inventory.filter_map(|entry| entry.needs.as_ref()?.settings.get(TIME_ZONE));
     let all = of_events.chain(of_tables.map(String::as_str));
     let named = all.filter(|name| name.bytes().any(|byte| byte.is_ascii_alphabetic()));
-    named.map(str::to_owned).collect()
+    let mut named: BTreeSet<String> = named.map(str::to_owned).collect();
+    if of_events_are_any {
+        named.extend(jiff::tz::db().available().map(|name| name.to_string()));
+    }
+    named
 }
 
 /// Writes a zone as the programs of the servers do.
@@ -99,7 +104,7 @@ async fn add(connection: &mut Connection, name: &str, zone: &TimeZone) -> Result
         .collect();
     for (columns, rows) in [
         (
-            "time_zone_transition_type (time_zone_id, transition_type_id, offset, is_dst, abbreviation)",
+            "time_zone_transition_type (time_zone_id, transition_type_id, `offset`, is_dst, abbreviation)",
             kinds,
         ),
         (

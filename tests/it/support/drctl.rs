@@ -154,8 +154,10 @@ impl Drctl {
 
     /// A shell in its environment; what is added becomes the script's arguments.
     fn command(&self, script: &str) -> Command {
-        let mut command = lab::tied("/bin/sh");
-        command.args(["-c", script, "sh"]);
+        // However the tests were started, what drctl is sent reaches it: nohup would have SIGHUP ignored.
+        let mut command = lab::tied("/usr/bin/env");
+        command.args(["--default-signal=HUP,INT,QUIT,TERM", "/bin/sh", "-c"]);
+        command.args([script, "sh"]);
         command
     }
 
