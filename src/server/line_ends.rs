@@ -43,56 +43,33 @@ impl LineEnds {
         if connection.version().await?.is_mariadb() {
             return Ok(LineEnds::default());
         }
-        let found: Vec<(String, String, String, Vec<u8>, String)> = connection
+        let found: Vec<(String, String, String, String)> = connection
             .rows(
-                "SELECT 'TRIGGER', trigger_schema, trigger_name, action_statement, sql_mode FROM information_schema.triggers \
+                "SELECT 'TRIGGER', trigger_schema, trigger_name, sql_mode FROM information_schema.triggers \
                  WHERE action_statement LIKE '%#%' OR action_statement LIKE '%--%' \
-                 UNION ALL SELECT routine_type, routine_schema, routine_name, routine_definition, sql_mode \
+                 UNION ALL SELECT routine_type, routine_schema, routine_name, sql_mode \
                  FROM information_schema.routines WHERE routine_body = 'SQL' AND routine_schema <> 'sys' \
                  AND (routine_definition LIKE '%#%' OR routine_definition LIKE '%--%') \
-                 UNION ALL SELECT 'EVENT', event_schema, event_name, event_definition, sql_mode FROM information_schema.events \
+                 UNION ALL SELECT 'EVENT', event_schema, event_name, sql_mode FROM information_schema.events \
                  WHERE event_definition LIKE '%#%' OR event_definition LIKE '%--%'",
             )
             .await?;
-        let mut programs = Vec::new();
-        for (noun, schema, name, body, mode) in found {
+        let programs = found.into_iter().map(|(noun, schema, name, mode)| {
             let kind = match noun.as_str() {
                 "TRIGGER" => ObjectKind::Trigger,
                 "PROCEDURE" => ObjectKind::Procedure,
                 "FUNCTION" => ObjectKind::Function,
                 _ => ObjectKind::Event,
             };
-            if !is_read_back(kind, &body, b"", &mode) && is_read_back(kind, &body, b"\n", &mode) {
-                programs.push((noun, ObjectId::new(kind, schema, name)));
-            }
-        }
-        if programs.is_empty() {
-            return Ok(LineEnds::default());
-        }
-        // As a dump asks: in the bytes that they were made of.
-        connection
-            .run("SET SESSION character_set_results = 'binary'")
-            .await?;
+            (ObjectId::new(kind, schema, name), mode)
+        });
         let mut all = Vec::new();
-        for (noun, program) in programs {
-            let asked = format!("SHOW CREATE {noun} {}", program.quoted());
-            let shown = match connection.row::<Row>(&asked).await {
-                // It was dropped meanwhile, which is noticed elsewhere.
-                Err(error) if server_code(&error).is_some() => None,
-                shown => shown?,
-            };
-            if let Some(row) = shown {
-                let column = match program.kind {
-                    ObjectKind::Event => 3,
-                    _ => 2,
-                };
-                let sql: Option<Vec<u8>> = row.get_opt(column).and_then(|value| value.ok());
-                all.extend(sql.and_then(|sql| Ending::of(program.kind, &sql)));
+        for (program, mode, sql) in statements(connection, programs.collect()).await? {
+            let kind = program.kind;
+            if !is_read_back(kind, &sql, b"", &mode) && is_read_back(kind, &sql, b"\n", &mode) {
+                all.extend(Ending::of(kind, &sql));
             }
         }
-        connection
-            .run("SET SESSION character_set_results = 'utf8mb4'")
-            .await?;
         Ok(LineEnds(all.into()))
     }
 
@@ -125,7 +102,64 @@ impl Ending {
     }
 }
 
-/// Whether the text that a dump makes of a stored program with this body, with `line_end` behind it, ends
+/// Whether the end of a stored program with this body may be missed. The schema of information shows literals
+/// without their escapes: what it shows tells nothing more of a text than which signs are in it.
+pub fn may_be_misread(body: &[u8]) -> bool {
+    let signs: [&[u8]; 6] = [b"#", b"--", b"/*", b"*/", b";;", b"\\"];
+    signs
+        .iter()
+        .any(|sign| memchr::memmem::find(body, sign).is_some())
+}
+
+/// Those of the stored programs, each with its `sql_mode`, of whose dump nobody finds the end.
+pub async fn endless(
+    connection: &mut Connection,
+    programs: Vec<(ObjectId, String)>,
+) -> Result<Vec<ObjectId>> {
+    let shown = statements(connection, programs).await?;
+    let endless = shown
+        .into_iter()
+        .filter(|(program, mode, sql)| !is_read_back(program.kind, sql, b"\n", mode));
+    Ok(endless.map(|(program, ..)| program).collect())
+}
+
+/// What the server shows of stored programs, in the bytes that they were made of, as a dump asks for it. One that is
+/// gone or denied is left out, which is noticed elsewhere.
+async fn statements(
+    connection: &mut Connection,
+    programs: Vec<(ObjectId, String)>,
+) -> Result<Vec<(ObjectId, String, Vec<u8>)>> {
+    if programs.is_empty() {
+        return Ok(Vec::new());
+    }
+    connection
+        .run("SET SESSION character_set_results = 'binary'")
+        .await?;
+    let mut all = Vec::new();
+    for (program, mode) in programs {
+        let (noun, column) = match program.kind {
+            ObjectKind::Trigger => ("TRIGGER", 2),
+            ObjectKind::Event => ("EVENT", 3),
+            ObjectKind::Function => ("FUNCTION", 2),
+            ObjectKind::Package => ("PACKAGE", 2),
+            ObjectKind::PackageBody => ("PACKAGE BODY", 2),
+            _ => ("PROCEDURE", 2),
+        };
+        let asked = format!("SHOW CREATE {noun} {}", program.quoted());
+        let shown = match connection.row::<Row>(&asked).await {
+            Err(error) if server_code(&error).is_some() => None,
+            shown => shown?,
+        };
+        let sql = shown.and_then(|row| row.get_opt::<Option<Vec<u8>>, _>(column)?.ok()?);
+        all.extend(sql.map(|sql| (program, mode, sql)));
+    }
+    connection
+        .run("SET SESSION character_set_results = 'utf8mb4'")
+        .await?;
+    Ok(all)
+}
+
+/// Whether the text that a dump makes of a stored program with this text, with `line_end` behind it, ends
 /// where the program does: for the client, which misreads comments in a conditional comment, and for the
 /// server, to which the body is what it is in the open.
 pub fn is_read_back(kind: ObjectKind, body: &[u8], line_end: &[u8], sql_mode: &str) -> bool {

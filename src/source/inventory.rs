@@ -222,6 +222,7 @@ impl Inventory {
                  library_definition, NULL FROM information_schema.libraries",
             );
         }
+        let mut may_be_endless = Vec::new();
         for query in queries {
             // The last is the sql_mode of what is written in SQL.
             type Program = (
@@ -259,14 +260,15 @@ impl Inventory {
                 let body = body.unwrap_or_default();
                 let object = ObjectId::new(kind, schema, name);
                 if let Some(mode) = sql_mode
-                    && !line_ends::is_read_back(kind, &body, b"\n", &mode)
+                    && line_ends::may_be_misread(&body)
                 {
-                    self.endless.push(object.clone());
+                    may_be_endless.push((object.clone(), mode));
                 }
                 bytes.extend(body);
                 self.add(object, hash(&bytes));
             }
         }
+        self.endless = line_ends::endless(connection, may_be_endless).await?;
         Ok(())
     }
 

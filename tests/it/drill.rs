@@ -334,7 +334,7 @@ fn an_assertion_that_fails_errs_or_hangs_fails_the_drill() {
         ),
         (
             serde_json::json!({"name": "many", "sql": "SELECT id FROM shop.t", "equals": 1}),
-            &["the check \"many\" failed", "3 rows of 1 columns"],
+            &["the check \"many\" failed", "3 rows of 1 column"],
         ),
         (
             serde_json::json!({"name": "slow", "sql": "SELECT SLEEP(60)", "equals": 0, "timeout_seconds": 1}),
@@ -399,7 +399,7 @@ fn a_drill_that_broke_off_says_nothing_about_a_proven_backup() {
     assert!(list.contains("DRILL FAILED"), "{list}");
     broken
         .run(["show", "--latest-verified"])
-        .refused(3, &["no backup of shop has been verified"]);
+        .refused(3, &["no backup of shop that has been verified"]);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn who_scales_up_again_what_is_being_fenced_is_the_reason_that_is_told() {
         return;
     };
     web(&space);
-    let drctl = fencing(&space, Drctl::new("shop")).env("DRCTL_RESTORE_FENCE_SECONDS", "3");
+    let drctl = fencing(&space, Drctl::new("shop")).env("DRCTL_RESTORE_FENCE_SECONDS", "8");
     let mut running = drctl.start(["fence"]);
     // As a controller of GitOps does.
     while !running.has_ended() {
