@@ -311,13 +311,17 @@ fn damaged_accounts_are_not_given() {
 #[test]
 fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_digest_is_right() {
     type Edit = fn(&mut Value);
-    let edits: [(u64, Edit, &str); 11] = [
+    let edits: [(u64, Edit, &str); 12] = [
         (2, |frame| frame["n"] = 7.into(), "not in order"),
         (2, |frame| frame["offset"] = 1.into(), "not in order"),
         (2, |frame| frame["session"] = 99.into(), "not in order"),
         (2, |frame| frame["tables"] = vec![99].into(), "not in order"),
         (2, |frame| frame["segment"] = 2.into(), "lies in no segment"),
-        (2, |frame| frame["stored"] = u64::MAX.into(), "more room than any can"),
+        (
+            2,
+            |frame| frame["stored"] = u64::MAX.into(),
+            "more room than any can",
+        ),
         (
             2,
             |frame| frame["raw"] = 1.into(),
@@ -325,8 +329,13 @@ fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_dige
         ),
         (
             2,
-            |frame| frame["longest"] = (1u64 << 40).into(),
+            |frame| frame["longest"] = (1u64 << 20).into(),
             "agree with the manifest",
+        ),
+        (
+            2,
+            |frame| frame["longest"] = (1u64 << 40).into(),
+            "longer than any can be",
         ),
         (
             2,

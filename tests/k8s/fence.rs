@@ -1,6 +1,7 @@
 //! The fence: an application without replicas while its database is restored, and with as many as
 //! before once that is proven.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::cluster::{Namespace, namespace, namespace_alone, until};
@@ -125,13 +126,22 @@ fn who_scales_up_again_what_is_being_fenced_is_the_reason_that_is_told() {
     };
     web(&space);
     let drctl = fencing(&space, Drctl::new("shop")).env("DRCTL_RESTORE_FENCE_SECONDS", "8");
-    let mut running = drctl.start(["fence"]);
-    // As a controller of GitOps does.
-    while !running.has_ended() {
-        space.kubectl(&["scale", "deployment", "web", "--replicas=2"]);
-    }
+    let ended = AtomicBool::new(false);
+    let run = std::thread::scope(|scope| {
+        // As controllers of GitOps do; more than one, and from before on, so that the fence is never faster.
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    space.kubectl(&["scale", "deployment", "web", "--replicas=2"]);
+                }
+            });
+        }
+        let run = drctl.run(["fence"]);
+        ended.store(true, Ordering::Relaxed);
+        run
+    });
     let words = ["deployment/web", "somebody else scales up", "stays fenced"];
-    running.wait().refused(10, &words);
+    run.refused(10, &words);
     drctl.run(["unfence"]).ok();
     assert_eq!(replicas(&space), (2, None));
 }
