@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::sql::statement::quote;
 use crate::times::{after, minutes};
+use crate::words::counted;
 
 /// What of a backup the judgement looks at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,13 +80,13 @@ pub fn reasons(
         "table",
         tables.map(|(schema, table)| format!("{}.{}", quote(schema), quote(table))),
     ));
-    for (what, then, now) in [
-        ("rows", before.rows, new.rows),
-        ("bytes of SQL", before.raw_bytes, new.raw_bytes),
+    for (noun, of_what, then, now) in [
+        ("row", "", before.rows, new.rows),
+        ("byte", " of SQL", before.raw_bytes, new.raw_bytes),
     ] {
         let least = then as f64 * (1.0 - shrink_limit);
         if (now as f64) < least {
-            reasons.push(format!("{now} {what}, {then} before"));
+            reasons.push(format!("{}{of_what}, {then} before", counted(now, noun)));
         }
     }
     reasons

@@ -31,7 +31,7 @@ on_both!(
         let (schema, drctl) = shop_of(flavour);
         drctl.run(["backup"]).ok();
         server_of(flavour).exec(&format!("DELETE FROM {schema}.t WHERE id > 1"));
-        suspect(&drctl, "1 rows, 3 before");
+        suspect(&drctl, "1 row, 3 before");
     }
 );
 
