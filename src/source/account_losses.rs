@@ -4,12 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::accounts::is_left_out;
+use super::unkept::some_of;
 use crate::Result;
 use crate::server::{Connection, ServerVersion};
 use crate::sql::definer::Account;
-
-/// How many names a line has.
-const LISTED: usize = 5;
 
 /// Privileges on what does not exist, which a server keeps and does not take again; MySQL grants CREATE on a table
 /// that is still to come.
@@ -52,7 +50,7 @@ pub(super) async fn warnings(
     }
     let history = "SELECT DISTINCT user, host, '' what FROM mysql.password_history";
     let history = accounts(connection, history).await?;
-    let history = history.into_iter().map(|(account, _)| account).collect();
+    let history: BTreeSet<String> = history.into_iter().map(|(account, _)| account).collect();
     if let Some(history) = some_of(&history) {
         all.push(format!(
             "earlier passwords are not taken along, and may be used again after a restore, by {history}"
@@ -87,14 +85,4 @@ async fn accounts(connection: &mut Connection, query: &str) -> Result<Vec<(Strin
         (account, String::from_utf8_lossy(&what).into_owned())
     });
     Ok(named.collect())
-}
-
-/// The first of them, and how many more there are; `None` where there are none.
-fn some_of(all: &BTreeSet<String>) -> Option<String> {
-    let first: Vec<&str> = all.iter().take(LISTED).map(String::as_str).collect();
-    let more = match all.len().saturating_sub(LISTED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!first.is_empty()).then(|| format!("{}{more}", first.join(", ")))
 }

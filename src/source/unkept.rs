@@ -353,9 +353,13 @@ async fn events(connection: &mut Connection, schemas: &[String]) -> Result<Vec<S
 }
 
 /// The first of them, and how many more there are; `None` where there are none.
-fn some_of(all: impl IntoIterator<Item = String>) -> Option<String> {
+pub(super) fn some_of(all: impl IntoIterator<Item = impl ToString>) -> Option<String> {
     let mut all = all.into_iter();
-    let first: Vec<String> = all.by_ref().take(LISTED).collect();
+    let first: Vec<String> = all
+        .by_ref()
+        .take(LISTED)
+        .map(|one| one.to_string())
+        .collect();
     let more = match all.count() {
         0 => String::new(),
         more => format!(" and {more} more"),
