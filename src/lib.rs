@@ -1,4 +1,4 @@
-//! `drctl` backs up MySQL and MariaDB to object storage, and proves that the backups restore.
+//! `drctl` backs up MySQL and MariaDB to object storage, and verifies that the backups restore.
 //!
 //! The two flows:
 //!
@@ -10,11 +10,20 @@
 //!                                                                 └ barriers: pre-data, data, keys, foreign keys, post-data
 //! ```
 //!
-//! Kubernetes is one module, [`cluster`], under three users: scratch pods of drills, the [`fence`] around a
-//! restore, and [`watch`].
+//! A drill is the second flow into a scratch server, and leaves a report.
 //!
-//! A drill is the second flow into a throw-away server, and leaves a report; arrows between modules go
-//! one way: commands → drill → report → {source, apply, proof, catalog} → {server, archive} → {sql, store}; `tests/it/layers.rs` holds them to it.
+//! Modules, by layer; each uses only lower layers, as `tests/it/layers.rs` checks:
+//!
+//! - [`cli`]: the subcommands; [`config`]: checked configuration.
+//! - [`verify`]: drills; [`backup`], [`restore`]: the two flows.
+//! - [`monitor`]: reports, status, metrics, notifications.
+//! - [`replay`]: a stretch of a binary log into a server.
+//! - [`stream`]: the archived binary log.
+//! - [`comparison`]: restored server against dump; [`catalog`]: backups and runs in a store.
+//! - [`archive`]: the format; [`k8s`]: Kubernetes.
+//! - [`mysql`]: the server and its clients; [`binlog`]: its binary log.
+//! - [`sql`]: scanning dumps; [`store`]: object stores; [`objectives`]: RPO, RTO, schedules.
+//! - [`layout`]: names of objects; [`util`]: utilities.
 
 #![cfg_attr(
     test,
@@ -25,41 +34,24 @@
     )
 )]
 
-pub mod agent;
-pub mod apply;
 pub mod archive;
-pub mod baseline;
-pub mod bounded;
-pub mod cancel;
+pub mod backup;
+pub mod binlog;
 pub mod catalog;
 pub mod cli;
-pub mod clocks;
-pub mod cluster;
-pub mod commands;
+pub mod comparison;
 pub mod config;
-pub mod drill;
-pub mod error;
-pub mod evidence;
-pub mod fence;
-pub mod leftovers;
-pub mod logging;
-pub mod notify;
+pub mod k8s;
+pub mod layout;
+pub mod monitor;
+pub mod mysql;
 pub mod objectives;
-pub mod panics;
-pub mod proof;
-pub mod reading;
-pub mod report;
-pub mod retention;
-pub mod runs;
-pub mod serve;
-pub mod server;
-pub mod source;
+pub mod replay;
+pub mod restore;
 pub mod sql;
 pub mod store;
-pub mod suspect;
-pub mod target;
-pub mod times;
-pub mod watch;
-pub mod words;
+pub mod stream;
+pub mod util;
+pub mod verify;
 
-pub use error::{Error, Outcome, Result};
+pub use util::error::{Error, Outcome, Result};

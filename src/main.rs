@@ -1,33 +1,34 @@
-//! Parse, log, run, report, exit.
+//! Entry point: parses arguments, initialises logging, runs the command, prints the failure, exits.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use drctl::cli::Cli;
-use drctl::server::tie;
-use drctl::{Outcome, commands, logging, panics};
+use drctl::Outcome;
+use drctl::cli::args::Cli;
+use drctl::cli::logging;
+use drctl::util::{panics, pdeathsig};
 
-/// glibc keeps what many threads have freed, a multiple of what is in use: frames come and go on
-/// all of them.
+/// glibc retains memory freed by many threads, a multiple of what is in use: frames are allocated and freed
+/// on all of them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Some(error) = tie::become_child_if_asked() {
+    if let Some(error) = pdeathsig::become_child_if_asked() {
         eprintln!("drctl: {error}");
-        return ExitCode::from(tie::NOT_STARTED);
+        return ExitCode::from(pdeathsig::NOT_STARTED);
     }
     bound_the_drivers_buffers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // clap's own exit code for what it refuses is 2, as ours; help and version are 0.
+            // clap exits with 2 for usage errors, as drctl does, and with 0 for help and version.
             let _ = error.print();
             if !error.use_stderr() {
                 return ExitCode::SUCCESS;
             }
-            // What was typed may hold what nobody else should read.
+            // Arguments may contain secrets, so the message does not repeat them.
             logging::terminated("the command line is wrong; see the log");
             return ExitCode::from(Outcome::Usage.code());
         }
@@ -44,8 +45,8 @@ fn main() -> ExitCode {
             return ExitCode::from(Outcome::Unexpected.code());
         }
     };
-    let ended = runtime.block_on(panics::caught(commands::run(cli)));
-    // A blocked read of a store or a server must not hold up an exit that was asked for.
+    let ended = runtime.block_on(panics::caught(drctl::cli::run(cli)));
+    // A blocked read of a store or a server must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let (outcome, line) = match ended {
         Ok(()) => (Outcome::Done, "done".to_owned()),
@@ -59,17 +60,17 @@ fn main() -> ExitCode {
     ExitCode::from(outcome.code())
 }
 
-/// What the database driver may keep of the buffers that it sent statements from: how many, and bytes of each.
+/// Limits of the database driver's buffer pool: number of buffers, and bytes of each.
 const DRIVER_BUFFERS: [(&str, &str); 2] = [
     ("MYSQL_ASYNC_BUFFER_POOL_CAP", "8"),
     ("MYSQL_ASYNC_BUFFER_SIZE_CAP", "262144"),
 ];
 
-/// Starts this program once more, in its own place, with bounds for the driver's buffers.
+/// Restarts this program in the same process, with limits for the driver's buffers.
 ///
-/// The driver takes them from the environment alone. Its own are 128 buffers of 4 MiB, which it uses in turn:
-/// each grows to the length of an INSERT and stays so, and a restore grew with its data by tens of MiB
-/// (docs/performance.md). Where this cannot be done it goes on without.
+/// The driver reads them only from the environment. Its defaults are 128 buffers of 4 MiB used in turn:
+/// each grows to the length of an INSERT and keeps that size, so that a restore grew with its data by tens
+/// of MiB (docs/performance.md). If the restart fails, drctl runs without the limits.
 fn bound_the_drivers_buffers() {
     if std::env::var_os(DRIVER_BUFFERS[0].0).is_some() {
         return;
@@ -82,6 +83,6 @@ fn bound_the_drivers_buffers() {
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
-    // It only comes back where it fails.
+    // exec returns only on failure.
     let _ = again.args(arguments).envs(DRIVER_BUFFERS).exec();
 }

@@ -1,17 +1,18 @@
-//! A frame's bytes, compressed and back.
+//! Compression and decompression of frames.
 //!
-//! Frames are whole zstd frames or gzip members, so that their concatenation is one valid stream
-//! for `zstd -d` and `gunzip`. The codec's own checksum is always on.
+//! Each frame is a complete zstd frame or gzip member, so that their concatenation is a valid stream for `zstd -d` and
+//! `gunzip`. The codec's own checksum is always enabled.
 
 use std::io::{Read, Write};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::store::keys::{BackupObject, MAX_SEGMENT, Suffix};
+use crate::layout::{BackupObject, MAX_SEGMENT, Suffix};
+use crate::util::error::{Error, Result};
 
-/// How frames are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Compression of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// Zstandard, one frame each.
@@ -23,7 +24,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Its name, as the configuration spells it.
+    /// Its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Codec::Zstd => "zstd",
@@ -32,7 +33,7 @@ impl Codec {
         }
     }
 
-    /// How the names of its objects end.
+    /// Suffix of the names of its objects.
     pub fn suffix(self) -> Suffix {
         match self {
             Codec::Zstd => Suffix::Zstd,
@@ -55,7 +56,7 @@ impl Codec {
         }
     }
 
-    /// The command that undoes it on a pipe, for RESTORE.txt.
+    /// The command that decompresses standard input, for RESTORE.txt.
     pub fn decoder_command(self) -> &'static str {
         match self {
             Codec::Zstd => "zstd -dc",
@@ -64,7 +65,7 @@ impl Codec {
         }
     }
 
-    /// Its usual level: fast rather than small.
+    /// The default level: fast rather than small.
     pub fn default_level(self) -> i32 {
         match self {
             Codec::Zstd => 1,
@@ -73,7 +74,7 @@ impl Codec {
         }
     }
 
-    /// The levels that it knows.
+    /// The valid levels.
     pub fn levels(self) -> std::ops::RangeInclusive<i32> {
         match self {
             Codec::Zstd => 1..=19,
@@ -83,7 +84,7 @@ impl Codec {
     }
 }
 
-/// A reusable compression context; one a worker.
+/// A reusable compression context, for one thread.
 pub struct Encoder {
     codec: Codec,
     level: i32,
@@ -91,7 +92,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// A context for one codec at one level.
+    /// A context for a codec and level.
     pub fn new(codec: Codec, level: i32) -> std::io::Result<Self> {
         let zstd = match codec {
             Codec::Zstd => {
@@ -120,11 +121,11 @@ impl Encoder {
     }
 }
 
-/// Decompresses one frame whose raw size is known. More, less, or bytes after its end are errors:
-/// a reader that stops after the first member would lose the rest in silence.
+/// Decompresses a frame whose raw size is known. Any other size, or bytes after the end of the frame, are errors: a
+/// decoder that stops after the first member would silently lose the rest.
 pub fn decode(codec: Codec, stored: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
     let wrong = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
-    // A size that cannot be had is an error, not an abort.
+    // Too large a size is an error, not an abort.
     let mut raw = Vec::new();
     if codec != Codec::None {
         raw.try_reserve_exact(raw_len)?;
@@ -147,12 +148,12 @@ pub fn decode(codec: Codec, stored: &[u8], raw_len: usize) -> std::io::Result<Ve
         Ok(raw)
     } else {
         Err(wrong(
-            "the frame holds another number of bytes than the index says",
+            "the frame does not have the number of bytes recorded in the index",
         ))
     }
 }
 
-/// Decompresses a whole small object, of `most` bytes at the most.
+/// Decompresses a small object of at most `most` bytes.
 pub fn decode_all(codec: Codec, stored: &[u8], most: u64) -> std::io::Result<Vec<u8>> {
     let mut reader: Box<dyn Read + '_> = match codec {
         Codec::Zstd => Box::new(zstd::stream::read::Decoder::new(stored)?),
@@ -182,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn every_codec_gives_back_what_it_took() {
+    fn every_codec_restores_the_original() {
         for codec in [Codec::Zstd, Codec::Gzip, Codec::None] {
             assert_eq!(decode(codec, &encode(codec), SQL.len()).unwrap(), SQL);
         }
     }
 
     #[test]
-    fn two_frames_in_the_place_of_one_are_refused() {
+    fn two_frames_instead_of_one_are_rejected() {
         for codec in [Codec::Zstd, Codec::Gzip, Codec::None] {
             let twice = [encode(codec), encode(codec)].concat();
             assert!(decode(codec, &twice, SQL.len()).is_err(), "{codec:?}");
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_frame_is_refused() {
+    fn a_truncated_frame_is_rejected() {
         for codec in [Codec::Zstd, Codec::Gzip, Codec::None] {
             let whole = encode(codec);
             assert!(
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_never_decodes_to_something_else_in_silence() {
+    fn a_flipped_bit_never_decodes_silently_to_other_bytes() {
         for codec in [Codec::Zstd, Codec::Gzip] {
             let whole = encode(codec);
             for bit in 0..whole.len() * 8 {

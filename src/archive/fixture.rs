@@ -1,4 +1,4 @@
-//! Small archives in memory, for tests of what writes and reads them.
+//! Small archives in memory, for tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::archive::read::Archive;
 use crate::archive::write::commit::{put_file, put_manifest, sha256sums};
 use crate::archive::write::sequencer::Written;
 use crate::archive::write::{ArchiveWriter, WriteOptions};
-use crate::error::Result;
-use crate::store::keys::{BackupId, BackupObject};
+use crate::layout::{BackupId, BackupObject};
 use crate::store::memory::MemoryStore;
 use crate::store::{Key, Store};
+use crate::util::error::Result;
 
-/// A place in an empty store.
+/// A location in an empty store.
 pub fn place() -> (MemoryStore, BackupPlace) {
     let id: BackupId = "20261121T020000Z-000001".parse().unwrap();
     let target = "shop".parse().unwrap();
     (MemoryStore::new(), BackupPlace { target, id })
 }
 
-/// A dump of one table with this many rows, an INSERT each of about 100 bytes.
+/// A dump of one table with this many rows, each in an INSERT of about 100 bytes.
 pub fn dump(schema: &str, rows: usize) -> String {
     let mut dump = format!(
         "-- A dump\nSET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n\
@@ -37,7 +37,7 @@ pub fn dump(schema: &str, rows: usize) -> String {
     dump + "SET SQL_MODE=@OLD_SQL_MODE;\n-- Dump completed\n"
 }
 
-/// A manifest of these objects; `server` and `client` are made up.
+/// A manifest of these objects, with an invented server and client.
 pub fn manifest(place: &BackupPlace, segments: Vec<FileFacts>, index: FileFacts) -> Manifest {
     let now = place.id.snapshot_at();
     Manifest {
@@ -75,7 +75,7 @@ pub fn manifest(place: &BackupPlace, segments: Vec<FileFacts>, index: FileFacts)
     }
 }
 
-/// Writes the texts of several dumps, one a stream, in chunks of 100 bytes by turns.
+/// Writes several dumps, one per stream, in alternating chunks of 100 bytes.
 pub async fn write(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
@@ -92,7 +92,7 @@ pub async fn write(
     for _ in 0..longest.unwrap_or(0).div_ceil(100) {
         for (stream, chunks) in &mut streams {
             if let Some(chunk) = chunks.next() {
-                // A stream that stopped says why at its end.
+                // The cause is returned at the end of the stream.
                 let _ = stream.write(Bytes::copy_from_slice(chunk)).await;
             }
         }
@@ -101,9 +101,10 @@ pub async fn write(
     for (stream, _) in streams {
         ends.extend(stream.finish().await?);
     }
-    match ends.len() == dumps.len() {
-        true => writer.finish(ends, more).await,
-        false => Err(writer.abort().await.unwrap()),
+    if ends.len() == dumps.len() {
+        writer.finish(ends, more).await
+    } else {
+        Err(writer.abort().await.unwrap())
     }
 }
 
@@ -148,7 +149,7 @@ pub async fn archive(
     (store, place, manifest)
 }
 
-/// Puts a changed manifest, sealed, in the place of the old one.
+/// Replaces the manifest with a changed one, sealed.
 pub async fn replace_manifest(store: &Arc<dyn Store>, place: &BackupPlace, manifest: &Manifest) {
     let key = place.key(&BackupObject::Manifest);
     let bytes = manifest.to_bytes().unwrap();
@@ -171,7 +172,7 @@ pub fn small(frame_bytes: usize, segment_bytes: u64) -> WriteOptions {
     }
 }
 
-/// The whole text of an archive.
+/// The SQL of an archive.
 pub async fn text(archive: &Archive) -> Result<String> {
     let mut frames = archive.frames()?;
     let mut text = Vec::new();

@@ -1,7 +1,7 @@
-//! `index.jsonl`: one record a line, written and read as a stream.
+//! `index.jsonl`: one record per line, written and read as a stream.
 //!
-//! A table or session is declared before the first frame that names it by number; the ledger
-//! follows the last frame. Unknown records and fields are ignored.
+//! A table or session is declared before the first frame that refers to its number; the ledger follows the last frame.
+//! Unknown records and fields are ignored.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::sql::ledger;
 use crate::sql::session::Session;
 use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::{ObjectId, Section};
+use crate::util::digest::{Sha256Digest, Xxh3Digest};
 
 /// One line of the index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,24 +20,24 @@ pub enum Record {
     Session(SessionRecord),
     /// Declares a table by number.
     Table(TableRecord),
-    /// Where a frame is and what it holds.
+    /// Location and contents of a frame.
     Frame(FrameRecord),
     /// An object's entry in the ledger.
     Ledger(ledger::Record),
-    /// What the server said exists.
+    /// An object that existed on the server.
     Inventory(InventoryRecord),
-    /// A warning of the run, in full; the manifest holds the first ones.
+    /// A warning of the run, in full; the manifest contains the first ones.
     Warning(String),
-    /// A column whose values mysqldump cannot carry exactly; the manifest holds the first ones.
+    /// A column whose values mysqldump cannot represent exactly; the manifest contains the first ones.
     Lossy(String),
-    /// The GTIDs executed at the snapshot, where they are too long for the manifest.
+    /// The GTIDs executed at the snapshot, if they are too long for the manifest.
     Gtid(String),
 }
 
 impl Record {
-    /// Reads one line; `None` for a kind of record that only a later drctl knows.
+    /// Parses a line; `None` for an unknown kind of record, written by a later version.
     pub fn parse(line: &[u8]) -> serde_json::Result<Option<Record>> {
-        /// A line by its kinds: an unknown kind is ignored, a malformed one of ours is an error.
+        /// A line with an unknown kind is ignored, one with a malformed known kind is an error.
         #[derive(Deserialize)]
         struct Line {
             session: Option<SessionRecord>,
@@ -60,16 +61,16 @@ impl Record {
     }
 }
 
-/// The `USE` and `SET`s that some frames begin under.
+/// The session at the beginning of some frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionRecord {
     /// Its number, counted from 0.
     pub n: u32,
-    /// What is in force.
+    /// Schema and variables; frames refer to the record by `n`.
     pub session: Session,
 }
 
-/// A table, as frames refer to it.
+/// A table to which frames refer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRecord {
     /// Its number, counted from 0.
@@ -80,41 +81,41 @@ pub struct TableRecord {
     pub name: String,
 }
 
-/// An independently compressed run of whole statements of one stream.
+/// An independently compressed sequence of complete statements of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameRecord {
     /// Its number, counted from 0 over all segments.
     pub n: u64,
-    /// Which stream it belongs to, counted from 0.
+    /// Its stream, counted from 0.
     pub stream: u32,
-    /// Which segment it lies in, counted from 0.
+    /// Its segment, counted from 0.
     pub segment: u32,
-    /// Its first byte in that segment.
+    /// Offset of its first byte in the segment.
     pub offset: u64,
     /// Stored bytes.
     pub stored: u64,
     /// Bytes of SQL.
     pub raw: u64,
-    /// SHA-256 of the stored bytes, hex.
-    pub sha256: String,
-    /// XXH3-128 of the SQL, hex.
-    pub xxh3: String,
-    /// The sections that it has statements of, in order, each once. Empty for a prologue of ours.
+    /// Digest of the stored bytes.
+    pub sha256: Sha256Digest,
+    /// Digest of the SQL.
+    pub xxh3: Xxh3Digest,
+    /// The sections of its statements, in order, each once. Empty for a prologue added by drctl.
     pub sections: Vec<Section>,
-    /// The session in force at its first byte.
+    /// Number of the session at its first byte.
     pub session: u32,
-    /// The tables that it creates or has rows of.
+    /// Numbers of the tables that it creates or has rows of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<u32>,
-    /// Rows in it.
+    /// Number of rows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rows: u64,
-    /// Its longest statement, bytes of SQL.
+    /// Length of its longest statement in bytes.
     pub longest: u64,
 }
 
 impl FrameRecord {
-    /// Whether it has statements of a section.
+    /// Whether the frame has statements of a section.
     pub fn has(&self, section: Section) -> bool {
         self.sections.contains(&section)
     }
@@ -123,18 +124,18 @@ impl FrameRecord {
 /// One object of the server's inventory at the time of the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryRecord {
-    /// Which object.
+    /// The object.
     pub object: ObjectId,
-    /// A table's storage engine.
+    /// Storage engine of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// A table's data and indexes on the server, bytes, as it estimates them.
+    /// Size in bytes of a table's data and indexes, as estimated by the server.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,
-    /// What a table's expressions need of the session that computes them anew; absent where they need nothing.
+    /// The session settings that a table's expressions need; `None` if they need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
-    /// Spatial reference systems that a table's columns refer to and that servers do not have by themselves.
+    /// Spatial reference systems of a table's columns, except those that every server has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spatial: Vec<SpatialReference>,
 }

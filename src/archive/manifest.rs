@@ -1,167 +1,181 @@
-//! `manifest.json`: the commit record. Written last, with put-if-absent, and never again.
+//! `manifest.json`: the commit record, written last, with put-if-absent, and never rewritten.
 //!
-//! It stays below [`MAX_BYTES`] whatever the size of the database, so that listing a thousand
-//! backups costs a thousand small reads; what grows with the database is in the index.
+//! Its size is at most [`MAX_BYTES`] for any database, so that listing a thousand backups takes a thousand small reads;
+//! everything that grows with the database is in the index.
 //!
-//! Everything else of a backup has its digest in a document above it; nothing is above this one. So
-//! its last field is the SHA-256 of its own bytes up to there: the *seal*.
+//! The digests of all other objects of a backup are in another document; the manifest contains its own: its last field,
+//! the *seal*, is the SHA-256 of the bytes before it.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::layout::{BackupId, BackupObject, TargetName};
 use crate::sql::ledger::Ledger;
-use crate::store::keys::{BackupId, BackupObject, TargetName};
+use crate::util::digest::Sha256Digest;
+use crate::util::error::{Error, Result};
 
-/// The format number that this drctl writes, and the only one that it reads.
+/// The format that this version writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
 
-/// The most that a manifest may take, bytes.
+/// Maximum size of a manifest in bytes.
 pub const MAX_BYTES: usize = 16 << 10;
 
-/// What stands between the sealed bytes and their SHA-256, and behind it.
+/// The bytes between the sealed bytes and their SHA-256, and the bytes after it.
 const SEAL: (&[u8], &[u8]) = (b",\n  \"sha256\": \"", b"\"\n}\n");
 
-/// How many entries of a list that can grow with the database are kept here, where they fit.
+/// Maximum number of entries of a list that grows with the database.
 const MAX_LISTED: usize = 20;
 
-/// The most bytes of one entry of such a list.
+/// Maximum length in bytes of an entry of such a list.
 const MAX_ENTRY_BYTES: usize = 200;
 
-/// The most bytes that the user's labels may take.
+/// Maximum size in bytes of the user's labels.
 const MAX_LABELS_BYTES: usize = 2 << 10;
 
-/// The most bytes of a set of GTIDs that is kept here: a longer one is in the index alone.
+/// Maximum length in bytes of a GTID set in the manifest; a longer one is only in the index.
 const MAX_GTID_BYTES: usize = 1 << 10;
 
-/// The commit record of one backup.
+/// The commit record of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The format's number: [`FORMAT`].
+    /// The format: [`FORMAT`].
     pub format: u32,
-    /// The version of drctl that wrote it.
+    /// Version of drctl that wrote the backup.
     pub drctl: String,
-    /// The backup's id.
+    /// Id of the backup.
     pub id: BackupId,
-    /// The target's name.
+    /// The target.
     pub target: TargetName,
-    /// When the data were as they are in the dump; not later than the snapshot itself.
+    /// Time of the data in the dump; not later than the snapshot itself.
     pub snapshot_at: Timestamp,
     /// When the run began.
     pub started_at: Timestamp,
-    /// When everything but this manifest was in place and read back.
+    /// When everything except this manifest was written and read back.
     pub finished_at: Timestamp,
-    /// The server that was dumped.
+    /// The dumped server.
     pub server: ServerFacts,
-    /// Where in the server's binary log the snapshot is, if known.
+    /// Position of the snapshot in the server's binary log, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coordinates: Option<Coordinates>,
-    /// The client that dumped.
+    /// The dump program.
     pub client: ClientFacts,
-    /// How frames are compressed.
+    /// Compression of the frames.
     pub codec: crate::archive::codec::Codec,
     /// `none` in format 1.
     pub encryption: String,
     /// `none` in format 1: the archive is unauthenticated.
     pub signature: String,
-    /// The dump's objects, in order.
+    /// The segments, in order.
     pub segments: Vec<FileFacts>,
     /// The index.
     pub index: FileFacts,
-    /// The accounts, where they were taken.
+    /// accounts.sql; `None` if the backup contains no accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts: Option<FileFacts>,
-    /// Sums over the whole backup.
+    /// Totals of the backup.
     pub totals: Totals,
-    /// Columns whose values mysqldump cannot carry exactly; the first ones.
+    /// The first columns whose values mysqldump cannot represent exactly; all are in the index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lossy: Vec<String>,
-    /// What a person should know about the run; the first ones, all in the index.
+    /// The first warnings of the run; all are in the index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The user's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Why the backup must not be trusted by itself; empty for a good one.
+    /// Why the backup is suspect; empty if it is not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspect: Vec<String>,
 }
 
-/// What a restore needs to know of the server that was dumped.
+/// The dumped server, as far as a restore needs to know it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerFacts {
     /// `mysql` or `mariadb`.
     pub flavour: String,
-    /// The server's version, as it says.
+    /// The version, as reported by the server.
     pub version: String,
-    /// What identifies this very server: its server_uuid, or an id of our own.
+    /// Identity of the server: its server_uuid, or an id created by drctl.
     pub identity: String,
-    /// The variables that a restore depends on.
+    /// Variables on which a restore depends.
     pub fingerprint: BTreeMap<String, String>,
-    /// Data and indexes on the server, bytes, as it estimates them.
+    /// Size in bytes of data and indexes, as estimated by the server.
     pub bytes: u64,
 }
 
-/// A place in the binary log.
+/// A position in the binary log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coordinates {
     /// The file.
     pub file: String,
-    /// The position in it.
+    /// The position in the file.
     pub position: u64,
-    /// The GTIDs executed up to it.
+    /// The GTIDs executed up to the position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gtid: Option<String>,
+    /// Whether they are too long for the manifest, and in the index.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gtid_in_index: bool,
 }
 
 impl Coordinates {
-    /// Takes out a set of GTIDs that is too long for the manifest: it belongs into the index.
+    /// Moves a GTID set that is too long for the manifest to the index.
     pub fn take_long_gtid(&mut self) -> Option<String> {
-        self.gtid.take_if(|set| set.len() > MAX_GTID_BYTES)
+        let long = self.gtid.take_if(|set| set.len() > MAX_GTID_BYTES);
+        self.gtid_in_index |= long.is_some();
+        long
+    }
+
+    /// Whether the GTIDs are recorded.
+    pub fn has_gtid(&self) -> bool {
+        self.gtid.is_some() || self.gtid_in_index
     }
 }
 
-/// Refuses labels that would not fit into a manifest: before a dump, and not behind it.
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Rejects labels that would not fit into a manifest; called before the dump.
 pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
     let bytes: usize = labels
         .iter()
         .map(|(key, value)| listed_bytes(key) + listed_bytes(value))
         .sum();
-    match bytes <= MAX_LABELS_BYTES {
-        true => Ok(()),
-        false => Err(Error::usage(format!(
-            "the labels take {bytes} bytes, more than the {MAX_LABELS_BYTES} that a manifest has for them"
+    if bytes > MAX_LABELS_BYTES {
+        return Err(Error::usage(format!(
+            "the labels take {bytes} bytes, more than the maximum of {MAX_LABELS_BYTES}"
         ))
-        .hint("shorten them, or leave some out")),
+        .hint("shorten or remove labels"));
     }
+    Ok(())
 }
 
-/// The client that dumped.
+/// The dump program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientFacts {
-    /// The program: `mysqldump` or `mariadb-dump`.
+    /// Its name: `mysqldump` or `mariadb-dump`.
     pub name: String,
-    /// What it says of its version.
+    /// Its version, as it reports it.
     pub version: String,
     /// Its options, none of them secret.
     pub options: Vec<String>,
 }
 
-/// One object of the backup.
+/// An object of the backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
-    /// Its name beside this manifest.
+    /// Its name below the prefix of the backup.
     pub name: String,
     /// Stored bytes.
     pub bytes: u64,
-    /// SHA-256 of the stored bytes, hex.
-    pub sha256: String,
+    /// Digest of the stored bytes.
+    pub sha256: Sha256Digest,
 }
 
-/// Sums over the whole backup.
+/// Totals of a backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Bytes of SQL.
@@ -170,18 +184,18 @@ pub struct Totals {
     pub stored_bytes: u64,
     /// Frames in all segments.
     pub frames: u64,
-    /// mysqldump processes whose output this is.
+    /// Number of dump processes.
     pub streams: u32,
     /// Rows in all tables.
     pub rows: u64,
-    /// The longest statement, bytes: a server's max_allowed_packet must exceed it.
+    /// Length of the longest statement in bytes; max_allowed_packet must be larger.
     pub largest_statement_bytes: u64,
-    /// Objects by kind: `table` → 12.
+    /// Number of objects by kind: `table` → 12.
     pub objects: BTreeMap<String, u64>,
 }
 
 impl Totals {
-    /// How many objects of each kind a ledger has.
+    /// The number of objects of each kind in a ledger.
     pub fn objects_of(ledger: &Ledger) -> BTreeMap<String, u64> {
         let mut objects = BTreeMap::new();
         for (object, _) in ledger.iter() {
@@ -193,7 +207,7 @@ impl Totals {
 }
 
 impl Manifest {
-    /// How long the backup took.
+    /// Duration of the backup.
     pub fn took(&self) -> SignedDuration {
         self.finished_at.duration_since(self.started_at)
     }
@@ -210,8 +224,8 @@ impl Manifest {
             suspect: Vec::new(),
             ..self.clone()
         };
-        // What the lists may take is what all else leaves, shared out in the order of their weight.
-        let mut room = MAX_BYTES.saturating_sub(write(&short)?.len() + LEFT_FREE_BYTES);
+        // The lists share the remaining space, the most important one first.
+        let mut room = MAX_BYTES.saturating_sub(write(&short)?.len() + RESERVED_BYTES);
         for (lists, whole, list, rest) in [
             (3, &self.suspect, &mut short.suspect, ""),
             (2, &self.lossy, &mut short.lossy, ", all in the index"),
@@ -232,7 +246,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Reads what [`Manifest::to_bytes`] or a later drctl of the same format wrote.
+    /// Parses and verifies a manifest of this format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Format {
@@ -242,9 +256,9 @@ impl Manifest {
         let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
         if format != FORMAT {
             return Err(Error::archive(format!(
-                "the archive is of format {format}, this drctl reads format {FORMAT}"
+                "the archive is of format {format}; this version of drctl reads format {FORMAT}"
             ))
-            .hint("use a drctl that knows it"));
+            .hint("use a version of drctl that supports it"));
         }
         if !is_sealed(bytes) {
             return Err(Error::archive(
@@ -253,18 +267,18 @@ impl Manifest {
             .hint("restore another backup, and find out what changed the store"));
         }
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(damaged)?;
-        manifest.refuse_what_cannot_be_read()?;
+        manifest.check_readable()?;
         Ok(manifest)
     }
 
-    /// Encrypted archives, and objects under names that are never looked at.
-    fn refuse_what_cannot_be_read(&self) -> Result<()> {
+    /// Rejects encrypted archives, and objects with unexpected names.
+    fn check_readable(&self) -> Result<()> {
         if self.encryption != "none" {
             return Err(Error::archive(format!(
-                "the archive is encrypted by {}, which this drctl cannot read",
+                "the archive is encrypted with {}, which this version of drctl does not support",
                 self.encryption
             ))
-            .hint("use a drctl that knows it"));
+            .hint("use a version of drctl that supports it"));
         }
         let mut files = vec![(&self.index, BackupObject::Index)];
         for (number, facts) in self.segments.iter().enumerate() {
@@ -286,50 +300,49 @@ impl Manifest {
         }
     }
 
-    /// Whether a signature vouches for it: never, since nothing here checks one. What the field
-    /// says is only a claim, and who can write the store can write the claim.
+    /// Whether a signature was verified: never in format 1. The field `signature` alone proves nothing: any
+    /// account that can write to the store can write the field.
     pub fn is_authenticated(&self) -> bool {
         false
     }
 
-    /// How many tables it holds.
+    /// Number of tables.
     pub fn tables(&self) -> u64 {
         self.totals.objects.get("table").copied().unwrap_or(0)
     }
 }
 
-/// Puts the seal in the place of the closing brace.
+/// Replaces the closing brace with the seal.
 fn seal(json: &mut Vec<u8>) {
     json.truncate(json.trim_ascii_end().len().saturating_sub(b"\n}".len()));
-    let sha256 = hex::encode(Sha256::digest(&json));
+    let sha256 = Sha256Digest::of(&json).to_string();
     for piece in [SEAL.0, sha256.as_bytes(), SEAL.1] {
         json.extend_from_slice(piece);
     }
 }
 
-/// Whether a manifest ends in the seal of all that stands before it.
+/// Whether a manifest ends with the seal of the bytes before it.
 fn is_sealed(bytes: &[u8]) -> bool {
     const DIGITS: usize = 64;
     let sealed = || {
         let rest = bytes.strip_suffix(SEAL.1)?;
         let (rest, sha256) = rest.split_at_checked(rest.len().checked_sub(DIGITS)?)?;
         let body = rest.strip_suffix(SEAL.0)?;
-        Some(hex::encode(Sha256::digest(body)).as_bytes() == sha256)
+        Some(Sha256Digest::of(body).to_string().as_bytes() == sha256)
     };
     sealed() == Some(true)
 }
 
-/// Bytes that are left free for the lists' own names and brackets, and the seal.
-const LEFT_FREE_BYTES: usize = 512;
+/// Bytes reserved for the names and brackets of the lists, and the seal.
+const RESERVED_BYTES: usize = 512;
 
-/// Bytes that a text takes as an entry of a list: with its escapes, its indentation and a comma.
+/// Size in bytes of a text as an entry of a list: with escapes, indentation and comma.
 fn listed_bytes(text: &str) -> usize {
     let quoted = serde_json::to_string(text).map_or(text.len(), |quoted| quoted.len());
     quoted + "\n    ,".len()
 }
 
-/// The first entries of a list, each of a bounded length, as many as there is room for, and how many more
-/// there are.
+/// The first entries of a list, truncated, as many as fit into `room` bytes, and the number of the others.
 fn abbreviated(list: &[String], room: usize, rest: &str) -> Vec<String> {
     let more = |count: usize| format!("… and {count} more{rest}");
     let mut kept: Vec<String> = list
@@ -353,12 +366,12 @@ fn abbreviated(list: &[String], room: usize, rest: &str) -> Vec<String> {
     }
 }
 
-/// A text of a bounded length.
+/// Truncates a text to [`MAX_ENTRY_BYTES`].
 fn cut(text: &str) -> String {
-    match text.len() <= MAX_ENTRY_BYTES {
-        true => text.to_owned(),
-        false => format!("{}…", &text[..text.floor_char_boundary(MAX_ENTRY_BYTES)]),
+    if text.len() <= MAX_ENTRY_BYTES {
+        return text.to_owned();
     }
+    format!("{}…", &text[..text.floor_char_boundary(MAX_ENTRY_BYTES)])
 }
 
 #[cfg(test)]
@@ -370,7 +383,7 @@ mod tests {
         FileFacts {
             name: name.into(),
             bytes: 1,
-            sha256: "00".repeat(32),
+            sha256: Sha256Digest::of(name),
         }
     }
 
@@ -380,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back() {
+    fn a_manifest_is_read_back_from_its_bytes() {
         let manifest = manifest();
         assert_eq!(
             Manifest::from_bytes(&manifest.to_bytes().unwrap()).unwrap(),
@@ -388,9 +401,9 @@ mod tests {
         );
     }
 
-    /// Whatever is in the lists, in whichever script and with whichever escapes.
+    /// In any script, and with any escapes.
     #[test]
-    fn a_manifest_fits_whatever_its_lists_hold_and_says_what_it_leaves_out() {
+    fn a_manifest_of_long_lists_fits_and_contains_the_number_of_omitted_entries() {
         for text in ["x", "表", "\u{1}", "\"\\"] {
             let list: Vec<String> = (0..500)
                 .map(|n| format!("{n} {}", text.repeat(400)))
@@ -425,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_bounded_as_they_are_written() {
+    fn labels_are_bounded_in_their_serialized_form() {
         let of = |value: String| BTreeMap::from([("key".to_owned(), value)]);
         check_labels(&of("x".repeat(2000))).unwrap();
         for value in ["x".repeat(2100), "表".repeat(700), "\u{1}".repeat(400)] {
@@ -438,11 +451,11 @@ mod tests {
         let bytes = manifest().to_bytes().unwrap();
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         let sealed = &bytes[..bytes.len() - 83];
-        assert_eq!(json["sha256"], hex::encode(Sha256::digest(sealed)));
+        assert_eq!(json["sha256"], Sha256Digest::of(sealed).to_string());
     }
 
     #[test]
-    fn every_flipped_bit_is_refused() {
+    fn every_flipped_bit_is_rejected() {
         let bytes = manifest().to_bytes().unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
@@ -453,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_changed_added_or_taken_out_is_refused_although_it_is_good_json() {
+    fn a_changed_added_or_removed_field_is_rejected_although_the_json_is_valid() {
         let bytes = manifest().to_bytes().unwrap();
         let text = String::from_utf8(bytes).unwrap();
         for (from, to) in [
@@ -465,12 +478,11 @@ mod tests {
             ("\n}\n", "\n}"),
             ("\n}\n", ",\n  \"suspect\": []\n}\n"),
         ] {
-            let edited = match to.is_empty() || from.starts_with("\"d") {
-                true => text.replacen(from, to, 1),
-                false => {
-                    let at = text.rfind(from).unwrap();
-                    format!("{}{to}{}", &text[..at], &text[at + from.len()..])
-                }
+            let edited = if to.is_empty() || from.starts_with("\"d") {
+                text.replacen(from, to, 1)
+            } else {
+                let at = text.rfind(from).unwrap();
+                format!("{}{to}{}", &text[..at], &text[at + from.len()..])
             };
             assert_ne!(edited, text);
             let refused = Manifest::from_bytes(edited.as_bytes()).unwrap_err();
@@ -479,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_only_a_later_drctl_knows_are_ignored() {
+    fn fields_of_later_versions_are_ignored() {
         let bytes = manifest().to_bytes().unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let mut later = text

@@ -1,47 +1,48 @@
-//! Format 1 of an archive, and both directions through it.
+//! Format 1 of archives: reading and writing.
 //!
-//! A backup is a handful of objects: segments of independently compressed frames, an index, and a
-//! manifest that is written last and never overwritten; without it nothing exists. The format is
-//! public (docs/format.md), and the segments alone are ordinary `mysqldump` output to the ordinary
-//! tools.
+//! A backup consists of segments of independently compressed frames, an index, and a manifest that is written last and
+//! never overwritten; without it the backup does not exist. The format is public (docs/format.md), and standard tools
+//! decompress the segments into ordinary `mysqldump` output.
 //!
 //! - [`manifest`], [`index`]: the two documents of a backup.
-//! - [`codec`]: a frame's bytes, compressed and back.
+//! - [`codec`]: compression of frames.
 //! - [`write`]: statements → frames → segments → commit.
-//! - [`read`]: manifest and index → checked, decoded frames.
-//! - [`whole`]: what only a reading of the whole archive can check.
+//! - [`read`]: manifest and index → verified, decoded frames; [`stored_index`]: the index as stored.
+//! - [`accounts`]: accounts.sql; [`restore_txt`]: instructions for a restore without drctl.
+//! - [`segment_digests`], [`documents`]: what only a reader of the whole archive can verify.
 
+pub mod accounts;
 pub mod codec;
+pub mod documents;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod index;
 pub mod manifest;
 pub mod read;
-pub mod remove;
 pub mod restore_txt;
+pub mod segment_digests;
 pub mod stored_index;
-pub mod whole;
 pub mod write;
 
+use crate::layout::{BackupId, BackupObject, TargetName};
 use crate::store::Key;
-use crate::store::keys::{BackupId, BackupObject, TargetName};
 
-/// Where one backup's objects are.
+/// The location of a backup in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupPlace {
-    /// Whose backup it is.
+    /// The target.
     pub target: TargetName,
-    /// Which one.
+    /// Id of the backup.
     pub id: BackupId,
 }
 
 impl BackupPlace {
-    /// The key of one of its objects.
+    /// Key of an object of the backup.
     pub fn key(&self, object: &BackupObject) -> Key {
         self.target.object(self.id, object)
     }
 
-    /// What the keys of all its objects begin with.
+    /// Prefix of the keys of all its objects.
     pub fn prefix(&self) -> Key {
         self.target.backup(self.id)
     }

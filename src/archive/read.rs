@@ -1,35 +1,32 @@
-//! Manifest and index to checked, decoded frames.
+//! Reads archives: manifest and index → verified, decoded frames.
 //!
-//! Nothing that fails a digest is ever handed on: a frame's stored bytes are held against their
-//! SHA-256, decoded by a codec with its own checksum, and its SQL held against its XXH3-128. The
-//! index is read as a stream, each time against its SHA-256 in the manifest; the manifest is the
-//! root of it all.
+//! Data that do not match a digest are never returned: the stored bytes of a frame are compared with their SHA-256,
+//! decoded by a codec with its own checksum, and the SQL is compared with its XXH3-128. The index is compared with its
+//! SHA-256 in the manifest, on which all other digests depend.
 
 use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
-use crate::archive::manifest::{Manifest, Totals};
+use crate::archive::manifest::{MAX_BYTES, Manifest, Totals};
 use crate::archive::stored_index::{Records, StoredIndex, damaged, read_range};
-use crate::archive::write::encode::hex128;
 use crate::archive::write::framer::FRAME_BYTES;
-use crate::error::{Error, Result};
+use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
-use crate::store::keys::BackupObject;
 use crate::store::{Key, Store, StoreError};
+use crate::util::digest::{Sha256Digest, Xxh3Digest};
+use crate::util::error::{Error, Result};
 
-/// The most bytes of accounts.sql, stored or decoded.
-const MOST_ACCOUNTS_BYTES: u64 = 256 << 20;
+/// Maximum size in bytes of accounts.sql, stored or decoded.
+const MAX_ACCOUNTS_BYTES: u64 = 256 << 20;
 
-/// The most bytes that names, definitions' digests and warnings of an index may take.
-const MOST_NAMES_BYTES: usize = 1 << 30;
+/// Maximum size in bytes of the names, ledger and warnings in an index.
+const MAX_NAMES_BYTES: usize = 1 << 30;
 
-/// The longest statement: a row of 1 GiB, the protocol's limit, whose every byte takes two digits.
-const MOST_STATEMENT_BYTES: u64 = (2 << 30) + (64 << 20);
+/// Maximum length in bytes of a statement: a row of 1 GiB, the protocol's limit, with two digits per byte.
+const MAX_STATEMENT_BYTES: u64 = (2 << 30) + (64 << 20);
 
 /// A committed backup, open for reading.
 #[derive(Debug, Clone)]
@@ -41,7 +38,7 @@ pub struct Archive {
     contents: Arc<Contents>,
 }
 
-/// What the index says beside its frames. Grows with the number of tables, not with their rows.
+/// The records of the index except frames. Grows with the number of tables, not with their rows.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The tables, by number.
@@ -52,18 +49,18 @@ pub struct Contents {
     pub ledger: Ledger,
     /// The server's inventory.
     pub inventory: Vec<InventoryRecord>,
-    /// The run's warnings.
+    /// The warnings of the run.
     pub warnings: Vec<String>,
-    /// Columns whose values mysqldump cannot carry exactly.
+    /// Columns whose values mysqldump cannot represent exactly.
     pub lossy: Vec<String>,
-    /// The GTIDs executed at the snapshot, where the manifest has no room for them.
+    /// The GTIDs executed at the snapshot, if they are too long for the manifest.
     pub gtid: Option<String>,
 }
 
-/// Reads a manifest, and holds it against the place that it was found in.
+/// Reads a manifest, and checks that it belongs to its location.
 pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Manifest> {
     let key = place.key(&BackupObject::Manifest);
-    let bytes = match store.get(&key, None).await {
+    let bytes = match store.get_at_most(&key, MAX_BYTES as u64).await {
         Ok(bytes) => bytes,
         Err(StoreError::NotFound { .. }) => {
             return Err(Error::nothing(format!("there is no {place}")).hint("see drctl list"));
@@ -81,14 +78,14 @@ pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Man
 }
 
 impl Archive {
-    /// Opens a backup: manifest, index and their agreement.
+    /// Opens a backup: reads manifest and index, and checks that they agree.
     pub async fn open(store: Arc<dyn Store>, place: BackupPlace) -> Result<Archive> {
         let manifest = Arc::new(manifest(&store, &place).await?);
         let index = StoredIndex::fetch(&store, &place, &manifest.index).await?;
         let (reader, of, whose) = (index.clone(), manifest.clone(), place.to_string());
         let contents = tokio::task::spawn_blocking(move || read_contents(&reader, &of, &whose))
             .await
-            .map_err(|e| Error::unexpected("reading the index broke off").because(e))??;
+            .map_err(|e| Error::unexpected("reading the index was interrupted").because(e))??;
         Ok(Archive {
             store,
             place,
@@ -103,7 +100,7 @@ impl Archive {
         &self.manifest
     }
 
-    /// What the index says beside its frames.
+    /// The records of the index except frames.
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
@@ -115,13 +112,13 @@ impl Archive {
         })
     }
 
-    /// Fetches a frame, checks it and decodes it.
+    /// Fetches, verifies and decodes a frame.
     pub async fn fetch(&self, frame: &FrameRecord) -> Result<Vec<u8>> {
         let stored = self.fetch_stored(frame).await?;
         let (codec, frame, key) = (self.manifest.codec, frame.clone(), self.segment_key(frame)?);
         tokio::task::spawn_blocking(move || check_and_decode(codec, &frame, &key, &stored))
             .await
-            .map_err(|e| Error::unexpected("decoding a frame broke off").because(e))?
+            .map_err(|e| Error::unexpected("decoding a frame was interrupted").because(e))?
     }
 
     pub(super) async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
@@ -130,19 +127,19 @@ impl Archive {
         read_range(&self.store, &key, range, "a segment").await
     }
 
-    /// The key of the segment that a frame lies in.
+    /// The key of a frame's segment.
     pub(super) fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
         Ok(self
             .place
             .key(&self.manifest.codec.segment(frame.segment as usize)?))
     }
 
-    /// The store, and where in it the backup is.
+    /// The store, and the location of the backup.
     pub(super) fn place(&self) -> (&Arc<dyn Store>, &BackupPlace) {
         (&self.store, &self.place)
     }
 
-    /// accounts.sql, checked and decoded; `None` where none were taken.
+    /// accounts.sql, verified and decoded; `None` if the backup contains no accounts.
     pub async fn accounts(&self) -> Result<Option<Vec<u8>>> {
         let Some(facts) = &self.manifest.accounts else {
             return Ok(None);
@@ -153,20 +150,22 @@ impl Archive {
             Error::archive(format!("accounts.sql {what}"))
                 .hint("restore another backup, and find out what changed the store")
         };
-        if facts.bytes > MOST_ACCOUNTS_BYTES {
-            return Err(wrong("is said to be longer than it can be"));
+        if facts.bytes > MAX_ACCOUNTS_BYTES {
+            return Err(wrong(
+                "is longer than the maximum, according to the manifest",
+            ));
         }
         let stored = read_range(&self.store, &key, 0..facts.bytes, "accounts.sql").await?;
-        if hex::encode(Sha256::digest(&stored)) != facts.sha256 {
+        if Sha256Digest::of(&stored) != facts.sha256 {
             return Err(wrong("does not match its SHA-256"));
         }
-        let sql = decode_all(codec, &stored, MOST_ACCOUNTS_BYTES)
+        let sql = decode_all(codec, &stored, MAX_ACCOUNTS_BYTES)
             .map_err(|e| wrong("cannot be decoded").because(e))?;
         Ok(Some(sql))
     }
 }
 
-/// Reads the whole index once: what it declares, and that its frames fill the segments exactly.
+/// Reads the whole index, and checks that its frames fill the segments exactly.
 fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Result<Contents> {
     let mut contents = Contents::default();
     let mut filled = vec![0u64; manifest.segments.len()];
@@ -176,8 +175,10 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
     while let Some(record) = records.read()? {
         if !matches!(record, Record::Frame(_)) {
             names = names.saturating_add(records.record_bytes());
-            if names > MOST_NAMES_BYTES {
-                return Err(wrong("it has more names than a server can have"));
+            if names > MAX_NAMES_BYTES {
+                return Err(wrong(
+                    "its names take more than the maximum number of bytes",
+                ));
             }
         }
         match record {
@@ -192,7 +193,7 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
             }
             Record::Frame(frame) => {
                 let place = filled.get_mut(frame.segment as usize);
-                let place = place.ok_or_else(|| wrong("a frame lies in no segment"))?;
+                let place = place.ok_or_else(|| wrong("a frame is in no segment"))?;
                 let declared = (frame.session as usize) < contents.sessions.len()
                     && frame
                         .tables
@@ -208,14 +209,14 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
                 let ends = place
                     .checked_add(frame.stored)
                     .zip(raw.checked_add(frame.raw));
-                (*place, raw) = ends.ok_or_else(|| wrong("a frame has no end"))?;
+                (*place, raw) = ends.ok_or_else(|| wrong("a frame is longer than possible"))?;
                 longest = frame.longest.max(longest);
                 frames += 1;
             }
             Record::Ledger(entry) => contents
                 .ledger
                 .add(entry)
-                .map_err(|e| wrong("its ledger contradicts itself").because(e))?,
+                .map_err(|e| wrong("its ledger is inconsistent").because(e))?,
             Record::Inventory(object) => contents.inventory.push(object),
             Record::Warning(warning) => contents.warnings.push(warning),
             Record::Lossy(column) => contents.lossy.push(column),
@@ -227,7 +228,7 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
         raw_bytes: raw,
         stored_bytes: filled.iter().sum(),
         frames,
-        // A stream may have been too short for a frame.
+        // A stream may have no frame.
         streams: manifest.totals.streams,
         rows: contents.ledger.total_rows(),
         largest_statement_bytes: longest,
@@ -239,21 +240,24 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
     Ok(contents)
 }
 
-/// Holds the sizes that a frame is said to have against what a frame can have: memory is taken by them.
+/// Checks that the sizes of a frame are possible, since memory is allocated by them.
 fn check_sizes(frame: &FrameRecord) -> std::result::Result<(), &'static str> {
-    // A frame ends with the statement that makes it long enough.
-    let most_raw = frame.longest.saturating_add(2 * FRAME_BYTES as u64);
-    // What does not compress grows by a few bytes a block.
-    let most_stored = frame.raw.saturating_add(frame.raw / 64 + (64 << 10));
-    match () {
-        () if frame.longest > MOST_STATEMENT_BYTES => Err("a statement is longer than any can be"),
-        () if frame.raw > most_raw => Err("a frame is longer than any can be"),
-        () if frame.stored > most_stored => Err("a frame takes more room than any can"),
-        () => Ok(()),
+    // A frame ends with the statement with which it exceeds its size.
+    let max_raw = frame.longest.saturating_add(2 * FRAME_BYTES as u64);
+    // Incompressible data grow by a few bytes per block.
+    let max_stored = frame.raw.saturating_add(frame.raw / 64 + (64 << 10));
+    if frame.longest > MAX_STATEMENT_BYTES {
+        Err("a statement is longer than possible")
+    } else if frame.raw > max_raw {
+        Err("a frame is longer than possible")
+    } else if frame.stored > max_stored {
+        Err("a frame has more stored bytes than possible")
+    } else {
+        Ok(())
     }
 }
 
-/// A frame's SQL, if its stored bytes and its SQL match their digests.
+/// Decodes a frame whose stored bytes and SQL match their digests.
 pub(super) fn check_and_decode(
     codec: crate::archive::codec::Codec,
     frame: &FrameRecord,
@@ -264,15 +268,15 @@ pub(super) fn check_and_decode(
         Error::archive(format!("{key}: frame {} {what}", frame.n))
             .hint("restore another backup, and find out what changed the store")
     };
-    if hex::encode(Sha256::digest(stored)) != frame.sha256 {
+    if Sha256Digest::of(stored) != frame.sha256 {
         return Err(wrong("does not match its SHA-256"));
     }
     let raw = decode(codec, stored, frame.raw as usize)
         .map_err(|e| wrong("cannot be decoded").because(e))?;
-    match hex128(xxhash_rust::xxh3::xxh3_128(&raw)) == frame.xxh3 {
-        true => Ok(raw),
-        false => Err(wrong("does not match its XXH3-128")),
+    if Xxh3Digest::of(&raw) != frame.xxh3 {
+        return Err(wrong("does not match its XXH3-128"));
     }
+    Ok(raw)
 }
 
 /// The frames of an archive, one at a time.

@@ -1,4 +1,4 @@
-//! Archives that are whole, cut, edited or out of reach, and what their reader makes of them.
+//! Reading archives that are complete, truncated, edited or unreachable.
 
 use super::*;
 use crate::archive::fixture::{self, archive, dump, edit, replace_manifest, small, text};
@@ -16,7 +16,7 @@ fn code<T>(result: Result<T>) -> u8 {
     }
 }
 
-/// Replaces the index's text, and makes the manifest agree with its digest.
+/// Changes the text of the index, and updates its digest in the manifest.
 async fn edit_index(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
@@ -28,7 +28,7 @@ async fn edit_index(
         let text = String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap();
         *bytes = zstd::encode_all(change(text).as_bytes(), 1).unwrap();
         manifest.index.bytes = bytes.len() as u64;
-        manifest.index.sha256 = hex::encode(Sha256::digest(&bytes));
+        manifest.index.sha256 = Sha256Digest::of(&bytes);
     })
     .await;
     replace_manifest(store, place, &manifest).await;
@@ -46,7 +46,7 @@ async fn an_archive_reads_as_the_dump_that_was_written() {
 }
 
 #[tokio::test]
-async fn an_archive_without_frames_is_read_too() {
+async fn an_archive_without_frames_can_be_read() {
     let (store, place) = fixture::place();
     let store: Arc<dyn Store> = Arc::new(store);
     let options = small(1000, 500);
@@ -59,11 +59,11 @@ async fn an_archive_without_frames_is_read_too() {
 }
 
 #[tokio::test]
-async fn an_index_of_several_reads_is_read_to_its_end() {
+async fn an_index_fetched_by_several_requests_is_read_completely() {
     let (store, place) = fixture::place();
     let store: Arc<dyn Store> = Arc::new(store);
-    // Nothing that compresses: 3 MB.
-    let noise = |n: u32| hex::encode(Sha256::digest(n.to_be_bytes()));
+    // 3 MB of incompressible text.
+    let noise = |n: u32| Sha256Digest::of(n.to_be_bytes()).to_string();
     let warnings: Vec<String> = (0..3000)
         .map(|n| (0..32).map(|part| noise(n * 32 + part)).collect())
         .collect();
@@ -78,7 +78,7 @@ async fn an_index_of_several_reads_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_cut_anywhere_is_damage() {
+async fn a_truncated_index_is_damage() {
     let (store, place, manifest) = archive(&[&dump("d", 3)], small(1000, 500)).await;
     let key = place.key(&BackupObject::Index);
     let whole = store.get(&key, None).await.unwrap();
@@ -86,11 +86,11 @@ async fn an_index_that_is_cut_anywhere_is_damage() {
         store.put(&key, whole.slice(..length)).await.unwrap();
         assert_eq!(code(open(&store, &place).await), 6, "{length} bytes");
     }
-    // With a digest that is right it is what the frames are held against that is missed.
+    // With a correct digest, the totals differ from the manifest.
     let cut = whole.slice(..whole.len() / 2);
     let mut manifest = manifest.clone();
     manifest.index.bytes = cut.len() as u64;
-    manifest.index.sha256 = hex::encode(Sha256::digest(&cut));
+    manifest.index.sha256 = Sha256Digest::of(&cut);
     store.put(&key, cut).await.unwrap();
     replace_manifest(&store, &place, &manifest).await;
     assert_eq!(code(open(&store, &place).await), 6);
@@ -98,9 +98,9 @@ async fn an_index_that_is_cut_anywhere_is_damage() {
     assert_eq!(code(open(&store, &place).await), 6);
 }
 
-/// With every digest right: what is small in the store must not be large in memory.
+/// With correct digests: a small object in the store must not take much memory.
 #[tokio::test]
-async fn an_index_that_expands_without_limit_or_claims_sizes_that_none_can_have_is_damage() {
+async fn an_index_that_expands_without_limit_or_has_impossible_sizes_is_damage() {
     let (store, place, manifest) = archive(&[&dump("d", 20)], small(400, 1)).await;
     let claims = |name: &'static str, value: &'static str| {
         move |text: String| {
@@ -139,9 +139,8 @@ async fn an_index_that_expands_without_limit_or_claims_sizes_that_none_can_have_
     }
 }
 
-/// It is read once: what the store says later is not acted on.
 #[tokio::test]
-async fn an_index_that_changes_behind_its_verification_changes_nothing() {
+async fn an_index_that_changes_after_its_verification_has_no_effect() {
     let sql = dump("d", 50);
     let (store, place, _) = archive(&[&sql], small(1000, 500)).await;
     let archive = open(&store, &place).await.unwrap();
@@ -154,7 +153,7 @@ async fn an_index_that_changes_behind_its_verification_changes_nothing() {
 
 #[tokio::test]
 async fn frames_that_go_back_to_an_earlier_segment_are_damage() {
-    // A frame a segment: two that change places are each in the right place of their own.
+    // With one frame per segment, two swapped frames are each at a valid offset.
     let (store, place, manifest) = archive(&[&dump("d", 20)], small(400, 1)).await;
     assert_eq!(manifest.segments.len() as u64, manifest.totals.frames);
     open(&store, &place).await.unwrap();
@@ -178,7 +177,7 @@ async fn frames_that_go_back_to_an_earlier_segment_are_damage() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_damage_and_what_cannot_be_had_is_the_stores_failure() {
+async fn a_missing_object_is_damage_and_an_unreadable_one_is_a_failure_of_the_store() {
     let (store, place, _) = archive(&[&dump("d", 3)], small(1000, 500)).await;
     for (suffix, fault) in [
         ("manifest.json", Fault::Fail),
@@ -205,7 +204,7 @@ fn manifest_segment() -> BackupObject {
 }
 
 #[tokio::test]
-async fn bytes_that_come_over_wrong_are_never_handed_on() {
+async fn bytes_corrupted_in_transit_are_never_returned() {
     let (store, place, _) = archive(&[&dump("d", 3)], small(1000, 500)).await;
     for fault in [Fault::CutShort, Fault::FlipBit] {
         for suffix in ["manifest.json", "index.jsonl.zst"] {

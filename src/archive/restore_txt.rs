@@ -1,45 +1,66 @@
-//! `RESTORE.txt`: for somebody with the objects of a backup and no drctl.
+//! `RESTORE.txt`: instructions for a restore without drctl.
 
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::Manifest;
 use crate::sql::computed::Needs;
 use crate::sql::statement::{ObjectId, quote};
 
-/// What a plain client sets first, in one statement that both kinds of servers read: what a session of the dumped
-/// server may have had when it made its tables, and what tables compute by where nothing else is said. It has no
-/// single quotes, and stands in some.
+/// The first statement of a plain client, for both flavours: settings under which every definition of the dumped server
+/// is accepted, and the default settings for expressions. It is enclosed in single quotes, so it contains none.
 pub const SESSION: &str = "SET SESSION innodb_strict_mode = OFF, completion_type = 0, lc_time_names = en_US, \
-    div_precision_increment = 4 /*M!100201 , check_constraint_checks = OFF */ \
+    div_precision_increment = 4 /*M!100201 , check_constraint_checks = OFF, default_regex_flags = \"\" */ \
     /*!80000 , block_encryption_mode = \"aes-128-ecb\" */ /*!80013 , sql_require_primary_key = OFF */ \
     /*!80030 , sql_generate_invisible_primary_key = OFF */ \
     /*!80400 , restrict_fk_on_non_standard_key = OFF */";
 
-/// How a definition of a CHECK begins in a dump.
+/// The beginning of the definition of a CHECK in a dump.
 pub fn check_line(name: &str) -> String {
     format!("  CONSTRAINT {} CHECK (", quote(name))
 }
 
-/// The expression for sed that keeps a CHECK from being enforced while rows come in.
+/// The sed expression that disables a CHECK while rows are loaded.
 fn edit(name: &str) -> String {
+    let quoted = in_pattern(&check_line(name));
+    format!("-e '/^{quoted}/s/\\(,\\{{0,1\\}}\\)$/ NOT ENFORCED\\1/'")
+}
+
+/// The `sql_mode` in the header of a dump, and its replacement if a table was created, or rows were written, under
+/// NO_UNSIGNED_SUBTRACTION; the result is the same unless a difference is negative.
+pub const SIGNED_HEAD: (&str, &str) = (
+    "SQL_MODE='NO_AUTO_VALUE_ON_ZERO'",
+    "SQL_MODE='NO_AUTO_VALUE_ON_ZERO,NO_UNSIGNED_SUBTRACTION'",
+);
+
+/// The sed expression that removes a table's partitions from its definition.
+fn unpartition(table: &ObjectId) -> String {
+    let schema = in_pattern(&quote(&table.schema));
+    let name = in_pattern(&quote(&table.name));
+    format!(
+        "-e '/^USE {schema};/,/^USE /{{/^CREATE TABLE {name} (/,/;$/{{/^[\\/*!0-9 ]*PARTITION BY /{{:p' \
+         -e '/;$/!{{N;bp' -e '}};s/.*/;/;}};}};}}'"
+    )
+}
+
+/// Escapes a text for a sed pattern within single quotes of a shell.
+fn in_pattern(text: &str) -> String {
     let mut pattern = String::new();
-    for c in check_line(name).chars() {
+    for c in text.chars() {
         if "\\/.*[]^$".contains(c) {
             pattern.push('\\');
         }
         pattern.push(c);
     }
-    let quoted = pattern.replace('\'', "'\\''");
-    format!("-e '/^{quoted}/s/\\(,\\{{0,1\\}}\\)$/ NOT ENFORCED\\1/'")
+    pattern.replace('\'', "'\\''")
 }
 
-/// Where the views begin in a dump, which puts them behind everything else.
+/// The beginning of the views, which are the last objects of a dump.
 const VIEWS: &[u8] = b"-- Final view structure for view ";
 
-/// Behind the settings at the head of a dump.
+/// Follows the settings in the header of a dump.
 const FIRST_SCHEMA: &[u8] = b"-- Current Database: ";
 
-/// The program of `sed` that [`ViewsAgain`] is: the head, the schema in force, and the views. (`awk` takes minutes for
-/// a line of 64 MiB.)
+/// [`ViewsAgain`] as a program of `sed`: prints the header, the current schema and the views. (`awk` takes minutes for a
+/// line of 64 MiB.)
 const SED: [&str; 5] = [
     "1,/^-- Current Database: /{/^-- Current Database: /!p;}",
     "/^USE /h",
@@ -48,10 +69,10 @@ const SED: [&str; 5] = [
     "}",
 ];
 
-/// Cuts a dump down to what makes its views again, as the last command of RESTORE.txt does.
+/// Reduces a dump to the statements that recreate its views, like a command of RESTORE.txt.
 #[derive(Debug, Default)]
 pub struct ViewsAgain {
-    /// Whether the settings at the head are over.
+    /// Whether the header has ended.
     headed: bool,
     /// Whether the views have begun.
     views: bool,
@@ -60,7 +81,7 @@ pub struct ViewsAgain {
 }
 
 impl ViewsAgain {
-    /// What is wanted of the next statements, whole lines.
+    /// The part of the next statements, complete lines, that is needed.
     pub fn take(&mut self, sql: &[u8]) -> Vec<u8> {
         let mut taken = Vec::new();
         for line in sql.split_inclusive(|byte| *byte == b'\n') {
@@ -83,8 +104,26 @@ impl ViewsAgain {
     }
 }
 
-/// The text: how to check, and how to restore, with which commands.
-pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String {
+/// The steps of a restore by a plain client after the dump itself.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// How often all views must be created ([`Views::rounds`](crate::sql::view_order::Views::rounds)).
+    pub view_rounds: usize,
+    /// Statements that revoke roles from the restoring account, which administers them because it created them.
+    pub roles: Vec<String>,
+}
+
+impl Default for Finish {
+    fn default() -> Self {
+        Finish {
+            view_rounds: 1,
+            roles: Vec::new(),
+        }
+    }
+}
+
+/// The text: the commands that verify and restore the backup.
+pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &Finish) -> String {
     let decode = manifest.codec.decoder_command();
     let names = |files: &[crate::archive::manifest::FileFacts]| {
         files
@@ -103,8 +142,8 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String
         "Backup {id} of {target}, a {flavour} {version} server, as of {snapshot}.\n\
          It is the output of {dumper} ({banner}); no special tool is needed to restore it.\n\
          \n\
-         1. Get all objects beside this file, keeping their names.\n\
-         2. Check them:\n\
+         1. Download all objects next to this file, keeping their names.\n\
+         2. Verify them:\n\
          \n\
          \x20   sha256sum -c SHA256SUMS\n\
          \n",
@@ -119,9 +158,9 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String
     let accounts = manifest.accounts.as_ref().map(|accounts| &accounts.name);
     if let Some(accounts) = accounts {
         text.push_str(&format!(
-            "3. Views, triggers, routines and events name accounts as their definers. Where the server has\n\
-             \x20  none of them, create them first. What is granted on single tables and routines fails for\n\
-             \x20  now, since they are not there yet: --force goes on.\n\
+            "3. Create the accounts first, since views, triggers, routines and events refer to them as definers.\n\
+             \x20  Grants on single tables and routines fail at this point, because these do not exist yet;\n\
+             \x20  --force continues after such errors.\n\
              \n\
              \x20   {decode} {accounts} | {client} --binary-mode --force -u root -p\n\
              \n"
@@ -130,24 +169,31 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String
     let needs: Vec<(&ObjectId, &Needs)> = inventory
         .iter()
         .filter_map(|entry| Some((&entry.object, entry.needs.as_ref()?)))
-        .filter(|(_, needs)| !needs.is_usual())
+        .filter(|(_, needs)| !needs.is_default())
         .collect();
-    let edits: Vec<String> = needs
+    let checks = needs.iter().flat_map(|(_, needs)| &needs.checks);
+    let mut edits: Vec<String> = checks.map(|name| edit(name)).collect();
+    let parted = needs.iter().filter(|(_, needs)| needs.partitions.is_some());
+    edits.extend(parted.map(|(table, _)| unpartition(table)));
+    if needs
         .iter()
-        .flat_map(|(_, needs)| &needs.checks)
-        .map(|name| edit(name))
-        .collect();
-    let decoded = match edits.is_empty() {
-        true => format!("{decode} {dump}"),
-        false => format!("{decode} {dump} | sed {}", edits.join(" ")),
+        .any(|(_, needs)| needs.has_signed_subtraction())
+    {
+        let (from, to) = SIGNED_HEAD;
+        edits.push(format!("-e \"1,40s/{from}/{to}/\""));
+    }
+    let decoded = if edits.is_empty() {
+        format!("{decode} {dump}")
+    } else {
+        format!("{decode} {dump} | sed {}", edits.join(" "))
     };
     text.push_str(&format!(
-        "{step}. Restore into a server that has none of its schemas. Its longest statement has\n\
-         \x20  {longest} bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
-         \x20  --init-command lets the session take what the dumped server took, whatever this one gives to\n\
-         \x20  others; --binary-mode keeps the client from interpreting what is in the rows, --comments from\n\
-         \x20  dropping comments out of routines. A table of the engine ARCHIVE refuses its own rows (error 1022)\n\
-         \x20  unless its counter is taken out on the way, by sed '/^) ENGINE=ARCHIVE /s/ AUTO_INCREMENT=[0-9]*//'.\n\
+        "{step}. Restore into a server that has none of the schemas. The longest statement has {longest}\n\
+         \x20  bytes, so the server must be started with max_allowed_packet={packet}M or more.\n\
+         \x20  --init-command makes the session accept every definition of the dumped server; --binary-mode\n\
+         \x20  keeps the client from interpreting the contents of rows, and --comments keeps comments in\n\
+         \x20  routines. Tables of the engine ARCHIVE reject their own rows (error 1022) unless their counter\n\
+         \x20  is removed by sed '/^) ENGINE=ARCHIVE /s/ AUTO_INCREMENT=[0-9]*//' in the pipe.\n\
          \n\
          \x20   {decoded} | {client} --init-command='{session}' --binary-mode --comments --max-allowed-packet=1G -u root -p\n",
         session = SESSION,
@@ -158,40 +204,67 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord]) -> String
     if let Some(accounts) = accounts {
         step = 6;
         text.push_str(&format!(
-            "\n5. Now the accounts as a whole. What it says of privileges on schemas, tables, columns and routines\n\
-             \x20  that do not exist (errors 1049, 1054, 1146, 1305) is about what the server had kept.\n\
+            "\n5. Apply the accounts again, now with all grants. Errors about schemas, tables, columns and routines\n\
+             \x20  that do not exist (1049, 1054, 1146, 1305) concern grants on objects dropped before the backup.\n\
              \n\
              \x20   {decode} {accounts} | {client} --binary-mode --force -u root -p\n"
         ));
     }
-    text.push_str(&format!(
-        "\n{step}. If the restore stopped at a view (error 1356 or 1368), it was about a later view, or its definer\n\
-         \x20  lacked what was granted since. Views are the last things in the dump: make them again, and repeat\n\
-         \x20  this until it says nothing. It does no harm where nothing stopped.\n\
-         \n\
-         \x20   {decode} {dump} | LC_ALL=C sed -n {views} | {client} --binary-mode --comments --force --max-allowed-packet=1G -u root -p\n",
-        views = SED.map(|part| format!("-e '{part}'")).join(" "),
-    ));
+    let views = SED.map(|part| format!("-e '{part}'")).join(" ");
+    let views = format!(
+        "{decode} {dump} | LC_ALL=C sed -n {views} | {client} --binary-mode --comments --force --max-allowed-packet=1G -u root -p"
+    );
+    match finish.view_rounds {
+        0 | 1 => text.push_str(&format!(
+            "\n{step}. If the restore stopped at a view (error 1356 or 1368), its definer lacked a privilege that was granted\n\
+             \x20  since, or the view needs a later view. Create the views again, which are the last objects in the dump,\n\
+             \x20  and repeat this until there are no errors. It is harmless if the restore did not stop.\n\
+             \n\
+             \x20   {views}\n",
+        )),
+        rounds => {
+            let rounds: Vec<String> = (1..=rounds).map(|n| n.to_string()).collect();
+            text.push_str(&format!(
+                "\n{step}. Create the views again, which are the last objects in the dump, until each was created after the views\n\
+                 \x20  that it selects from. If the restore stopped at a view (error 1356 or 1368), this creates the others;\n\
+                 \x20  and in MariaDB a view created before one that it selects from is not updatable (errors 1288 and 1471)\n\
+                 \x20  until it is created again.\n\
+                 \n\
+                 \x20   for round in {}; do {views}; done\n",
+                rounds.join(" ")
+            ));
+        }
+    }
+    step += 1;
+    if !finish.roles.is_empty() {
+        let sql = finish.roles.join("; ").replace('\'', "'\\''");
+        text.push_str(&format!(
+            "\n{step}. The creator of a role becomes its administrator. Revoke this for roles that only had other\n\
+             \x20  administrators:\n\
+             \n\
+             \x20   {client} -u root -p -e '{sql}'\n",
+        ));
+    }
     if !needs.is_empty() {
         text.push_str(
-            "\nThese tables hold what their expressions gave in other session settings than those of the dump.\n\
-             At the end, this computes them again, and enforces the CHECKs that sed took out:\n\n",
+            "\nThe expressions of these tables were computed under other session settings than those of the dump.\n\
+             At the end, recompute them, and add the CHECKs and partitions that sed removed:\n\n",
         );
         for (table, needs) in &needs {
-            let sql = needs.afterwards(table).unwrap_or_default();
+            let sql = needs.recomputation(table).unwrap_or_default();
             let quoted = sql.replace('\'', "'\\''");
             text.push_str(&format!("    {client} -u root -p -e '{quoted}'\n"));
         }
     }
     text.push_str(
-        "\nWhere the server is another machine, add -h HOST to each client. The pipe hides a failure of its\n\
-         first command: look at both exit codes (set -o pipefail).\n\
-         With drctl the same is `drctl restore`, which also proves what it restored.\n",
+        "\nIf the server is on another machine, add -h HOST to each client. A pipe hides a failure of its first\n\
+         command: check all exit codes (set -o pipefail).\n\
+         With drctl, `drctl restore` does all of this and verifies the result.\n",
     );
     text
 }
 
-/// The packet that a server must take, in MiB: a power of two, and MySQL's most at the most.
+/// The max_allowed_packet that a server needs, in MiB: a power of two, at most the maximum of MySQL.
 fn packet_mib(longest: u64) -> u64 {
     (longest + 4096)
         .div_ceil(1 << 20)
@@ -204,7 +277,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_the_views_again_is_the_head_the_schema_and_all_behind_the_first_view() {
+    fn only_the_partitions_are_removed_from_a_definition() {
+        let parted = "CREATE TABLE `t/.*` (\n  `d` int\n) ENGINE=InnoDB\n/*!50100 PARTITION BY LIST (`d`)\n\
+                      (PARTITION p VALUES IN (1)) */;\n";
+        let short = "CREATE TABLE `t/.*` (\n  `d` int\n) ENGINE=InnoDB\n PARTITION BY KEY (`d`);\n";
+        let plain = "CREATE TABLE `t/.*` (\n  `d` int\n) ENGINE=InnoDB\n;\n";
+        let behind = "INSERT INTO `t/.*` VALUES (1),\n('PARTITION BY ;');\n";
+        let table = ObjectId::table("s'a", "t/.*");
+        let command = format!("sed {}", unpartition(&table));
+        for definition in [parted, short] {
+            let other = format!("USE `other`;\n{definition}{behind}");
+            let dump = format!("{other}USE `s'a`;\n{definition}{behind}{other}");
+            let child = std::process::Command::new("sh")
+                .args(["-c", &command])
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn();
+            let mut child = child.unwrap();
+            let mut to = child.stdin.take().unwrap();
+            std::io::Write::write_all(&mut to, dump.as_bytes()).unwrap();
+            drop(to);
+            let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+            assert_eq!(said, format!("{other}USE `s'a`;\n{plain}{behind}{other}"));
+        }
+    }
+
+    #[test]
+    fn views_are_recreated_by_the_header_the_schema_and_everything_from_the_first_view_on() {
         let dump = "SET NAMES utf8mb4;\n-- Current Database: `a`\nUSE `a`;\nCREATE TABLE t;\nUSE `b`;\nINSERT;\n\
                     -- Final view structure for view `v`\nCREATE VIEW v;\nUSE `c`;\n-- Final view structure for view `w`\n";
         let mut views = ViewsAgain::default();
@@ -215,7 +314,7 @@ mod tests {
         let wanted = "SET NAMES utf8mb4;\nUSE `b`;\n-- Final view structure for view `v`\nCREATE VIEW v;\nUSE `c`;\n\
                       -- Final view structure for view `w`\n";
         assert_eq!(String::from_utf8(taken).unwrap(), wanted);
-        // The same, by what RESTORE.txt says.
+        // The same with the sed program of RESTORE.txt.
         let sed = std::process::Command::new("sed")
             .arg("-n")
             .args(SED.iter().flat_map(|part| ["-e", part]))

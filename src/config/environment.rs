@@ -1,20 +1,20 @@
-//! Which `DRCTL_*` variables are drctl's: those of keys, a few more, and what Kubernetes sets for services.
+//! `DRCTL_*` variables that drctl does not read.
 //!
-//! A variable with a typo would be a setting that nobody notices is missing, so it is warned of. It is no
-//! error: Kubernetes sets variables for each Service of the namespace, and where one is called `drctl` or
-//! `drctl-serve`, theirs begin with `DRCTL_`. Those are told by the shape of name and value.
+//! A misspelt variable is a setting that is silently missing, so it causes a warning. It is not an error:
+//! Kubernetes sets variables for each Service of the namespace, and those of a Service named `drctl` or
+//! `drctl-serve` begin with `DRCTL_`. They are recognised by the form of name and value.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::config::keys;
-use crate::error::{Error, Result};
+use crate::util::error::{Error, Result};
 
-/// What all variables begin with.
+/// Prefix of all variables.
 const PREFIX: &str = "DRCTL_";
 
-/// Variables that belong to no key.
+/// Variables without a key.
 const OTHERS: &[&str] = &[
     "DRCTL_CONFIG",
     "DRCTL_STORE",
@@ -22,17 +22,17 @@ const OTHERS: &[&str] = &[
     "DRCTL_RESTORE",
     "DRCTL_LOG",
     "DRCTL_LOG_FORMAT",
-    // Only builds for tests read it: see panics.rs.
+    // Read only by debug builds: see panics.rs.
     #[cfg(debug_assertions)]
-    crate::panics::INJECT,
+    crate::util::panics::INJECT,
 ];
 
-/// A variable that nothing reads.
+/// A variable that drctl does not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
-    /// Its name; its value may be a secret.
+    /// Name of the variable. Its value may be a secret.
     pub name: String,
-    /// The variable that was most likely meant.
+    /// The most similar known variable.
     pub nearest: String,
 }
 
@@ -41,16 +41,16 @@ impl fmt::Display for Unknown {
         let Unknown { name, nearest } = self;
         write!(
             f,
-            "the variable {name} is ignored: unknown; did you mean {nearest}?"
+            "unknown variable {name} ignored; did you mean {nearest}?"
         )
     }
 }
 
-/// Those of an environment that begin with `DRCTL_` and are not known, by name. An empty one counts as
-/// not set.
+/// Variables of an environment that begin with `DRCTL_` and are unknown, sorted by name. An empty variable
+/// counts as not set.
 ///
 /// # Errors
-/// `Usage`: the value of one is not UTF-8, and would be lost.
+/// `Usage`: the value of one is not UTF-8, and would be ignored.
 pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Unknown>> {
     let mut unknown = Vec::new();
     for (name, value) in variables {
@@ -60,10 +60,10 @@ pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<
         let Some(value) = value.to_str() else {
             return Err(
                 Error::usage(format!("the value of the variable {name} is not UTF-8"))
-                    .hint("write it in UTF-8; a password can stand in a file that is"),
+                    .hint("encode it in UTF-8; a password can also be in a file"),
             );
         };
-        if value.is_empty() || known().any(|one| one == name) || is_of_a_service(name, value) {
+        if value.is_empty() || known().any(|one| one == name) || is_of_service(name, value) {
             continue;
         }
         unknown.push(Unknown {
@@ -76,18 +76,22 @@ pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<
 }
 
 fn known() -> impl Iterator<Item = String> {
-    let of_keys = keys::all().map(|key| keys::variable(key.path));
+    let of_keys = keys::all().map(|key| keys::variable(&key.path));
     of_keys.chain(OTHERS.iter().map(|name| (*name).to_owned()))
 }
 
 fn nearest(name: &str) -> String {
+    let mut renamed = keys::RENAMED.iter();
+    if let Some((_, current)) = renamed.find(|(old, _)| keys::variable(old) == name) {
+        return keys::variable(current);
+    }
     let distance = |one: &String| strsim::damerau_levenshtein(name, one);
     known().min_by_key(distance).unwrap_or_default()
 }
 
-/// Whether it is one that Kubernetes sets for a Service: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
+/// Whether Kubernetes sets the variable for a Service: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
 /// `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_80_TCP`, `X_PORT_80_TCP_PROTO`, `_PORT` and `_ADDR`.
-fn is_of_a_service(name: &str, value: &str) -> bool {
+fn is_of_service(name: &str, value: &str) -> bool {
     let is_port = || value.parse::<u16>().is_ok();
     let is_address = || value.parse::<IpAddr>().is_ok();
     let is_protocol = |text: &str| ["tcp", "udp", "sctp"].contains(&text);
@@ -104,7 +108,7 @@ fn is_of_a_service(name: &str, value: &str) -> bool {
     if name.ends_with("_PORT") && is_url() {
         return true;
     }
-    // A name of a service may hold such a word itself.
+    // The name of a Service may itself contain `_PORT`.
     name.match_indices("_PORT").any(|(at, word)| {
         let Some(rest) = name[at + word.len()..].strip_prefix('_') else {
             return false;
@@ -139,6 +143,7 @@ mod tests {
     #[test]
     fn a_typo_is_led_to_the_variable_that_was_meant() {
         for (name, nearest) in [
+            ("DRCTL_BACKUP_CHURN", "DRCTL_BACKUP_IGNORE_DDL_ON"),
             ("DRCTL_BAKCUP_LEVEL", "DRCTL_BACKUP_LEVEL"),
             ("DRCTL_SOURCE_PASSWORDFILE", "DRCTL_SOURCE_PASSWORD_FILE"),
             ("DRCTL_STORES", "DRCTL_STORE"),
@@ -152,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_empty_or_of_somebody_else_is_not_warned_of() {
+    fn known_empty_and_foreign_variables_cause_no_warning() {
         let all: Vec<String> = known().collect();
         let all: Vec<(&str, &str)> = all.iter().map(|name| (name.as_str(), "1")).collect();
         assert_eq!(of(&all), []);
@@ -163,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_of_services_are_told_by_their_shape() {
+    fn variables_of_services_are_recognised_by_their_form() {
         let services = ["DRCTL", "DRCTL_SERVE", "DRCTL_PORT_80", "DRCTL_MY_PORT"];
         for service in services {
             let set = [
@@ -197,16 +202,16 @@ mod tests {
     }
 
     #[test]
-    fn no_key_has_a_name_that_kubernetes_gives() {
+    fn no_key_has_a_name_that_kubernetes_sets() {
         for name in known() {
             for value in ["10.96.0.7", "80", "tcp", "tcp://10.96.0.7:80"] {
-                assert!(!is_of_a_service(&name, value), "{name}={value}");
+                assert!(!is_of_service(&name, value), "{name}={value}");
             }
         }
     }
 
     #[test]
-    fn a_value_that_would_be_lost_is_refused() {
+    fn a_value_that_is_not_utf8_is_refused() {
         let odd = OsString::from_vec(vec![b'p', 0xff]);
         let set = [(OsString::from("DRCTL_SOURCE_PASSWORD"), odd)];
         let error = unknown(set.into_iter()).unwrap_err().to_string();

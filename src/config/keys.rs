@@ -1,282 +1,183 @@
-//! Every key of the configuration: its path, how the environment spells a value, what it means.
+//! The configuration keys: paths, environment variables, bounds. All of it is read from the [`schema`], so a
+//! field of a section's struct is all that a key needs.
 //!
-//! One table, from which unknown keys are told apart, variables are read, and docs/config.md is
-//! made. Key `a.b_c` is the variable `DRCTL_A_B_C`. Kubernetes injects `DRCTL_PORT=tcp://…` and
-//! `DRCTL_SERVICE_…` for a Service called drctl: no key is called `port` or begins with `service`.
+//! Key `a.b_c` is the variable `DRCTL_A_B_C`. For a Service named drctl, Kubernetes injects
+//! `DRCTL_PORT=tcp://…` and `DRCTL_SERVICE_…`: no key is named `port` or begins with `service`.
 
-use crate::config::key::{ConfigKey, Form, key};
-use crate::config::{notify, pod, promises, restore, retention, serve, verify};
+use std::sync::LazyLock;
 
-/// Those of this file, in the order of the documentation.
-const KEYS: &[ConfigKey] = &[
-    key(
-        "target",
-        Form::Text,
-        "Short name of the protected server; the prefix of everything it owns in the store.",
-    ),
-    key(
-        "store.url",
-        Form::Text,
-        "Where archives live: `s3://bucket/prefix` or `file:///dir`. `store: URL` and `DRCTL_STORE` are short for it.",
-    ),
-    key(
-        "store.part_bytes",
-        Form::Scalar,
-        "Bytes of each part of an upload to S3, at least 5242880; memory for uploads is (`store.parts_in_flight` + 2) times that. Default 8388608.",
-    ),
-    key(
-        "store.parts_in_flight",
-        Form::Scalar,
-        "Parts uploaded at once. Default 3.",
-    ),
-    key(
-        "store.s3.endpoint_url",
-        Form::Text,
-        "URL of an S3 server that is not AWS; else `AWS_ENDPOINT_URL`.",
-    ),
-    key(
-        "store.s3.region",
-        Form::Text,
-        "The bucket's region; else `AWS_REGION`.",
-    ),
-    key(
-        "store.s3.ca_file",
-        Form::Text,
-        "File of certificate authorities in PEM that the server may be trusted by, beside the system's; else `AWS_CA_BUNDLE` or `ca_bundle` of the AWS profile. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's.",
-    ),
-    key(
-        "store.s3.path_style",
-        Form::Text,
-        "`auto` (default), `on` or `off`: whether the bucket stands in the path of requests.",
-    ),
-    key(
-        "store.s3.checksum",
-        Form::Text,
-        "`crc64nvme` (default) or `off`: what the server checks each object against.",
-    ),
-    key(
-        "store.s3.kms_key_id",
-        Form::Text,
-        "KMS key for server-side encryption.",
-    ),
-    key(
-        "store.s3.storage_class",
-        Form::Text,
-        "Storage class of archive segments.",
-    ),
-    key("store.s3.tags", Form::Pairs, "Tags of every object."),
-    key(
-        "store.s3.object_lock.mode",
-        Form::Text,
-        "`governance` or `compliance`: retention put on every object.",
-    ),
-    key(
-        "store.s3.object_lock.days",
-        Form::Scalar,
-        "Days of that retention.",
-    ),
-    key(
-        "store.s3.connect_timeout_seconds",
-        Form::Scalar,
-        "Default 10.",
-    ),
-    key(
-        "store.s3.attempt_timeout_seconds",
-        Form::Scalar,
-        "Default 60.",
-    ),
-    key(
-        "store.s3.operation_timeout_seconds",
-        Form::Scalar,
-        "Default 300.",
-    ),
-    key(
-        "store.s3.stall_seconds",
-        Form::Scalar,
-        "Seconds without a byte after which a transfer counts as stalled. Default 30.",
-    ),
-    key(
-        "store.s3.max_attempts",
-        Form::Scalar,
-        "How often a request is sent before it counts as failed. Default 5.",
-    ),
-    key(
-        "source.url",
-        Form::Text,
-        "The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`. No password in it. TLS: `?tls=disabled`, `preferred` (default), `required` or `verify`; `ca=/file.pem` to verify by, `cert=/file.pem&key=/file.pem` to log in with a client's certificate.",
-    ),
-    key(
-        "source.password",
-        Form::Text,
-        "Its password. Prefer `source.password_file`.",
-    ),
-    key(
-        "source.password_file",
-        Form::Text,
-        "A file whose content, less one final newline, is the password.",
-    ),
-    key(
-        "source.client_dir",
-        Form::Text,
-        "Directory of mysqldump and mysql; default: searched in PATH.",
-    ),
-    key(
-        "into.url",
-        Form::Text,
-        "The server to restore into, as in `source.url`. Default: the source's address with `into.user`.",
-    ),
-    key(
-        "into.user",
-        Form::Text,
-        "Account to restore with, at the source's address.",
-    ),
-    key(
-        "into.password",
-        Form::Text,
-        "Its password. Prefer `into.password_file`.",
-    ),
-    key(
-        "into.password_file",
-        Form::Text,
-        "A file whose content, less one final newline, is the password.",
-    ),
-    key(
-        "into.client_dir",
-        Form::Text,
-        "Directory of the clients for that server; default: `source.client_dir`.",
-    ),
-    key(
-        "backup.schemas",
-        Form::List,
-        "Only these schemas. Default: all but the server's own.",
-    ),
-    key(
-        "backup.exclude_schemas",
-        Form::List,
-        "All schemas but these.",
-    ),
-    key(
-        "backup.codec",
-        Form::Text,
-        "`zstd` (default), `gzip` or `none`.",
-    ),
-    key(
-        "backup.level",
-        Form::Scalar,
-        "The codec's level. Default: 1 for zstd, 3 for gzip.",
-    ),
-    key(
-        "backup.coordinates",
-        Form::Text,
-        "`auto` (default), `require` or `off`: the snapshot's place in the binary log.",
-    ),
-    key(
-        "backup.accounts",
-        Form::Text,
-        "`auto` (default), `require` or `off`: CREATE USER and GRANT of all accounts.",
-    ),
-    key(
-        "backup.ddl",
-        Form::Text,
-        "`detect` (default) notices DDL under the dump and tries again, `block` holds DDL back.",
-    ),
-    key(
-        "backup.churn",
-        Form::List,
-        "Tables that come and go, as `schema.pattern` with `%`; their DDL does not fail a backup.",
-    ),
-    key(
-        "backup.non_transactional",
-        Form::Text,
-        "`refuse` (default) or `allow`: tables whose rows a snapshot cannot hold still.",
-    ),
-    key(
-        "backup.read_back",
-        Form::Text,
-        "`sample` (default) or `full`: how much is read again before the commit.",
-    ),
-    key(
-        "backup.shrink_limit",
-        Form::Scalar,
-        "A backup that lost more than this share of rows or bytes is suspect. Default 0.5.",
-    ),
-    key(
-        "backup.attempts",
-        Form::Scalar,
-        "How often a dump is begun when the server's objects move under it. Default 3.",
-    ),
-    key(
-        "backup.max_lag_seconds",
-        Form::Scalar,
-        "A replica that lags more is refused. Default 300.",
-    ),
-    key(
-        "backup.connect_seconds",
-        Form::Scalar,
-        "How long the first connection to the server is tried for: it may be restarting. Default 60; 0 for one attempt.",
-    ),
-    key(
-        "backup.deadline_seconds",
-        Form::Scalar,
-        "The run is ended after this. Default: never, as is 0.",
-    ),
-    key(
-        "backup.labels",
-        Form::Pairs,
-        "Labels of every backup; `--label` adds to them.",
-    ),
-];
+use serde_json::{Number, Value};
 
-/// All of them, in the order of the documentation.
-pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    let sections = [
-        KEYS,
-        restore::KEYS,
-        verify::KEYS,
-        pod::KEYS,
-        promises::KEYS,
-        retention::KEYS,
-        notify::KEYS,
-        serve::KEYS,
-    ];
-    sections.into_iter().flatten()
+use crate::config::schema::{is_section, schema};
+use crate::util::error::{Error, Result};
+use crate::util::times::MOST_SECONDS;
+
+/// How the text of a variable becomes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The text itself.
+    Text,
+    /// A number or a boolean in YAML notation.
+    Scalar,
+    /// Texts separated by commas.
+    List,
+    /// `name=value` pairs separated by commas.
+    Pairs,
+    /// A list of maps in JSON.
+    Items,
+    /// A map in JSON.
+    Map,
 }
 
-/// The variable of a key.
+/// A configuration key.
+#[derive(Debug)]
+pub struct ConfigKey {
+    /// Path in the file, with dots.
+    pub path: String,
+    /// Notation of its variable.
+    pub form: Form,
+    /// Description with unit and default, in Markdown.
+    pub doc: String,
+    /// Minimum and maximum of a number.
+    pub bounds: Option<(Number, Number)>,
+    /// Whether the value is a whole number.
+    is_integer: bool,
+}
+
+static KEYS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
+    let mut keys = Vec::new();
+    collect(&schema(), "", &mut keys);
+    keys
+});
+
+/// All keys, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static ConfigKey> {
+    KEYS.iter()
+}
+
+fn collect(section: &Value, above: &str, keys: &mut Vec<ConfigKey>) {
+    let properties = section["properties"].as_object().into_iter().flatten();
+    for (name, schema) in properties {
+        let path = format!("{above}{name}");
+        if is_section(schema) {
+            collect(schema, &format!("{path}."), keys);
+        } else {
+            keys.push(ConfigKey::new(path, schema));
+        }
+    }
+}
+
+impl ConfigKey {
+    fn new(path: String, schema: &Value) -> ConfigKey {
+        let form = match schema["type"].as_str() {
+            Some("integer" | "number" | "boolean") => Form::Scalar,
+            Some("array") if schema["items"]["type"] == "object" => Form::Items,
+            Some("array") => Form::List,
+            Some("object") if schema.get("properties").is_some() => Form::Map,
+            Some("object") => Form::Pairs,
+            _ => Form::Text,
+        };
+        let default = match &schema["default"] {
+            Value::Null => String::new(),
+            Value::String(text) => format!(" Default `{text}`."),
+            other => format!(" Default {other}."),
+        };
+        let bound = |name: &str| schema[name].as_number().cloned();
+        let bounds = bound("minimum").zip(bound("maximum"));
+        let range = match &bounds {
+            // A century means no limit in practice.
+            Some((_, most)) if most.as_u64() == Some(MOST_SECONDS) => String::new(),
+            Some((least, most)) => format!(" Range {least} to {most}."),
+            None => String::new(),
+        };
+        let description = schema["description"].as_str().unwrap_or_default();
+        ConfigKey {
+            path,
+            form,
+            doc: format!("{description}{default}{range}"),
+            bounds,
+            is_integer: schema["type"] == "integer",
+        }
+    }
+
+    /// Checks that a number is within the bounds.
+    fn check(&self, number: &Number) -> Result<()> {
+        let Some((least, most)) = &self.bounds else {
+            return Ok(());
+        };
+        let value = number.as_f64();
+        let is_within = least.as_f64() <= value && value <= most.as_f64();
+        // A fraction is rejected as a value of another type.
+        let is_fraction = value.is_some_and(|value| value.fract() != 0.0);
+        if is_within || self.is_integer && is_fraction {
+            return Ok(());
+        }
+        let path = &self.path;
+        let error = Error::usage(format!("{path} is not between {least} and {most}"));
+        if path == "retention.evidence_days" {
+            return Err(
+                error.hint("the RPO of the last 30 days requires the records of past backups")
+            );
+        }
+        Err(error)
+    }
+}
+
+/// Checks the bounds of all numbers, so that no later arithmetic on them can overflow.
+pub fn check_bounds(tree: &Value) -> Result<()> {
+    for key in all() {
+        let mut names = key.path.split('.');
+        if let Some(Value::Number(number)) = names.try_fold(tree, |tree, name| tree.get(name)) {
+            key.check(number)?;
+        }
+    }
+    Ok(())
+}
+
+/// The environment variable of a key.
 pub fn variable(path: &str) -> String {
     format!("DRCTL_{}", path.replace('.', "_").to_ascii_uppercase())
 }
 
-/// The known key that a person most likely meant.
+/// Keys that were renamed, and their current names.
+pub const RENAMED: &[(&str, &str)] = &[("backup.churn", "backup.ignore_ddl_on")];
+
+/// The current name of a renamed key, otherwise the known key most similar to `path`.
 pub fn nearest(path: &str) -> &'static str {
-    let distance = |key: &&ConfigKey| strsim::damerau_levenshtein(path, key.path);
-    all().min_by_key(distance).map_or("target", |key| key.path)
+    if let Some((_, current)) = RENAMED.iter().find(|(old, _)| *old == path) {
+        return current;
+    }
+    let distance = |key: &&ConfigKey| strsim::damerau_levenshtein(path, &key.path);
+    all()
+        .min_by_key(distance)
+        .map_or("target", |key| key.path.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load;
 
     /// docs/config.md.
     fn page() -> String {
         let mut page = String::from(
             "# Configuration\n\n\
-             Made from `src/config/keys.rs` by `make docs`; a test holds it to that.\n\n\
-             One YAML file is one target: `--config FILE`, else `DRCTL_CONFIG`, `./drctl.yaml`,\n\
-             `/etc/drctl/drctl.yaml`. A flag beats a variable, a variable beats the file. An unknown key of\n\
-             the file is an error. An example: [drctl.yaml](drctl.yaml).\n\n\
-             A list as a variable is separated by commas (`a,b`), pairs are `name=value,name=value`.\n\n\
+             Generated from `src/config` by `make docs`.\n\n\
+             One YAML file configures one target: `--config FILE`, else `DRCTL_CONFIG`, `./drctl.yaml`,\n\
+             `/etc/drctl/drctl.yaml`. A flag overrides a variable, a variable overrides the file. An unknown key in\n\
+             the file is an error. Example: [drctl.yaml](drctl.yaml).\n\n\
+             In a variable, list items are separated by commas (`a,b`), and pairs are `name=value,name=value`.\n\n\
              | key | variable | meaning |\n|---|---|---|\n",
         );
         for key in all() {
-            let (path, variable) = (key.path, variable(key.path));
+            let (path, variable) = (&key.path, variable(&key.path));
             page.push_str(&format!("| `{path}` | `{variable}` | {} |\n", key.doc));
         }
         page
     }
 
     #[test]
-    fn the_documentation_is_made_of_these_keys() {
+    fn the_documentation_is_generated_from_these_keys() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md");
         if std::env::var_os("DRCTL_WRITE_DOCS").is_some() {
             std::fs::write(file, page()).unwrap();
@@ -286,8 +187,39 @@ mod tests {
     }
 
     #[test]
+    fn every_key_has_a_description_and_every_number_its_bounds() {
+        for key in all() {
+            assert!(key.doc.ends_with('.'), "{}: {:?}", key.path, key.doc);
+            let is_number = key.form == Form::Scalar && key.path != "verify.check_table";
+            assert_eq!(key.bounds.is_some(), is_number, "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_bounds_is_refused_with_its_bounds() {
+        for key in all() {
+            let (path, Some((least, most))) = (&key.path, &key.bounds) else {
+                continue;
+            };
+            let with = |number: Value| {
+                let mut tree = serde_json::json!({});
+                load::set(&mut tree, path, number);
+                check_bounds(&tree).map_err(|error| error.to_string())
+            };
+            assert!(with(least.clone().into()).is_ok() && with(most.clone().into()).is_ok());
+            let more = most.as_u64().unwrap() + 1;
+            for number in [u64::MAX.into(), more.into(), (-1).into(), 1e300.into()] {
+                let error = with(number).unwrap_err();
+                let begin = format!("{path} is not between {least} and {most}; ");
+                assert!(error.starts_with(&begin), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_typo_is_led_to_the_key_that_was_meant() {
         assert_eq!(nearest("source.passwordfile"), "source.password_file");
         assert_eq!(nearest("backup.schema"), "backup.schemas");
+        assert_eq!(nearest("backup.churn"), "backup.ignore_ddl_on");
     }
 }

@@ -1,27 +1,30 @@
-//! File and environment to one tree of values: what was written, before anything is checked.
+//! Merges file and environment into one tree of values.
 //!
-//! A flag beats a variable, a variable beats the file. Unknown keys of the file are refused with
-//! the nearest right one named; unknown `DRCTL_*` variables are warned of (`environment`).
+//! A flag overrides a variable, a variable overrides the file. An unknown key in the file is an error that names
+//! the most similar key; an unknown `DRCTL_*` variable causes a warning (`environment`).
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::config::key::Form;
-use crate::config::keys::{self, nearest, variable};
-use crate::error::{Error, Result};
+use crate::config::keys::{self, Form, nearest, variable};
+use crate::util::bounded;
+use crate::util::cancel;
+use crate::util::error::{Error, Result};
 
-/// Where the file is looked for when nobody names one.
+/// Paths of the file if none is given; the first that exists is read.
 const DEFAULT_FILES: &[&str] = &["drctl.yaml", "/etc/drctl/drctl.yaml"];
 
-/// A larger file is something else, bytes.
+/// Maximum size of the file, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Reads the environment: a function, so that tests need not touch their process's own.
+/// Maximum nesting depth of YAML: more than any key has, and far less than a thread's stack allows.
+const MOST_DEPTH: usize = 64;
+
+/// Reads a variable; a function, so that tests need not change the environment of their process.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The tree of all that was configured, and the file it came from.
+/// The tree of all configured values, and the path of the file that was read.
 pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<(Value, Option<PathBuf>)> {
     let named = file
         .map(Path::to_owned)
@@ -44,8 +47,8 @@ pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<(Value, Option<
 fn read(path: &Path) -> Result<Value> {
     let shown = path.display();
     let text = text_of(path)?;
-    // An empty file, or one of comments only, configures nothing.
-    let tree: Value = serde_saphyr::from_str::<Option<Value>>(&text)
+    // An empty file, or one with only comments, is valid.
+    let tree: Value = yaml::<Option<Value>>(&text)
         .map_err(|e| not_yaml(path, &e))?
         .unwrap_or_else(|| Value::Object(Map::new()));
     let mut map = match tree {
@@ -53,8 +56,8 @@ fn read(path: &Path) -> Result<Value> {
         other => {
             let what = noun(&other);
             return Err(
-                Error::usage(format!("{shown} holds {what} instead of keys"))
-                    .hint("write its keys at the left margin: target:, store: and source:"),
+                Error::usage(format!("{shown} contains {what} instead of keys"))
+                    .hint("write the keys at the left margin: target:, store: and source:"),
             );
         }
     };
@@ -70,36 +73,46 @@ fn read(path: &Path) -> Result<Value> {
     Ok(tree)
 }
 
-/// The text of a file, which may be a pipe.
+/// Reads a file, which may be a pipe.
 fn text_of(path: &Path) -> Result<String> {
     let failed = |why: &dyn std::fmt::Display| {
         Error::usage(format!("cannot read the configuration {}", path.display()))
             .because(why.to_string())
-            .hint("name a YAML file that can be read, by --config or DRCTL_CONFIG")
+            .hint("set --config or DRCTL_CONFIG to a readable YAML file")
     };
     if path.is_dir() {
         return Err(failed(&"it is a directory"));
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| failed(&error))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(failed(&"it has more than 1 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| failed(&"it is not text in UTF-8"))
+    let bytes = bounded::read(path, MOST_BYTES).map_err(|error| match cancel::signalled() {
+        Some(signal) => signal,
+        None => failed(&error),
+    })?;
+    String::from_utf8(bytes).map_err(|_| failed(&"it is not UTF-8 text"))
 }
 
-/// A parser's message shows the lines around the fault, and one of them may hold a password: only its first
-/// line is said. What YAML does not allow most often is said in plain words.
+/// Parses YAML; the depth is limited during parsing.
+fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    let options = serde_saphyr::Options {
+        budget: Some(serde_saphyr::Budget {
+            max_depth: MOST_DEPTH,
+            ..serde_saphyr::Budget::default()
+        }),
+        ..serde_saphyr::Options::default()
+    };
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+/// Explains a parse error. The parser's message quotes the lines around the error, one of which may contain a
+/// password: only its first line is used.
 fn not_yaml(path: &Path, error: &serde_saphyr::Error) -> Error {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
     let hint = match line.to_ascii_lowercase() {
-        line if line.contains("tab") => "indent with spaces: YAML allows no tabs there",
-        line if line.contains("duplicate") => "keep one of the two keys",
-        line if line.contains("multiple") => "keep one document in it: one file is one target",
+        line if line.contains("tab") => "indent with spaces: YAML does not allow tabs there",
+        line if line.contains("duplicate") => "remove one of the two keys",
+        line if line.contains("depth") => "no key of drctl is nested so deeply",
+        line if line.contains("multiple") => "keep one document: a file configures one target",
         _ => "correct that line; docs/drctl.yaml is an example",
     };
     Error::usage(format!("cannot read {} as YAML", path.display()))
@@ -128,10 +141,10 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
         };
         let shown = file.display();
         if keys::all().any(|key| key.path == path) {
-            // It would be taken for one that is not set: a schedule that never runs.
+            // It would count as not set: a schedule would never run.
             if value.is_null() {
                 return Err(Error::usage(format!("{shown}: {path} has no value"))
-                    .hint("give it one, or take the line out"));
+                    .hint("set one, or remove the line"));
             }
             continue;
         }
@@ -143,9 +156,9 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
         if !value.is_object() {
             let what = noun(value);
             return Err(
-                Error::usage(format!("{shown}: {path} holds {what} instead of keys")).hint(
+                Error::usage(format!("{shown}: {path} contains {what} instead of keys")).hint(
                     format!(
-                        "write its keys below it, indented, like {}; or take the line out",
+                        "write its keys below it, indented, such as {}; or remove the line",
                         &first.path[inner.len()..]
                     ),
                 ),
@@ -158,12 +171,12 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
 
 fn overlay(tree: &mut Value, env: Environment<'_>) -> Result<()> {
     for key in keys::all() {
-        let name = variable(key.path);
+        let name = variable(&key.path);
         let short = (key.path == "store.url")
             .then(|| env("DRCTL_STORE"))
             .flatten();
         if let Some(text) = env(&name).or(short) {
-            set(tree, key.path, value_of(&name, key.form, &text)?);
+            set(tree, &key.path, value_of(&name, key.form, &text)?);
         }
     }
     Ok(())
@@ -177,17 +190,17 @@ fn value_of(name: &str, form: Form, text: &str) -> Result<Value> {
     };
     match form {
         Form::Text => Ok(Value::String(text.to_owned())),
-        Form::Scalar => match serde_saphyr::from_str(text) {
+        Form::Scalar => match yaml(text) {
             Ok(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value),
             _ => Err(Error::usage(format!("{name} is not a number or a boolean"))),
         },
         Form::Items => match serde_json::from_str(text) {
             Ok(value @ Value::Array(_)) => Ok(value),
-            _ => Err(Error::usage(format!("{name} is not a list in JSON"))),
+            _ => Err(Error::usage(format!("{name} is not a JSON array"))),
         },
         Form::Map => match serde_json::from_str(text) {
             Ok(value @ Value::Object(_)) => Ok(value),
-            _ => Err(Error::usage(format!("{name} is not a map in JSON"))),
+            _ => Err(Error::usage(format!("{name} is not a JSON object"))),
         },
         Form::List => Ok(items().map(|item| Value::String(item.to_owned())).collect()),
         Form::Pairs => {
@@ -204,7 +217,7 @@ fn value_of(name: &str, form: Form, text: &str) -> Result<Value> {
     }
 }
 
-/// Puts a value at a dotted path, making the maps above it.
+/// Sets the value at a dotted path, and creates the maps above it.
 pub fn set(tree: &mut Value, path: &str, value: Value) {
     let mut place = tree;
     for name in path.split('.') {
@@ -228,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_beats_the_file() {
+    fn a_variable_overrides_the_file() {
         let file = file("target: shop\nstore: file:///a\nbackup: {level: 3}\n");
         let env = |name: &str| match name {
             "DRCTL_STORE" => Some("file:///b".to_owned()),
@@ -255,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_no_number_is_named() {
+    fn a_variable_that_is_not_a_number_is_named() {
         let env = |name: &str| (name == "DRCTL_BACKUP_LEVEL").then(|| "high".to_owned());
         let error = load(None, &env).unwrap_err().to_string();
         assert!(
@@ -265,38 +278,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tree_of_keys_is_refused_in_plain_words() {
+    fn a_file_that_is_not_a_tree_of_keys_is_refused() {
         for (text, words) in [
-            ("- target\n", "holds a list instead of keys; write its keys"),
-            ("target\n", "holds a single value instead of keys; write"),
-            ("42\n", "holds a single value instead of keys; write"),
+            (
+                "- target\n",
+                "contains a list instead of keys; write the keys",
+            ),
+            ("target\n", "contains a single value instead of keys; write"),
+            ("42\n", "contains a single value instead of keys; write"),
             (
                 "backup:\n",
-                ": backup holds nothing instead of keys; write its keys below it",
+                ": backup contains nothing instead of keys; write its keys below it",
             ),
             (
                 "backup: 5\n",
-                ": backup holds a single value instead of keys",
+                ": backup contains a single value instead of keys",
             ),
             (
                 "store:\n  s3: [a]\n",
-                ": store.s3 holds a list instead of keys",
+                ": store.s3 contains a list instead of keys",
             ),
             (
                 "verify: {pod: }\n",
-                ": verify.pod holds nothing instead of keys",
+                ": verify.pod contains nothing instead of keys",
             ),
             (
                 "schedule:\n  verify:\n",
-                ": schedule.verify has no value; give it one",
+                ": schedule.verify has no value; set one",
             ),
-            ("target: a\ntarget: b\n", "; keep one of the two keys"),
+            ("target: a\ntarget: b\n", "; remove one of the two keys"),
             (
                 "backup:\n  level: 3\n  level: 3\n",
-                "; keep one of the two keys",
+                "; remove one of the two keys",
             ),
             ("backup:\n\tlevel: 3\n", "; indent with spaces"),
-            ("target: a\n---\ntarget: b\n", "; keep one document in it"),
+            ("target: a\n---\ntarget: b\n", "; keep one document"),
             ("backup: {level: 3\n", "; correct that line"),
             ("a: *b\n", "; correct that line"),
         ] {
@@ -309,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_is_its_value_and_a_bomb_of_them_is_refused() {
+    fn anchors_are_expanded_and_a_bomb_of_them_is_refused() {
         let good = file("notify: {labels: &a {team: x}}\nbackup: {labels: *a}\n");
         let (tree, _) = load(Some(good.path()), &|_| None).unwrap();
         assert_eq!(tree["backup"]["labels"]["team"], "x");
@@ -323,23 +339,49 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_text_is_refused_in_plain_words() {
+    fn a_path_that_is_not_a_text_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let said = |path: &Path| {
             let error = load(Some(path), &|_| None).unwrap_err();
             assert_eq!(error.outcome(), crate::Outcome::Usage);
             error.to_string()
         };
-        assert!(said(dir.path()).contains(": it is a directory; name a YAML file"));
+        assert!(said(dir.path()).contains(": it is a directory; set --config"));
         assert!(said(&dir.path().join("none")).contains("No such file"));
-        assert!(said(Path::new("/dev/zero")).contains("more than 1 MiB"));
+        assert!(said(Path::new("/dev/zero")).contains("larger than 1048576 bytes"));
         let odd = dir.path().join("odd.yaml");
         std::fs::write(&odd, [b't', 0xff]).unwrap();
-        assert!(said(&odd).contains("not text in UTF-8"));
+        assert!(said(&odd).contains("not UTF-8 text"));
     }
 
     #[test]
-    fn a_mark_of_the_byte_order_is_no_part_of_a_key() {
+    fn deeply_nested_yaml_is_refused_in_every_notation() {
+        let keys: String = (0..1300)
+            .map(|n| format!("{}a:\n", " ".repeat(n)))
+            .collect();
+        for depth in [65, 500, 2_000, 5_000, 20_000, 300_000] {
+            for text in [
+                "- ".repeat(depth),
+                "? ".repeat(depth),
+                "[".repeat(depth),
+                "{a: ".repeat(depth),
+                keys.clone(),
+            ] {
+                let file = file(&text);
+                let error = load(Some(file.path()), &|_| None).unwrap_err();
+                assert_eq!(error.outcome(), crate::Outcome::Usage);
+                let env = |name: &str| (name == "DRCTL_BACKUP_LEVEL").then(|| text.clone());
+                let error = load(None, &env).unwrap_err().to_string();
+                assert!(
+                    error.starts_with("DRCTL_BACKUP_LEVEL is not a number"),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_a_key() {
         let file = file("\u{feff}target: shop\n");
         let (tree, _) = load(Some(file.path()), &|_| None).unwrap();
         assert_eq!(tree["target"], "shop");

@@ -1,240 +1,189 @@
-//! Configuration: what was written, checked once, so that the rest of the code never asks again.
+//! The configuration: file, environment and flags, checked once, so that the rest of the code receives checked
+//! values.
 //!
-//! - [`keys`]: every [`key`], its variable, what it means; [`bounds`]: of its number.
-//! - [`environment`]: which variables are ours.
-//! - [`load`]: file, environment and flags to one tree.
-//! - [`promises`]: objectives and schedules.
-//! - [`notify`]: the keys of who is told.
-//! - [`restore`]: how restores run.
-//! - [`retention`]: which backups stay.
-//! - `schema`: the schema of the file, made by asking the rest (tests only).
-//! - [`serve`]: the keys of the status page.
-//! - [`verify`]: the keys of drills; [`pod`]: those of scratch pods.
+//! - One file per section, with one struct: each field is a key, with its documentation, default, bounds and
+//!   pattern. Some sections belong to the modules that use them: [`StoreConfig`], [`Objectives`], [`StreamConfig`],
+//!   the fence.
+//! - `schema`: the JSON schema of these structs; [`keys`]: paths, variables and bounds, read from it.
+//! - [`environment`]: variables that look like drctl's, but are not.
+//! - [`load`]: merges file and environment.
 //!
-//! This file turns the tree into [`Config`], whose parts belong to the modules that use them.
+//! [`Config`] contains the checked configuration, in the types of the modules that use it.
 
-pub mod bounds;
 pub mod environment;
-pub mod key;
 pub mod keys;
 pub mod load;
-pub mod notify;
-pub mod pod;
-pub mod promises;
 pub mod restore;
 pub mod retention;
-#[cfg(test)]
-mod schema;
+pub mod schedule;
 pub mod serve;
 pub mod verify;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+mod backup;
+mod notify;
+mod pod;
+mod schema;
+mod server;
 
+use std::path::Path;
+
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::archive::codec::Codec;
-use crate::archive::write::WriteOptions;
-use crate::archive::write::commit::ReadBack;
-use crate::cli::GlobalArgs;
+use crate::backup::BackupConfig;
+use crate::config::backup::BackupSection;
 use crate::config::environment::Unknown;
-use crate::config::notify::RawNotify;
-use crate::config::promises::{RawObjectives, RawSchedules, Schedules};
-use crate::config::restore::{RawRestore, RestoreConfig};
-use crate::config::retention::{RawRetention, RetentionConfig};
-use crate::config::serve::{RawServe, ServeConfig};
-use crate::config::verify::{RawVerify, VerifyConfig};
-use crate::drill::scratch::Choice;
-use crate::error::{Error, Result};
-use crate::notify::NotifyConfig;
+use crate::config::notify::NotifySection;
+use crate::config::restore::RestoreConfig;
+use crate::config::retention::{RetentionConfig, RetentionSection};
+use crate::config::schedule::{ScheduleSection, Schedules};
+use crate::config::serve::ServeConfig;
+use crate::config::server::{IntoSection, Login, SourceSection};
+use crate::config::verify::{VerifyConfig, VerifySection};
+use crate::layout::TargetName;
+use crate::monitor::notify::NotifyConfig;
+use crate::mysql::{Role, ServerConfig, ServerUrl};
 use crate::objectives::Objectives;
-use crate::server::{Role, Secret, ServerConfig, ServerUrl};
-use crate::source::scope::Scope;
-use crate::source::{Ddl, NonTransactional, SourceOptions, Want};
 use crate::store::StoreConfig;
-use crate::store::keys::TargetName;
+use crate::stream::StreamConfig;
+use crate::util::error::{Error, Result};
+use crate::verify::scratch::Choice;
 
-/// Everything that was configured, checked.
+/// The checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The target's name.
+    /// Name of the target.
     pub target: TargetName,
-    /// Where archives live.
+    /// Location of the archives.
     pub store: StoreConfig,
-    /// How backups are made.
+    /// How backups are created.
     pub backup: BackupConfig,
     /// How restores run.
     pub restore: RestoreConfig,
     /// How drills run.
     pub verify: VerifyConfig,
-    /// Who is told when a run fails.
+    /// The notifiers.
     pub notify: NotifyConfig,
-    /// What was declared.
+    /// The declared objectives.
     pub objectives: Objectives,
-    /// When what runs.
+    /// When tasks run.
     pub schedule: Schedules,
-    /// Which backups stay.
+    /// Which backups `prune` keeps.
     pub retention: RetentionConfig,
-    /// Where the status page is.
+    /// The status page.
     pub serve: ServeConfig,
-    /// Variables that look like drctl's and are not.
+    /// How the binary log is archived.
+    pub stream: StreamConfig,
+    /// Variables that begin with `DRCTL_` and are unknown.
     pub unknown_variables: Vec<Unknown>,
-    source: RawServer,
-    into: RawServer,
+    source: SourceSection,
+    into: IntoSection,
 }
 
-/// How backups are made.
-#[derive(Debug, Clone)]
-pub struct BackupConfig {
-    /// What of the source, and under which policies.
-    pub source: SourceOptions,
-    /// How the archive is written.
-    pub write: WriteOptions,
-    /// How much is read again before the commit.
-    pub read_back: ReadBack,
-    /// A backup that lost more than this share of rows or bytes is suspect; 0 to 1.
-    pub shrink_limit: f64,
-    /// How often a dump is begun when the server's objects move under it.
-    pub attempts: u32,
-    /// How long the first connection is tried for.
-    pub connect: Duration,
-    /// When the run is ended.
-    pub deadline: Option<Duration>,
-    /// Labels of every backup.
-    pub labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Raw {
+/// All sections, in the order of the documentation.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Sections {
+    /// Short name of the protected server, and prefix of its objects in the store.
+    #[schemars(with = "Option<String>")]
     target: Option<TargetName>,
     store: Option<StoreConfig>,
-    #[serde(default)]
-    source: RawServer,
-    #[serde(default)]
-    into: RawServer,
-    #[serde(default)]
-    backup: RawBackup,
-    #[serde(default)]
-    restore: RawRestore,
-    #[serde(default)]
-    verify: RawVerify,
-    #[serde(default)]
-    objectives: RawObjectives,
-    #[serde(default)]
-    schedule: RawSchedules,
-    #[serde(default)]
-    retention: RawRetention,
-    #[serde(default)]
-    serve: RawServe,
-    #[serde(default)]
-    notify: RawNotify,
+    source: SourceSection,
+    into: IntoSection,
+    backup: BackupSection,
+    restore: RestoreConfig,
+    verify: VerifySection,
+    objectives: Objectives,
+    schedule: ScheduleSection,
+    retention: RetentionSection,
+    notify: NotifySection,
+    serve: ServeConfig,
+    stream: StreamConfig,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-struct RawServer {
-    url: Option<String>,
-    user: Option<String>,
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-    client_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct RawBackup {
-    schemas: Option<Vec<String>>,
-    exclude_schemas: Option<Vec<String>>,
-    coordinates: Option<Want>,
-    accounts: Option<Want>,
-    ddl: Option<Ddl>,
-    #[serde(default)]
-    churn: Vec<String>,
-    non_transactional: Option<NonTransactional>,
-    max_lag_seconds: Option<u64>,
-    codec: Option<Codec>,
-    level: Option<i32>,
-    read_back: Option<ReadBack>,
-    shrink_limit: Option<f64>,
-    attempts: Option<u32>,
-    connect_seconds: Option<u64>,
-    deadline_seconds: Option<u64>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
+/// Keys set by flags of the command line.
+#[derive(Debug, Default)]
+pub struct Overrides<'a> {
+    /// Path of the configuration file; `None` searches the default ones.
+    pub file: Option<&'a Path>,
+    /// `target`.
+    pub target: Option<&'a str>,
+    /// `store.url`.
+    pub store: Option<&'a str>,
 }
 
 impl Config {
-    /// Reads file, environment and flags, and checks all of it.
-    pub fn load(global: &GlobalArgs) -> Result<Config> {
+    /// Reads and checks file, environment and flags.
+    pub fn load(overrides: &Overrides<'_>) -> Result<Config> {
         let unknown_variables = environment::unknown(std::env::vars_os())?;
         for unknown in &unknown_variables {
             tracing::warn!("{unknown}");
         }
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let (mut tree, file) = load::load(global.config.as_deref(), &env)?;
-        for (path, flag) in [("target", &global.target), ("store.url", &global.store)] {
+        let (mut tree, file) = load::load(overrides.file, &env)?;
+        for (path, flag) in [("target", overrides.target), ("store.url", overrides.store)] {
             if let Some(text) = flag {
-                load::set(&mut tree, path, Value::String(text.clone()));
+                load::set(&mut tree, path, Value::String(text.to_owned()));
             }
         }
         tracing::debug!(file = ?file, "configured");
-        bounds::check(&tree)?;
+        keys::check_bounds(&tree)?;
         Ok(Config {
             unknown_variables,
             ..Config::check(typed(tree)?)?
         })
     }
 
-    fn check(raw: Raw) -> Result<Config> {
-        let store = raw
+    fn check(sections: Sections) -> Result<Config> {
+        let store = sections
             .store
             .ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
         store.check()?;
-        let restore = raw.restore.check()?;
-        let schedule = raw.schedule.check()?;
-        let client_dir = raw
-            .into
-            .client_dir
-            .clone()
-            .or_else(|| raw.source.client_dir.clone());
+        let (source, into) = (sections.source, sections.into);
+        let client_dir = into.client_dir.clone().or(source.client_dir.clone());
+        let schedule = sections.schedule.check()?;
         Ok(Config {
-            target: raw
+            target: sections
                 .target
                 .ok_or_else(|| missing("target", "a short name, like shop"))?,
             store,
-            backup: raw.backup.check()?,
-            verify: raw.verify.check(restore.lanes, client_dir)?,
-            restore,
-            objectives: raw.objectives.check(),
-            retention: raw.retention.check(schedule.zone.clone())?,
+            backup: sections.backup.check(sections.stream.is_configured())?,
+            verify: sections.verify.check(sections.restore.lanes, client_dir)?,
+            restore: sections.restore,
+            objectives: sections.objectives,
+            retention: sections.retention.check(schedule.zone.clone()),
             schedule,
-            serve: raw.serve.check()?,
-            notify: raw.notify.check()?,
+            serve: sections.serve,
+            stream: sections.stream,
+            notify: sections.notify.check()?,
             unknown_variables: Vec::new(),
-            source: raw.source,
-            into: raw.into,
+            source,
+            into,
         })
     }
 
-    /// The server to dump.
+    /// The protected server.
     pub fn source(&self) -> Result<ServerConfig> {
         let url = self.source.url.as_deref();
         let url = url.ok_or_else(|| missing("source.url", "mysql://user@host:3306"))?;
-        self.source.server(url.parse()?, Role::Source)
+        let client_dir = self.source.client_dir.clone();
+        self.source
+            .login
+            .server(url.parse()?, client_dir, Role::Source)
     }
 
-    /// Whether a server to dump is configured at all, be it well or badly.
+    /// Whether a protected server is configured, valid or not.
     pub fn names_source(&self) -> bool {
         self.source.url.is_some()
     }
 
-    /// Whether a server to restore into is configured at all, be it well or badly.
-    pub fn names_restore_target(&self) -> bool {
+    /// Whether a server to restore into is configured, valid or not.
+    pub fn names_destination(&self) -> bool {
         self.into.url.is_some() || self.into.user.is_some()
     }
 
-    /// The server to restore into: `flag`, else `into.url`, else the source's address with
-    /// `into.user`.
+    /// The server to restore into: `flag`, else `into.url`, else the address in `source.url` with `into.user`.
     pub fn restore_into(&self, flag: Option<&str>) -> Result<ServerConfig> {
         let named = flag.or(self.into.url.as_deref());
         let url: ServerUrl = match (named, &self.into.user, &self.source.url) {
@@ -247,121 +196,40 @@ impl Config {
                 ));
             }
         };
-        let mut server = self.into.server(url, Role::Into)?;
-        server.client_dir = server.client_dir.or_else(|| self.source.client_dir.clone());
-        Ok(server)
+        let client_dir = self
+            .into
+            .client_dir
+            .clone()
+            .or(self.source.client_dir.clone());
+        self.into.login.server(url, client_dir, Role::Into)
     }
 
-    /// The throw-away server of drills: `flag`, else `verify.scratch`.
+    /// The scratch server of drills: `flag`, else `verify.scratch`.
     pub fn scratch(&self, flag: Option<&str>) -> Result<Choice> {
         match flag.unwrap_or(&self.verify.scratch) {
             "local" => Ok(Choice::Local),
             "pod" => Ok(Choice::Pod(Box::new(self.verify.pod.clone()))),
             url => {
-                let raw = RawServer {
+                let login = Login {
                     password: self.verify.scratch_password.clone(),
                     password_file: self.verify.scratch_password_file.clone(),
-                    client_dir: self.verify.drill.client_dir.clone(),
-                    ..RawServer::default()
                 };
-                let server = raw.server(url.parse()?, Role::Into)?;
-                Ok(Choice::Given(Box::new(server)))
+                let client_dir = self.verify.drill.client_dir.clone();
+                let server = login.server(url.parse()?, client_dir, Role::Into)?;
+                Ok(Choice::External(Box::new(server)))
             }
         }
     }
 }
 
-impl RawServer {
-    fn server(&self, url: ServerUrl, role: Role) -> Result<ServerConfig> {
-        let password = match (&self.password, &self.password_file) {
-            (Some(_), Some(_)) => {
-                return Err(Error::usage(format!(
-                    "both {0}_PASSWORD and {0}_PASSWORD_FILE are set",
-                    role.key()
-                ))
-                .hint("keep the file"));
-            }
-            (Some(password), None) => Some(password.clone()),
-            (None, Some(path)) => {
-                let named = format!("{}_PASSWORD_FILE", role.key());
-                Some(Secret::read(path, &named)?)
-            }
-            (None, None) => None,
-        };
-        Ok(ServerConfig {
-            url,
-            password,
-            client_dir: self.client_dir.clone(),
-            role,
-        })
-    }
-}
-
-impl RawBackup {
-    fn check(self) -> Result<BackupConfig> {
-        let codec = self.codec.unwrap_or(Codec::Zstd);
-        let mut write = WriteOptions::new(codec);
-        if let Some(level) = self.level {
-            let levels = codec.levels();
-            if !levels.contains(&level) {
-                return Err(Error::usage(format!(
-                    "backup.level {level} is not a level of {codec:?}"
-                ))
-                .hint(format!("it has {} to {}", levels.start(), levels.end())));
-            }
-            write.level = level;
-        }
-        let scope = match (self.schemas, self.exclude_schemas) {
-            (Some(_), Some(_)) => {
-                return Err(
-                    Error::usage("both backup.schemas and backup.exclude_schemas are set")
-                        .hint("name the schemas to take, or those to leave out"),
-                );
-            }
-            (Some(schemas), None) => Scope::Only(schemas),
-            (None, except) => Scope::All {
-                except: except.unwrap_or_default(),
-            },
-        };
-        let shrink_limit = self.shrink_limit.unwrap_or(0.5);
-        if !(0.0..=1.0).contains(&shrink_limit) {
-            return Err(Error::usage("backup.shrink_limit is not between 0 and 1"));
-        }
-        Ok(BackupConfig {
-            source: SourceOptions {
-                scope,
-                churn: self.churn,
-                coordinates: self.coordinates.unwrap_or_default(),
-                accounts: self.accounts.unwrap_or_default(),
-                ddl: self.ddl.unwrap_or_default(),
-                non_transactional: self.non_transactional.unwrap_or_default(),
-                max_lag: Duration::from_secs(self.max_lag_seconds.unwrap_or(300)),
-            },
-            write,
-            read_back: self.read_back.unwrap_or_default(),
-            shrink_limit,
-            attempts: self.attempts.unwrap_or(3),
-            connect: Duration::from_secs(self.connect_seconds.unwrap_or(60)),
-            deadline: deadline(self.deadline_seconds),
-            labels: self.labels,
-        })
-    }
-}
-
-/// A deadline as it is configured, seconds; 0 is none.
-fn deadline(seconds: Option<u64>) -> Option<Duration> {
-    let seconds = seconds.filter(|seconds| *seconds > 0);
-    seconds.map(Duration::from_secs)
-}
-
-/// Types a tree; the message names the value that does not fit, its key where only one is wrong, and
-/// never a password.
-fn typed(tree: Value) -> Result<Raw> {
+/// Deserialises the sections. The message names the key if only one is wrong, and never shows a password.
+fn typed(tree: Value) -> Result<Sections> {
     serde_json::from_value(tree.clone()).map_err(|error| {
-        let mut keys = keys::all().map(|key| key.path);
-        let wrong = keys.find(|path| serde_json::from_value::<Raw>(without(&tree, path)).is_ok());
+        let mut keys = keys::all().map(|key| key.path.as_str());
+        let wrong =
+            keys.find(|path| serde_json::from_value::<Sections>(without(&tree, path)).is_ok());
         let wrong = wrong.unwrap_or("the configuration");
-        Error::usage(format!("{wrong} does not fit: {error}"))
+        Error::usage(format!("{wrong} is invalid: {error}"))
     })
 }
 
@@ -392,7 +260,7 @@ mod tests {
     use super::*;
 
     impl Config {
-        /// That of docs/drctl.yaml, for tests.
+        /// The configuration in docs/drctl.yaml.
         pub(crate) fn example() -> Config {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drctl.yaml");
             let (tree, _) = load::load(Some(&file), &|_| None).unwrap();
@@ -401,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_documentation_is_a_whole_configuration() {
+    fn the_example_of_the_documentation_is_valid() {
         let config = Config::example();
         assert_eq!(config.target.to_string(), "shop");
         assert_eq!(config.restore.lanes, Some(4));
@@ -411,16 +279,21 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_does_not_fit_is_refused_with_its_key() {
+    fn an_invalid_value_is_refused_with_its_key() {
         for (path, value, named, why) in [
             ("backup.codec", "lzma", "backup.codec", "unknown variant"),
             ("restore.lanes", "many", "restore.lanes", "invalid type"),
-            ("store.url", "ftp://x", "the configuration", "the store URL"),
+            (
+                "store.url",
+                "ftp://x",
+                "the configuration",
+                "invalid store URL",
+            ),
         ] {
             let mut tree = serde_json::json!({"target": "shop"});
             load::set(&mut tree, path, value.into());
             let error = typed(tree).unwrap_err().to_string();
-            let begin = format!("{named} does not fit: {why}");
+            let begin = format!("{named} is invalid: {why}");
             assert!(error.starts_with(&begin), "{error}");
         }
     }

@@ -1,138 +1,119 @@
-//! The keys of `notify`: what was written, checked.
+//! Section `notify`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::key::{ConfigKey, Form, key};
-use crate::error::{Error, Result};
-use crate::notify::config::{Address, NotifyConfig, Written};
-use crate::server::Secret;
+use crate::monitor::notify::config::{Address, NotifyConfig, UrlSource};
+use crate::util::error::{Error, Result};
+use crate::util::secret::Secret;
+use crate::util::times::{MOST_SECONDS, Seconds};
 
-/// How long an alert stands in Alertmanager by itself: two days, until the rules take over.
-const HOLD: Duration = Duration::from_secs(2 * 86_400);
+/// Labels of alerts that drctl sets.
+const OWN_LABELS: [&str; 4] = ["alertname", "severity", "target", "test"];
 
-/// How long a notifier may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The keys, as [`crate::config::keys`] has those of the rest.
-pub(super) const KEYS: &[ConfigKey] = &[
-    key(
-        "notify.webhook.url",
-        Form::Text,
-        "Gets JSON when a run fails, is late or has recovered. A secret, as all of these URLs: prefer the file.",
-    ),
-    key(
-        "notify.webhook.url_file",
-        Form::Text,
-        "A file that holds it.",
-    ),
-    key(
-        "notify.alertmanager.url",
-        Form::Text,
-        "An Alertmanager, without `/api/v2/alerts`: the same alerts as the rules raise.",
-    ),
-    key(
-        "notify.alertmanager.url_file",
-        Form::Text,
-        "A file that holds it.",
-    ),
-    key(
-        "notify.alertmanager.hold_seconds",
-        Form::Scalar,
-        "How long an alert stands there unless a good run ends it: more than a schedule's interval. Default 172800.",
-    ),
-    key(
-        "notify.slack.url",
-        Form::Text,
-        "An incoming webhook of Slack or what understands its `text`.",
-    ),
-    key("notify.slack.url_file", Form::Text, "A file that holds it."),
-    key(
-        "notify.heartbeat.backup_url",
-        Form::Text,
-        "Called after each good backup: a dead man's switch, best outside of the cluster.",
-    ),
-    key(
-        "notify.heartbeat.backup_url_file",
-        Form::Text,
-        "A file that holds it.",
-    ),
-    key(
-        "notify.heartbeat.verify_url",
-        Form::Text,
-        "Called after each good restore drill.",
-    ),
-    key(
-        "notify.heartbeat.verify_url_file",
-        Form::Text,
-        "A file that holds it.",
-    ),
-    key(
-        "notify.heartbeat.method",
-        Form::Text,
-        "`post` (default) or `get`.",
-    ),
-    key(
-        "notify.labels",
-        Form::Pairs,
-        "Labels of every alert, such as `namespace=dr`.",
-    ),
-    key(
-        "notify.runbooks_url",
-        Form::Text,
-        "Where `runbooks/` is published. Default: the path in the repository.",
-    ),
-    key(
-        "notify.timeout_seconds",
-        Form::Scalar,
-        "The longest that a notifier may take, with everything that is tried again. Default 30.",
-    ),
-];
-
-/// As it was written.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct RawNotify {
-    #[serde(default)]
-    webhook: RawAddress,
-    #[serde(default)]
-    alertmanager: RawAlertmanager,
-    #[serde(default)]
-    slack: RawAddress,
-    #[serde(default)]
-    heartbeat: RawHeartbeat,
-    #[serde(default)]
+/// The notifiers. Their URLs are secrets.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct NotifySection {
+    webhook: WebhookSection,
+    alertmanager: AlertmanagerSection,
+    slack: SlackSection,
+    heartbeat: HeartbeatSection,
+    /// Labels of every alert, such as `namespace=dr`.
     labels: BTreeMap<String, String>,
+    /// Base URL of the published `runbooks/`. Default: their path in the repository.
+    #[schemars(regex(pattern = r"^https?://[^/?#\s]+\S*$"))]
     runbooks_url: Option<String>,
-    timeout_seconds: Option<u64>,
+    /// Time limit for one notifier, including retries.
+    #[schemars(range(min = 1, max = 3_600))]
+    timeout_seconds: Seconds,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct RawAddress {
+impl Default for NotifySection {
+    fn default() -> Self {
+        NotifySection {
+            webhook: WebhookSection::default(),
+            alertmanager: AlertmanagerSection::default(),
+            slack: SlackSection::default(),
+            heartbeat: HeartbeatSection::default(),
+            labels: BTreeMap::new(),
+            runbooks_url: None,
+            timeout_seconds: Seconds(30),
+        }
+    }
+}
+
+/// A receiver of JSON.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct WebhookSection {
+    /// Receives JSON when a run has failed, is overdue or has recovered. As all URLs of notifiers, it is a
+    /// secret: prefer the file.
+    #[schemars(with = "Option<String>")]
     url: Option<Secret>,
+    /// File with the URL.
     url_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct RawAlertmanager {
+/// An Alertmanager.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+struct AlertmanagerSection {
+    /// An Alertmanager, without `/api/v2/alerts`: receives the same alerts as the alert rules raise.
+    #[schemars(with = "Option<String>")]
     url: Option<Secret>,
+    /// File with the URL.
     url_file: Option<PathBuf>,
-    hold_seconds: Option<u64>,
+    /// How long an alert lasts unless a successful run resolves it; longer than the interval of a schedule.
+    #[schemars(range(min = 1, max = MOST_SECONDS))]
+    hold_seconds: Seconds,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct RawHeartbeat {
+impl Default for AlertmanagerSection {
+    fn default() -> Self {
+        AlertmanagerSection {
+            url: None,
+            url_file: None,
+            // After two days the alert rules report an overdue run.
+            hold_seconds: Seconds(2 * 86_400),
+        }
+    }
+}
+
+/// A chat.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct SlackSection {
+    /// An incoming webhook of Slack or a compatible service.
+    #[schemars(with = "Option<String>")]
+    url: Option<Secret>,
+    /// File with the URL.
+    url_file: Option<PathBuf>,
+}
+
+/// A dead man's switch, best outside of the cluster.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct HeartbeatSection {
+    /// Called after each successful backup: a dead man's switch, best outside of the cluster.
+    #[schemars(with = "Option<String>")]
     backup_url: Option<Secret>,
+    /// File with the URL.
     backup_url_file: Option<PathBuf>,
+    /// Called after each successful drill.
+    #[schemars(with = "Option<String>")]
     verify_url: Option<Secret>,
+    /// File with the URL.
     verify_url_file: Option<PathBuf>,
-    #[serde(default)]
+    /// HTTP method: `post` or `get`.
     method: Method,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// HTTP method of heartbeats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Method {
     #[default]
@@ -140,17 +121,16 @@ enum Method {
     Get,
 }
 
-impl RawNotify {
+impl NotifySection {
     pub(super) fn check(self) -> Result<NotifyConfig> {
-        let (alertmanager, heartbeat) = (self.alertmanager, self.heartbeat);
-        for label in ["alertname", "severity", "target", "test"] {
-            if self.labels.contains_key(label) {
-                return Err(Error::usage(format!("notify.labels sets {label}"))
-                    .hint("take it out: drctl sets that one itself"));
-            }
+        if let Some(label) = OWN_LABELS
+            .iter()
+            .find(|one| self.labels.contains_key(**one))
+        {
+            return Err(Error::usage(format!("notify.labels sets {label}"))
+                .hint("remove it: drctl sets this label"));
         }
-        let seconds = self.timeout_seconds.map(Duration::from_secs);
-        let timeout = seconds.unwrap_or(TIMEOUT);
+        let (alertmanager, heartbeat) = (self.alertmanager, self.heartbeat);
         Ok(NotifyConfig {
             webhook: address(
                 "notify.webhook.url",
@@ -162,7 +142,7 @@ impl RawNotify {
                 alertmanager.url,
                 alertmanager.url_file,
             )?,
-            hold: alertmanager.hold_seconds.map_or(HOLD, Duration::from_secs),
+            hold: alertmanager.hold_seconds.duration(),
             slack: address("notify.slack.url", self.slack.url, self.slack.url_file)?,
             heartbeat_backup: address(
                 "notify.heartbeat.backup_url",
@@ -177,7 +157,7 @@ impl RawNotify {
             heartbeat_get: heartbeat.method == Method::Get,
             labels: self.labels,
             runbooks: self.runbooks_url,
-            timeout,
+            timeout: self.timeout_seconds.duration(),
         })
     }
 }
@@ -187,15 +167,15 @@ fn address(
     url: Option<Secret>,
     file: Option<PathBuf>,
 ) -> Result<Option<Address>> {
-    let written = match (url, file) {
+    let source = match (url, file) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             return Err(
                 Error::usage(format!("both {key} and {key}_file are set")).hint("keep the file")
             );
         }
-        (Some(url), None) => Written::Here(url),
-        (None, Some(file)) => Written::File(file),
+        (Some(url), None) => UrlSource::Inline(url),
+        (None, Some(file)) => UrlSource::File(file),
     };
-    Ok(Some(Address { key, written }))
+    Ok(Some(Address { key, source }))
 }

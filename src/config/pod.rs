@@ -1,125 +1,99 @@
-//! The keys of `verify.pod`: what was written, checked.
+//! Section `verify.pod`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::config::key::{ConfigKey, Form, key};
-use crate::drill::scratch::pod::config::{PodConfig, Resources, Toleration, quantity};
-use crate::error::{Error, Result};
+use crate::util::error::{Error, Result};
+use crate::util::times::{MOST_SECONDS, Seconds};
+use crate::verify::scratch::pod::config::{PodConfig, Resources, Toleration, quantity};
 
-/// When the cluster ends a scratch pod where no deadline is configured.
+/// Lifetime of a scratch pod if drills have no deadline.
 const USUAL_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// What a drill has for its end between its deadline and the pod's.
+/// Time between the deadline of a drill and the end of its pod, for the drill's cleanup.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// The keys, in the order of the documentation.
-pub(super) const KEYS: &[ConfigKey] = &[
-    key(
-        "verify.pod.namespace",
-        Form::Text,
-        "Where scratch pods run. Default: the drill's own namespace.",
-    ),
-    key(
-        "verify.pod.images",
-        Form::Pairs,
-        "The image of each flavour and version line: `mysql-9.7: mysql:9.7`. It must hold the server's programs and a shell; its entrypoint is not used. A line that is missing is not replaced.",
-    ),
-    key(
-        "verify.pod.resources",
-        Form::Map,
-        "`requests` and `limits` of a scratch pod. Default: 1Gi of memory, a quarter of a CPU. Room on the node's disk is added by itself. As a variable: JSON.",
-    ),
-    key(
-        "verify.pod.production_resources",
-        Form::Map,
-        "The same under the profile `production`: those of the target, so that its RTO is measured. Default: `verify.pod.resources`.",
-    ),
-    key(
-        "verify.pod.labels",
-        Form::Pairs,
-        "Further labels of scratch pods.",
-    ),
-    key("verify.pod.annotations", Form::Pairs, "Their annotations."),
-    key(
-        "verify.pod.service_account",
-        Form::Text,
-        "Their service account; its token is not mounted. Default: that of the namespace.",
-    ),
-    key(
-        "verify.pod.storage_class",
-        Form::Text,
-        "Data on a volume of this class, which goes with the pod. Default: on the node's disk.",
-    ),
-    key(
-        "verify.pod.image_pull_secrets",
-        Form::List,
-        "Secrets to pull the images with.",
-    ),
-    key(
-        "verify.pod.node_selector",
-        Form::Pairs,
-        "Labels of the nodes that will do.",
-    ),
-    key(
-        "verify.pod.tolerations",
-        Form::Items,
-        "Taints that are put up with: a list of `key`, `operator`, `value`, `effect`. As a variable: JSON.",
-    ),
-    key(
-        "verify.pod.run_as_user",
-        Form::Scalar,
-        "The numeric user and group of the server. Default 999; 0 leaves it to the cluster, as OpenShift wants it.",
-    ),
-    key(
-        "verify.pod.start_seconds",
-        Form::Scalar,
-        "How long a pod may take until its container runs: a node, a volume, an image. Default 600.",
-    ),
-    key(
-        "verify.pod.unschedulable_seconds",
-        Form::Scalar,
-        "How long the scheduler may find no node for it. Default 20; more where nodes are added on demand.",
-    ),
-];
-
-/// As it was written.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct RawPod {
+/// Scratch pods.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct PodSection {
+    /// Namespace of scratch pods. Default: that of the drill.
     namespace: Option<String>,
-    #[serde(default)]
+    /// Image for each flavour and release series: `mysql-9.7: mysql:9.7`. It must contain the server programs and a
+    /// shell; its entrypoint is not used. There is no fallback for a series without an image.
+    #[schemars(extend("propertyNames" = json!({
+        "pattern": r"^(mysql|mariadb)-[0-9]{1,4}\.[0-9]{1,4}$"
+    })))]
     images: BTreeMap<String, String>,
-    resources: Option<RawResources>,
-    production_resources: Option<RawResources>,
-    #[serde(default)]
+    /// `requests` and `limits` of a scratch pod; ephemeral storage is added automatically. Default: 1Gi of memory,
+    /// a quarter of a CPU. As a variable: JSON.
+    #[schemars(extend("x-one-key" = true))]
+    resources: Option<ResourcesItem>,
+    /// `requests` and `limits` under the profile `production`: those of the target, so that its RTO is measured.
+    /// Default: `verify.pod.resources`. As a variable: JSON.
+    #[schemars(extend("x-one-key" = true))]
+    production_resources: Option<ResourcesItem>,
+    /// Additional labels of scratch pods.
     labels: BTreeMap<String, String>,
-    #[serde(default)]
+    /// Annotations of scratch pods.
     annotations: BTreeMap<String, String>,
+    /// Service account of scratch pods; its token is not mounted. Default: that of the namespace.
     service_account: Option<String>,
+    /// Storage class of a volume for the data, deleted with the pod. Default: the node's disk.
     storage_class: Option<String>,
-    #[serde(default)]
+    /// Image pull secrets.
     image_pull_secrets: Vec<String>,
-    #[serde(default)]
+    /// Node selector of scratch pods.
     node_selector: BTreeMap<String, String>,
-    #[serde(default)]
+    /// Tolerations of scratch pods: a list of `key`, `operator`, `value`, `effect`. As a variable: JSON.
     tolerations: Vec<Toleration>,
-    run_as_user: Option<u32>,
-    start_seconds: Option<u64>,
-    unschedulable_seconds: Option<u64>,
+    /// Numeric user and group of the server; 0: assigned by the cluster, as on OpenShift.
+    // Kubernetes' own bound.
+    #[schemars(range(max = i32::MAX))]
+    run_as_user: u32,
+    /// Time limit until the container of a pod runs: scheduling, volume, image.
+    #[schemars(range(max = MOST_SECONDS))]
+    start_seconds: Seconds,
+    /// How long a pod may be unschedulable; longer if nodes are added on demand.
+    #[schemars(range(max = MOST_SECONDS))]
+    unschedulable_seconds: Seconds,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawResources {
-    #[serde(default)]
+impl Default for PodSection {
+    fn default() -> Self {
+        PodSection {
+            namespace: None,
+            images: BTreeMap::new(),
+            resources: None,
+            production_resources: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            service_account: None,
+            storage_class: None,
+            image_pull_secrets: Vec::new(),
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            run_as_user: 999,
+            start_seconds: Seconds(600),
+            unschedulable_seconds: Seconds(20),
+        }
+    }
+}
+
+/// Requests and limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct ResourcesItem {
     requests: BTreeMap<String, Quantity>,
-    #[serde(default)]
     limits: BTreeMap<String, Quantity>,
 }
 
-/// `500m`, or `1`, which YAML takes for a number.
+/// A Kubernetes quantity: `500m`, or `1`, which YAML reads as a number.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Quantity {
@@ -127,20 +101,34 @@ enum Quantity {
     Number(serde_json::Number),
 }
 
-impl RawPod {
+impl JsonSchema for Quantity {
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer", "number"],
+            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[MGTPE]|[KMGTPE]i|[eE][0-9]+)?$",
+            "minimum": 0,
+        })
+    }
+}
+
+impl PodSection {
     pub(super) fn check(self, deadline: Option<Duration>) -> Result<PodConfig> {
-        for line in self.images.keys() {
-            let version = line
+        for series in self.images.keys() {
+            let version = series
                 .strip_prefix("mysql-")
-                .or(line.strip_prefix("mariadb-"));
-            let is_line = |text: &str| {
+                .or(series.strip_prefix("mariadb-"));
+            let is_series = |text: &str| {
                 let mut parts = text.split('.');
                 let mut number = || parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
                 number() && number() && parts.next().is_none()
             };
-            if !version.is_some_and(is_line) {
+            if !version.is_some_and(is_series) {
                 return Err(Error::usage(format!(
-                    "verify.pod.images: {line:?} is no flavour and version line"
+                    "verify.pod.images: {series:?} is not a flavour and release series"
                 ))
                 .hint("write them as mysql-9.7, mariadb-11.8"));
             }
@@ -151,11 +139,11 @@ impl RawPod {
         };
         let resources = self
             .resources
-            .map(|raw| raw.check("verify.pod.resources"))
+            .map(|item| item.check("verify.pod.resources"))
             .transpose()?;
         let production = self
             .production_resources
-            .map(|raw| raw.check("verify.pod.production_resources"))
+            .map(|item| item.check("verify.pod.production_resources"))
             .transpose()?;
         Ok(PodConfig {
             namespace: self.namespace,
@@ -169,15 +157,15 @@ impl RawPod {
             image_pull_secrets: self.image_pull_secrets,
             node_selector: self.node_selector,
             tolerations: self.tolerations,
-            run_as_user: self.run_as_user.unwrap_or(999),
-            start: Duration::from_secs(self.start_seconds.unwrap_or(600)),
-            unschedulable: Duration::from_secs(self.unschedulable_seconds.unwrap_or(20)),
+            run_as_user: self.run_as_user,
+            start: self.start_seconds.duration(),
+            unschedulable: self.unschedulable_seconds.duration(),
             life: deadline.map_or(USUAL_LIFE, |deadline| deadline.saturating_add(GRACE)),
         })
     }
 }
 
-impl RawResources {
+impl ResourcesItem {
     fn check(self, key: &str) -> Result<Resources> {
         let texts = |all: BTreeMap<String, Quantity>| -> BTreeMap<String, String> {
             let text = |quantity| match quantity {
@@ -198,7 +186,7 @@ impl RawResources {
         {
             if quantity(memory).is_none() {
                 return Err(
-                    Error::usage(format!("{key}: {memory:?} is no amount of memory"))
+                    Error::usage(format!("{key}: {memory:?} is not an amount of memory"))
                         .hint("write it as 2Gi or 512Mi"),
                 );
             }
@@ -217,12 +205,12 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<PodConfig> {
-        let raw: RawPod = serde_saphyr::from_str(text).unwrap();
-        raw.check(Some(Duration::from_secs(3600)))
+        let section: PodSection = serde_saphyr::from_str(text).unwrap();
+        section.check(Some(Duration::from_secs(3600)))
     }
 
     #[test]
-    fn a_line_that_is_none_and_memory_that_is_none_are_refused() {
+    fn an_unknown_release_series_and_an_invalid_amount_of_memory_are_refused() {
         let error = of("images: {mysql: x}").unwrap_err().to_string();
         assert!(error.contains("mysql-9.7"), "{error}");
         let error = of("resources: {limits: {memory: lots}}").unwrap_err();

@@ -1,94 +1,89 @@
-//! The section `retention`: which backups stay, and for how long the evidence of those that went.
+//! Section `retention`.
 
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::key::{ConfigKey, Form, key};
-use crate::error::Result;
-use crate::retention::Rules;
-use crate::times::days;
+use crate::catalog::retention::Rules;
+use crate::util::times::{MOST_DAYS, days};
 
-/// The keys of retention, in the order of the documentation.
-pub(super) const KEYS: &[ConfigKey] = &[
-    key(
-        "retention.last",
-        Form::Scalar,
-        "`prune` keeps so many of the newest backups. Of this and the next five keys one at least is needed.",
-    ),
-    key(
-        "retention.daily",
-        Form::Scalar,
-        "It keeps the newest of each of so many days that have a backup.",
-    ),
-    key(
-        "retention.weekly",
-        Form::Scalar,
-        "As `daily`, of weeks that begin on Monday.",
-    ),
-    key("retention.monthly", Form::Scalar, "As `daily`, of months."),
-    key("retention.yearly", Form::Scalar, "As `daily`, of years."),
-    key(
-        "retention.within_days",
-        Form::Scalar,
-        "It keeps all that are at most so many days older than the newest one.",
-    ),
-    key(
-        "retention.labels",
-        Form::Pairs,
-        "It keeps all that carry one of these labels.",
-    ),
-    key(
-        "retention.proven",
-        Form::Scalar,
-        "It keeps so many of the newest that a restore verified. Default 2; the newest of them always stays.",
-    ),
-    key(
-        "retention.suspect_days",
-        Form::Scalar,
-        "How long a suspect backup, or one that failed a drill, waits for somebody to look at it. Default 14.",
-    ),
-    key(
-        "retention.evidence_days",
-        Form::Scalar,
-        "How long reports of drills and records of runs stay, also of backups that are gone. Default 400, at least 60.",
-    ),
-];
+/// More than one backup a minute for two years.
+const MOST_BACKUPS: usize = 1_000_000;
 
 /// What `prune` keeps.
 #[derive(Debug, Clone)]
 pub struct RetentionConfig {
-    /// Of backups.
+    /// Which backups are kept.
     pub rules: Rules,
-    /// How long the reports of drills and the records of runs stay.
+    /// Age after which drill reports and run records are deleted.
     pub evidence: SignedDuration,
+    /// The archived log is kept from the oldest backup of this span on; `None` to keep all of it.
+    pub log: Option<SignedDuration>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct RawRetention {
-    #[serde(default)]
+/// Which backups `prune` keeps.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct RetentionSection {
+    /// Number of newest backups to keep. At least one of this and the next five keys is required.
+    #[schemars(range(max = MOST_BACKUPS))]
     last: usize,
-    #[serde(default)]
+    /// Number of days with backups whose newest backup is kept.
+    #[schemars(range(max = MOST_BACKUPS))]
     daily: usize,
-    #[serde(default)]
+    /// As `daily`, for weeks from Monday to Sunday.
+    #[schemars(range(max = MOST_BACKUPS))]
     weekly: usize,
-    #[serde(default)]
+    /// As `daily`, for months.
+    #[schemars(range(max = MOST_BACKUPS))]
     monthly: usize,
-    #[serde(default)]
+    /// As `daily`, for years.
+    #[schemars(range(max = MOST_BACKUPS))]
     yearly: usize,
+    /// Backups at most this many days older than the newest one are kept.
+    #[schemars(range(max = MOST_DAYS))]
     within_days: Option<u32>,
-    #[serde(default)]
+    /// Backups with one of these labels are kept.
     labels: BTreeMap<String, String>,
-    proven: Option<usize>,
-    suspect_days: Option<u32>,
-    evidence_days: Option<u32>,
+    /// Number of newest verified backups to keep; the newest of them is always kept.
+    #[schemars(range(max = MOST_BACKUPS))]
+    verified: usize,
+    /// How long a suspect backup, or one that failed a drill, is kept for inspection.
+    #[schemars(range(max = MOST_DAYS))]
+    suspect_days: u32,
+    /// How long drill reports and run records are kept, including those of deleted backups.
+    // The RPO of the last 30 days needs them.
+    #[schemars(range(min = 60, max = MOST_DAYS))]
+    evidence_days: u32,
+    /// The archived binary log is kept from the oldest usable backup of the last N days on; 0: all of it.
+    #[schemars(range(max = MOST_DAYS))]
+    log_days: u32,
 }
 
-impl RawRetention {
-    pub(super) fn check(self, zone: TimeZone) -> Result<RetentionConfig> {
-        Ok(RetentionConfig {
+impl Default for RetentionSection {
+    fn default() -> Self {
+        RetentionSection {
+            last: 0,
+            daily: 0,
+            weekly: 0,
+            monthly: 0,
+            yearly: 0,
+            within_days: None,
+            labels: BTreeMap::new(),
+            verified: 2,
+            suspect_days: 14,
+            evidence_days: 400,
+            log_days: 7,
+        }
+    }
+}
+
+impl RetentionSection {
+    pub(super) fn check(self, zone: TimeZone) -> RetentionConfig {
+        RetentionConfig {
             rules: Rules {
                 last: self.last,
                 daily: self.daily,
@@ -97,11 +92,12 @@ impl RawRetention {
                 yearly: self.yearly,
                 within: self.within_days.map(days),
                 labels: self.labels,
-                proven: self.proven.unwrap_or(2),
-                suspect: days(self.suspect_days.unwrap_or(14)),
+                verified: self.verified,
+                suspect: days(self.suspect_days),
                 zone,
             },
-            evidence: days(self.evidence_days.unwrap_or(400)),
-        })
+            evidence: days(self.evidence_days),
+            log: (self.log_days > 0).then(|| days(self.log_days)),
+        }
     }
 }

@@ -1,55 +1,46 @@
-//! The section `serve`: where it listens, and how often it looks.
+//! Section `serve`.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
 
-use crate::config::key::{ConfigKey, Form, key};
-use crate::error::{Error, Result};
+use crate::util::times::Seconds;
 
 /// How `serve` runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct ServeConfig {
-    /// Where it listens.
+    /// Address and port of `serve`; `0.0.0.0:9898` for all interfaces. `serve` has no login: restrict who can
+    /// reach it.
+    #[serde(deserialize_with = "address")]
+    #[schemars(
+        with = "String",
+        regex(pattern = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")
+    )]
     pub listen: SocketAddr,
-    /// The pause between two scans of the store.
-    pub interval: Duration,
+    /// Pause between two scans of the store.
+    // If the store was not read for an hour, an alert fires.
+    #[schemars(range(min = 1, max = 1_800))]
+    pub interval_seconds: Seconds,
 }
 
-/// The keys, in the order of the documentation.
-pub(super) const KEYS: &[ConfigKey] = &[
-    key(
-        "serve.listen",
-        Form::Text,
-        "Address and port of `serve`, `0.0.0.0:9898` for all of the machine's. Default `127.0.0.1:9898`. It has no login: let only those reach it who may read it.",
-    ),
-    key(
-        "serve.interval_seconds",
-        Form::Scalar,
-        "The pause between two scans of the store. Default 60, at most 1800.",
-    ),
-];
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct RawServe {
-    listen: Option<String>,
-    interval_seconds: Option<u64>,
-}
-
-impl RawServe {
-    pub(super) fn check(self) -> Result<ServeConfig> {
-        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:9898");
-        let listen: SocketAddr = listen.parse().map_err(|_| {
-            Error::usage(format!("serve.listen {listen:?} is no address with a port"))
-                .hint("write it as 127.0.0.1:9898, or [::1]:9898")
-        })?;
-        let seconds = self.interval_seconds.unwrap_or(60);
-        Ok(ServeConfig {
-            listen,
-            interval: Duration::from_secs(seconds),
-        })
+impl Default for ServeConfig {
+    fn default() -> Self {
+        ServeConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9898)),
+            interval_seconds: Seconds(60),
+        }
     }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "{text:?} is not an address with a port, such as 127.0.0.1:9898 or [::1]:9898"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -58,15 +49,13 @@ mod tests {
 
     #[test]
     fn an_address_without_a_port_is_refused() {
-        let of = |listen: Option<&str>| {
-            let raw = RawServe {
-                listen: listen.map(str::to_owned),
-                interval_seconds: None,
-            };
-            raw.check().map_err(|error| error.to_string())
-        };
-        let error = of(Some("localhost")).unwrap_err();
-        assert!(error.starts_with("serve.listen \"localhost\""), "{error}");
-        assert_eq!(of(None).unwrap().listen.to_string(), "127.0.0.1:9898");
+        let error = serde_json::from_str::<ServeConfig>(r#"{"listen":"localhost"}"#).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("\"localhost\" is not an address"),
+            "{error}"
+        );
+        assert_eq!(ServeConfig::default().listen.to_string(), "127.0.0.1:9898");
     }
 }

@@ -1,16 +1,15 @@
-//! One field of a schedule, as Kubernetes' parser reads it: lists, ranges, steps and names to the
-//! values that they mean.
+//! Parses one field of a schedule as Kubernetes does: lists, ranges, steps and names.
 
-/// What a field may hold.
+/// Allowed values of a field.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    /// What a message calls it.
+    /// Name in messages.
     pub name: &'static str,
-    /// The least value.
+    /// Minimum value.
     pub min: u8,
-    /// The greatest value.
+    /// Maximum value.
     pub max: u8,
-    /// The names of the values from `min` on, where it has any.
+    /// Names of the values from `min` on; empty if there are none.
     pub names: &'static [&'static str],
 }
 
@@ -37,18 +36,18 @@ const fn numbers(name: &'static str, min: u8, max: u8) -> Bounds {
     }
 }
 
-/// The values of a field.
+/// Parsed values of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     pub values: Vec<u8>,
-    /// Whether it says `*` or `?`: with both day fields restricted either of them may match, with a
-    /// star in one both must. `*/2` is no star.
+    /// Whether the field is `*` or `?`: if both day fields are restricted, either may match; if one is a
+    /// star, both must. `*/2` does not count as a star.
     pub star: bool,
 }
 
 impl Field {
-    /// Reads it; the failure says why not.
+    /// Parses a field; the error is the reason in words.
     pub fn parse(text: &str, bounds: &Bounds) -> Result<Field, String> {
         let mut field = Field {
             values: Vec::new(),
@@ -77,16 +76,16 @@ impl Field {
         let (start, end) = match (star, high) {
             (true, _) => (bounds.min, bounds.max),
             (false, Some(high)) => (value(low, bounds)?, value(high, bounds)?),
-            // `5/15` is `5-59/15`.
+            // `5/15` means `5-59/15`.
             (false, None) if step.is_some() => (value(low, bounds)?, bounds.max),
             (false, None) => (value(low, bounds)?, value(low, bounds)?),
         };
         if start > end {
-            return Err(format!("{range} ends before it begins"));
+            return Err(format!("the range {range} ends before it begins"));
         }
         let step = step.unwrap_or(1);
         if step == 0 {
-            return Err("a step of 0".to_owned());
+            return Err("the step is 0".to_owned());
         }
         self.star |= star && step == 1;
         self.values.extend((start..=end).step_by(step));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_star_is_one() {
+    fn only_a_bare_star_counts_as_a_star() {
         for (text, star) in [("*", true), ("?", true), ("*/1", true), ("3,*", true)] {
             assert_eq!(Field::parse(text, &HOUR).unwrap().star, star, "{text}");
         }
@@ -146,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_bounds_or_no_number_is_refused_with_the_field() {
+    fn an_invalid_value_is_refused_with_its_field() {
         for (text, bounds, why) in [
             ("60", &MINUTE, "minute 60: 60 is not between 0 and 59"),
             ("7", &DAY_OF_WEEK, "day of week 7: 7 is not between 0 and 6"),
             ("0", &DAY_OF_MONTH, "0 is not between 1 and 31"),
             ("5-3", &HOUR, "5-3 ends before it begins"),
-            ("*/0", &HOUR, "a step of 0"),
+            ("*/0", &HOUR, "the step is 0"),
             ("x", &HOUR, "\"x\" is not a number"),
             ("1-2-3", &HOUR, "\"2-3\" is not a number"),
             ("1/2/3", &HOUR, "\"2/3\" is not a number"),

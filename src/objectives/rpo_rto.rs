@@ -1,14 +1,17 @@
-//! RPO and RTO: what a disaster would have cost, from backups and drills, held against the objectives.
+//! RPO and RTO: the data loss of past or possible disasters, and the duration of a restore, compared with
+//! the objectives.
 //!
-//! At any moment a disaster costs the data since the newest snapshot that was *committed* by then.
-//! That exposure grows with the clock and falls at each commit, so its peaks are the gaps
-//! "commit of the next − snapshot of the one before", and the one that is still open, up to now. The
-//! RPO is judged on the largest peak of the window, not on the age of the newest backup: that one
-//! looks well again the moment a late backup arrives.
+//! At any moment a disaster costs the data since the newest snapshot *committed* by then. This exposure
+//! grows with time and falls at each commit, so its peaks are the gaps "commit of a backup − snapshot of
+//! the previous one", and the current gap up to now. The RPO is checked against the largest peak in the
+//! window, not against the age of the newest backup, which looks good again as soon as a late backup
+//! arrives.
 //!
-//! What counts: backups that `--latest` would choose. A suspect one protects nobody until it is
-//! accepted, so the caller leaves it out; a pruned one did protect while it was needed, so the caller
-//! leaves it in.
+//! Where the binary log is archived, a disaster costs only what the log behind a backup does not cover: while it covers,
+//! nothing, and afterwards what was written since its end.
+//!
+//! Counts the backups that `--latest` would select. A suspect one does not count until it is accepted, so
+//! the caller omits it; one deleted by retention did protect the data before, so the caller includes it.
 
 use std::cmp::Reverse;
 
@@ -16,77 +19,100 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Objectives;
 use super::schedule::Schedule;
-use crate::times::{apart, before, days};
-use crate::words::span;
+use crate::util::format::span;
+use crate::util::times::{apart, before, days};
 
 /// The window of the RPO: 30 days.
 pub const WINDOW: SignedDuration = days(30);
 
-/// One backup that is, or until it was pruned was, trusted.
+/// A usable backup, or one that was usable until retention deleted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
-    /// When the data were as they are in it.
+    /// Time of its snapshot.
     pub snapshot_at: Timestamp,
-    /// When its manifest was written: until then it protected nothing.
+    /// When its manifest was written; before that it protected nothing.
     pub committed_at: Timestamp,
-    /// Whether a restore of it was verified.
-    pub proven: bool,
+    /// Whether it was verified.
+    pub verified: bool,
 }
 
-/// A stretch of time whose data a disaster at its end would have cost.
+/// A time in which every commit was restorable as soon as it was archived: by a backup and the log behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    /// The commit of the backup that the log continues.
+    pub from: Timestamp,
+    /// Up to when the log covers every commit.
+    pub to: Timestamp,
+}
+
+/// A period whose data would be lost in a disaster at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// The newest snapshot committed before its end; the target's creation where there was none.
+    /// The newest snapshot committed before the end, or the end of the log behind it; the creation of the target if
+    /// there was none.
     pub from: Timestamp,
-    /// The commit of a newer one, or now.
+    /// The commit of a newer backup, the time from which the log covers, or now.
     pub to: Timestamp,
-    /// Whether it is the one that has not ended yet.
+    /// Whether the gap is the current one, which has not ended yet.
     pub open: bool,
 }
 
 impl Gap {
-    /// Its length, never negative: clocks may disagree by a little.
+    /// Length of the gap, never negative: clocks may differ slightly.
     pub fn length(&self) -> SignedDuration {
         not_negative(self.to.duration_since(self.from))
     }
 }
 
-/// What disasters of the last days would have cost, and one of now.
+/// Data loss of disasters in the window, and of one now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rpo {
-    /// The largest gap that ended in the window or is open, in its whole length: one that began
-    /// before the window was as long as it was. `None` where there never was a backup, and nothing
-    /// says since when there should be: the loss is everything.
+    /// The largest gap that ended in the window or is still open, with its full length even if it began
+    /// before the window. `None` if there never was a backup and the creation of the target is unknown:
+    /// everything would be lost.
     pub worst: Option<Gap>,
-    /// From when on the gaps are known: the beginning of the window, or the first commit in it where
-    /// none is known before. What was before is not judged. `None` where there is no backup.
+    /// Start of the known gaps: the start of the window, or its first commit if nothing earlier is known.
+    /// Earlier times are not judged. `None` without a backup.
     pub known_since: Option<Timestamp>,
-    /// The age of the newest snapshot.
+    /// Data at risk now: age of the newest snapshot, or of the end of the log behind a backup; `None` without a backup.
     pub newest: Option<SignedDuration>,
-    /// The age of the newest snapshot of which a restore was verified.
-    pub proven: Option<SignedDuration>,
+    /// Age of the newest verified snapshot; `None` without one.
+    pub verified: Option<SignedDuration>,
 }
 
-/// Judges the backups of a target, in any order.
+/// Computes the figures from a target's backups and the times that its log covers, in any order.
 ///
-/// `created_at` is when the target was first bound to a server; it is what a target without any
-/// backup is judged from.
+/// `created_at` is when the target was first bound to a server; a target without backups is judged from
+/// then.
 pub fn rpo(
     backups: &[Snapshot],
+    covered: &[Covered],
     created_at: Option<Timestamp>,
     now: Timestamp,
     window: SignedDuration,
 ) -> Rpo {
     let begin = before(now, window);
-    // It is there, whatever the clocks that dated it say, and holds nothing of what came after.
+    // A backup exists whatever its timestamps say, and contains no data written after its commit.
     let dated = |backup: &Snapshot| {
         let committed_at = backup.committed_at.min(now);
         (committed_at, backup.snapshot_at.min(committed_at))
     };
     let mut by_commit: Vec<(Timestamp, Timestamp)> = backups.iter().map(dated).collect();
-    // Of several that came at once the newest protects: none of them was ever there alone.
+    // Of several backups committed at once the newest counts: no older one was ever the newest.
     by_commit.sort_by_key(|(committed_at, snapshot_at)| (*committed_at, Reverse(*snapshot_at)));
+    let first = by_commit.first().map(|first| first.0);
+    // What becomes restorable at a time, and up to when the log then covers. A backup before the log behind it.
+    let commits = by_commit
+        .iter()
+        .map(|&(at, snapshot_at)| (at, snapshot_at, None));
+    let covers = covered
+        .iter()
+        .filter(|one| one.from <= one.to.min(now))
+        .map(|one| (one.from, one.from, Some(one.to.min(now))));
+    let mut steps: Vec<(Timestamp, Timestamp, Option<Timestamp>)> = commits.chain(covers).collect();
+    steps.sort_by_key(|(at, snapshot_at, to)| (*at, to.is_some(), Reverse(*snapshot_at)));
     let mut newest: Option<Timestamp> = None;
+    let mut covered_to: Option<Timestamp> = None;
     let mut worst: Option<Gap> = None;
     let mut peak = |from, to, open| {
         let gap = Gap { from, to, open };
@@ -94,30 +120,33 @@ pub fn rpo(
             worst = Some(gap);
         }
     };
-    for &(committed_at, snapshot_at) in &by_commit {
-        match newest {
-            // Committed late, with data older than others had brought before: it ends nothing.
-            Some(newest) if newest >= snapshot_at => continue,
-            Some(newest) if committed_at > begin => peak(newest, committed_at, false),
+    for (at, restorable, to) in steps {
+        let known = newest.max(covered_to.map(|covered_to| covered_to.min(at)));
+        covered_to = covered_to.max(to);
+        match known {
+            // Committed late, with data older than those of earlier commits: it ends no gap.
+            Some(known) if known >= restorable => continue,
+            Some(known) if at > begin => peak(known, at, false),
             _ => {}
         }
-        newest = Some(snapshot_at);
+        newest = Some(restorable);
     }
+    let newest = newest.max(covered_to);
     if let Some(from) = newest.or(created_at) {
         peak(from, now, true);
     }
     let age = |at: Timestamp| not_negative(now.duration_since(at));
-    let proven = backups.iter().filter(|backup| backup.proven);
+    let verified = backups.iter().filter(|backup| backup.verified);
     Rpo {
         worst,
-        known_since: by_commit.first().map(|first| first.0.max(begin)),
+        known_since: first.map(|first| first.max(begin)),
         newest: newest.map(age),
-        proven: proven.map(|backup| backup.snapshot_at).max().map(age),
+        verified: verified.map(|backup| backup.snapshot_at).max().map(age),
     }
 }
 
-/// The longest that data can be unprotected under a schedule: the data of a moment just after a
-/// snapshot wait for the next run to begin, and for its end.
+/// The longest time that data are unprotected under a schedule: data written just after a snapshot are
+/// protected when the next run has completed.
 pub fn worst_of_schedule(
     largest_gap: SignedDuration,
     backup_took: SignedDuration,
@@ -125,7 +154,7 @@ pub fn worst_of_schedule(
     largest_gap.saturating_add(backup_took)
 }
 
-/// Whether backups by a schedule can meet an RPO at all, and why; `None` where it never comes due.
+/// Whether backups on a schedule can meet an RPO, with the reason; `None` if the schedule has no two runs.
 pub fn of_schedule(
     schedule: &Schedule,
     objective: SignedDuration,
@@ -143,22 +172,22 @@ pub fn of_schedule(
     ))
 }
 
-/// How often drills and backups are to run, at worst, and how long a drill takes.
+/// Worst-case intervals of drills and backups, and the duration of a drill.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
-    /// The largest gap between two drills; `None` where none are scheduled.
+    /// Largest gap between two drills; `None` if not scheduled.
     pub drills: Option<SignedDuration>,
-    /// The largest gap between two backups; `None` where none are scheduled.
+    /// Largest gap between two backups; `None` if not scheduled.
     pub backups: Option<SignedDuration>,
-    /// How long the newest drill took.
+    /// Duration of the newest drill.
     pub drill_took: SignedDuration,
 }
 
-/// What was declared, with how old the newest verified data may be where nobody declared it and drills
-/// are scheduled: until the next drill begins, one interval of drills; what it restores is up to one
-/// interval of backups old; and it takes its time. Backups that nobody scheduled here come as often as
-/// the RPO asks for, or as they did: only then `worst` is asked.
-pub fn with_default_proven_rpo(
+/// The declared objectives, with a default maximum age of verified data if none is declared and drills are
+/// scheduled: one interval of drills until the next drill begins, plus one interval of backups for the age
+/// of what it restores, plus the drill's duration. If no backups are scheduled here, their interval is the
+/// RPO, else the largest actual gap; `worst` is called only in the latter case.
+pub fn with_default_verified_rpo(
     declared: Objectives,
     pace: Pace,
     worst: impl FnOnce() -> Option<Gap>,
@@ -171,60 +200,60 @@ pub fn with_default_proven_rpo(
         Some(until_drilled.saturating_add(pace.drill_took))
     };
     Objectives {
-        proven_rpo: declared.proven_rpo.or_else(default),
+        verified_rpo: declared.verified_rpo.or_else(default),
         ..declared
     }
 }
 
-/// The settings of the scratch server that a drill restored into.
+/// Durability settings of the scratch server of a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// As relaxed as can be: faster than the server that matters.
+    /// Fastest: faster than a production server.
     Relaxed,
     /// The target's own durability, binary log, CPU and memory.
     Production,
 }
 
-/// How long one drill that passed took.
+/// Duration of one passed drill.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DrillTime {
-    /// When it ended.
+    /// When the drill ended.
     pub ended_at: Timestamp,
-    /// Under which settings.
+    /// Its settings.
     pub profile: Profile,
-    /// All its stages, seconds.
+    /// Total duration of its stages in seconds.
     pub seconds: f64,
 }
 
-/// What an RTO rests on.
+/// What an RTO is based on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Basis {
     /// A drill under the production profile.
     Measured,
-    /// A relaxed drill, times what the production profile last took against a relaxed one.
+    /// A relaxed drill, multiplied by the last measured ratio of a production drill to a relaxed one.
     Estimated {
-        /// That ratio, at least 1.
+        /// The ratio, at least 1.
         ratio: f64,
     },
-    /// A relaxed drill alone: the production profile was never measured, and takes longer.
+    /// A relaxed drill only: the production profile was never measured, and takes longer.
     AtLeast,
 }
 
-/// How long a restore takes; detection, decision and the switch of traffic are not in it.
+/// Duration of a restore, without detection, decision and switching traffic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rto {
-    /// Seconds.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// What they rest on.
+    /// What the duration is based on.
     pub basis: Basis,
-    /// The drill that they come from.
+    /// End of the drill that it is based on.
     pub at: Timestamp,
 }
 
-/// The RTO by all drills that passed, in any order; `None` where there was none.
+/// The RTO from all passed drills, in any order; `None` if there are none.
 ///
-/// The newest drill tells. If it was a relaxed one, the ratio comes from the newest production drill
-/// and the relaxed one nearest to it in time.
+/// The newest drill determines it. If that was relaxed, the ratio comes from the newest production drill
+/// and the relaxed drill nearest to it in time.
 pub fn rto(drills: &[DrillTime]) -> Option<Rto> {
     let of = |profile| drills.iter().filter(move |drill| drill.profile == profile);
     let newest = drills.iter().max_by_key(|drill| drill.ended_at)?;
@@ -249,11 +278,11 @@ pub fn rto(drills: &[DrillTime]) -> Option<Rto> {
     })
 }
 
-/// An objective that was missed, in one line without a final stop.
+/// A missed objective, in one line without a final full stop.
 pub type Miss = String;
 
 impl Rpo {
-    /// What of the RPO and the proven RPO is missed; empty where all is well or nothing was declared.
+    /// Misses of the RPO and the verified RPO; empty if both are met or not declared.
     pub fn misses(&self, objectives: &Objectives) -> Vec<Miss> {
         let mut misses = Vec::new();
         if let Some(objective) = objectives.rpo {
@@ -271,12 +300,14 @@ impl Rpo {
                 Some(_) => {}
             }
         }
-        if let Some(objective) = objectives.proven_rpo {
+        if let Some(objective) = objectives.verified_rpo {
             let said = span(objective);
-            match self.proven {
-                None => misses.push(format!("proven RPO of {said} missed: no backup is proven")),
+            match self.verified {
+                None => misses.push(format!(
+                    "verified RPO of {said} missed: no backup is verified"
+                )),
                 Some(age) if age > objective => misses.push(format!(
-                    "proven RPO of {said} missed: the newest proven data are {} old",
+                    "verified RPO of {said} missed: the newest verified data are {} old",
                     span(age)
                 )),
                 Some(_) => {}
@@ -287,7 +318,7 @@ impl Rpo {
 }
 
 impl Rto {
-    /// Whether the objective is missed; `None` where a relaxed drill alone cannot tell.
+    /// Whether the objective is missed; `None` if relaxed drills alone cannot show it.
     pub fn is_missed(&self, objective: SignedDuration) -> Option<bool> {
         let missed = self.seconds > objective.as_secs_f64();
         match self.basis {
@@ -296,12 +327,12 @@ impl Rto {
         }
     }
 
-    /// The missed RTO, where one was declared.
+    /// The missed RTO, if one is declared.
     pub fn miss(&self, objectives: &Objectives) -> Option<Miss> {
         let objective = objectives.rto?;
         let how = match self.basis {
             Basis::Measured => String::new(),
-            Basis::Estimated { ratio } => format!(" (estimated, by a ratio of {ratio:.1})"),
+            Basis::Estimated { ratio } => format!(" (estimated with a ratio of {ratio:.1})"),
             Basis::AtLeast => " at least".to_owned(),
         };
         (self.is_missed(objective) == Some(true)).then(|| {
@@ -336,12 +367,12 @@ mod tests {
         Snapshot {
             snapshot_at: at(snapshot),
             committed_at: at(committed),
-            proven: false,
+            verified: false,
         }
     }
 
     fn worst(backups: &[Snapshot], now: i64, window: i64) -> i64 {
-        let judged = rpo(backups, None, at(now), secs(window));
+        let judged = rpo(backups, &[], None, at(now), secs(window));
         judged.worst.unwrap().length().as_secs()
     }
 
@@ -356,9 +387,10 @@ mod tests {
     }
 
     #[test]
-    fn a_late_backup_does_not_make_its_gap_forgotten() {
+    fn the_gap_before_a_late_backup_still_counts() {
         let judged = rpo(
             &[backup(0, 10), backup(900, 910)],
+            &[],
             None,
             at(920),
             secs(1000),
@@ -369,16 +401,17 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_began_before_the_window_counts_whole_and_one_that_ended_before_it_not() {
+    fn a_gap_that_began_before_the_window_counts_in_full() {
         let backups = [backup(0, 10), backup(300, 310), backup(390, 400)];
         assert_eq!(worst(&backups, 405, 100), 310);
         assert_eq!(worst(&backups, 405, 95), 100);
     }
 
     #[test]
-    fn what_was_before_the_first_known_commit_is_not_judged_and_that_is_said() {
+    fn times_before_the_first_known_commit_are_not_checked() {
         let judged = rpo(
             &[backup(950, 960), backup(970, 980)],
+            &[],
             Some(at(0)),
             at(990),
             secs(500),
@@ -389,21 +422,21 @@ mod tests {
 
     #[test]
     fn without_any_backup_all_since_the_targets_creation_is_lost() {
-        let judged = rpo(&[], Some(at(100)), at(400), WINDOW);
+        let judged = rpo(&[], &[], Some(at(100)), at(400), WINDOW);
         assert_eq!(judged.worst.unwrap().length(), secs(300));
         assert!(judged.worst.unwrap().open);
-        let nothing = rpo(&[], None, at(400), WINDOW);
+        let nothing = rpo(&[], &[], None, at(400), WINDOW);
         assert_eq!(nothing.worst, None);
         let declared = Objectives {
             rpo: Some(secs(3600)),
             rto: None,
-            proven_rpo: Some(secs(3600)),
+            verified_rpo: Some(secs(3600)),
         };
         assert_eq!(
             nothing.misses(&declared),
             [
                 "RPO of 1 h missed: there is no backup",
-                "proven RPO of 1 h missed: no backup is proven"
+                "verified RPO of 1 h missed: no backup is verified"
             ]
         );
     }
@@ -433,36 +466,83 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_proven_snapshot_is_the_proven_rpo() {
-        let proven = Snapshot {
-            proven: true,
+    fn the_newest_verified_snapshot_is_the_verified_rpo() {
+        let verified = Snapshot {
+            verified: true,
             ..backup(100, 110)
         };
-        let judged = rpo(&[backup(200, 210), proven], None, at(300), WINDOW);
-        assert_eq!(judged.proven, Some(secs(200)));
+        let judged = rpo(&[backup(200, 210), verified], &[], None, at(300), WINDOW);
+        assert_eq!(judged.verified, Some(secs(200)));
         let declared = Objectives {
             rpo: Some(secs(100)),
             rto: None,
-            proven_rpo: Some(secs(199)),
+            verified_rpo: Some(secs(199)),
         };
         assert_eq!(
             judged.misses(&declared),
             [
                 "RPO of 1 min 40 s missed: 1 min 50 s from 1970-01-01T00:01:40Z to the next commit \
                  at 1970-01-01T00:03:30Z",
-                "proven RPO of 3 min 19 s missed: the newest proven data are 3 min 20 s old"
+                "verified RPO of 3 min 19 s missed: the newest verified data are 3 min 20 s old"
             ]
         );
     }
 
     #[test]
     fn an_objective_that_is_just_met_is_met() {
-        let judged = rpo(&[backup(100, 110)], None, at(300), WINDOW);
+        let judged = rpo(&[backup(100, 110)], &[], None, at(300), WINDOW);
         let declared = Objectives {
             rpo: Some(secs(200)),
             ..Objectives::default()
         };
         assert_eq!(judged.misses(&declared), Vec::<String>::new());
+    }
+
+    fn covered(from: i64, to: i64) -> Covered {
+        Covered {
+            from: at(from),
+            to: at(to),
+        }
+    }
+
+    /// The worst gap, and the data at risk now.
+    fn with_log(backups: &[Snapshot], log: &[Covered], now: i64) -> ((i64, i64), i64) {
+        let judged = rpo(backups, log, None, at(now), secs(10_000));
+        let worst = judged.worst.unwrap();
+        let gap = (worst.from.as_second(), worst.to.as_second());
+        (gap, judged.newest.unwrap().as_secs())
+    }
+
+    #[test]
+    fn the_log_behind_a_backup_protects_up_to_its_end() {
+        let backups = [backup(0, 10), backup(1000, 1050)];
+        assert_eq!(with_log(&backups, &[covered(10, 2000)], 2005), ((0, 10), 5));
+        // It ended: what was written since is at risk, also behind a backup of before.
+        assert_eq!(
+            with_log(&backups, &[covered(10, 1500)], 2005),
+            ((1500, 2005), 505)
+        );
+        // The log was away in between, and the backup began before it was.
+        let twice = [covered(10, 1020), covered(1500, 2000)];
+        assert_eq!(with_log(&backups, &twice, 2001), ((1020, 1500), 1));
+        // A backup ends the gap of a log that ended.
+        let backups = [backup(0, 10), backup(1100, 1150)];
+        assert_eq!(
+            with_log(&backups, &[covered(10, 1020)], 1200),
+            ((1020, 1150), 100)
+        );
+    }
+
+    #[test]
+    fn a_log_from_the_future_protects_nothing_that_was_not_written() {
+        assert_eq!(
+            with_log(&[backup(0, 10)], &[covered(10, 900)], 100),
+            ((0, 10), 0)
+        );
+        assert_eq!(
+            with_log(&[backup(0, 10)], &[covered(500, 900)], 100),
+            ((0, 100), 100)
+        );
     }
 
     fn drill(ended: i64, profile: Profile, seconds: f64) -> DrillTime {
@@ -487,7 +567,7 @@ mod tests {
             of(&[later, relaxed, measured]),
             Some((140.0, Basis::Estimated { ratio: 2.0 }))
         );
-        // Faster under production settings than without: noise, not a discount.
+        // Faster with production settings than without: noise, which must not lower the estimate.
         let odd = drill(21, Production, 30.0);
         assert_eq!(
             of(&[later, relaxed, odd]),
@@ -510,14 +590,14 @@ mod tests {
         );
     }
 
-    /// Snapshot, how long it took, and the order in which they come.
+    /// Snapshots, durations, and the order of the list.
     fn backups() -> impl Strategy<Value = Vec<Snapshot>> {
         let one = (0i64..300, 0i64..60).prop_map(|(at, took)| backup(at, at + took));
         proptest::collection::vec(one, 1..12)
     }
 
     proptest! {
-        /// What a disaster in each single second would have cost.
+        /// The data loss of a disaster in every single second.
         #[test]
         fn the_worst_gap_is_what_the_worst_second_would_have_cost(
             backups in backups(), rest in 0i64..100, window in 1i64..400,
@@ -533,12 +613,12 @@ mod tests {
         }
 
         #[test]
-        fn one_backup_more_makes_nothing_worse(
+        fn an_additional_backup_makes_nothing_worse(
             backups in backups(), more in (0i64..300, 0i64..60), rest in 0i64..100,
         ) {
             let now = backups.iter().map(|b| b.committed_at.as_second()).max().unwrap() + rest;
             let more = backup(more.0, more.0 + more.1);
-            // One that is older than all others makes more known, and so can show more.
+            // A backup older than all others extends the known time, and so may reveal a larger gap.
             prop_assume!(backups.iter().any(|b| b.committed_at <= more.committed_at));
             prop_assume!(more.committed_at.as_second() <= now);
             let with = [&backups[..], &[more]].concat();
@@ -548,7 +628,7 @@ mod tests {
         #[test]
         fn the_worst_gap_is_never_shorter_than_the_age_of_the_newest(backups in backups(), rest in 0i64..100) {
             let now = backups.iter().map(|b| b.committed_at.as_second()).max().unwrap() + rest;
-            let judged = rpo(&backups, None, at(now), secs(50));
+            let judged = rpo(&backups, &[], None, at(now), secs(50));
             prop_assert!(judged.worst.unwrap().length() >= judged.newest.unwrap());
         }
     }

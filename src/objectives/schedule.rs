@@ -1,12 +1,11 @@
-//! When a schedule runs: five fields of cron as Kubernetes takes them, in a time zone.
+//! Cron schedules: five fields as in Kubernetes, in a time zone.
 //!
-//! The one user of the `cron` crate, which steps through the calendar. What it does otherwise than
-//! Kubernetes is undone here: it wants seconds, counts the days of the week from 1, and lets day of
-//! month *and* day of week match where one of them suffices. And it is given wall-clock times without
-//! a zone: which moments those are is told by the zone's rules. What the clock skips in spring does
-//! not run, what it shows twice in autumn runs twice. Kubernetes does the same, and a test asks its own
-//! parser; only in zones whose clocks change at midnight or within an hour (Cairo, Chatham, Lord Howe) it
-//! loses a run now and then.
+//! The only user of the `cron` crate, which steps through the calendar. Differences from Kubernetes are compensated
+//! here: the crate expects seconds, counts days of the week from 1, and requires day of month *and* day of week to
+//! match. It is given wall-clock times without a zone; the zone's rules convert them to instants. Times skipped in
+//! spring do not run, times repeated in autumn run twice. Kubernetes does the same, and a test compares the results
+//! with those of its parser; only in zones whose clocks change at midnight or within an hour (Cairo, Chatham, Lord
+//! Howe) Kubernetes occasionally loses a run.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,43 +16,44 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH};
-use crate::error::{Error, Result};
-use crate::times::{before, days, hours};
+use crate::util::error::{Error, Result};
+use crate::util::times::{before, days, hours};
 
-/// Clocks are never set back by more: of two wall-clock times further apart the earlier one is first.
+/// Clocks are never set back by more than this: of two wall-clock times further apart, the earlier one
+/// comes first.
 const MOST_SET_BACK: SignedDuration = hours(4);
 
-/// How far the largest gap is looked for: a year, and what leap years and weekdays add.
+/// Range of the search for the largest gap: a year, plus a margin for leap years and weekdays.
 const LOOK_AHEAD: SignedDuration = days(400);
 
-/// Days of the week as the crate takes them, from Sunday.
+/// Days of the week as the crate expects them, from Sunday.
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// When something runs.
+/// A schedule.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// As it was written.
+    /// The schedule as configured.
     text: String,
-    /// The zone of its wall clock.
+    /// Time zone of the wall clock.
     zone: TimeZone,
-    /// What it means.
+    /// The parsed rule.
     rule: Rule,
 }
 
 #[derive(Debug, Clone)]
 enum Rule {
-    /// `@every 90m`: so long after the last time, whenever that was.
+    /// `@every 90m`: this long after the previous time.
     Every(SignedDuration),
-    /// Whenever one of these matches the wall clock.
+    /// Runs when one of these matches the wall clock.
     Calendar(Vec<cron::Schedule>),
 }
 
 impl Schedule {
-    /// Reads five fields, `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly`,
-    /// `@annually` or `@every 1h30m`.
+    /// Parses five fields, `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`
+    /// or `@every 1h30m`.
     ///
     /// # Errors
-    /// `Usage`: not a schedule, or one that never runs.
+    /// `Usage` if the text is not a schedule, or one that never runs.
     pub fn parse(text: &str, zone: TimeZone) -> Result<Schedule> {
         let refused = |why: String| {
             Error::usage(format!("{text:?} is not a schedule: {why}"))
@@ -66,16 +66,16 @@ impl Schedule {
         };
         match schedule.next(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
-            None => Err(refused("there is no such day".into())),
+            None => Err(refused("this day does not exist".into())),
         }
     }
 
-    /// The first run after a moment.
+    /// The first run after a time.
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         self.runs(after).next()
     }
 
-    /// All runs after a moment, in their order.
+    /// All runs after a time, in order.
     pub fn runs(&self, after: Timestamp) -> Runs<'_> {
         let walls = match &self.rule {
             Rule::Every(_) => Vec::new(),
@@ -96,8 +96,8 @@ impl Schedule {
         }
     }
 
-    /// The longest time between two runs in the year from a moment on, or the first one, where it is
-    /// longer than a year. `None` where there are no two.
+    /// The largest gap between two runs in the year from a given time; the first gap if it is longer than a
+    /// year. `None` if there are no two runs.
     pub fn largest_gap(&self, from: Timestamp) -> Option<SignedDuration> {
         let mut largest = None;
         let mut before: Option<Timestamp> = None;
@@ -113,7 +113,7 @@ impl Schedule {
         largest
     }
 
-    /// The zone of its wall clock.
+    /// Time zone of the wall clock.
     pub fn zone(&self) -> &TimeZone {
         &self.zone
     }
@@ -125,10 +125,10 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// A time zone by its name in the IANA database.
+/// Looks up a time zone in the IANA database.
 ///
 /// # Errors
-/// `Usage`: there is no such zone.
+/// `Usage` if there is no such zone.
 pub fn zone(name: &str) -> Result<TimeZone> {
     TimeZone::get(name).map_err(|_| {
         Error::usage(format!("{name:?} is not a time zone"))
@@ -139,7 +139,7 @@ pub fn zone(name: &str) -> Result<TimeZone> {
 fn rule(text: &str) -> std::result::Result<Rule, String> {
     let text = text.trim();
     if text.contains("TZ=") {
-        return Err("it names a time zone, which belongs into schedule.time_zone".into());
+        return Err("set the time zone in schedule.time_zone instead".into());
     }
     let fields = match text {
         "@yearly" | "@annually" => "0 0 1 1 *",
@@ -149,7 +149,7 @@ fn rule(text: &str) -> std::result::Result<Rule, String> {
         "@hourly" => "0 * * * *",
         _ => match text.strip_prefix("@every ") {
             Some(span) => return every(span).map(Rule::Every),
-            None if text.starts_with('@') => return Err("no such word".into()),
+            None if text.starts_with('@') => return Err("unknown @ keyword".into()),
             None => text,
         },
     };
@@ -162,13 +162,14 @@ fn rule(text: &str) -> std::result::Result<Rule, String> {
     let day_of_month = Field::parse(day_of_month, &DAY_OF_MONTH)?;
     let month = Field::parse(month, &MONTH)?;
     let day_of_week = Field::parse(day_of_week, &DAY_OF_WEEK)?;
-    let days = match day_of_month.star || day_of_week.star {
-        true => vec![(numbers(&day_of_month)?, names(&day_of_week)?)],
+    let days = if day_of_month.star || day_of_week.star {
+        vec![(numbers(&day_of_month)?, names(&day_of_week)?)]
+    } else {
         // Both restricted: either may match.
-        false => vec![
+        vec![
             (numbers(&day_of_month)?, "*".to_owned()),
             ("*".to_owned(), names(&day_of_week)?),
-        ],
+        ]
     };
     let (minute, hour, month) = (numbers(&minute)?, numbers(&hour)?, numbers(&month)?);
     let crons = days.into_iter().map(|(day_of_month, day_of_week)| {
@@ -192,48 +193,50 @@ fn names(field: &Field) -> std::result::Result<String, String> {
 
 fn list(field: &Field, word: impl Fn(u8) -> String) -> std::result::Result<String, String> {
     let words: Vec<String> = field.values.iter().map(|value| word(*value)).collect();
-    match words.is_empty() {
-        true => Err("a field without a value".into()),
-        false => Ok(words.join(",")),
+    if words.is_empty() {
+        Err("a field has no value".into())
+    } else {
+        Ok(words.join(","))
     }
 }
 
-/// A span as Go writes it, `1h30m`, in whole seconds and at least one.
+/// Parses a Go duration, `1h30m`, in whole seconds and at least one.
 fn every(text: &str) -> std::result::Result<SignedDuration, String> {
-    let why = || format!("{text:?} is not a span of time like 1h30m");
+    let why = || format!("{text:?} is not a duration like 1h30m");
     let span: SignedDuration = text.trim().parse().map_err(|_| why())?;
-    match span.is_negative() {
-        true => Err(why()),
-        false => Ok(SignedDuration::from_secs(span.as_secs().max(1))),
+    if span.is_negative() {
+        Err(why())
+    } else {
+        Ok(SignedDuration::from_secs(span.as_secs().max(1)))
     }
 }
 
-/// What a zone's clock shows, as if it were UTC: the crate knows no zones.
+/// Wall-clock time of a zone, represented as UTC, since the crate knows no zones.
 fn wall_at(zone: &TimeZone, at: Timestamp) -> DateTime<Utc> {
     let second = at.as_second() + i64::from(zone.to_offset(at).seconds());
     DateTime::from_timestamp(second, 0).unwrap_or_default()
 }
 
-/// The runs of a schedule after a moment.
+/// Iterator over the runs of a schedule after a time.
 #[allow(
     missing_debug_implementations,
     reason = "the crate's iterators have none"
 )]
 pub struct Runs<'a> {
-    /// Whose.
+    /// The schedule.
     schedule: &'a Schedule,
-    /// Only runs after this: the last one given.
+    /// Only later runs follow: the last one returned.
     after: Timestamp,
-    /// The wall-clock times that match, of each of its rules.
+    /// Matching wall-clock times, for each of its rules.
     walls: Vec<std::iter::Peekable<cron::ScheduleIterator<'a, Utc>>>,
-    /// The last wall-clock time that was taken.
+    /// The last wall-clock time taken.
     seen_to: Option<DateTime<Utc>>,
-    /// Moments of the wall-clock times taken, until no earlier one can come.
+    /// Instants of the wall-clock times taken, until no earlier one can follow.
     pending: BTreeSet<Timestamp>,
 }
 
 impl Runs<'_> {
-    /// Takes the next wall-clock time that matches; false where there is none.
+    /// Takes the next matching wall-clock time; false if there is none.
     fn take_wall(&mut self) -> bool {
         let next = self.walls.iter_mut().filter_map(|walls| walls.peek()).min();
         let Some(wall) = next.copied() else {
@@ -250,7 +253,7 @@ impl Runs<'_> {
         true
     }
 
-    /// Whether every wall-clock time yet to be taken is a later moment.
+    /// Whether every wall-clock time not yet taken is a later instant.
     fn is_settled(&self, moment: Timestamp) -> bool {
         let shown = wall_at(&self.schedule.zone, moment).timestamp();
         self.seen_to
@@ -279,7 +282,7 @@ impl Iterator for Runs<'_> {
     }
 }
 
-/// The moments at which a zone's clock shows that: none where it skips it, two where it is set back.
+/// The instants of a wall-clock time in a zone: none if skipped, two if repeated.
 fn moments(zone: &TimeZone, wall: DateTime<Utc>) -> [Option<Timestamp>; 2] {
     let Ok(as_if_utc) = Timestamp::from_second(wall.timestamp()) else {
         return [None, None];
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daily_schedule_keeps_its_wall_clock_over_the_change_of_offset() {
+    fn a_daily_schedule_keeps_its_wall_clock_time_across_dst() {
         assert_eq!(
             runs("0 2 * * *", "Europe/Berlin", "2026-10-24T00:00:00Z", 3),
             [
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_clock_skips_in_spring_does_not_run() {
+    fn a_time_skipped_in_spring_does_not_run() {
         assert_eq!(
             runs("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", 2),
             ["2026-03-28T01:30:00Z", "2026-03-30T00:30:00Z"]
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_clock_shows_twice_in_autumn_runs_twice_and_in_order() {
+    fn a_time_repeated_in_autumn_runs_twice_in_order() {
         assert_eq!(
             runs("*/30 2 * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 4),
             [
@@ -364,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn words_mean_their_fields() {
+    fn macros_are_equal_to_their_fields() {
         for (word, fields) in [
             ("@hourly", "0 * * * *"),
             ("@midnight", "0 0 * * *"),
@@ -382,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_after_itself_not_a_run() {
+    fn the_next_run_is_later_than_the_given_time() {
         assert_eq!(
             runs("0 2 * * *", "UTC", "2026-11-21T02:00:00Z", 1),
             ["2026-11-22T02:00:00Z"]
@@ -407,16 +410,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schedule_or_never_runs_is_refused() {
+    fn a_schedule_that_is_invalid_or_never_runs_is_refused() {
         for (text, why) in [
             ("", "it has 0 fields"),
             ("0 0 2 * * *", "it has 6 fields"),
             ("0 2 * * 7", "day of week 7"),
-            ("@fortnightly", "no such word"),
-            ("@every soon", "not a span"),
+            ("@fortnightly", "unknown @ keyword"),
+            ("@every soon", "not a duration"),
             ("TZ=UTC 0 2 * * *", "schedule.time_zone"),
-            ("0 0 30 2 *", "no such day"),
-            (", 2 * * *", "without a value"),
+            ("0 0 30 2 *", "does not exist"),
+            (", 2 * * *", "has no value"),
         ] {
             let error = Schedule::parse(text, TimeZone::UTC).unwrap_err();
             assert_eq!(error.outcome(), crate::Outcome::Usage);

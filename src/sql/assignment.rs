@@ -1,7 +1,7 @@
-//! One SET statement as its assignments.
+//! Parses a SET statement into its assignments.
 //!
-//! Strict: session variables of a known list, literals, and the user variables that dumps save
-//! values in. Everything else is no SET that a dump contains, GLOBAL and PERSIST first of all.
+//! Accepts only session variables of a known list, literals, and the user variables in which dumps save values.
+//! Anything else, such as GLOBAL or PERSIST, does not occur in a dump.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ const KNOWN: &[&str] = &[
     "character_set_connection",
     "character_set_results",
     "collation_connection",
+    "default_collation_for_utf8mb4",
+    "default_regex_flags",
     "default_storage_engine",
     "div_precision_increment",
     "foreign_key_checks",
@@ -33,19 +35,19 @@ pub fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
 }
 
-/// A literal, and the condition under which a server is to take note of it.
+/// A literal, and the condition under which a server applies it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Setting {
     /// A word, a number or a quoted string, as the dump spells it.
     literal: String,
-    /// The opening of the conditional comment that it stood in, such as `/*!50503`: a variable
-    /// of one server's must not fail on another.
+    /// The opening of the enclosing conditional comment, such as `/*!50503`: a variable that only one server has
+    /// must not fail on another.
     guard: Option<String>,
 }
 
 impl Setting {
-    /// A setting, if `literal` is exactly one literal and `guard` opens a conditional comment.
+    /// A setting; `None` unless `literal` is exactly one literal and `guard` opens a conditional comment.
     pub fn new(literal: &str, guard: Option<&str>) -> Option<Setting> {
         let valid = is_literal(literal) && guard.is_none_or(is_guard);
         valid.then(|| Setting {
@@ -59,7 +61,7 @@ impl Setting {
         &self.literal
     }
 
-    /// The opening of its conditional comment.
+    /// The opening of the enclosing conditional comment.
     pub fn guard(&self) -> Option<&str> {
         self.guard.as_deref()
     }
@@ -94,8 +96,8 @@ fn is_guard(guard: &str) -> bool {
     })
 }
 
-/// A word, a number with at most a sign and a point, or one quoted string without backslashes
-/// and stars (they would mean different things under different modes and in comments).
+/// A word, a number, or a string in single quotes without backslashes (whose meaning depends on the `sql_mode`)
+/// and asterisks (which could end a comment).
 fn is_literal(text: &str) -> bool {
     let bytes = text.as_bytes();
     match bytes {
@@ -118,7 +120,7 @@ pub enum Source {
     Literal(Setting),
     /// DEFAULT.
     Default,
-    /// What this user variable holds (lower case, without `@`).
+    /// The value of this user variable, named in lower case, without `@`.
     User(String),
 }
 
@@ -136,20 +138,20 @@ pub enum Assignment {
     Set {
         /// The session variable, lower case.
         variable: String,
-        /// What it is set to.
+        /// The value.
         source: Source,
     },
 }
 
-/// What mysqldump writes around a dump of a schema called `mysql` in any case, to the letter. Nothing that
-/// a restore depends on, and never executed by drctl.
+/// Statements that mysqldump writes around the dump of a schema called `mysql`, in any case. A restore does not
+/// need them, and drctl never executes them.
 const AROUND_MYSQL: [&[u8]; 3] = [
     b"/*!50606 SET @OLD_INNODB_STATS_AUTO_RECALC=@@INNODB_STATS_AUTO_RECALC */",
     b"/*!50606 SET GLOBAL INNODB_STATS_AUTO_RECALC=OFF */",
     b"/*!50606 SET GLOBAL INNODB_STATS_AUTO_RECALC=@OLD_INNODB_STATS_AUTO_RECALC */",
 ];
 
-/// Takes a SET apart. `None` if it is not one that dumps contain.
+/// Parses a SET; `None` if dumps do not contain it.
 pub fn parse_set(sql: &[u8]) -> Option<Vec<Assignment>> {
     if AROUND_MYSQL.contains(&sql) {
         return Some(Vec::new());
@@ -224,7 +226,7 @@ fn assignment(tokens: &mut Tokens<'_>, guard: Option<&str>) -> Option<Assignment
     Some(Assignment::Set { variable, source })
 }
 
-/// `@name`, but not `@@name`; takes nothing if it is something else.
+/// Takes `@name`, but not `@@name`; takes nothing if the next tokens are others.
 fn user_variable(tokens: &mut Tokens<'_>) -> Option<String> {
     let mut ahead = tokens.clone();
     if !ahead.eat_mark(b'@') {
@@ -238,7 +240,8 @@ fn user_variable(tokens: &mut Tokens<'_>) -> Option<String> {
     Some(name)
 }
 
-/// A known session variable's name, lower case; after `@@` with a possible `session.`.
+/// Takes the name of a known session variable, and returns it in lower case; `scoped` allows a `session.` before
+/// it, as after `@@`.
 fn system_variable(tokens: &mut Tokens<'_>, scoped: bool) -> Option<String> {
     if scoped && (tokens.eat("SESSION") || tokens.eat("LOCAL")) && !tokens.eat_mark(b'.') {
         return None;
@@ -255,7 +258,7 @@ fn equals(tokens: &mut Tokens<'_>) -> Option<()> {
     tokens.eat_mark(b'=').then_some(())
 }
 
-/// One literal in its normal spelling: strings in single quotes.
+/// Takes a literal; strings are returned in single quotes.
 fn literal(tokens: &mut Tokens<'_>) -> Option<String> {
     let mut text = String::new();
     for sign in *b"+-" {

@@ -1,10 +1,11 @@
-//! What Percona's mysqldump writes around each dump, so that a server with MyRocks loads it faster and every
-//! other one does nothing: questions, and statements prepared of their answers.
+//! Statements of Percona's mysqldump that enable bulk loading on servers with MyRocks: queries, and prepared
+//! statements built from their results.
 //!
-//! They are taken by their very texts: anything else that is prepared and executed is what no dump contains.
-//! drctl executes none of them, since they change nothing but how fast rows come in.
+//! They are recognised by their exact texts; no other prepared statement is accepted in a dump. drctl does not
+//! execute them, since they only affect the speed of loading.
 
-/// Each of them, without its delimiter: 5.7.17 and later, then the end of a dump and older programs.
+/// The statements without delimiters: those of 5.7.17 and later, then those at the end of a dump and of older
+/// programs.
 const TEXTS: &[&str] = &[
     "/*!50717 SELECT COUNT(*) INTO @rocksdb_has_p_s_session_variables FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'performance_schema' AND TABLE_NAME = 'session_variables' */",
     r"/*!50717 SET @rocksdb_get_is_supported = IF (@rocksdb_has_p_s_session_variables, 'SELECT COUNT(*) INTO @rocksdb_is_supported FROM performance_schema.session_variables WHERE VARIABLE_NAME=\'rocksdb_bulk_load\'', 'SELECT 0') */",
@@ -24,7 +25,7 @@ const TEXTS: &[&str] = &[
     "/*!50112 DEALLOCATE PREPARE s */",
 ];
 
-/// Whether a statement, without its delimiter, is one of them.
+/// Whether a statement, given without its delimiter, is one of these.
 pub fn is_bulk_load(sql: &[u8]) -> bool {
     TEXTS.iter().any(|text| text.as_bytes() == sql)
 }

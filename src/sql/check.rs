@@ -1,34 +1,36 @@
-//! Which CHECK constraints MySQL writes in other words after an ALTER of their table, whatever it alters.
+//! Finds CHECK constraints whose text MySQL changes at any ALTER of their table.
 //!
-//! A CREATE TABLE is kept in the words that were read. An ALTER writes every CHECK anew from what became of it
-//! when the table was opened: a text that was converted to the character set that it is compared in has
-//! another introducer and other bytes, and a conversion of a constant is gone (tried on 9.7, with every
-//! connection's character set alike). What is all in utf8mb4 is not converted.
+//! MySQL keeps the text of a CREATE TABLE. An ALTER prints each CHECK again from its resolved form: a text literal
+//! that was converted to the character set of the comparison has a different introducer and different bytes, and the
+//! conversion of a constant is gone (tested on 9.7 with several connection character sets). An expression
+//! that is entirely in utf8mb4 is not converted.
 //!
-//! MariaDB keeps the words, and writes no introducers.
+//! MariaDB keeps the text, and prints no introducers.
 
 use super::definition::column;
 use super::tokens::{Token, Tokens};
 
-/// The one character set in which nothing is converted.
+/// The character set from which nothing is converted.
 const PLAIN: &str = "utf8mb4";
 
-/// Words that convert within an expression.
+/// Words of an expression that convert values.
 const CONVERTING: [&str; 5] = ["CAST", "CONVERT", "CHARSET", "CHARACTER", "BINARY"];
 
-/// Types that hold bytes or text.
+/// Words in the names of text types.
 const TEXTS: [&str; 4] = ["char", "text", "enum", "set("];
+
+/// Words in the names of binary types.
 const BYTES: [&str; 2] = ["binary", "blob"];
 
-/// Whether an ALTER changes how a definition line is written, given the lines of the columns and what
-/// follows the definitions.
-pub fn is_reworded(line: &[u8], columns: &[&[u8]], tail: &[u8]) -> bool {
+/// Whether an ALTER changes the text of a definition line. `columns` are the lines of the columns, `tail` is the
+/// text after the last definition.
+pub fn is_reprinted_by_alter(line: &[u8], columns: &[&[u8]], tail: &[u8]) -> bool {
     let mut tokens = Tokens::new(line);
     if !tokens.any(|token| token.is("CHECK")) {
         return false;
     }
-    let mut texts = false;
-    let mut strange = false;
+    let mut has_literal = false;
+    let mut may_convert = false;
     while let Some(token) = tokens.next() {
         let introducer = match token {
             Token::Word(word) => word.strip_prefix(b"_"),
@@ -37,24 +39,24 @@ pub fn is_reworded(line: &[u8], columns: &[&[u8]], tail: &[u8]) -> bool {
         if let Some(charset) = introducer
             && matches!(tokens.clone().next(), Some(Token::Text(_)))
         {
-            texts = true;
-            strange |= charset != PLAIN.as_bytes();
+            has_literal = true;
+            may_convert |= charset != PLAIN.as_bytes();
         }
-        strange |= CONVERTING.iter().any(|word| token.is(word));
+        may_convert |= CONVERTING.iter().any(|word| token.is(word));
         if let Token::Name(_) = token
             && let Some(name) = token.name().flatten()
         {
             let of_it = |line: &&&[u8]| column(line).is_some_and(|column| column.name == name);
-            strange |= columns
+            may_convert |= columns
                 .iter()
                 .find(of_it)
                 .is_some_and(|line| charset_of(line, tail).is_some_and(|charset| charset != PLAIN));
         }
     }
-    texts && strange
+    has_literal && may_convert
 }
 
-/// The character set of a column's values, where they have one.
+/// The character set of a column's values; `None` if its type has none.
 fn charset_of(line: &[u8], tail: &[u8]) -> Option<String> {
     let kind = column(line)?.type_text.to_lowercase();
     if BYTES.iter().any(|bytes| kind.contains(bytes)) {
@@ -68,7 +70,7 @@ fn charset_of(line: &[u8], tail: &[u8]) -> Option<String> {
         .or_else(|| named(tail, &["CHARSET"]))
 }
 
-/// The word behind these, and a `=` that may stand between.
+/// The word after these words and an optional `=`.
 fn named(sql: &[u8], words: &[&str]) -> Option<String> {
     let mut tokens = Tokens::new(sql);
     while !tokens.eat_all(words) {
@@ -89,9 +91,9 @@ fn of_collation(collation: String) -> String {
 mod tests {
     use super::*;
 
-    /// What a server of 9.7 did to each of these.
+    /// As observed on MySQL 9.7.
     #[test]
-    fn what_is_in_one_character_set_keeps_its_words_and_nothing_else_is_sure_to() {
+    fn a_check_entirely_in_utf8mb4_keeps_its_text_and_others_may_change() {
         let columns: Vec<&[u8]> = [
             "`l` varchar(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci DEFAULT NULL",
             "`lc` varchar(20) COLLATE latin1_bin DEFAULT NULL",
@@ -105,7 +107,7 @@ mod tests {
         let tail = b") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci";
         let reworded = |check: &str| {
             let line = format!("CONSTRAINT `c` CHECK ({check})");
-            is_reworded(line.as_bytes(), &columns, tail)
+            is_reprinted_by_alter(line.as_bytes(), &columns, tail)
         };
         for check in [
             "(`l` in (_utf8mb4'a',_utf8mb4'b'))",
@@ -129,12 +131,12 @@ mod tests {
             assert!(!reworded(check), "{check}");
         }
         let line = b"CONSTRAINT `c` CHECK ((`u` <> _utf8mb4'a'))";
-        assert!(is_reworded(
+        assert!(is_reprinted_by_alter(
             line,
             &columns,
             b") ENGINE=InnoDB DEFAULT CHARSET=latin1"
         ));
-        assert!(!is_reworded(
+        assert!(!is_reprinted_by_alter(
             b"PERIOD FOR SYSTEM_TIME (`a`, `b`)",
             &columns,
             tail

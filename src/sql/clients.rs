@@ -1,13 +1,13 @@
-//! The shapes that the dump programs from 5.7 on write, with drctl's options and with others: each is taken
-//! as what it is, or refused, as docs/compatibility.md says.
+//! Tests with statements of the dump programs from 5.7 on, with drctl's options and with others: each has its kind or
+//! is rejected, as documented in docs/compatibility.md.
 //!
-//! Recorded from documentation (the manuals, public dumps and bug reports), but for MySQL 9.7 and MariaDB
-//! 10.11, whose dumps are in tests/corpus/dumps: these programs are not to be had here.
+//! Recorded from documentation (the manuals, public dumps and bug reports). Dumps of MySQL 9.7 and MariaDB 10.11 are in
+//! tests/corpus/dumps.
 
 use super::scan::Scanner;
 use super::statement::{Kind, ObjectId, ObjectKind};
 
-/// What a dump begins with, of the kinds of a header: comments and settings.
+/// Headers of dumps: comments and settings.
 const HEADS: &[(&str, &str)] = &[
     (
         "mysqldump 5.7",
@@ -46,7 +46,7 @@ const HEADS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The header and the end of a dump by Percona's program, which asks for MyRocks.
+/// A dump by Percona's program, which enables bulk loading for MyRocks.
 const PERCONA: &str = r"-- MySQL dump 10.13  Distrib 8.0.27-18, for Linux (x86_64)
 /*!40111 SET @OLD_SQL_NOTES=@@SQL_NOTES, SQL_NOTES=0 */;
 /*!50717 SELECT COUNT(*) INTO @rocksdb_has_p_s_session_variables FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'performance_schema' AND TABLE_NAME = 'session_variables' */;
@@ -94,7 +94,7 @@ fn scan(dump: &str, chunk: usize) -> Result<(Vec<Kind>, bool), String> {
 }
 
 #[test]
-fn the_head_of_each_programs_dump_is_settings_and_comments() {
+fn the_header_of_each_programs_dump_consists_of_settings_and_comments() {
     for (program, head) in HEADS {
         let (kinds, _) = scan(head, head.len()).unwrap_or_else(|why| panic!("{program}: {why}"));
         let plain = |kind: &Kind| matches!(kind, Kind::Comment | Kind::Set);
@@ -103,7 +103,7 @@ fn the_head_of_each_programs_dump_is_settings_and_comments() {
 }
 
 #[test]
-fn the_dump_of_perconas_program_is_taken_and_its_questions_are_nobodys_to_execute() {
+fn the_dump_of_perconas_program_is_accepted_and_its_bulk_load_statements_are_comments() {
     for chunk in [1, 64, PERCONA.len()] {
         let (kinds, trailer) = scan(PERCONA, chunk).unwrap();
         assert!(trailer);
@@ -116,7 +116,7 @@ fn the_dump_of_perconas_program_is_taken_and_its_questions_are_nobodys_to_execut
         let settings = kinds.iter().filter(|kind| **kind == Kind::Set).count();
         assert_eq!(settings, 5, "{kinds:?}");
     }
-    // By their very texts: one letter more is another statement.
+    // Only the exact texts are accepted.
     for (from, to) in [
         ("PREPARE s FROM @disable_bulk_load", "PREPARE s FROM @mine"),
         ("'SELECT 0'", "'DROP DATABASE d'"),
@@ -125,7 +125,7 @@ fn the_dump_of_perconas_program_is_taken_and_its_questions_are_nobodys_to_execut
     ] {
         assert!(PERCONA.contains(from), "{from}");
         let why = scan(&PERCONA.replacen(from, to, 1), 64).unwrap_err();
-        assert!(why.contains("no dump contains"), "{from}: {why}");
+        assert!(why.contains("unsupported statement"), "{from}: {why}");
     }
 }
 
@@ -155,7 +155,7 @@ fn statements_of_all_programs_have_their_kinds() {
             Kind::Set,
         ),
         (
-            "5.7, of a view's place-holder",
+            "5.7, before a view's placeholder",
             "SET @saved_cs_client     = @@character_set_client;",
             Kind::Set,
         ),
@@ -274,6 +274,9 @@ fn statements_that_only_other_options_write_are_refused() {
     ] {
         let dump = format!("USE `d`;\n{sql}\n");
         let why = scan(&dump, dump.len()).expect_err(sql);
-        assert!(why.contains("no dump contains"), "{option}: {sql}: {why}");
+        assert!(
+            why.contains("unsupported statement"),
+            "{option}: {sql}: {why}"
+        );
     }
 }

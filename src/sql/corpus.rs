@@ -1,7 +1,6 @@
-//! Real dumps of real servers, each held to a snapshot of its statements; and the same dumps,
-//! damaged.
+//! Tests with dumps of real servers: each is compared with a snapshot of its statements, and scanned after damage.
 //!
-//! `UPDATE_SNAPSHOTS=1 cargo test sql::corpus` writes the snapshots anew: read the difference.
+//! `UPDATE_SNAPSHOTS=1 cargo test sql::corpus` rewrites the snapshots; review the difference.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +26,7 @@ fn dumps() -> Vec<PathBuf> {
     dumps
 }
 
-/// What became of a dump: one line a statement, the texts again, and what it holds.
+/// A scanned dump: a line per statement, the concatenated texts, and its contents.
 struct Scanned {
     lines: String,
     texts: Vec<u8>,
@@ -83,7 +82,7 @@ fn scan(dump: &[u8], chunk: usize) -> Result<Scanned, ScanError> {
 }
 
 fn line(kind: &Kind) -> String {
-    let flag = |placeholder: &bool| if *placeholder { " (place-holder)" } else { "" };
+    let flag = |placeholder: &bool| if *placeholder { " (placeholder)" } else { "" };
     match kind {
         Kind::Drop { object } => format!("DROP {object}"),
         Kind::Create {
@@ -97,7 +96,7 @@ fn line(kind: &Kind) -> String {
 }
 
 #[test]
-fn real_dumps_are_taken_apart_into_what_their_snapshots_say() {
+fn the_statements_of_real_dumps_match_their_snapshots() {
     for path in dumps() {
         let dump = fs::read(&path).unwrap();
         let scanned = scan(&dump, dump.len()).unwrap();
@@ -123,7 +122,7 @@ fn expect_same(path: &Path, expected: &str, found: &str) {
 }
 
 #[test]
-fn a_real_dump_defines_all_that_it_fills_and_leaves_no_variable_changed() {
+fn a_real_dump_defines_each_table_with_rows_and_restores_all_variables() {
     for path in dumps() {
         let scanned = scan(&fs::read(&path).unwrap(), 1000).unwrap();
         assert!(scanned.trailer, "{path:?}");
@@ -146,7 +145,7 @@ fn the_rows_of_a_table_are_counted_in_every_form_of_insert() {
             "t"
         };
         let entry = scanned.ledger.get(&ObjectId::table("d", name));
-        // MariaDB's dump of one schema names it nowhere.
+        // MariaDB's dump of one schema does not name it.
         let entry = entry.or_else(|| scanned.ledger.get(&ObjectId::table("", name)));
         assert_eq!(entry.unwrap().rows.unwrap().rows, 3, "{path:?}");
     }

@@ -1,16 +1,17 @@
-//! Which definition lines of a CREATE TABLE can wait until the rows are in.
+//! Splits a CREATE TABLE into the definitions that are needed to load rows, and those that can be deferred until
+//! the rows are loaded.
 //!
-//! SHOW CREATE TABLE writes one definition a line, so this splits lines (mindful of quotes: a name
-//! may hold a newline) and does not parse SQL. Deferred, in the order of the text: secondary keys,
-//! in one ALTER; FULLTEXT keys, an ALTER each, since a server builds no two in place; foreign keys,
-//! for when all keys of all tables are there. What a foreign key refers to may therefore wait too.
+//! SHOW CREATE TABLE prints one definition per line, so this splits lines (respecting quotes: a name may contain
+//! a newline) and does not parse SQL. Deferred, in the order of the text: secondary keys, in one ALTER; FULLTEXT
+//! keys, in an ALTER each, since a server cannot build two in place; foreign keys, until all keys of all tables
+//! exist. The keys that a foreign key refers to may therefore be deferred, too.
 //!
-//! Afterwards SHOW CREATE TABLE must give the same text. So these stay: the primary key; without
-//! one, the first UNIQUE over NOT NULL columns, which orders the rows; a key that leads with the
-//! AUTO_INCREMENT column; and every key before one that stays, since a server lists keys as they
-//! were added. Tables that are partitioned, system-versioned, not InnoDB, with a key USING HASH, with a CHECK
-//! that MySQL would write otherwise after an ALTER ([`super::check`]) or of a shape not known here keep
-//! everything, and so do the tables that the foreign keys of one of those refer to.
+//! Afterwards SHOW CREATE TABLE must print the same text. So these are not deferred: the primary key; without
+//! one, the first UNIQUE key over NOT NULL columns, which orders the rows; a key that begins with the
+//! AUTO_INCREMENT column; and every key before one of these, since a server lists keys in the order of their
+//! creation. Nothing is deferred for a table that is partitioned, system-versioned or not InnoDB, that has a key USING
+//! HASH or a CHECK that MySQL would print differently after an ALTER ([`super::check`]), or that has an unknown form;
+//! nor for tables that the foreign keys of such a table reference.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ pub use super::definition::Column;
 use super::definition::{Key, column, key};
 use super::tokens::{Token, Tokens, quoted_end};
 
-/// A table's definition, taken apart.
+/// A table's definition, split into lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateTable {
     /// Everything before the first definition: `` CREATE TABLE `t` (``.
@@ -28,6 +29,8 @@ pub struct CreateTable {
     lines: Vec<Line>,
     /// From the closing parenthesis on: options and partitions.
     tail: Vec<u8>,
+    /// The deferred partitions, removed from the tail.
+    partitions: Vec<u8>,
     /// The columns, in order.
     columns: Vec<Column>,
 }
@@ -35,11 +38,9 @@ pub struct CreateTable {
 /// One definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
-    /// Its text, as it stands between its indentation and its comma.
+    /// The text between indentation and comma.
     text: Vec<u8>,
-    /// What it defines.
     kind: LineKind,
-    /// Whether it waits for the rows.
     deferred: bool,
 }
 
@@ -50,18 +51,19 @@ enum LineKind {
     Key(Key),
     /// A foreign key, by its constraint's name.
     Foreign(String),
-    /// CHECK, PERIOD and what is not known here.
+    /// CHECK, PERIOD and everything unknown.
     Other,
 }
 
 impl CreateTable {
-    /// Takes a CREATE TABLE apart. One of a shape that is not known here defers nothing.
+    /// Splits a CREATE TABLE. Nothing is deferred if its form is unknown.
     pub fn parse(sql: &[u8]) -> CreateTable {
         let Some((head, definitions, tail)) = split(sql) else {
             return CreateTable {
                 head: sql.to_vec(),
                 lines: Vec::new(),
                 tail: Vec::new(),
+                partitions: Vec::new(),
                 columns: Vec::new(),
             };
         };
@@ -78,18 +80,19 @@ impl CreateTable {
             head: head.to_vec(),
             lines,
             tail: tail.to_vec(),
+            partitions: Vec::new(),
             columns,
         };
-        table.choose();
+        table.defer_keys();
         table
     }
 
-    /// The columns in order; none if the definition's shape is not known.
+    /// The columns in order; empty if the form of the definition is unknown.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// The columns that keys hold.
+    /// The columns of secondary keys.
     pub fn key_columns(&self) -> BTreeSet<String> {
         let keys = self.lines.iter().filter_map(|line| match &line.kind {
             LineKind::Key(key) => Some(key.parts.iter().flatten().cloned()),
@@ -103,68 +106,131 @@ impl CreateTable {
         self.lines.iter().map(|line| &line.text[..])
     }
 
-    /// Lets the CHECK constraints wait too, which their rows would not pass in the session that they come in.
+    /// Defers the CHECK constraints, too: rows would violate them in the session that loads them.
     pub fn defer_checks(&mut self) {
         for line in &mut self.lines {
             line.deferred |= is_check(line);
         }
     }
 
-    /// What brings the CHECK constraints that wait, as [`CreateTable::key_alters`].
-    pub fn check_additions(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
-        let waiting = self
-            .lines
+    /// The actions that add the deferred CHECK constraints, like [`CreateTable::key_alters`].
+    pub fn check_alters(&self, existing: &BTreeSet<String>) -> Vec<Vec<u8>> {
+        self.lines
             .iter()
-            .filter(|line| line.deferred && is_check(line));
-        waiting
-            .filter(|line| check_name(line).is_none_or(|name| !there.contains(&name)))
+            .filter(|line| line.deferred && is_check(line))
+            .filter(|line| check_name(line).is_none_or(|name| !existing.contains(&name)))
             .map(|line| [b"ADD ", line.text.trim_ascii_end()].concat())
             .collect()
     }
 
-    /// Whether CHECK constraints wait.
+    /// The expressions or column lists of PARTITION BY and SUBPARTITION BY.
+    pub fn partitioned_by(&self) -> Vec<&[u8]> {
+        let Some(at) = self.partitions_at() else {
+            return Vec::new();
+        };
+        let mut tokens = Tokens::new(&self.tail[at..]);
+        let mut all = Vec::new();
+        while tokens.find(|token| token.is("BY")).is_some() {
+            // Partitions of a system-versioned table.
+            if tokens.eat("SYSTEM_TIME")
+                || tokens.find(|token| *token == Token::Mark(b'(')).is_none()
+            {
+                break;
+            }
+            let inner = tokens.rest();
+            let mut depth = 1;
+            while depth > 0 {
+                match tokens.next() {
+                    Some(Token::Mark(b'(')) => depth += 1,
+                    Some(Token::Mark(b')')) => depth -= 1,
+                    Some(_) => {}
+                    None => return all,
+                }
+            }
+            let expression = &inner[..inner.len() - tokens.rest().len() - 1];
+            if !expression.trim_ascii().is_empty() {
+                all.push(expression);
+            }
+        }
+        all
+    }
+
+    /// The clause that follows the options of the table, in its conditional comment.
+    pub fn partitions(&self) -> Option<&[u8]> {
+        self.partitions_at().map(|at| &self.tail[at..])
+    }
+
+    /// Defers the partitions: in the session that loads them, rows would go to other partitions or to none.
+    pub fn defer_partitions(&mut self) {
+        if let Some(at) = self.partitions_at() {
+            self.partitions = self.tail.split_off(at);
+            self.tail.truncate(self.tail.trim_ascii_end().len());
+        }
+    }
+
+    /// The deferred partitions, as the end of an ALTER TABLE.
+    pub fn deferred_partitions(&self) -> Option<&[u8]> {
+        (!self.partitions.is_empty()).then_some(&self.partitions[..])
+    }
+
+    /// Offset in the tail of the line with PARTITION BY.
+    fn partitions_at(&self) -> Option<usize> {
+        let mut tokens = Tokens::new(&self.tail);
+        while tokens.find(|token| token.is("PARTITION")).is_some() {
+            if tokens.clone().eat("BY") {
+                let end = self.tail.len() - tokens.rest().len();
+                let line = self.tail[..end].iter().rposition(|byte| *byte == b'\n');
+                return line.map(|at| at + 1);
+            }
+        }
+        None
+    }
+
+    /// Whether CHECK constraints are deferred.
     pub fn defers_checks(&self) -> bool {
         self.lines
             .iter()
             .any(|line| line.deferred && is_check(line))
     }
 
-    /// Whether keys wait, or foreign keys.
+    /// Whether keys or foreign keys are deferred.
     pub fn defers_keys(&self) -> bool {
         self.lines
             .iter()
             .any(|line| line.deferred && !is_check(line))
     }
 
-    /// Whether anything waits.
+    /// Whether any definition is deferred.
     pub fn defers(&self) -> bool {
         self.lines.iter().any(|line| line.deferred)
     }
 
-    /// Lets no key wait.
-    pub fn keep_all(&mut self) {
+    /// Defers no keys and foreign keys.
+    pub fn keep_keys(&mut self) {
         for line in &mut self.lines {
             line.deferred &= is_check(line);
         }
     }
 
-    /// The tables that foreign keys which do not wait refer to: schema, where it is named, and name.
+    /// The tables referenced by foreign keys that are not deferred: the schema, if it is given, and the name.
     pub fn parents(&self) -> Vec<(Option<String>, String)> {
-        let kept = self.lines.iter();
-        let kept = kept.filter(|line| matches!(line.kind, LineKind::Foreign(_)) && !line.deferred);
-        kept.filter_map(|line| {
-            let mut tokens = Tokens::new(&line.text);
-            tokens.find(|token| token.is("REFERENCES"))?;
-            let name = tokens.next()?.name()??;
-            match tokens.eat_mark(b'.') {
-                true => Some((Some(name), tokens.next()?.name()??)),
-                false => Some((None, name)),
-            }
-        })
-        .collect()
+        self.lines
+            .iter()
+            .filter(|line| matches!(line.kind, LineKind::Foreign(_)) && !line.deferred)
+            .filter_map(|line| {
+                let mut tokens = Tokens::new(&line.text);
+                tokens.find(|token| token.is("REFERENCES"))?;
+                let name = tokens.next()?.name()??;
+                if tokens.eat_mark(b'.') {
+                    Some((Some(name), tokens.next()?.name()??))
+                } else {
+                    Some((None, name))
+                }
+            })
+            .collect()
     }
 
-    /// The CREATE TABLE without what waits: byte for byte what was parsed, where nothing does.
+    /// The CREATE TABLE without the deferred definitions; exactly the parsed text if nothing is deferred.
     pub fn kept(&self) -> Vec<u8> {
         if self.lines.is_empty() {
             return self.head.clone();
@@ -185,9 +251,9 @@ impl CreateTable {
         .concat()
     }
 
-    /// What brings the keys, each to follow `ALTER TABLE name `, to be executed in order. Keys
-    /// that are `there` (by name) are left out, so that an interrupted build goes on.
-    pub fn key_alters(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
+    /// The actions that add the deferred keys, each to follow `ALTER TABLE name `, in order. `existing` keys are
+    /// left out, so that an interrupted build can be resumed.
+    pub fn key_alters(&self, existing: &BTreeSet<String>) -> Vec<Vec<u8>> {
         let mut alters = Vec::new();
         for fulltext in [false, true] {
             let added: Vec<Vec<u8>> = self
@@ -196,28 +262,28 @@ impl CreateTable {
                         LineKind::Key(key) if key.fulltext == fulltext => Some(&key.name),
                         _ => None,
                     },
-                    there,
+                    existing,
                 )
                 .collect();
-            match fulltext {
-                true => alters.extend(added),
-                false if added.is_empty() => {}
-                false => alters.push(added.join(&b", "[..])),
+            if fulltext {
+                alters.extend(added);
+            } else if !added.is_empty() {
+                alters.push(added.join(&b", "[..]));
             }
         }
         alters
     }
 
-    /// What brings the foreign keys, when all keys of all tables are there; as
+    /// The actions that add the deferred foreign keys once all keys of all tables exist; like
     /// [`CreateTable::key_alters`].
-    pub fn foreign_key_alters(&self, there: &BTreeSet<String>) -> Vec<Vec<u8>> {
+    pub fn foreign_key_alters(&self, existing: &BTreeSet<String>) -> Vec<Vec<u8>> {
         let added: Vec<Vec<u8>> = self
             .added(
                 |kind| match kind {
                     LineKind::Foreign(name) => Some(name),
                     _ => None,
                 },
-                there,
+                existing,
             )
             .collect();
         if added.is_empty() {
@@ -230,19 +296,19 @@ impl CreateTable {
     fn added<'a>(
         &'a self,
         name: impl Fn(&'a LineKind) -> Option<&'a String>,
-        there: &BTreeSet<String>,
+        existing: &BTreeSet<String>,
     ) -> impl Iterator<Item = Vec<u8>> {
         self.lines
             .iter()
             .filter(move |line| {
-                line.deferred && name(&line.kind).is_some_and(|name| !there.contains(name))
+                line.deferred && name(&line.kind).is_some_and(|name| !existing.contains(name))
             })
             .map(|line| [b"ADD ", line.text.trim_ascii_end()].concat())
     }
 
-    /// Marks what waits.
-    fn choose(&mut self) {
-        if !self.is_plain_innodb() || self.rewords_a_check() {
+    /// Marks the keys and foreign keys that can be deferred.
+    fn defer_keys(&mut self) {
+        if !self.is_plain_innodb() || self.has_reprinted_check() {
             return;
         }
         let has_primary = self.lines.iter().any(|line| line.kind == LineKind::Primary);
@@ -269,13 +335,14 @@ impl CreateTable {
         }
     }
 
-    /// Whether the server would write a CHECK in other words after an ALTER.
-    fn rewords_a_check(&self) -> bool {
+    /// Whether the server would print a CHECK differently after an ALTER.
+    fn has_reprinted_check(&self) -> bool {
         let of_kind = |kind: LineKind| self.lines.iter().filter(move |line| line.kind == kind);
         let columns: Vec<&[u8]> = of_kind(LineKind::Column)
             .map(|line| &line.text[..])
             .collect();
-        of_kind(LineKind::Other).any(|line| check::is_reworded(&line.text, &columns, &self.tail))
+        of_kind(LineKind::Other)
+            .any(|line| check::is_reprinted_by_alter(&line.text, &columns, &self.tail))
     }
 
     fn is_plain_innodb(&self) -> bool {
@@ -317,7 +384,17 @@ impl CreateTable {
     }
 }
 
-/// Whether a line is a CHECK constraint of the table, as MySQL writes all of them.
+/// A CREATE TABLE without its partitions.
+pub fn without_partitions(sql: &[u8]) -> Vec<u8> {
+    let mut table = CreateTable::parse(sql);
+    for line in &mut table.lines {
+        line.deferred = false;
+    }
+    table.defer_partitions();
+    table.kept()
+}
+
+/// Whether a line is a CHECK constraint of the table; MySQL prints those of columns like that, too.
 fn is_check(line: &Line) -> bool {
     check_name(line).is_some()
 }
@@ -334,11 +411,11 @@ fn check_name(line: &Line) -> Option<String> {
 /// Head, definitions and tail of a CREATE TABLE.
 type Parts<'a> = (&'a [u8], Vec<&'a [u8]>, &'a [u8]);
 
-/// What a server writes before every definition.
+/// Precedes every definition.
 const INDENT: &[u8] = b"\n  ";
 
-/// `None` if the text is not one definition a line, indented as a server does: what is put together
-/// again must be what was there.
+/// `None` if the text is not one definition per line with the indentation of a server: joining the parts must
+/// result in the same text.
 fn split(sql: &[u8]) -> Option<Parts<'_>> {
     let mut tokens = Tokens::new(sql);
     if !tokens.eat_all(&["CREATE", "TABLE"]) {
@@ -429,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn secondary_and_foreign_keys_wait_and_all_else_stays() {
+    fn secondary_and_foreign_keys_are_deferred_and_nothing_else() {
         let table = CreateTable::parse(TABLE.as_bytes());
         let none = BTreeSet::new();
         assert_eq!(
@@ -454,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_there_are_not_added_again() {
+    fn existing_keys_are_not_added_again() {
         let table = CreateTable::parse(TABLE.as_bytes());
         let there: BTreeSet<String> = ["u", "k", "f", "ft1", "fk"].map(String::from).into();
         assert_eq!(
@@ -465,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_tell_their_type_and_flags() {
+    fn columns_have_their_types_and_flags() {
         let table = CreateTable::parse(TABLE.as_bytes());
         let of: Vec<_> = table
             .columns()
@@ -491,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn what_orders_or_numbers_the_rows_stays_with_all_keys_before_it() {
+    fn a_key_that_orders_or_numbers_the_rows_and_all_keys_before_it_are_not_deferred() {
         let table = |keys: &str| {
             format!(
                 "CREATE TABLE `t` (\n  `a` int NOT NULL AUTO_INCREMENT,\n  `b` int NOT NULL,\n  \
@@ -523,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn special_tables_and_shapes_not_known_keep_everything_byte_for_byte() {
+    fn special_tables_and_unknown_forms_are_kept_byte_for_byte() {
         let key = "CREATE TABLE `t` (\n  `a` int,\n  KEY `a` (`a`)\n) ENGINE=InnoDB";
         assert!(CreateTable::parse(key.as_bytes()).defers());
         for sql in [

@@ -1,5 +1,4 @@
-//! Who defines a view, trigger, routine, package or event: the clause before the body, as the server
-//! itself wrote it.
+//! The DEFINER clause of a view, trigger, routine, package or event, as the server prints it.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,7 +6,7 @@ use std::ops::Range;
 use super::statement::{ObjectId, quote};
 use super::tokens::{Token, Tokens};
 
-/// An account, as a DEFINER clause names it.
+/// An account, as named by a DEFINER clause.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
     /// The user, or MariaDB's role.
@@ -16,16 +15,29 @@ pub struct Account {
     pub host: String,
 }
 
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.is_empty() {
-            true => f.write_str(&quote(&self.user)),
-            false => write!(f, "{}@{}", quote(&self.user), quote(&self.host)),
-        }
+impl Account {
+    /// Whether the account is restricted to connections from the server's own host.
+    pub fn is_local(&self) -> bool {
+        ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str())
+    }
+
+    /// Whether this is the administrator that every installation creates.
+    pub fn is_local_root(&self) -> bool {
+        self.user == "root" && self.is_local()
     }
 }
 
-/// The definer of a view, trigger, routine, package or event, and where the account stands.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quote(&self.user))?;
+        if !self.host.is_empty() {
+            write!(f, "@{}", quote(&self.host))?;
+        }
+        Ok(())
+    }
+}
+
+/// The definer of a view, trigger, routine, package or event, and the position of the account in the statement.
 pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
     const OBJECTS: [&str; 6] = [
         "VIEW",
@@ -47,21 +59,22 @@ pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
     }
     let user = tokens.next()?;
     let start = place(sql, &tokens) - user.bytes()?.len();
-    let host = match tokens.eat_mark(b'@') {
-        true => spelled(tokens.next()?)?,
-        false => String::new(),
+    let host = if tokens.eat_mark(b'@') {
+        unquoted(tokens.next()?)?
+    } else {
+        String::new()
     };
     Some((
         Account {
-            user: spelled(user)?,
+            user: unquoted(user)?,
             host,
         },
         start..place(sql, &tokens),
     ))
 }
 
-/// The statement that enables an event of that definer, given in backticks; empty where it has none.
-/// Without it the account that executes the statement would become the definer.
+/// The statement that enables an event. `definer` is in backticks, or empty if the event has none; without it the
+/// account that executes the statement would become the definer.
 pub fn enable_event(event: &ObjectId, definer: &str) -> String {
     let definer = match definer {
         "" => String::new(),
@@ -71,21 +84,30 @@ pub fn enable_event(event: &ObjectId, definer: &str) -> String {
     format!("ALTER {definer}EVENT {schema}.{name} ENABLE")
 }
 
-/// A user or host: a name, or a text in either kind of quotes.
-pub fn spelled(token: Token<'_>) -> Option<String> {
+/// A user or host, unquoted: a name, or a text in either kind of quotes.
+pub fn unquoted(token: Token<'_>) -> Option<String> {
     if let Some(name) = token.name() {
         return name;
     }
     let text = std::str::from_utf8(token.bytes()?).ok()?;
-    Some(text.trim_matches('\'').replace("''", "'"))
+    let inner = text.get(1..text.len() - 1)?;
+    let (mut unquoted, mut chars) = (String::with_capacity(inner.len()), inner.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            // Doubled, or escaped.
+            '\'' | '\\' => unquoted.push(chars.next()?),
+            c => unquoted.push(c),
+        }
+    }
+    Some(unquoted)
 }
 
-/// Where the last token ends.
+/// Offset of the end of the last token.
 fn place(sql: &[u8], tokens: &Tokens<'_>) -> usize {
     sql.len() - tokens.rest().len()
 }
 
-/// A text with one place of it replaced.
+/// Replaces one range of a text.
 pub fn replace(sql: &[u8], place: Range<usize>, with: &[u8]) -> Vec<u8> {
     [&sql[..place.start], with, &sql[place.end..]].concat()
 }
@@ -96,7 +118,7 @@ mod tests {
     use crate::sql::tokens::DAMAGED;
 
     #[test]
-    fn the_definer_is_found_in_every_form_that_the_clients_write() {
+    fn the_definer_is_found_in_every_form_written_by_the_clients() {
         for (sql, account) in [
             (
                 "/*!50003 CREATE*/ /*!50017 DEFINER=`a b`@`%`*/ /*!50003 TRIGGER `t` BEFORE",
@@ -127,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_statements_are_no_reason_to_panic() {
+    fn damaged_statements_do_not_panic() {
         for sql in DAMAGED {
             definer(sql.as_bytes());
         }

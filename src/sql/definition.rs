@@ -1,4 +1,4 @@
-//! One definition line of a CREATE TABLE: a column or a key, as far as it tells at a glance.
+//! Parses a definition line of a CREATE TABLE: a column or a key.
 
 use super::tokens::{Token, Tokens};
 
@@ -11,15 +11,15 @@ pub struct Key {
     pub unique: bool,
     /// FULLTEXT.
     pub fulltext: bool,
-    /// Whether building it later is known to come to the same.
+    /// Whether building the key later is known to have the same result.
     pub movable: bool,
-    /// USING HASH, which MariaDB forgets at any ALTER, and which may be a hidden column.
+    /// USING HASH, which MariaDB drops at any ALTER, and which may imply a hidden column.
     pub hashed: bool,
     /// Its columns; `None` for an expression.
     pub parts: Vec<Option<String>>,
 }
 
-/// A column, as far as its line tells at a glance.
+/// A column, as defined by its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name, unquoted.
@@ -27,17 +27,17 @@ pub struct Column {
     /// Its type with length and values, without character set and the rest: `varchar(50)`,
     /// `bigint(20) unsigned`, `enum('a','b')`.
     pub type_text: String,
-    /// Whether NULL is not among its values.
+    /// NOT NULL.
     pub not_null: bool,
     /// AUTO_INCREMENT.
     pub auto_increment: bool,
-    /// Computed from others, stored or not: never inserted.
+    /// Generated, stored or not: never inserted.
     pub generated: bool,
     /// Hidden from `SELECT *`.
     pub invisible: bool,
 }
 
-/// The key that a line defines, if it defines one.
+/// The secondary key defined by a line; `None` for any other line.
 pub fn key(mut tokens: Tokens<'_>) -> Option<Key> {
     let unique = tokens.eat("UNIQUE");
     let fulltext = !unique && tokens.eat("FULLTEXT");
@@ -87,14 +87,14 @@ pub fn key(mut tokens: Tokens<'_>) -> Option<Key> {
     })
 }
 
-/// The column that a line defines.
+/// The column defined by a line; `None` for any other line.
 pub fn column(text: &[u8]) -> Option<Column> {
     let mut tokens = Tokens::new(text);
     let name = tokens.next()?.name()??;
     let start = tokens.clone();
     tokens.next()?;
     if tokens.eat_mark(b'(') {
-        // ENUM and SET have texts in there, nothing has parentheses.
+        // The values of ENUM and SET are quoted; no type has nested parentheses.
         tokens.find(|token| *token == Token::Mark(b')'))?;
     }
     for word in ["unsigned", "zerofill"] {

@@ -1,11 +1,11 @@
-//! What a message may show of a statement: its leading keywords, never a name, never a value.
+//! The part of a statement that messages may show: its leading keywords, never a name or value.
 
 use super::tokens::Tokens;
 
-/// How much is shown, in bytes.
-const LONGEST: usize = 80;
+/// Maximum number of bytes shown.
+const MAX_BYTES: usize = 80;
 
-/// The words that are shown. A word that is not here could be anybody's password.
+/// The words that are shown. Any other word could be a password.
 const KEYWORDS: &str = "ALGORITHM ALL ALTER ANALYZE BEGIN BINLOG BODY CALL CHANGE COMMIT CREATE DATABASE DEFAULT \
     DEFINER DELETE DO DROP EVENT EXECUTE EXISTS FLUSH FUNCTION GLOBAL GRANT HANDLER IF \
     IGNORE IMMEDIATE IMPORT INSERT INSTALL INTO KILL LIBRARY LOAD LOCAL LOCK MASTER NAMES \
@@ -22,15 +22,15 @@ pub fn head(sql: &[u8]) -> String {
             .split_ascii_whitespace()
             .find(|word| token.is(word));
         match keyword {
-            Some(word) if shown.len() < LONGEST => {
+            Some(word) if shown.len() < MAX_BYTES => {
                 shown.push_str(word);
                 shown.push(' ');
             }
             _ => break,
         }
     }
-    match shown.is_empty() {
-        true => "(it begins with no keyword)".to_owned(),
-        false => shown + "…",
+    if shown.is_empty() {
+        return "(it does not begin with a keyword)".to_owned();
     }
+    shown + "…"
 }

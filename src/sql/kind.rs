@@ -1,7 +1,7 @@
-//! What one statement is: strictly one of the forms that the dump programs write, else unknown.
+//! Determines the kind of a statement: one of the exact forms written by the dump programs, else unknown.
 //!
-//! Heads are read word by word; bodies of routines and views are nobody's business here, with one
-//! exception: what hides a second statement behind the first is refused.
+//! Heads are parsed word by word, bodies of routines and views are not, with one exception: a statement that could
+//! hide a second one is rejected.
 
 use super::assignment::parse_set;
 use super::bulk_load::is_bulk_load;
@@ -21,20 +21,20 @@ pub enum Language {
 /// Why a statement has no kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// It is nothing that the dump programs write.
+    /// The dump programs do not write it.
     Kind,
-    /// It names something in bytes that are not UTF-8.
+    /// A name is not UTF-8.
     Name,
 }
 
-/// What surrounds a statement, as far as its kind depends on it.
+/// The context on which the kind of a statement depends.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// Which statements are known.
     pub language: Language,
-    /// Whether a DELIMITER other than `;` is in force: what it ends may contain semicolons.
+    /// Whether a DELIMITER other than `;` is in force: statements may then contain semicolons.
     pub delimited: bool,
-    /// The schema in force.
+    /// The session, for the current schema.
     pub session: &'a Session,
 }
 
@@ -46,7 +46,7 @@ pub fn of(sql: &[u8], context: &Context<'_>) -> Result<Kind, Unknown> {
     };
     let kind = match context.language {
         Language::Dump => head.dump(sql)?,
-        Language::Accounts => head.accounts()?,
+        Language::Accounts => head.accounts(sql)?,
     };
     let may_hold_semicolons = match &kind {
         Kind::Insert { .. } | Kind::CreateSchema { .. } | Kind::Account => false,
@@ -62,8 +62,8 @@ pub fn of(sql: &[u8], context: &Context<'_>) -> Result<Kind, Unknown> {
     Ok(kind)
 }
 
-/// What a statement that may be of no kind is about: an object whose name stands where one of the dump
-/// programs' would. `None` in accounts.sql, where a name could be anything.
+/// The object of a statement whose kind may be unknown: its name is where the dump programs would write it. `None`
+/// in accounts.sql, where a name could be anything.
 pub fn object(sql: &[u8], context: &Context<'_>) -> Option<ObjectId> {
     if context.language == Language::Accounts {
         return None;
@@ -100,11 +100,10 @@ pub fn object(sql: &[u8], context: &Context<'_>) -> Option<ObjectId> {
     }
 }
 
-/// The head of a statement, being read.
+/// Parser of the head of a statement.
 struct Head<'a> {
-    /// What is left of it.
+    /// The remaining tokens.
     tokens: Tokens<'a>,
-    /// What surrounds it.
     context: &'a Context<'a>,
 }
 
@@ -146,7 +145,11 @@ impl Head<'_> {
         }
     }
 
-    fn accounts(&mut self) -> Result<Kind, Unknown> {
+    fn accounts(&mut self, sql: &[u8]) -> Result<Kind, Unknown> {
+        // Encloses MariaDB's privileges on packages.
+        if self.tokens.clone().eat_all(&["SET", "SQL_MODE"]) {
+            return parse_set(sql).map(|_| Kind::Set).ok_or(Unknown::Kind);
+        }
         let known: [&[&str]; 8] = [
             &["CREATE", "USER"],
             &["CREATE", "ROLE"],
@@ -213,7 +216,8 @@ impl Head<'_> {
         })
     }
 
-    /// What may stand between CREATE and the kind of object; whether any of it does but OR REPLACE.
+    /// Takes the clauses between CREATE and the kind of object; returns whether there was one other than OR
+    /// REPLACE.
     fn decorations(&mut self) -> Result<bool, Unknown> {
         self.tokens.eat_all(&["OR", "REPLACE"]);
         let mut decorated = false;
@@ -233,7 +237,7 @@ impl Head<'_> {
         }
     }
 
-    /// A table's definition: parentheses, then options, and no query that fills it.
+    /// Checks that a table's definition consists of parentheses and options, without a query that inserts rows.
     fn only_definitions(&self) -> Result<(), Unknown> {
         let mut tokens = self.tokens.clone();
         if !tokens.eat_mark(b'(') {
@@ -261,7 +265,7 @@ impl Head<'_> {
             .ok_or(Unknown::Kind)
     }
 
-    /// `CREATE FUNCTION f RETURNS STRING SONAME 'x.so'` loads code into the server.
+    /// Rejects `CREATE FUNCTION f RETURNS STRING SONAME 'x.so'`, which loads code into the server.
     fn no_shared_library(&self) -> Result<(), Unknown> {
         let mut tokens = self.tokens.clone();
         if tokens.eat("RETURNS") {
@@ -273,8 +277,8 @@ impl Head<'_> {
         Ok(())
     }
 
-    /// A JavaScript body stands in `$$ … $$`, which the server knows and the client does not:
-    /// they agree on its end only if the statement ends right there.
+    /// A JavaScript body is enclosed in `$$ … $$`, which the server parses and the client does not: they agree on
+    /// the end of the statement only if it ends with the body.
     fn whole_dollar_text(&self) -> Result<(), Unknown> {
         let mut tokens = self.tokens.clone();
         let mut depth = 0;
@@ -387,7 +391,7 @@ impl Head<'_> {
         Ok(())
     }
 
-    /// A name of an object, with its schema: the one written, or the one in force.
+    /// Takes the name of an object; its schema is the one given, or the current one.
     fn object_name(&mut self) -> Result<(String, String), Unknown> {
         let name = self.one_name()?;
         if self.tokens.eat_mark(b'.') {

@@ -1,22 +1,21 @@
-//! Where a statement ends, by the rules of the `mysql` client in binary mode.
+//! Finds the end of a statement, by the rules of the `mysql` client in binary mode.
 //!
-//! The same bytes must restore through the plain client, so this is the client's own rule
-//! (`add_line` in its source), with its oddities, and not the server's grammar: the delimiter
-//! counts everywhere but in quotes, in ordinary comments and to the right of `-- ` and `#`. It
-//! does count inside `/*! … */`; an ordinary comment that opens on the same line as a conditional
-//! one ends at the *second* `*/`; a backslash outside of quotes is a command to the client, which
-//! is why it is an error here.
+//! The same bytes must restore through the plain client, so these are the rules of the client (`add_line` in its
+//! source), not the server's grammar: the delimiter is recognised everywhere except in quotes, in ordinary comments
+//! and after `-- ` and `#`. It is recognised inside `/*! … */`; an ordinary comment that begins on the same line as
+//! a conditional one ends at the *second* `*/`; a backslash outside quotes is a command of the client, and so an
+//! error here.
 //!
-//! The state survives from one chunk to the next, so no byte is looked at twice.
+//! The state is kept between chunks, so no byte is scanned twice.
 
 use super::tokens::is_space;
 
-/// What the line so far has opened with `/*!` or `/*+`; the client forgets it at each line's end.
+/// What was opened on the current line with `/*!` or `/*+`; the client resets it at the end of each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Special {
     /// Nothing.
     No,
-    /// `/*! … */`, executed by the server on a condition.
+    /// `/*! … */`, executed by the server conditionally.
     Conditional,
     /// `/*+ … */`, an optimizer hint.
     Hint,
@@ -27,30 +26,30 @@ enum Special {
 pub enum Stop {
     /// The delimiter begins at this offset.
     Delimiter(usize),
-    /// The bytes end first.
+    /// More bytes are needed.
     More,
-    /// A backslash stands at this offset, outside of quotes.
+    /// A backslash outside quotes is at this offset.
     Backslash(usize),
 }
 
-/// The client's state in the midst of a statement.
+/// The state of the client within a statement.
 #[derive(Debug, Clone)]
 pub struct Lexer {
-    /// The next byte to look at, as an offset from the statement's first byte.
+    /// Offset of the next byte in the statement.
     at: usize,
-    /// The quote that is open, or 0.
+    /// The open quote, or 0.
     quote: u8,
-    /// Whether the string that is open holds a newline, which ends `special`.
+    /// Whether the open string contains a newline, which ends `special`.
     newline_in_quote: bool,
     /// Whether an ordinary `/* … */` comment is open.
     comment: bool,
     /// Whether the rest of the line is a comment.
     line_comment: bool,
-    /// What is open on this line.
+    /// What was opened on this line.
     special: Special,
 }
 
-/// Bytes that mean something outside of quotes.
+/// Bytes that are significant outside quotes.
 static NOTABLE: [bool; 256] = {
     let mut table = [false; 256];
     let notable = b"'\"`\\;#-/*\n";
@@ -76,8 +75,8 @@ impl Default for Lexer {
 }
 
 impl Lexer {
-    /// Goes on from where it stopped. `statement` holds the statement from its first byte to as
-    /// far as it is known; `last` says that nothing will follow.
+    /// Continues where the last call stopped. `statement` contains the statement from its first byte as far as it
+    /// was read; `last`: nothing follows.
     pub fn run(
         &mut self,
         statement: &[u8],
@@ -102,7 +101,7 @@ impl Lexer {
         Stop::More
     }
 
-    /// Inside quotes; a doubled quote closes and opens again, which comes to the same.
+    /// Inside quotes; a doubled quote closes and reopens, with the same result.
     fn in_quote(&mut self, bytes: &[u8], backslash_escapes: bool, last: bool) -> Option<Stop> {
         let rest = &bytes[self.at..];
         let found = if backslash_escapes && self.quote != b'`' {
@@ -210,7 +209,7 @@ impl Lexer {
             [b'/'] | [b'/', b'*'] | [b'/', b'*', b'M'] if !last => return Some(Stop::More),
             [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..] => {
                 self.special = Special::Conditional;
-                // A hint may not begin with the star of this mark.
+                // A hint cannot begin with the asterisk of this mark.
                 self.at += 1;
             }
             [b'/', b'*', b'+', ..] => {

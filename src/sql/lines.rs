@@ -1,31 +1,31 @@
-//! What stands on lines of its own between a dump's statements: comments, DELIMITER, MariaDB's
-//! sandbox mark, the trailer; and how much of a statement's last line is the statement's.
+//! Lines between the statements of a dump: comments, DELIMITER, MariaDB's sandbox mark, the trailer; and the end of
+//! a statement's last line.
 
 use super::problem::Problem;
 use super::statement::{Kind, Statement};
 use super::tokens::is_space;
 
-/// The first line of a MariaDB dump, in the spelling of today and of early 2024.
+/// The first line of a MariaDB dump, in the current form and that of early 2024.
 const SANDBOX: [&[u8]; 2] = [
     b"/*M!999999\\- enable the sandbox mode */",
     b"/*!999999\\- enable the sandbox mode */",
 ];
 
-/// What follows the dump's last statement. The rest of the line is the time.
+/// Follows the last statement of a dump. The rest of the line is the time.
 const TRAILER: &[u8] = b"-- Dump completed";
 
-/// How a statement opens.
+/// The beginning of a statement.
 pub enum Opening {
-    /// A comment line or DELIMITER: it ends with the line.
+    /// A comment line or DELIMITER, which ends with the line.
     Line,
-    /// A comment of its own, such as the one around commented GTIDs.
+    /// A separate comment, such as the one around commented GTIDs.
     Block,
-    /// SQL: it ends with the delimiter.
+    /// SQL, which ends with the delimiter.
     Statement,
 }
 
 impl Opening {
-    /// Looks at the first bytes that are not blank; `None` when they are too few to tell.
+    /// Classifies the first bytes that are not blank; `None` if more of them are needed.
     pub fn of(rest: &[u8], line_start: bool, ended: bool) -> Option<Opening> {
         const LONGEST_MARK: usize = 48;
         let enough = ended || rest.len() >= LONGEST_MARK || memchr::memchr(b'\n', rest).is_some();
@@ -57,19 +57,19 @@ pub fn is_delimiter(line: &[u8]) -> bool {
         && is_space(line[WORD.len()])
 }
 
-/// The delimiter that a DELIMITER line sets. The dump programs set nothing but semicolons.
+/// The delimiter set by a DELIMITER line; the dump programs only use semicolons.
 pub fn delimiter_of(line: &[u8]) -> Result<Vec<u8>, Problem> {
-    /// The client cuts a longer one.
-    const LONGEST: usize = 15;
+    /// The client truncates a longer one.
+    const MAX_BYTES: usize = 15;
     let argument = line["delimiter".len()..].trim_ascii();
     let valid = !argument.is_empty()
-        && argument.len() <= LONGEST
+        && argument.len() <= MAX_BYTES
         && argument.iter().all(|byte| *byte == b';');
     valid.then(|| argument.to_vec()).ok_or(Problem::Delimiter)
 }
 
-/// How many bytes after the delimiter belong to the statement: blanks and the newline, or none
-/// when something else follows on the line. `None` when the line goes on in the next chunk.
+/// Number of bytes after the delimiter that belong to the statement: blanks and the newline, or 0 if something else
+/// follows on the line. `None` if the line continues in the next chunk.
 pub fn line_tail(after: &[u8], ended: bool) -> Option<usize> {
     let blanks = after
         .iter()

@@ -1,24 +1,26 @@
-//! The SQL of a dump, as bytes: what each statement is, what rows it holds, what it defines.
+//! The SQL of a dump, as bytes: statements, rows and definitions. No I/O.
 //!
-//! A leaf: knows nothing of stores, servers or archives. It reads what `mysqldump` and
-//! `mariadb-dump` write and refuses everything else; a scanner that guesses would lie in the
-//! ledger, the restore and the proof alike.
+//! Accepts only what `mysqldump` and `mariadb-dump` write: a scanner that guessed would falsify the ledger, and with
+//! it restores and comparisons.
 //!
-//! - [`scan`]: bytes → [`statement::Statement`]s of known kinds, whatever the chunks.
-//! - [`rows`]: one INSERT → its row tuples.
-//! - [`session`]: the `USE` and `SET`s in force at a place in the dump.
-//! - [`ledger`]: the digests that restored data are held against.
-//! - [`definer`]: who defines an object.
-//! - `bulk_load`: what Percona's program writes for MyRocks.
-//! - `wording`: definitions in the words that their digests are made of.
-//! - [`placement`]: what a definition says of the server that it was made on: directories, a counter of ARCHIVE.
-//! - [`create_table`]: which definition lines of a CREATE TABLE can wait until the rows are in; `check`: which
-//!   of them an ALTER would change.
-//! - [`spatial`]: a spatial reference system, which is in no dump.
-//! - [`computed`]: what a table computes from the session that writes a row.
+//! - [`scan`]: bytes in any chunks → [`statement::Statement`]s of known kinds.
+//! - [`rows`]: an INSERT → its row tuples.
+//! - [`session`]: the session at a position in the dump, from `USE` and `SET`; `assignment`: SET statements.
+//! - [`ledger`]: digests of rows and definitions, with which restored data are compared; `canonical`: the form of a
+//!   definition that is digested.
+//! - [`definer`]: DEFINER clauses.
+//! - `bulk_load`: statements of Percona's program for MyRocks.
+//! - [`placement`]: parts of a definition that are specific to a server: directories, the counter of ARCHIVE.
+//! - [`create_table`]: definitions of a CREATE TABLE that can be deferred until the rows are loaded; `check`: CHECKs
+//!   that an ALTER changes.
+//! - [`spatial`]: spatial reference systems, which are not dumped.
+//! - [`view_order`]: the order in which views must be created.
+//! - [`computed`]: expressions of a table that depend on the session.
+//! - [`warnings`]: warnings of an INSERT about computed values.
 
 mod assignment;
 mod bulk_load;
+mod canonical;
 mod check;
 #[cfg(test)]
 mod clients;
@@ -41,4 +43,5 @@ pub mod session;
 pub mod spatial;
 pub mod statement;
 pub mod tokens;
-mod wording;
+pub mod view_order;
+pub mod warnings;

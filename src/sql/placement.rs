@@ -1,12 +1,11 @@
-//! What the definition of a table says of the server that it was made on, and another one may not take: the
-//! directories of its files, and where the counter of an ARCHIVE table is.
+//! Parts of a table's definition that are specific to a server, and that another one may reject: the directories of
+//! its files, and the counter of an ARCHIVE table.
 
 use std::ops::Range;
 
 use super::tokens::{Token, Tokens};
 
-/// The directories that a CREATE TABLE names, of the table, of its indexes and of its partitions, as it spells
-/// them, each once.
+/// The directories in a CREATE TABLE, of the table, its indexes and its partitions, as written there, each once.
 pub fn directories(sql: &[u8]) -> Vec<String> {
     let mut all = Vec::new();
     for (_, path) in places(sql) {
@@ -18,7 +17,7 @@ pub fn directories(sql: &[u8]) -> Vec<String> {
     all
 }
 
-/// A CREATE TABLE without them; `None` where it names none.
+/// A CREATE TABLE without its directories; `None` if it has none.
 pub fn without_directories(sql: &[u8]) -> Option<Vec<u8>> {
     let places = places(sql);
     let mut kept = Vec::with_capacity(sql.len());
@@ -31,7 +30,7 @@ pub fn without_directories(sql: &[u8]) -> Option<Vec<u8>> {
     (!places.is_empty()).then_some(kept)
 }
 
-/// Each `DATA DIRECTORY='…'` and `INDEX DIRECTORY = '…'` with the space in front of it, and its path in quotes.
+/// Each `DATA DIRECTORY='…'` and `INDEX DIRECTORY = '…'` with the space before it, and its quoted path.
 fn places(sql: &[u8]) -> Vec<(Range<usize>, &[u8])> {
     const WORD: &[u8] = b"DIRECTORY";
     if memchr::memmem::find(sql, WORD).is_none() {
@@ -55,8 +54,8 @@ fn places(sql: &[u8]) -> Vec<(Range<usize>, &[u8])> {
     }
 }
 
-/// A table of MySQL's engine ARCHIVE without the number that its counter is at: it takes no row with a number below
-/// that (1022), and counts on behind the highest by itself. `None` for any other.
+/// A CREATE TABLE of MySQL's engine ARCHIVE without its AUTO_INCREMENT counter; `None` for any other table. The
+/// engine rejects rows with a number below the counter (1022), and derives the counter from the rows.
 pub fn without_archived_counter(sql: &[u8]) -> Option<Vec<u8>> {
     const OPTION: &[u8] = b"\n) ENGINE=ARCHIVE AUTO_INCREMENT=";
     let at = memchr::memmem::rfind(sql, OPTION)?;
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directories_of_a_table_and_of_its_partitions_are_found_and_taken_out() {
+    fn the_directories_of_a_table_and_of_its_partitions_are_found_and_removed() {
         for (with, without, named) in [
             (
                 "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 DATA DIRECTORY='/a b/'",

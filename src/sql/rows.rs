@@ -1,34 +1,33 @@
-//! One INSERT as its row tuples, byte for byte.
+//! Splits an INSERT into its row tuples, byte for byte.
 //!
-//! A tuple is what stands between its parentheses, both excluded: `1,'a',NULL` of `(1,'a',NULL)`.
-//! White space, commas and newlines between tuples belong to none. This definition is permanent:
-//! the digests of [`super::ledger`] are over these bytes.
+//! A tuple is the text between its parentheses: `1,'a',NULL` of `(1,'a',NULL)`. White space, commas and newlines
+//! between tuples belong to none. This definition is permanent: the digests of [`super::ledger`] are over these
+//! bytes.
 //!
-//! Strict: a value is a number, a quoted string (perhaps behind a character set, `_binary '…'`),
-//! a hexadecimal or bit literal, or NULL; anything else, such as a function call, is an error.
+//! A value is a number, a quoted string (optionally with a character set, `_binary '…'`), a hexadecimal or bit
+//! literal, or NULL; anything else, such as a function call, is an error.
 
 use super::tokens::{Token, Tokens, is_space, quoted_end};
 
-/// Why an INSERT cannot be taken apart. Shows no byte of it.
+/// Why an INSERT cannot be parsed. Shows no byte of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an INSERT that no dump contains: {what} at byte {at} of the statement")]
+#[error("unsupported INSERT: {what} at byte {at} of the statement")]
 pub struct RowsError {
     /// The offset in the statement.
     pub at: usize,
-    /// What was met there.
+    /// What the parser found instead of a row or literal.
     pub what: &'static str,
 }
 
 /// The row tuples of one INSERT.
 #[derive(Debug, Clone)]
 pub struct Rows<'a> {
-    /// The statement.
     sql: &'a [u8],
-    /// Where the next tuple is looked for.
+    /// Offset of the next tuple.
     at: usize,
-    /// How many tuples were given.
-    given: u64,
-    /// The statement ended, well or in an error.
+    /// Whether a tuple was returned.
+    started: bool,
+    /// Whether the statement ended, or an error was returned.
     done: bool,
 }
 
@@ -67,7 +66,7 @@ pub fn of_insert(sql: &[u8]) -> Result<Rows<'_>, RowsError> {
     Ok(Rows {
         sql,
         at: sql.len() - tokens.rest().len(),
-        given: 0,
+        started: false,
         done: false,
     })
 }
@@ -98,7 +97,7 @@ impl<'a> Iterator for Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Counts the rows that are left, and checks them: compare it with the affected rows.
+    /// Checks and counts the remaining rows.
     pub fn count_rows(self) -> Result<u64, RowsError> {
         let mut rows = 0;
         for row in self {
@@ -116,7 +115,7 @@ impl<'a> Rows<'a> {
 
     fn tuple(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
         self.blank();
-        if self.given > 0 {
+        if self.started {
             match self.sql.get(self.at) {
                 None => return Ok(None),
                 Some(b',') => self.at += 1,
@@ -128,11 +127,11 @@ impl<'a> Rows<'a> {
             return Err("something other than a row");
         }
         self.at += 1;
+        self.started = true;
         let from = self.at;
-        // `VALUES ()` is a row of no columns.
+        // `VALUES ()` is a row without columns.
         if self.sql.get(self.at) == Some(&b')') {
             self.at += 1;
-            self.given += 1;
             return Ok(Some(&self.sql[from..from]));
         }
         loop {
@@ -142,7 +141,6 @@ impl<'a> Rows<'a> {
                 Some(b',') => self.at += 1,
                 Some(b')') => {
                     self.at += 1;
-                    self.given += 1;
                     return Ok(Some(&self.sql[from..self.at - 1]));
                 }
                 _ => return Err("something other than a comma between values"),
@@ -151,7 +149,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The values of one tuple, each as it stands there.
+/// The values of a tuple, as written there.
 pub fn values(tuple: &[u8]) -> Values<'_> {
     Values {
         length: tuple.len(),
@@ -162,9 +160,9 @@ pub fn values(tuple: &[u8]) -> Values<'_> {
 /// Iterates over the values of one tuple.
 #[derive(Debug, Clone)]
 pub struct Values<'a> {
-    /// The tuple's length.
+    /// The length of the tuple in bytes.
     length: usize,
-    /// From the next value on; `None` at the end.
+    /// The tuple from the next value on; `None` at the end.
     rest: Option<&'a [u8]>,
 }
 
@@ -193,7 +191,7 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// Bytes of numbers, and of hexadecimal literals' digits.
+/// Classes of bytes: those of numbers, and digits of hexadecimal literals.
 static CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
@@ -213,7 +211,7 @@ static CLASS: [u8; 256] = {
 const NUMBER: u8 = 1;
 const HEX: u8 = 2;
 
-/// Where the bytes of a class end, looked at from `at` on.
+/// The end of the run of bytes of a class that begins at `at`.
 #[inline]
 fn run_of(class: u8, bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() && CLASS[bytes[at] as usize] & class != 0 {
@@ -222,7 +220,7 @@ fn run_of(class: u8, bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The length of the literal that `bytes` begins with.
+/// The length of the literal at the beginning of `bytes`.
 #[inline]
 fn value_length(bytes: &[u8]) -> Option<usize> {
     let &first = bytes.first()?;
@@ -235,7 +233,7 @@ fn value_length(bytes: &[u8]) -> Option<usize> {
     other_length(bytes)
 }
 
-/// The literals that are neither strings nor numbers.
+/// The same for literals that are neither strings nor numbers.
 fn other_length(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'N', b'U', b'L', b'L', ..] => Some(4),
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_of_literals_is_an_error() {
+    fn anything_but_rows_of_literals_is_an_error() {
         for sql in [
             "",
             "INSERT",
@@ -345,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tuple_is_taken_apart_into_its_values() {
+    fn a_tuple_is_split_into_its_values() {
         let all = |tuple: &'static str| values(tuple.as_bytes()).collect::<Result<Vec<_>, _>>();
         let of = all("1,'a,\\'',NULL,0x0f,_binary 'x'").unwrap();
         assert_eq!(

@@ -1,11 +1,11 @@
-//! Bytes of a dump to statements of known kinds, whatever the chunks they arrive in.
+//! Splits a dump, in chunks of any size, into statements of known kinds.
 //!
-//! Every byte of the input belongs to exactly one statement; the texts, concatenated, are the
-//! input. Where a statement ends is [`super::lex`]'s matter, what it is [`super::kind`]'s; this
-//! file holds the bytes, and what stands between statements: DELIMITER, comment lines, comments.
+//! Every byte of the input belongs to exactly one statement; the concatenated texts are the input. [`super::lex`]
+//! finds the end of a statement, [`super::kind`] its kind; this file buffers the bytes, and handles everything
+//! between statements: DELIMITER, comment lines, comments.
 //!
-//! Memory: the longest statement plus the last chunk. A statement that spans many chunks is
-//! looked at once, and its bytes move only when at least as many before them were consumed.
+//! Memory: the longest statement plus the last chunk. A statement that spans many chunks is scanned once, and its
+//! bytes are moved only after at least as many before them were consumed.
 
 use std::collections::BTreeSet;
 
@@ -18,67 +18,63 @@ use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind, Statement};
 use super::tokens::is_space;
 
-/// The longest statement that any server takes: `max_allowed_packet` ends at 1 GiB.
-pub const LONGEST_STATEMENT: usize = 1 << 30;
+/// The longest statement that any server accepts: the maximum of `max_allowed_packet`.
+const MAX_STATEMENT_BYTES: usize = 1 << 30;
 
-/// Bytes of a statement that are looked at for what it is about.
+/// Bytes of a statement in which its object is searched for.
 const HEAD_BYTES: usize = 4 << 10;
 
 /// Bytes kept allocated for the next statement.
 const KEEP_BYTES: usize = 8 << 20;
 
-/// Takes chunks of a dump, gives statements.
+/// Takes chunks of a dump, and returns statements.
 #[derive(Debug)]
 pub struct Scanner {
-    /// Consumed bytes, then the statement being read, then what follows.
+    /// Consumed bytes, the current statement, and the bytes after it.
     buffer: Vec<u8>,
-    /// Where in `buffer` the unconsumed bytes begin.
+    /// Offset in `buffer` of the current statement.
     start: usize,
-    /// How many bytes were consumed in all.
+    /// Total number of bytes consumed.
     offset: u64,
-    /// The state in the midst of the statement at `start`.
     progress: Progress,
-    /// The delimiter in force: one or more semicolons.
+    /// The current delimiter: one or more semicolons.
     delimiter: Vec<u8>,
-    /// Whether the next statement starts a line, as far as the client is concerned.
+    /// Whether the next statement begins at the start of a line, from the client's view.
     at_line_start: bool,
-    /// The longest statement, in bytes, that is taken.
+    /// Maximum length of a statement in bytes.
     limit: usize,
-    /// What is known: a dump or accounts.sql.
     language: Language,
-    /// The schema and the sql_mode in force.
     session: Session,
-    /// Views whose place-holder was seen and whose final definition was not.
+    /// Views whose placeholder was returned, but not yet the final definition.
     placeholders: BTreeSet<ObjectId>,
-    /// No more chunks will come.
+    /// Whether the last chunk was pushed.
     ended: bool,
-    /// The last thing that is not blank was the trailer.
+    /// Whether the last text that is not blank was the trailer.
     trailer: bool,
 }
 
-/// How far the statement at the buffer's start has been looked at.
+/// The part of the current statement scanned so far.
 #[derive(Debug, Clone)]
 enum Progress {
-    /// White space only, this many bytes.
+    /// This many bytes of white space.
     Blank(usize),
-    /// A statement that begins after this many bytes of white space, and the lexer in it.
+    /// A statement that begins after this many bytes of white space, and its lexer.
     Statement(usize, Lexer),
-    /// A line for the client, whose white space ends at the first number and which has been
-    /// searched for its end up to the second.
+    /// A comment line or client command: the length of the white space before it, and the offset up to which its
+    /// end was searched for.
     Line(usize, usize),
-    /// A `/* … */` with no statement before it, with the same numbers.
+    /// A separate `/* … */`, with the same numbers.
     Block(usize, usize),
 }
 
-/// Where a statement lies in the buffer, relative to its start.
+/// A statement as offsets from the beginning of its text in the buffer.
 struct Extent {
-    /// Where its SQL begins.
+    /// Beginning of the SQL.
     from: usize,
-    /// Where its SQL ends.
+    /// End of the SQL.
     to: usize,
-    /// Where its text ends.
+    /// End of the text.
     end: usize,
-    /// What it is.
     kind: Kind,
 }
 
@@ -94,8 +90,8 @@ impl Scanner {
         Scanner::resuming(Session::default())
     }
 
-    /// A scanner in the midst of a dump, at a place where `session` was in force and
-    /// [`Session::at_rest`]. [`Scanner::pending_views`] are then those of the rest alone.
+    /// A scanner that begins within a dump, at a position with this session, which is [`Session::at_rest`].
+    /// [`Scanner::pending_views`] then only covers the rest of the dump.
     pub fn resuming(session: Session) -> Self {
         Scanner {
             buffer: Vec::new(),
@@ -104,7 +100,7 @@ impl Scanner {
             progress: Progress::Blank(0),
             delimiter: b";".to_vec(),
             at_line_start: true,
-            limit: LONGEST_STATEMENT,
+            limit: MAX_STATEMENT_BYTES,
             language: Language::Dump,
             session,
             placeholders: BTreeSet::new(),
@@ -113,7 +109,7 @@ impl Scanner {
         }
     }
 
-    /// A scanner of accounts.sql, which knows accounts and grants and nothing else.
+    /// A scanner of accounts.sql, which accepts only statements about accounts and grants.
     pub fn accounts() -> Self {
         Scanner {
             language: Language::Accounts,
@@ -121,15 +117,15 @@ impl Scanner {
         }
     }
 
-    /// Sets the longest statement, in bytes and without its delimiter, that is taken.
-    #[must_use]
-    pub fn longest(mut self, bytes: usize) -> Self {
+    /// Sets the maximum length of a statement, in bytes and without its delimiter.
+    #[cfg(test)]
+    fn with_limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Takes the next bytes of the dump, of any number. Ask [`Scanner::next`] for what they
-    /// complete before pushing more.
+    /// Appends a chunk of any size. Take the statements that it completes from [`Scanner::next`] before pushing
+    /// another chunk.
     pub fn push(&mut self, chunk: &[u8]) {
         let pending = self.buffer.len() - self.start;
         if self.start >= pending {
@@ -143,16 +139,15 @@ impl Scanner {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Says that all bytes were pushed; the statements that are left come from
-    /// [`Scanner::next`], which then fails if the dump ends in the middle of one.
+    /// Ends the input. [`Scanner::next`] then returns the remaining statements, and fails if the dump ends within
+    /// one.
     pub fn finish(&mut self) {
         self.ended = true;
     }
 
-    /// The next whole statement, or `None` when more bytes are needed (after
-    /// [`Scanner::finish`]: at the end).
+    /// The next complete statement; `None` if more bytes are needed, or, after [`Scanner::finish`], at the end.
     ///
-    /// After an error the scanner must not be used further.
+    /// Do not use the scanner after an error.
     #[expect(clippy::should_implement_trait, reason = "it lends from the buffer")]
     pub fn next(&mut self) -> Result<Option<Statement<'_>>, ScanError> {
         let offset = self.offset;
@@ -196,29 +191,29 @@ impl Scanner {
         Ok(Some(statement))
     }
 
-    /// Whether the dump so far ends in its trailer: the last text that is not blank is a comment
-    /// line of its own, outside of any statement, that begins with `-- Dump completed`.
+    /// Whether the dump so far ends with its trailer: the last text that is not blank is a comment line outside any
+    /// statement that begins with `-- Dump completed`.
     pub fn saw_trailer(&self) -> bool {
         self.trailer && self.buffer[self.start..].iter().all(|byte| is_space(*byte))
     }
 
-    /// What is in force after the last statement.
+    /// The session after the last returned statement.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// How many bytes the statements given so far have.
+    /// Total length in bytes of the returned statements.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The views whose place-holder was seen, but not yet their final definition. A whole dump
-    /// leaves none.
+    /// The views whose placeholder was returned, but not yet the final definition; none at the end of a complete
+    /// dump.
     pub fn pending_views(&self) -> impl Iterator<Item = &ObjectId> {
         self.placeholders.iter()
     }
 
-    /// What the statement at the buffer's start is about, as far as its head says so.
+    /// The object of the current statement, if its head names one.
     fn object(&self) -> Option<ObjectId> {
         let Progress::Statement(from, _) = self.progress else {
             return None;
@@ -298,7 +293,7 @@ impl Scanner {
                         return check_length(bytes.len() - *from, self.limit);
                     };
                     let (from, end) = (*from, *seen + close + 2);
-                    // Another opening inside ends elsewhere for the client.
+                    // For the client a nested opening ends at another place.
                     if memchr::memmem::find(&bytes[from + 2..end], b"/*").is_some() {
                         return Err(Problem::Unknown(head(&bytes[from..])));
                     }
@@ -365,7 +360,7 @@ fn trim_end(sql: &[u8]) -> &[u8] {
     &sql[..sql.len() - blanks]
 }
 
-/// Keeps the set of views that stand as place-holders.
+/// Updates the set of views of which only a placeholder exists.
 fn note_placeholder(placeholders: &mut BTreeSet<ObjectId>, kind: &Kind) {
     if let Kind::Create {
         object,

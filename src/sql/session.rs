@@ -1,9 +1,9 @@
-//! The `USE` and `SET`s in force at a place in a dump, by value.
+//! The session at a position in a dump: the effect of `USE` and `SET`, by value.
 //!
-//! A dump saves what it changes in user variables (`SET @saved_cs_client = @@character_set_client`)
-//! and puts it back later. Those are resolved here and never reach a server: a [`Session`] says
-//! what a connection must be told so that the next statement means what the dump meant, on a
-//! fresh connection, after a reconnect, or coming from another frame.
+//! A dump saves variables that it changes in user variables (`SET @saved_cs_client = @@character_set_client`) and
+//! restores them later. Both are resolved here and never sent to a server: a [`Session`] yields the
+//! statements that give the next statement of the dump its original meaning, on a new connection, after a reconnect,
+//! or after another frame.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -13,28 +13,28 @@ use serde::{Deserialize, Serialize};
 use super::assignment::{Assignment, Setting, Source, is_known, parse_set};
 use super::statement::{Kind, Statement, quote};
 
-/// Two names of one thing: setting either sets both.
+/// Two variables that set each other.
 const CONNECTION: [&str; 2] = ["character_set_connection", "collation_connection"];
 
-/// What whoever executes the statements decides by themselves. Checks wait for the end; and MariaDB's
-/// client of 11 and later turns `autocommit` off around a table's rows: turning it on again would
-/// commit half of somebody's transaction.
-const NOT_THE_DUMPS: [&str; 3] = ["autocommit", "foreign_key_checks", "unique_checks"];
+/// Variables controlled by the restore, not by the dump. Checks are enabled at the end; and the client of MariaDB
+/// 11 and later disables `autocommit` around the rows of a table: enabling it would commit a transaction of the
+/// restore.
+const NOT_SENT: [&str; 3] = ["autocommit", "foreign_key_checks", "unique_checks"];
 
-/// What is in force: the schema, and each session variable that differs from what the server had.
+/// The current schema, and each session variable with a value other than at the beginning.
 ///
-/// Equality and the serialized form cover what a connection can be told, not what was saved on
-/// the way: at a place where [`Session::at_rest`] holds, nothing else is needed to go on.
+/// Equality and the serialized form cover what can be set on a connection, not the saved values: if
+/// [`Session::at_rest`], nothing else is needed to resume.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Session {
     /// The schema of the last `USE`.
     schema: Option<String>,
-    /// The variables that were set, by lower-case name. What the server had first is absent.
+    /// The variables that were set, by lower-case name; those with their initial value are absent.
     variables: BTreeMap<String, Setting>,
-    /// What user variables hold and has not been put back; `None` is what the server had first.
+    /// Values in user variables that were not restored yet; `None` is the initial value.
     saved: BTreeMap<String, Option<(String, Setting)>>,
-    /// A DELIMITER other than `;` is in force.
+    /// Whether a DELIMITER other than `;` is in force.
     delimiter_changed: bool,
 }
 
@@ -44,7 +44,7 @@ struct Form {
     /// The schema of the last `USE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
-    /// Name → literal, behind the opening of its conditional comment and a space, if it has one.
+    /// Name → literal, preceded by the opening of its conditional comment and a space, if there is one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     set: BTreeMap<String, Setting>,
 }
@@ -88,7 +88,7 @@ impl Hash for Session {
 }
 
 impl Session {
-    /// Takes note of a statement of the dump. Kinds that leave the session alone are welcome.
+    /// Applies a statement of the dump; those that do not affect the session are ignored.
     pub fn apply(&mut self, statement: &Statement<'_>) {
         match &statement.kind {
             Kind::Use { schema } => self.schema = Some(schema.clone()),
@@ -108,18 +108,18 @@ impl Session {
         }
     }
 
-    /// The schema in force.
+    /// The current schema.
     pub fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
 
-    /// The literal that a variable was set to, as the dump spells it.
+    /// The literal that a variable was set to, as written in the dump; `None` if it has its initial value.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(Setting::literal)
     }
 
-    /// Sets a variable by a literal of our own, such as `sql_mode` to `''`. False if the
-    /// variable is not one that dumps set, or the literal is none.
+    /// Sets a variable to a literal, such as `sql_mode` to `''`. Returns false if dumps do not set this variable, or
+    /// the text is not one literal.
     #[must_use]
     pub fn set(&mut self, name: &str, literal: &str) -> bool {
         let setting = Setting::new(literal, None);
@@ -132,14 +132,14 @@ impl Session {
         }
     }
 
-    /// The same with every day allowed that a table may hold, `2026-02-31` too. Such days are in a table
-    /// whose writers had allowed them; mysqldump's own `sql_mode` does not.
+    /// This session with dates like `2026-02-31` allowed. A table may contain them; the `sql_mode` that mysqldump
+    /// sets does not allow them.
     #[must_use]
-    pub fn with_any_day(&self) -> Session {
+    pub fn with_invalid_dates(&self) -> Session {
         self.with_mode("ALLOW_INVALID_DATES")
     }
 
-    /// The same with one more part of its `sql_mode`, where it sets one.
+    /// This session with another mode added to its `sql_mode`, if that is set.
     #[must_use]
     pub fn with_mode(&self, mode: &str) -> Session {
         let mut session = self.clone();
@@ -159,25 +159,36 @@ impl Session {
         session
     }
 
-    /// Whether a backslash in quotes is a character like any other.
+    /// This session without a mode of its `sql_mode`.
+    #[must_use]
+    pub fn without_mode(&self, mode: &str) -> Session {
+        let mut session = self.clone();
+        if let Some(setting) = session.variables.get_mut("sql_mode") {
+            let modes = setting.literal().trim_matches('\'').split(',');
+            let kept: Vec<&str> = modes.filter(|one| *one != mode).collect();
+            if let Some(less) = Setting::new(&format!("'{}'", kept.join(",")), setting.guard()) {
+                *setting = less;
+            }
+        }
+        session
+    }
+
+    /// Whether a backslash in quotes is an ordinary character.
     pub fn no_backslash_escapes(&self) -> bool {
         self.variable("sql_mode")
             .is_some_and(|mode| mode.to_ascii_uppercase().contains("NO_BACKSLASH_ESCAPES"))
     }
 
-    /// Whether nothing waits to be put back to a value that only this session knows: a frame may
-    /// be cut here.
-    ///
-    /// What waits to be put back to the server's first value does no harm: whoever goes on from
-    /// the serialized form puts back the same.
+    /// Whether a frame may end here: no saved value has yet to be restored, except initial values, which a session
+    /// from the serialized form restores as well.
     pub fn at_rest(&self) -> bool {
         !self.delimiter_changed && self.saved.values().all(Option::is_none)
     }
 
-    /// The statements that bring a connection to this session: a fresh one, or one in `current`.
+    /// The statements that change a connection from `current`, or from a new connection, to this session.
     ///
-    /// A variable that is set there and not here gets the server's global value (DEFAULT). None of
-    /// them begins or ends a transaction, or turns checks on or off.
+    /// Variables that are set only in `current` get the server's global value (DEFAULT). No statement begins or ends
+    /// a transaction, or changes checks.
     pub fn statements_from(&self, current: Option<&Session>) -> Vec<String> {
         let fresh = Session::default();
         let current = current.unwrap_or(&fresh);
@@ -188,14 +199,14 @@ impl Session {
             statements.push(format!("USE {}", quote(schema)));
         }
         let mut by_guard: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
-        for (name, setting) in current.told() {
+        for (name, setting) in current.sent() {
             let replaced = siblings(name).any(|name| self.variables.contains_key(name));
             if !replaced {
                 let group = by_guard.entry(setting.guard()).or_default();
                 group.push(format!("{name}=DEFAULT"));
             }
         }
-        for (name, setting) in self.told() {
+        for (name, setting) in self.sent() {
             if current.variables.get(name) != Some(setting) {
                 let group = by_guard.entry(setting.guard()).or_default();
                 group.push(format!("{name}={}", setting.literal()));
@@ -211,10 +222,11 @@ impl Session {
         statements
     }
 
-    /// The variables that a connection is told of.
-    fn told(&self) -> impl Iterator<Item = (&String, &Setting)> {
-        let all = self.variables.iter();
-        all.filter(|(name, _)| !NOT_THE_DUMPS.contains(&name.as_str()))
+    /// The variables that are set on a connection.
+    fn sent(&self) -> impl Iterator<Item = (&String, &Setting)> {
+        self.variables
+            .iter()
+            .filter(|(name, _)| !NOT_SENT.contains(&name.as_str()))
     }
 
     fn assign(&mut self, assignment: Assignment) {
@@ -248,7 +260,7 @@ impl Session {
     }
 }
 
-/// The names that hold the same as this one, itself included.
+/// The variables that are set together with this one, including itself.
 fn siblings(name: &str) -> impl Iterator<Item = &str> {
     let pair: &[&'static str] = if CONNECTION.contains(&name) {
         &CONNECTION
@@ -284,7 +296,7 @@ mod tests {
         USE `d`;\n";
 
     #[test]
-    fn a_fresh_connection_is_told_everything_under_the_conditions_of_the_dump() {
+    fn a_new_connection_gets_all_settings_in_the_conditional_comments_of_the_dump() {
         assert_eq!(
             after(HEADER).statements_from(None),
             [
@@ -299,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_is_as_before() {
+    fn restored_values_are_those_from_before() {
         let before = after(HEADER);
         let changed = format!(
             "{HEADER}/*!50003 SET @saved_cs_client      = @@character_set_client */ ;\n\
@@ -328,20 +340,20 @@ mod tests {
     }
 
     #[test]
-    fn any_day_is_allowed_beside_what_the_dump_sets_and_nothing_else_changes() {
+    fn invalid_dates_are_allowed_in_addition_to_the_modes_of_the_dump() {
         let header = after(HEADER);
-        let told = header.with_any_day().statements_from(Some(&header));
+        let sent = header.with_invalid_dates().statements_from(Some(&header));
         let mode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
-        assert_eq!(told, [format!("/*!40101 SET sql_mode='{mode}' */")]);
-        let empty = after("SET sql_mode='';\n").with_any_day();
+        assert_eq!(sent, [format!("/*!40101 SET sql_mode='{mode}' */")]);
+        let empty = after("SET sql_mode='';\n").with_invalid_dates();
         assert_eq!(empty.variable("sql_mode"), Some("'ALLOW_INVALID_DATES'"));
         for same in [Session::default(), after("SET sql_mode=ANSI;\n")] {
-            assert_eq!(same.with_any_day(), same);
+            assert_eq!(same.with_invalid_dates(), same);
         }
     }
 
     #[test]
-    fn no_transaction_ends_and_no_check_begins_because_the_session_changes() {
+    fn a_change_of_session_neither_ends_transactions_nor_enables_checks() {
         let around = after("SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, @@AUTOCOMMIT=0;\nSET sql_mode='';\n");
         assert_eq!(around.statements_from(None), ["SET sql_mode=''"]);
         let behind = Session::default().statements_from(Some(&around));
@@ -349,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_had_first_is_its_default() {
+    fn an_initial_value_is_restored_as_the_default() {
         let set = after(HEADER);
         let unset = after(&format!(
             "{HEADER}/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n\
@@ -365,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_read_back_goes_on_like_the_one_that_was_written() {
+    fn a_deserialized_session_continues_like_the_serialized_one() {
         let history = "/*M!101100 SET \
             @old_system_versioning_insert_history=@@session.system_versioning_insert_history, \
             @@session.system_versioning_insert_history=1 */;\n";
@@ -399,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_serialized_session_cannot_smuggle_statements() {
+    fn a_serialized_session_cannot_inject_statements() {
         for set in [
             r#"{"sql_log_bin":"0"}"#,
             r#"{"sql_mode":"'', GLOBAL max_connections=1"}"#,
@@ -416,13 +428,13 @@ mod tests {
     }
 
     #[test]
-    fn a_delimiter_in_force_is_no_rest() {
+    fn a_session_with_another_delimiter_is_not_at_rest() {
         assert!(!after("DELIMITER ;;\n").at_rest());
         assert!(after("DELIMITER ;;\nDELIMITER ;\n").at_rest());
     }
 
     #[test]
-    fn known_variables_are_overridden_by_literals() {
+    fn known_variables_are_set_to_literals_and_no_others() {
         let mut session = after(HEADER);
         assert!(session.set("timestamp", "0"));
         assert!(session.set("sql_mode", "''"));

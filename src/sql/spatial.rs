@@ -1,18 +1,18 @@
-//! A spatial reference system of a server: it lives in the data dictionary, is no schema's, and is in no dump.
+//! Spatial reference systems: they are in the server's data dictionary, belong to no schema, and are not dumped.
 
 use serde::{Deserialize, Serialize};
 
-/// One, as a column refers to it.
+/// A spatial reference system that a column uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpatialReference {
-    /// Its number.
+    /// The SRID.
     pub id: u32,
     /// Its name.
     pub name: String,
-    /// Who defined it, and under which number there.
+    /// The organization that defined it, and its number there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<(String, u32)>,
-    /// Its definition in well-known text.
+    /// Its definition as well-known text (WKT).
     pub definition: String,
     /// A description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,7 +20,7 @@ pub struct SpatialReference {
 }
 
 impl SpatialReference {
-    /// What creates it where it is missing, for a session whose `sql_mode` is empty.
+    /// The statement that creates it if it is missing, for a session with an empty `sql_mode`.
     pub fn create(&self) -> String {
         let mut sql = format!(
             "CREATE SPATIAL REFERENCE SYSTEM IF NOT EXISTS {} NAME {}",
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_creates_it_holds_its_texts_as_texts() {
+    fn texts_are_quoted_in_the_statement() {
         let lunar = SpatialReference {
             id: 1_999_999,
             name: "It's \\ lunar".to_owned(),

@@ -1,28 +1,26 @@
-//! One statement of a dump: its bytes, its kind, and which section it belongs to.
+//! A statement of a dump: its bytes, its kind and its section.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One statement with every byte that the dump spent on it.
-///
-/// The `text`s of all statements of a dump, concatenated, are the dump.
+/// A statement. The concatenated `text`s of all statements of a dump are the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement<'a> {
-    /// Every byte: leading white space, the statement, its delimiter, the end of the line.
+    /// All bytes: leading white space, the statement, its delimiter, the end of the line.
     pub text: &'a [u8],
-    /// What a server is sent: without delimiter and surrounding white space. Empty for kinds
-    /// that only a client understands ([`Kind::Comment`], [`Kind::Delimiter`]).
+    /// The SQL for a server, without delimiter and surrounding white space. Empty for kinds that only a client
+    /// interprets ([`Kind::Comment`], [`Kind::Delimiter`]).
     pub sql: &'a [u8],
-    /// What it does.
+    /// What the statement does.
     pub kind: Kind,
 }
 
-/// The three sections of a dump, in the order in which they are restored (`pg_dump`'s words).
+/// The three sections of a dump, in the order in which they are restored; the terms are `pg_dump`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Section {
-    /// Schemas, tables, sequences, place-holders of views.
+    /// Schemas, tables, sequences, placeholders of views.
     PreData,
     /// Rows.
     Data,
@@ -30,13 +28,13 @@ pub enum Section {
     PostData,
 }
 
-/// What a statement does. A dump that holds anything else is refused.
+/// What a statement does. A dump with any other statement is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// `-- …` lines, blank lines, MariaDB's sandbox line, what Percona's program writes for MyRocks: nothing
-    /// for a server to do.
+    /// `-- …` lines, blank lines, MariaDB's sandbox line, and the statements of Percona's program for MyRocks: not
+    /// executed.
     Comment,
-    /// `DELIMITER ;;`: an instruction for the client.
+    /// `DELIMITER ;;`: a command of the client.
     Delimiter,
     /// `SET` of session variables, bare or in a conditional comment. Never GLOBAL or PERSIST.
     Set,
@@ -50,14 +48,14 @@ pub enum Kind {
         /// The schema.
         schema: String,
     },
-    /// `ALTER DATABASE … CHARACTER SET`, which mysqldump puts around triggers and routines
-    /// that were created under another default character set.
+    /// `ALTER DATABASE … CHARACTER SET`, which encloses triggers and routines that were created under another
+    /// default character set.
     AlterSchema {
         /// The schema.
         schema: String,
     },
-    /// `DROP … IF EXISTS`, also `DROP DATABASE`: clears the way for the definition behind it. What a
-    /// final view clears away is its place-holder, whatever it says.
+    /// `DROP … IF EXISTS`, also `DROP DATABASE`, before the definition of the same object. Before the final
+    /// definition of a view it drops the placeholder, whichever object it names.
     Drop {
         /// What is dropped.
         object: ObjectId,
@@ -66,7 +64,7 @@ pub enum Kind {
     Create {
         /// What is created.
         object: ObjectId,
-        /// A view's place-holder: a table or view that stands for it until the final one.
+        /// Whether this is the placeholder of a view: a table or view with its name until its final definition.
         placeholder: bool,
     },
     /// `DO SETVAL(…)` / `SELECT SETVAL(…)`: a MariaDB sequence's position.
@@ -87,13 +85,13 @@ pub enum Kind {
     ToggleKeys,
     /// `COMMIT`, which MariaDB's client writes after versioned rows, and `START TRANSACTION`.
     Transaction,
-    /// `CREATE USER`, `ALTER USER`, `GRANT`, `CREATE ROLE`, `SET DEFAULT ROLE`: only ever in
-    /// accounts.sql, never in a dump.
+    /// `CREATE USER`, `ALTER USER`, `GRANT`, `CREATE ROLE`, `SET DEFAULT ROLE`: only in accounts.sql, never in a
+    /// dump.
     Account,
 }
 
 impl Kind {
-    /// The section it belongs to; `None` for what only sets the scene for its neighbours.
+    /// The section of the statement; `None` if it only affects other statements.
     pub fn section(&self) -> Option<Section> {
         match self {
             Kind::Comment
@@ -158,7 +156,22 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Where its definition stands in a dump.
+    /// The kind for a type in information_schema; a table for all types of tables.
+    pub fn of_information_schema(kind: &str) -> Self {
+        match kind {
+            "VIEW" | "SYSTEM VIEW" => ObjectKind::View,
+            "SEQUENCE" => ObjectKind::Sequence,
+            "PROCEDURE" => ObjectKind::Procedure,
+            "FUNCTION" => ObjectKind::Function,
+            "PACKAGE" => ObjectKind::Package,
+            "PACKAGE BODY" => ObjectKind::PackageBody,
+            "TRIGGER" => ObjectKind::Trigger,
+            "EVENT" => ObjectKind::Event,
+            _ => ObjectKind::Table,
+        }
+    }
+
+    /// The section with its definition.
     pub fn section(self) -> Section {
         match self {
             ObjectKind::Schema | ObjectKind::Table | ObjectKind::Sequence => Section::PreData,
@@ -166,7 +179,7 @@ impl ObjectKind {
         }
     }
 
-    /// Whether it has a body that the server stores together with the session's sql_mode.
+    /// Whether it has a body, which the server stores together with the session's sql_mode.
     pub fn is_stored_program(self) -> bool {
         self.is_routine()
             || matches!(
@@ -175,7 +188,7 @@ impl ObjectKind {
             )
     }
 
-    /// Whether it is called: a routine or a package.
+    /// Whether it is a routine or a package.
     pub fn is_routine(self) -> bool {
         matches!(
             self,
@@ -209,11 +222,11 @@ impl ObjectKind {
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 pub struct ObjectId {
-    /// The schema that it lives in; for a schema, its own name.
+    /// Its schema; for a schema, its own name.
     pub schema: String,
-    /// What it is.
+    /// Its kind.
     pub kind: ObjectKind,
-    /// Its name; for a schema, empty.
+    /// Its name; empty for a schema.
     pub name: String,
 }
 
@@ -237,7 +250,7 @@ impl ObjectId {
         ObjectId::new(ObjectKind::Table, schema, name)
     }
 
-    /// Its name as SQL takes it, with its schema; a schema has none such.
+    /// The qualified name, quoted; meaningless for a schema.
     pub fn quoted(&self) -> String {
         format!("{}.{}", quote(&self.schema), quote(&self.name))
     }
@@ -252,7 +265,7 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// An identifier in backticks, as the server writes it.
+/// An identifier in backticks, as the server prints it.
 pub fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }

@@ -1,8 +1,8 @@
-//! The words of one statement, to tell its kind by.
+//! The tokens of a statement.
 //!
-//! Conditional comments are looked through: in `/*!50003 CREATE*/ /*!50017 DEFINER=…*/` the words
-//! are CREATE, DEFINER, … whatever the server will execute. Ordinary comments are skipped. This is
-//! for heads of statements and for SETs; rows are read by [`super::rows`] and bodies by nobody.
+//! The content of conditional comments is included: the tokens of `/*!50003 CREATE*/ /*!50017 DEFINER=…*/` are CREATE,
+//! DEFINER, … whichever version the server has. Ordinary comments are skipped. For heads of statements, SETs and
+//! definitions; rows are parsed by [`super::rows`], and bodies are not parsed.
 
 /// One word, name, literal or punctuation mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl<'a> Token<'a> {
         matches!(self, Token::Word(word) if word.eq_ignore_ascii_case(keyword.as_bytes()))
     }
 
-    /// The name that this token spells, unquoted: a bare word, `` `…` ``, or under ANSI_QUOTES
-    /// `"…"`. `None` where it spells none; an inner `None` where the name is not UTF-8.
+    /// The token as a name, unquoted: a bare word, `` `…` ``, or, under ANSI_QUOTES, `"…"`. `None` if it is not a
+    /// name; an inner `None` if the name is not UTF-8.
     pub fn name(&self) -> Option<Option<String>> {
         let bytes = match *self {
             Token::Word(word) => word.to_vec(),
@@ -35,7 +35,7 @@ impl<'a> Token<'a> {
         Some(String::from_utf8(bytes).ok())
     }
 
-    /// The bytes as they stand in the statement.
+    /// The bytes of the token; `None` for a mark.
     pub fn bytes(&self) -> Option<&'a [u8]> {
         match *self {
             Token::Word(bytes) | Token::Name(bytes) | Token::Text(bytes) => Some(bytes),
@@ -57,23 +57,22 @@ fn undouble(quoted: &[u8], quote: u8) -> Vec<u8> {
     name
 }
 
-/// Walks the tokens of one statement.
+/// Iterates over the tokens of a statement.
 #[derive(Debug, Clone)]
 pub struct Tokens<'a> {
-    /// The statement.
     sql: &'a [u8],
-    /// Where the next token is looked for.
+    /// Offset at which the next token is searched for.
     at: usize,
-    /// How many conditional comments are open.
+    /// Number of open conditional comments.
     open: usize,
     /// The opening of the innermost conditional comment, such as `/*!50003`.
     guard: Option<&'a [u8]>,
-    /// An unterminated literal or comment was met: there are no more tokens.
+    /// Whether an unterminated literal or comment was found: there are no more tokens.
     broken: bool,
 }
 
 impl<'a> Tokens<'a> {
-    /// The tokens of `sql`, which has no delimiter.
+    /// The tokens of a statement without its delimiter.
     pub fn new(sql: &'a [u8]) -> Self {
         Tokens {
             sql,
@@ -84,17 +83,17 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The opening of the conditional comment that the last token stands in, such as `/*!50003`.
+    /// The opening of the conditional comment around the last token, such as `/*!50003`.
     pub fn guard(&self) -> Option<&'a [u8]> {
         self.guard
     }
 
-    /// Whether the statement was well formed as far as it was walked.
+    /// Whether the statement was well formed so far.
     pub fn is_sound(&self) -> bool {
         !self.broken
     }
 
-    /// What follows the last token.
+    /// The text after the last token.
     pub fn rest(&self) -> &'a [u8] {
         &self.sql[self.at..]
     }
@@ -129,7 +128,7 @@ impl<'a> Tokens<'a> {
         found
     }
 
-    /// Whether nothing is left.
+    /// Whether no token remains.
     pub fn is_done(&self) -> bool {
         let mut ahead = self.clone();
         ahead.next().is_none() && !ahead.broken
@@ -207,9 +206,9 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// The length of the quoted thing that `bytes` begins with, its closing quote included.
+/// The length of the quoted text at the beginning of `bytes`, including its closing quote.
 ///
-/// A doubled quote stands for itself; in `'` and `"` a backslash escapes the next byte.
+/// A doubled quote is an escaped quote; in `'` and `"` a backslash escapes the next byte.
 pub fn quoted_end(bytes: &[u8]) -> Option<usize> {
     let quote = bytes[0];
     let mut at = 1;
@@ -228,7 +227,7 @@ pub fn quoted_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What the client takes for white space.
+/// Whether the client treats a byte as white space.
 pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
@@ -242,7 +241,7 @@ fn line(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1)
 }
 
-/// What is cut off in the midst, for tests of all that reads tokens.
+/// Truncated statements, for tests of everything that reads tokens.
 #[cfg(test)]
 pub const DAMAGED: [&str; 8] = [
     "`",

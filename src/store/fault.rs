@@ -1,7 +1,5 @@
-//! A store that fails on demand, around any other: for tests of what stands on a store.
-//!
-//! Faults in front of the real S3 path are injected by a proxy in the integration tests; this is
-//! for library tests, and nothing in the binary refers to it.
+//! A store wrapper that injects faults, for unit tests. The integration tests inject faults into real S3
+//! requests by a proxy.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,57 +38,55 @@ pub enum Op {
     Sweep,
 }
 
-/// What happens to an operation.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails, and nothing happened.
+    /// Fails without an effect.
     Fail,
-    /// It is denied, and nothing happened.
+    /// Is denied without an effect.
     Deny,
-    /// It takes effect, and fails all the same.
+    /// Takes effect, then fails.
     LoseAnswer,
-    /// It never ends, and nothing happens.
+    /// Never returns, without an effect.
     Hang,
-    /// It begins after a while.
+    /// Begins after a pause.
     Delay(Duration),
-    /// A `get` succeeds with one byte less.
+    /// A `get` returns one byte less.
     CutShort,
-    /// A `get` succeeds with one bit changed, in the middle.
+    /// A `get` returns a body with one bit changed, in the middle.
     FlipBit,
 }
 
-/// A fault and which operations it is for.
+/// A fault and the operations that it applies to.
 #[derive(Debug, Clone)]
 struct Rule {
     op: Op,
-    /// What the key ends in.
+    /// Suffix of the key.
     suffix: String,
-    /// How many that match are spared first.
+    /// Number of matching operations without the fault first.
     skip: usize,
-    /// How many are then failed.
+    /// Number of operations with the fault afterwards.
     take: usize,
     fault: Fault,
 }
 
-/// A store around another one, with a plan of faults. Clones share the plan.
+/// A store with planned faults. Clones share the plan.
 #[derive(Debug, Clone)]
 pub struct FaultStore {
-    /// What does the work.
     inner: Arc<dyn Store>,
-    /// The faults to come and the operations that were.
     plan: Arc<Mutex<Plan>>,
 }
 
 #[derive(Debug, Default)]
 struct Plan {
-    /// In order; the first that applies counts.
+    /// In order; the first that matches applies.
     rules: Vec<Rule>,
-    /// Every operation and its key.
+    /// All operations so far, and their keys.
     operations: Vec<(Op, Key)>,
 }
 
 impl FaultStore {
-    /// A store that does what the other one does, until a fault is planned.
+    /// Wraps a store, without faults.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         FaultStore {
             inner,
@@ -98,23 +94,23 @@ impl FaultStore {
         }
     }
 
-    /// Plans a fault for every operation on keys that end so.
+    /// Adds a fault to every operation on keys with this suffix.
     #[must_use]
     pub fn always(self, op: Op, suffix: &str, fault: Fault) -> Self {
         self.plan_rule(op, suffix, 0, usize::MAX, fault)
     }
 
-    /// Plans a fault for the nth such operation, counted from 1, on keys that end so.
+    /// Adds a fault to the nth operation, counted from 1, on keys with this suffix.
     #[must_use]
     pub fn nth(self, n: usize, op: Op, suffix: &str, fault: Fault) -> Self {
         self.plan_rule(op, suffix, n.saturating_sub(1), 1, fault)
     }
 
-    /// How many operations of a kind there were on keys that end so.
+    /// Number of operations so far on keys with this suffix.
     pub fn count(&self, op: Op, suffix: &str) -> usize {
-        let plan = self.plan();
-        let matching = plan.operations.iter();
-        matching
+        self.plan()
+            .operations
+            .iter()
             .filter(|(done, key)| *done == op && key.ends_with(suffix))
             .count()
     }
@@ -136,7 +132,7 @@ impl FaultStore {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers an operation and says what is to happen to it.
+    /// Records an operation, and returns its fault.
     fn judge(&self, op: Op, key: &str) -> Option<Fault> {
         let mut plan = self.plan();
         plan.operations.push((op, key.into()));
@@ -154,7 +150,7 @@ impl FaultStore {
         None
     }
 
-    /// Does an operation, or what is planned instead.
+    /// Executes an operation with its fault.
     async fn through<T>(
         &self,
         op: Op,
@@ -249,6 +245,12 @@ impl Store for FaultStore {
         Ok(damaged(fault, body))
     }
 
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        let fault = self.judge(Op::Get, key);
+        let body = injected(fault, key, self.inner.get_at_most(key, most)).await?;
+        Ok(damaged(fault, body))
+    }
+
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
         self.through(Op::Head, key, self.inner.head(key)).await
     }
@@ -283,13 +285,9 @@ impl Store for FaultStore {
     }
 }
 
-/// An upload of the store within.
 struct FaultUpload {
-    /// Whose plan holds.
     store: FaultStore,
-    /// Its name to be.
     key: Key,
-    /// What does the work.
     upload: Box<dyn Upload>,
 }
 
@@ -340,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_leaves_its_effect() {
+    async fn an_operation_with_a_lost_response_takes_effect() {
         let store = store().always(Op::PutNew, "", Fault::LoseAnswer).always(
             Op::Complete,
             "",
@@ -352,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_comes_short_or_damaged() {
+    async fn a_read_is_truncated_or_damaged() {
         let store =
             store()
                 .nth(1, Op::Get, "", Fault::CutShort)

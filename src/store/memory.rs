@@ -1,4 +1,4 @@
-//! A store in memory: for tests, and the plainest reading of the contract.
+//! A store in memory, for tests: the simplest implementation of the contract.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, slice};
 /// Objects in a map; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    /// Everything there is, behind one lock: each operation is one step.
+    /// All objects and uploads behind one lock, so that each operation is atomic.
     state: Arc<Mutex<State>>,
 }
 
@@ -21,9 +21,9 @@ pub struct MemoryStore {
 struct State {
     /// Complete objects and when they were written.
     objects: BTreeMap<Key, (Bytes, Timestamp)>,
-    /// Unfinished uploads by number: their key and when they were begun.
+    /// Unfinished uploads by number: their key and time of creation.
     uploads: BTreeMap<u64, (Key, Timestamp)>,
-    /// The number of the next upload.
+    /// Number of the next upload.
     next_upload: u64,
 }
 
@@ -33,12 +33,12 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// How many uploads were begun and neither completed nor aborted.
+    /// Number of uploads that were neither completed nor aborted.
     pub fn unfinished_uploads(&self) -> usize {
         self.state().uploads.len()
     }
 
-    // A panic in another test's thread leaves the map whole: no step stops half-way.
+    // A panic in another thread cannot leave the map half-changed: each step is atomic.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,15 +139,13 @@ impl Store for MemoryStore {
     }
 }
 
-/// The bytes so far.
+/// An upload in memory.
 struct MemoryUpload {
-    /// Where it goes.
     store: MemoryStore,
-    /// Its name to be.
     key: Key,
-    /// Its number among the store's unfinished uploads.
+    /// Number of the upload in the store.
     number: u64,
-    /// What was appended.
+    /// Parts appended so far.
     body: BytesMut,
 }
 

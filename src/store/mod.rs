@@ -1,16 +1,17 @@
-//! Where archives live: few required operations, and their contract.
+//! The object store: few required operations with a documented contract.
 //!
-//! One file a backend ([`file`], [`s3`], [`memory`]), one a wrapper ([`fault`], for tests).
-//! [`keys`] is the only place that knows object names; [`config`] what a person may set.
-//! Objects are written once: the only things ever rewritten are heartbeats and leases, by [`Store::put`].
+//! One module per backend ([`file`], [`s3`], [`memory`]), and `fault`, a wrapper for tests. [`crate::layout`] is
+//! the only module that knows object names; [`config`] contains the settings. Objects are written once; only
+//! heartbeats and leases are ever rewritten, by [`Store::put`].
 
 pub mod config;
+#[cfg(test)]
 pub mod fault;
 pub mod file;
-pub mod keys;
 pub mod memory;
 pub mod s3;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,113 +23,129 @@ pub use config::{StoreConfig, StoreUrl};
 
 use crate::{Error, Result};
 
-/// An object's name below the store's root: `shop/20261121T020000Z-3f9a1c/manifest.json`.
-pub type Key = String;
+pub use crate::layout::Key;
 
-/// What LIST and HEAD tell of an object.
+/// Properties of an object, as LIST and HEAD return them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
-    /// Its name below the store's root.
+    /// Name below the root of the store.
     pub key: Key,
-    /// Stored bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When the store says that it was written.
+    /// Time of the last write, by the clock of the store.
     pub modified: jiff::Timestamp,
-    /// The store's own full-object checksum, base64 CRC-64/NVME, where it keeps one.
+    /// The store's checksum of the full object, CRC-64/NVME in base64; `None` if it keeps none.
     pub crc64nvme: Option<String>,
 }
 
-/// How a store operation failed: the outcomes that a caller could branch on, and the rest.
-///
-/// Each says where: the URL or the path of the object, for people.
+/// A failed operation: the outcomes that a caller may branch on, and [`StoreError::Failed`] for all others.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No such object.
     #[error("{key}: no such object")]
     NotFound {
-        /// Where it was looked for.
+        /// URL or path of the object.
         key: String,
     },
-    /// A put-if-absent met an existing object.
-    #[error("{key}: exists already")]
+    /// A put-if-absent found an existing object.
+    #[error("{key}: already exists")]
     AlreadyExists {
-        /// Where it is.
+        /// URL or path of the object.
         key: String,
     },
-    /// The store is there and says no: credentials, policy, a missing bucket. It did nothing.
+    /// The store denied access: credentials, policy, a missing bucket. The operation had no effect.
     #[error("{action} {key}: denied: {why}")]
     Denied {
-        /// What was attempted, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// Where.
+        /// URL or path of the object.
         key: String,
-        /// The store's own words, without secrets.
+        /// The store's message, without secrets.
         why: String,
-        /// What to do about it.
+        /// Next step for the operator.
         hint: &'static str,
     },
-    /// The store says that the request is wrong, and would say so again. It did nothing.
+    /// The store rejected the request as invalid; a retry would fail, too. The operation had no effect.
     #[error("{action} {key}: refused: {why}")]
     Refused {
-        /// What was attempted, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// Where.
+        /// URL or path of the object.
         key: String,
-        /// The store's own words, without secrets.
+        /// The store's message, without secrets.
         why: String,
-        /// What to do about it.
+        /// Next step for the operator.
         hint: &'static str,
     },
-    /// The settings cannot be used: nothing was asked of the store.
+    /// The settings are invalid; no request was sent.
     #[error("{why}")]
     Misconfigured {
-        /// Which, and why; never a value.
+        /// Which setting, and why, without its value.
         why: String,
     },
-    /// The directory of a `file://` store is missing, or not one of drctl's: its disk may not be
-    /// mounted.
+    /// The directory of a `file://` store is missing, or is not a store of drctl: its disk may not be mounted.
     #[error("{place}: {why}")]
     NotAStore {
         /// The directory.
         place: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
-        /// Whether it is empty: a first backup may begin in it.
+        /// Whether the directory is empty, so that a first backup may initialise it.
         empty: bool,
     },
-    /// Anything else: unreachable, slow, full, broken. Whether the operation took effect is
-    /// unknown.
+    /// An entry in the directory of a `file://` store is not an object: a dangling link, a FIFO. Whether there is
+    /// an object behind it is unknown.
+    #[error("{place}: {what}")]
+    NotAnObject {
+        /// Path of the entry.
+        place: String,
+        /// Type of the entry.
+        what: String,
+        /// Next step for the operator.
+        hint: &'static str,
+    },
+    /// An object exceeds the maximum size of its kind; it was not read.
+    #[error("{key} has {bytes} bytes, more than the maximum of {most}")]
+    TooLong {
+        /// URL or path of the object.
+        key: String,
+        /// Its size.
+        bytes: u64,
+        /// Maximum size.
+        most: u64,
+    },
+    /// Any other failure: unreachable, slow, full, broken. Whether the operation took effect is unknown.
     #[error("{action} {key}: {why}")]
     Failed {
-        /// What was attempted, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// Where.
+        /// URL or path of the object.
         key: String,
-        /// What went wrong, without secrets.
+        /// The reason, without secrets.
         why: String,
     },
 }
 
-/// What was asked for an object by the configuration, and the store did not give it.
+/// A configured property that an object does not have, with a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {
-    /// No retention, or another one.
+    /// No retention, or a different one.
     Retention(String),
-    /// Not encrypted, or by another key.
+    /// Not encrypted, or with a different key.
     Encryption(String),
-    /// Another storage class.
+    /// A different storage class.
     StorageClass(String),
-    /// Other tags.
+    /// Different tags.
     Tags(String),
 }
 
 impl Lack {
-    /// Whether an object without it is not protected as it should be; the others cost only money.
+    /// Whether an object without the property is not protected as configured; the others only affect cost.
     pub fn is_protection(&self) -> bool {
         matches!(self, Lack::Retention(_) | Lack::Encryption(_))
     }
 
-    /// In words.
+    /// The description.
     pub fn what(&self) -> &str {
         match self {
             Lack::Retention(what)
@@ -139,73 +156,102 @@ impl Lack {
     }
 }
 
-/// What became of an object that was deleted. Either way it is no longer listed.
+/// Result of a delete. The object is no longer listed in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone.
+    /// The object is deleted.
     Gone,
-    /// A bucket with versions hid it behind a delete marker: its bytes stay until the bucket's own
-    /// rules expire them.
+    /// A bucket with versioning added a delete marker: the data remain until a lifecycle rule of the bucket
+    /// expires them.
     Hidden,
 }
 
-/// A place for objects. Every backend passes the one contract suite of `tests/it/store`.
+/// An object store. Every backend passes the contract tests in `tests/it/store`.
 #[async_trait]
 pub trait Store: Debug + Send + Sync {
-    /// The store's URL, for people; never a secret.
+    /// URL of the store, for messages; contains no secrets.
     fn location(&self) -> String;
 
-    /// Whether the place is there and is a store: a disk may not be mounted. Every other operation
-    /// asks this, too.
+    /// Checks that the location exists and is a store: a disk may not be mounted. Every other operation checks
+    /// this, too.
     async fn check(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Gets an empty place ready for a first backup; `force` also one that does not exist, or that
-    /// holds something else.
+    /// Initialises an empty location for a first backup; with `force`, also a location that does not exist or
+    /// contains something else.
     async fn init(&self, _force: bool) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Creates an object atomically, only where none of that name exists.
+    /// Creates an object atomically, unless one of that name exists.
     ///
-    /// `AlreadyExists` is certain; after `Failed` the object may or may not exist: read it back.
+    /// `AlreadyExists` is definite. After `Failed` the object may or may not exist: read it back.
     async fn put_new(&self, key: &str, body: Bytes) -> Result<(), StoreError>;
 
-    /// Creates or replaces an object atomically, without any retention: for heartbeats and leases.
+    /// Creates or replaces an object atomically, without retention: for heartbeats and leases.
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError>;
 
-    /// Reads an object, or exactly the given range of its bytes; a range that reaches past the
-    /// end is an error.
+    /// Reads an object, or exactly the given range of its bytes. A range beyond the end is an error.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError>;
 
-    /// What the store knows of an object.
+    /// Reads an object of at most `most` bytes. A longer one is `TooLong`, and no memory is allocated for it.
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        let size = self.head(key).await?.size;
+        if size > most {
+            let key = format!("{}/{key}", self.location());
+            return Err(StoreError::TooLong {
+                key,
+                bytes: size,
+                most,
+            });
+        }
+        self.get(key, Some(0..size)).await
+    }
+
+    /// Properties of an object.
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError>;
 
-    /// What an object that was written since then lacks of what the configuration asks for such
-    /// objects.
+    /// Configured properties that an object written after `since` does not have.
     async fn lacks(&self, _key: &str, _since: jiff::Timestamp) -> Result<Vec<Lack>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// Every object whose name begins with `prefix`, sorted by name, however many pages it takes.
-    /// Nothing that is not complete is listed.
+    /// All objects whose name begins with `prefix`, sorted by name. Incomplete objects are not listed.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
 
-    /// Removes an object; one that does not exist is removed already.
+    /// As [`Store::list`], the objects whose name is greater than `after` alone; costs no more for those before.
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut objects = self.list(prefix).await?;
+        objects.retain(|object| object.key.as_str() > after);
+        Ok(objects)
+    }
+
+    /// Names of the folders directly below `prefix` (ending in `/`), sorted: `b` below `a/` if there is an object
+    /// `a/b/c`. Costs no more for the objects in them.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = BTreeSet::new();
+        for object in self.list(prefix).await? {
+            let below = object.key.strip_prefix(prefix).unwrap_or_default();
+            names.extend(below.split_once('/').map(|(name, _)| name.to_owned()));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Deletes an object. Succeeds if it does not exist.
     async fn delete(&self, key: &str) -> Result<Deleted, StoreError>;
 
-    /// How many bytes each part of an upload but the last should have. An object holds at most
-    /// [`MAX_PARTS`] of them: a longer stream rolls over into another object.
+    /// Size of each part of an upload except the last. An object has at most [`MAX_PARTS`] parts: a longer stream
+    /// continues in another object.
     fn part_bytes(&self) -> usize {
         config::DEFAULT_PART_BYTES
     }
 
-    /// Begins a streamed object. It exists only after [`Upload::complete`].
+    /// Begins an upload. The object exists only after [`Upload::complete`].
     async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError>;
 
-    /// Removes unfinished uploads below `prefix` (empty, or ending in `/`) that were begun before
-    /// `older_than`, and says how many: what a SIGKILL left behind.
+    /// Removes unfinished uploads below `prefix` (empty, or ending in `/`) that were begun before `older_than`,
+    /// as a SIGKILL leaves them. Returns their number.
     async fn abort_stale_uploads(
         &self,
         prefix: &str,
@@ -213,43 +259,45 @@ pub trait Store: Debug + Send + Sync {
     ) -> Result<usize, StoreError>;
 }
 
-/// A streamed object in the making. Dropping one without `complete` or `abort` leaves at worst an
-/// unfinished upload, never a listed object.
+/// An upload of an object in parts. Dropping it without `complete` or `abort` leaves at most an unfinished upload,
+/// never a listed object.
 #[async_trait]
 pub trait Upload: Send {
-    /// Appends bytes. All parts but the last are of the size of the first, at least
-    /// [`MIN_PART_BYTES`]; best is [`Store::part_bytes`].
+    /// Appends a part. All parts except the last have the size of the first, at least [`MIN_PART_BYTES`]; the
+    /// usual size is [`Store::part_bytes`].
     ///
-    /// Returns when the part is queued: its failure may show only at the next call. After any
-    /// failure nothing but [`Upload::abort`] makes sense.
+    /// Returns when the part is queued: its failure may be reported by the next call. After any failure, or if this
+    /// future is dropped, the only valid call is [`Upload::abort`].
     async fn part(&mut self, body: Bytes) -> Result<(), StoreError>;
 
-    /// Base64 CRC-64/NVME of everything appended, where the store keeps one with the object.
+    /// CRC-64/NVME in base64 of everything appended; `None` if the store keeps no checksum.
     fn crc64nvme(&self) -> Option<String> {
         None
     }
 
-    /// Makes the object exist, atomically, replacing nothing: `AlreadyExists` where there is one.
+    /// Creates the object atomically, without replacing an existing one (`AlreadyExists`).
     ///
-    /// After `Failed` the object may or may not exist, whole: ask [`Store::head`]. In every case
-    /// the upload itself is over, and nothing needs to be aborted.
+    /// After `Failed` the complete object may or may not exist: check with [`Store::head`]. The upload has ended in
+    /// any case and need not be aborted.
     async fn complete(self: Box<Self>) -> Result<ObjectMeta, StoreError>;
 
-    /// Gives up: nothing of it remains. A failure to abort is worth a log line, never an error
-    /// that hides the first one.
+    /// Discards the upload. Log a failure to abort; it must not hide the first error.
     async fn abort(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// The least that S3 accepts as a part that is not the last.
+/// Minimum size of an S3 part other than the last.
 pub const MIN_PART_BYTES: usize = 5 << 20;
 
-/// The most parts of one S3 object.
+/// Maximum number of parts of an S3 object.
 pub const MAX_PARTS: usize = 10_000;
 
-/// Opens the store of a configuration. Nothing is asked of it yet, so nothing can be denied yet.
+/// Maximum size of a run record, drill report or target binding.
+pub const MOST_RECORD_BYTES: u64 = 16 << 20;
+
+/// Opens the configured store, without a request to it.
 ///
 /// # Errors
-/// `Usage`: settings that cannot be, or no region for S3.
+/// `Usage`: invalid settings, or no region for S3.
 pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
     config.check()?;
     match &config.url {
@@ -261,18 +309,24 @@ pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
         let hint = match &error {
-            StoreError::NotFound { .. } => "see what the store holds with `drctl list`",
-            StoreError::AlreadyExists { .. } => "see whether another run writes to this store",
-            StoreError::Denied { hint, .. } | StoreError::Refused { hint, .. } => hint,
+            StoreError::NotFound { .. } => "list the backups with `drctl list`",
+            StoreError::AlreadyExists { .. } => "check whether another run writes to this store",
+            StoreError::Denied { hint, .. }
+            | StoreError::Refused { hint, .. }
+            | StoreError::NotAnObject { hint, .. } => hint,
+            StoreError::TooLong { .. } => {
+                return Error::archive(error.to_string())
+                    .hint("restore another backup, and find out what changed the store");
+            }
             StoreError::Misconfigured { why } => {
                 return Error::usage(why.clone())
-                    .hint("correct the credentials; see docs/store.md for where they come from");
+                    .hint("correct the credentials; docs/store.md lists their sources");
             }
             StoreError::NotAStore { empty: true, .. } => {
-                "mount its disk; if no backup was ever made there, drctl backup makes the first one"
+                "mount its disk; if it has no backups yet, drctl backup creates the first one"
             }
             StoreError::NotAStore { .. } => {
-                "mount its disk; for a new store make an empty directory, or run drctl backup \
+                "mount its disk; for a new store create an empty directory, or run drctl backup \
                  --init-store once"
             }
             StoreError::Failed { .. } => {
@@ -283,13 +337,13 @@ impl From<StoreError> for Error {
     }
 }
 
-/// What to do where the account of a store is the question.
+/// Hint if access was denied to the account.
 pub(crate) const CHECK_ACCOUNT: &str =
-    "check the credentials, what they may do, and the name of the bucket or directory";
+    "check the credentials, their permissions and the name of the bucket";
 
-/// Refuses what is no object name, before any backend reads it as something else.
+/// Checks that `key` is a valid object name.
 fn check(action: &'static str, key: &str) -> Result<(), StoreError> {
-    keys::check_key(key).map_err(|why| StoreError::Failed {
+    crate::layout::check_key(key).map_err(|why| StoreError::Failed {
         action,
         key: key.into(),
         why: why.into(),
@@ -305,13 +359,13 @@ fn check_range(key: &str, range: &Range<u64>, size: u64) -> Result<(), StoreErro
         action: "get",
         key: key.into(),
         why: format!(
-            "bytes {}..{} of an object of {size}",
+            "the range {}..{} is not within the {size} bytes of the object",
             range.start, range.end
         ),
     })
 }
 
-/// A range of an object that is in memory.
+/// A range of an object in memory.
 fn slice(key: &str, body: &Bytes, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
     let Some(range) = range else {
         return Ok(body.clone());

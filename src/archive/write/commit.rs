@@ -1,27 +1,127 @@
-//! The commit: what the store holds is checked, and only then is the manifest written.
+//! The commit: checks the stored objects, and then writes the manifest.
 //!
-//! Until the manifest is *sent*, a failure discards everything. From then on nothing is deleted:
-//! where the answer is lost or says that there is one already, the manifest is read, and its own
-//! bytes are success.
+//! Until the manifest is *sent*, a failure discards everything. From then on nothing is deleted: if the response is lost,
+//! or the manifest already exists, it is read; if it has the same bytes, the commit succeeded.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use crate::archive::BackupPlace;
-use crate::archive::codec::{Codec, decode};
-use crate::archive::index::FrameRecord;
-use crate::archive::manifest::{FileFacts, Manifest};
+use crate::archive::codec::Codec;
+use crate::archive::index::{FrameRecord, InventoryRecord};
+use crate::archive::manifest::{
+    ClientFacts, Coordinates, FORMAT, FileFacts, Manifest, ServerFacts, Totals,
+};
+use crate::archive::read::check_and_decode;
+use crate::archive::restore_txt::{Finish, restore_txt};
 use crate::archive::write::object::{ObjectWriter, protected};
 use crate::archive::write::sequencer::Written;
-use crate::error::{Error, Result};
-use crate::store::keys::BackupObject;
+use crate::layout::BackupObject;
 use crate::store::{Store, StoreError};
-use crate::times::{after, minutes};
+use crate::util::digest::Sha256Digest;
+use crate::util::error::{Error, Result};
+use crate::util::times::{after, minutes};
 
-/// How much of an archive is read again before it is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+/// The origin of the data, for the manifest.
+#[derive(Debug)]
+pub struct Provenance {
+    /// Time of the data in the dump.
+    pub snapshot_at: Timestamp,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// The dumped server.
+    pub server: ServerFacts,
+    /// The snapshot's position in the binary log, if known.
+    pub coordinates: Option<Coordinates>,
+    /// The dump program.
+    pub client: ClientFacts,
+    /// Columns whose values the dump does not represent exactly, a line each.
+    pub lossy: Vec<String>,
+    /// Warnings of the run, a line each.
+    pub warnings: Vec<String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Why the backup is suspect, a line each; empty if it is not.
+    pub suspect: Vec<String>,
+}
+
+/// The manifest of an archive whose objects are in the store.
+pub fn manifest(
+    place: &BackupPlace,
+    codec: Codec,
+    written: &Written,
+    accounts: Option<FileFacts>,
+    provenance: Provenance,
+) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        drctl: env!("CARGO_PKG_VERSION").into(),
+        id: place.id,
+        target: place.target.clone(),
+        snapshot_at: provenance.snapshot_at,
+        started_at: provenance.started_at,
+        finished_at: Timestamp::now(),
+        server: provenance.server,
+        coordinates: provenance.coordinates,
+        client: provenance.client,
+        codec,
+        encryption: "none".into(),
+        signature: "none".into(),
+        segments: written
+            .segments
+            .iter()
+            .map(|segment| segment.facts.clone())
+            .collect(),
+        index: written.index.facts.clone(),
+        accounts,
+        totals: Totals {
+            raw_bytes: written.raw_bytes,
+            stored_bytes: written.stored_bytes,
+            frames: written.frames,
+            streams: written.streams,
+            rows: written.ledger.total_rows(),
+            largest_statement_bytes: written.longest,
+            objects: Totals::objects_of(&written.ledger),
+        },
+        lossy: provenance.lossy,
+        warnings: provenance.warnings,
+        labels: provenance.labels,
+        suspect: provenance.suspect,
+    }
+}
+
+/// Writes RESTORE.txt and SHA256SUMS, the documents for a restore without drctl.
+pub async fn put_documents(
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    manifest: &Manifest,
+    inventory: &[InventoryRecord],
+    finish: &Finish,
+) -> Result<()> {
+    let readme = restore_txt(manifest, inventory, finish);
+    let readme = put_file(store, place, &BackupObject::Readme, readme.as_bytes()).await?;
+    let files = manifest.segments.iter().chain(&manifest.accounts);
+    let sums = sha256sums(files.chain([&manifest.index, &readme]));
+    put_file(store, place, &BackupObject::Sums, sums.as_bytes()).await?;
+    Ok(())
+}
+
+/// How much of an archive is read back before it is committed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadBack {
     /// Sizes and checksums of all objects, and up to 64 frames spread over the archive.
@@ -31,8 +131,8 @@ pub enum ReadBack {
     Full,
 }
 
-/// Reads back what was written: the store's word on every object, and frames by ranged reads. Gives
-/// what the store did not give of what was asked for, where that endangers nothing.
+/// Checks the metadata of every written object, and reads back frames or everything. Returns configured properties that
+/// objects lack, except retention and encryption, which are errors.
 pub async fn read_back(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
@@ -68,35 +168,24 @@ async fn read_frame(
     let key = place.key(&codec.segment(frame.segment as usize)?);
     let range = frame.offset..frame.offset + frame.stored;
     let stored = store.get(&key, Some(range)).await?;
-    let differs = || {
-        Error::store(format!(
-            "frame {} of {key} reads back as other bytes",
-            frame.n
-        ))
-    };
-    if hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&stored)) != frame.sha256 {
-        return Err(differs());
-    }
-    let raw = decode(codec, &stored, frame.raw as usize).map_err(|e| differs().because(e))?;
-    match super::encode::hex128(xxhash_rust::xxh3::xxh3_128(&raw)) == frame.xxh3 {
-        true => Ok(()),
-        false => Err(differs()),
-    }
+    let differs = || Error::store(format!("frame {} of {key} differs when read back", frame.n));
+    check_and_decode(codec, frame, &key, &stored).map_err(|error| differs().caused_by(error))?;
+    Ok(())
 }
 
 async fn read_whole(store: &Arc<dyn Store>, key: &str, facts: &FileFacts) -> Result<()> {
     const CHUNK_BYTES: u64 = 8 << 20;
-    let mut sha256 = <sha2::Sha256 as sha2::Digest>::new();
+    let mut sha256 = Sha256::new();
     let mut at = 0;
     while at < facts.bytes {
         let end = facts.bytes.min(at + CHUNK_BYTES);
-        sha2::Digest::update(&mut sha256, store.get(key, Some(at..end)).await?);
+        sha256.update(store.get(key, Some(at..end)).await?);
         at = end;
     }
-    match hex::encode(sha2::Digest::finalize(sha256)) == facts.sha256 {
-        true => Ok(()),
-        false => Err(Error::store(format!("{key} reads back as other bytes"))),
+    if Sha256Digest::from(sha256) != facts.sha256 {
+        return Err(Error::store(format!("{key} differs when read back")));
     }
+    Ok(())
 }
 
 /// Writes a small object of a backup: accounts, SHA256SUMS, RESTORE.txt.
@@ -116,9 +205,9 @@ pub async fn put_file(
     Ok(written.facts)
 }
 
-/// Makes the backup exist. After this was called nothing of it may be deleted by this run.
+/// Commits the backup. After this call the run must not delete any of its objects.
 ///
-/// Gives an error where it exists, whole and listed, and is not protected as configured.
+/// Returns an error inside `Ok` if the backup exists but is not protected as configured.
 pub async fn put_manifest(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
@@ -135,46 +224,66 @@ pub async fn put_manifest(
         refusal,
         StoreError::Denied { .. } | StoreError::Refused { .. }
     );
-    match store.get(&key, None).await {
-        // What a server keeps of an object that it refused lacks what it refused.
+    match store.get_at_most(&key, bytes.len() as u64).await {
+        // The store rejected the object but kept it, so it lacks the rejected properties.
         Ok(theirs) if theirs == bytes && definitive => Err(Error::from(refusal).context(format!(
-            "{} is listed, although the store refused to commit it",
+            "{} is listed, although the store rejected its manifest",
             place.id
         ))),
         Ok(theirs) if theirs == bytes => Ok(protected(store, &key, begun).await.err().map(listed)),
-        Ok(_) => Err(Error::held(format!("{key} was written by another run"))
-            .hint("this run's segments stay unlisted; run the backup again")),
+        Ok(_) | Err(StoreError::TooLong { .. }) => {
+            Err(Error::locked(format!("{key} was written by another run"))
+                .hint("the segments of this run remain unlisted; run the backup again"))
+        }
         Err(_) if definitive => Err(refusal.into()),
         Err(StoreError::NotFound { .. }) => Err(Error::from(refusal)
             .context("commit the backup")
             .hint("nothing was committed; run the backup again")),
         Err(_) => Err(Error::from(refusal)
             .context("commit the backup, outcome unknown")
-            .hint("see with drctl list whether it is there")),
+            .hint("check with drctl list whether it exists")),
     }
 }
 
 fn listed(error: Error) -> Error {
-    error.context("the backup is committed and whole, but")
+    error.context("the backup is complete and committed, but")
 }
 
-/// Deletes what an uncommitted backup left. Best effort: a later run sweeps what remains.
+/// Checks that a backup has no manifest, with a HEAD: a LIST may be incomplete, which must not cause the deletion of a
+/// backup.
+///
+/// # Errors
+/// `Store` if the manifest exists, or may exist.
+pub async fn check_uncommitted(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<()> {
+    let manifest = place.key(&BackupObject::Manifest);
+    match store.head(&manifest).await {
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        Ok(_) => Err(Error::store(format!(
+            "the store's list leaves out {manifest}, which exists"
+        ))
+        .hint("nothing was deleted; find out why the list of the store, or of a proxy before it, is incomplete")),
+        Err(error) => Err(Error::from(error)
+            .context(format!("nothing of {place} was deleted: cannot check whether it is committed"))),
+    }
+}
+
+/// Deletes the objects of an uncommitted backup. Best effort: a later run deletes the rest.
 pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
     let objects = match store.list(&place.prefix()).await {
         Ok(objects) => objects,
         Err(error) => {
-            tracing::warn!(%place, %error, "cannot look for leftovers; a later run sweeps them");
+            tracing::warn!(%place, %error, "cannot list the leftovers; a later run deletes them");
             return;
         }
     };
-    let manifest = place.key(&BackupObject::Manifest);
-    if objects.iter().any(|object| object.key == manifest) {
+    if let Err(error) = check_uncommitted(store, place).await {
+        tracing::warn!(%place, %error, "leftovers of the backup were not deleted");
         return;
     }
-    // A cancelled run may have dropped an upload half-way.
+    // A cancelled run may have dropped an unfinished upload.
     let all = after(Timestamp::now(), minutes(5));
     if let Err(error) = store.abort_stale_uploads(&place.prefix(), all).await {
-        tracing::warn!(%place, %error, "cannot abort uploads; a later run sweeps them");
+        tracing::warn!(%place, %error, "cannot abort uploads; a later run aborts them");
     }
     for object in objects {
         let name = place.target.parse_object(&object.key);
@@ -182,12 +291,12 @@ pub async fn discard(store: &Arc<dyn Store>, place: &BackupPlace) {
             continue;
         }
         if let Err(error) = store.delete(&object.key).await {
-            tracing::warn!(key = object.key, %error, "cannot delete a leftover; a later run sweeps it");
+            tracing::warn!(key = object.key, %error, "cannot delete a leftover; a later run deletes it");
         }
     }
 }
 
-/// `SHA256SUMS`, as `sha256sum -c` reads it.
+/// `SHA256SUMS`, in the format of `sha256sum -c`.
 pub fn sha256sums<'a>(files: impl IntoIterator<Item = &'a FileFacts>) -> String {
     files
         .into_iter()

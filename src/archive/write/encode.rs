@@ -1,46 +1,46 @@
-//! One frame to its stored bytes and its share of the ledger; runs on a blocking thread.
+//! Encodes a frame: its stored bytes and its part of the ledger. Runs on a blocking thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::archive::codec::{Codec, Encoder};
 use crate::archive::write::framer::RawFrame;
-use crate::error::{Error, Result};
 use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
+use crate::util::digest::{Sha256Digest, Xxh3Digest};
+use crate::util::error::{Error, Result};
 
 /// A frame ready to be written.
 #[derive(Debug)]
 pub struct EncodedFrame {
-    /// Which stream it belongs to.
+    /// Its stream.
     pub stream: u32,
     /// The bytes to store.
     pub stored: Vec<u8>,
-    /// SHA-256 of `stored`, hex.
-    pub sha256: String,
+    /// Digest of `stored`.
+    pub sha256: Sha256Digest,
     /// Bytes of SQL.
     pub raw: usize,
-    /// XXH3-128 of the SQL, hex.
-    pub xxh3: String,
-    /// The sections it has statements of.
+    /// Digest of the SQL.
+    pub xxh3: Xxh3Digest,
+    /// The sections of its statements.
     pub sections: Vec<Section>,
-    /// What is in force before its first byte.
+    /// The session before its first byte.
     pub before: Session,
-    /// What is in force after its last byte.
+    /// The session after its last byte.
     pub after: Session,
     /// The tables that it creates or has rows of.
     pub tables: Vec<ObjectId>,
-    /// Its share of the ledger.
+    /// Its part of the ledger.
     pub rows: BTreeMap<ObjectId, RowSum>,
-    /// Its longest statement, bytes.
+    /// Tables with unpaired surrogates in the frame's rows: neither characters nor valid UTF-8.
+    pub half_pairs: BTreeSet<ObjectId>,
+    /// Length of its longest statement in bytes.
     pub longest: usize,
 }
 
-/// Compression contexts, reused: one for each frame that is being encoded at the same time.
+/// Reused compression contexts: one per frame that is being encoded concurrently.
 #[derive(Clone)]
 pub struct Encoders {
     codec: Codec,
@@ -49,7 +49,7 @@ pub struct Encoders {
 }
 
 impl Encoders {
-    /// No contexts yet, for one codec at one level.
+    /// Contexts for a codec and level, created when needed.
     pub fn new(codec: Codec, level: i32) -> Self {
         Encoders {
             codec,
@@ -63,15 +63,21 @@ impl Encoders {
         self.codec
     }
 
-    /// Digests and compresses one frame.
+    /// Digests and compresses a frame.
     pub fn encode(&self, frame: RawFrame) -> Result<EncodedFrame> {
         let rows = digest_rows(&frame)?;
-        let xxh3 = hex128(xxh3_128(&frame.sql));
+        let half_pairs = frame
+            .inserts
+            .iter()
+            .filter(|(range, _)| has_half_pair(&frame.sql[range.clone()]))
+            .map(|(_, table)| table.clone())
+            .collect();
+        let xxh3 = Xxh3Digest::of(&frame.sql);
         let raw = frame.sql.len();
         let stored = self.compress(frame.sql)?;
         Ok(EncodedFrame {
             stream: frame.stream,
-            sha256: hex::encode(Sha256::digest(&stored)),
+            sha256: Sha256Digest::of(&stored),
             stored,
             raw,
             xxh3,
@@ -80,6 +86,7 @@ impl Encoders {
             after: frame.after,
             tables: frame.tables,
             rows,
+            half_pairs,
             longest: frame.longest,
         })
     }
@@ -105,17 +112,32 @@ fn digest_rows(frame: &RawFrame) -> Result<BTreeMap<ObjectId, RowSum>> {
     let mut sums: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
     for (range, table) in &frame.inserts {
         let sum = RowSum::of_insert(&frame.sql[range.clone()]).map_err(|e| {
-            Error::source(format!(
-                "mysqldump wrote rows of {table} that drctl cannot read"
-            ))
-            .because(e)
+            Error::source(format!("cannot parse the rows of {table} in the dump")).because(e)
         })?;
         sums.entry(table.clone()).or_default().add(sum);
     }
     Ok(sums)
 }
 
-/// 128 bits as 32 hex digits.
-pub fn hex128(n: u128) -> String {
-    format!("{n:032x}")
+/// Whether rows contain an unpaired surrogate (U+D800 to U+DFFF), as a column of ucs2 or utf16 may. Binary values are
+/// dumped as hexadecimal digits.
+fn has_half_pair(rows: &[u8]) -> bool {
+    memchr::memchr_iter(0xed, rows).any(|at| matches!(rows.get(at + 1), Some(0xa0..=0xbf)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unpaired_surrogate_is_distinguished_from_adjacent_characters() {
+        for (rows, half) in [
+            (&b"(1,'\xed\xa0\x80')"[..], true),
+            (b"(1,'\xed\xbf\xbf')", true),
+            ("(1,'\u{d7ff}\u{e000}한😀')".as_bytes(), false),
+            (b"(1,'\xed", false),
+        ] {
+            assert_eq!(has_half_pair(rows), half, "{rows:x?}");
+        }
+    }
 }

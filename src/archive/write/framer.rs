@@ -1,87 +1,90 @@
-//! Statements of one stream to frames of about one size, [`FRAME_BYTES`] unless told otherwise.
+//! Splits the statements of a stream into frames of about the same size, [`FRAME_BYTES`] by default.
 //!
-//! A frame holds whole statements, verbatim, and begins and ends at rest: where no `SET` waits to
-//! be undone, so that it can be executed by itself under the session it names. What stands between
-//! two places of rest is a block; a block is never divided, and settings, comments and DROPs go with
-//! the block behind them.
+//! A frame contains complete statements, verbatim, and begins and ends where no `SET` is pending (the session is
+//! *at rest*, docs/format.md); so it can be executed alone, in its recorded session. The statements between two such
+//! positions form a block; blocks are not divided, and settings, comments and DROPs belong to the block after them.
 //!
-//! Small tables share a frame, with their definitions and triggers. Where a table's rows turn out
-//! to be many, the frame is cut in retrospect where they begin: the rows of big tables lie in
-//! frames of nothing else, so that a restore can read all definitions without them.
+//! Small tables share a frame, with their definitions and triggers. If a table turns out to have many rows, the frame is
+//! cut where they begin: the rows of large tables are in separate frames, so that a restore can read all definitions
+//! without them.
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Section, Statement};
+use crate::sql::view_order::Views;
+use crate::util::error::{Error, Result};
 
-/// A frame ends before the block that would make it longer than this, bytes of SQL; the usual size.
+/// Default size of a frame in bytes of SQL: it ends before the block that would exceed this.
 pub const FRAME_BYTES: usize = 8 << 20;
 
-/// A run of one table's rows that is longer than this share of a frame has frames of its own.
+/// Rows of one table that take more than this fraction of a frame get separate frames.
 const LONG_RUN_SHARE: usize = 8;
 
 /// A frame before compression.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawFrame {
-    /// Which stream it belongs to.
+    /// Its stream.
     pub stream: u32,
     /// Its SQL.
     pub sql: Vec<u8>,
-    /// The sections it has statements of, in order, each once.
+    /// The sections of its statements, in order, each once.
     pub sections: Vec<Section>,
-    /// What is in force before its first byte.
+    /// The session before its first byte.
     pub before: Session,
-    /// What is in force after its last byte.
+    /// The session after its last byte.
     pub after: Session,
     /// The tables that it creates or has rows of, each once.
     pub tables: Vec<ObjectId>,
-    /// Its INSERT statements: where in `sql`, as a server is sent them, and of which table.
+    /// Its INSERT statements: their ranges in `sql`, without delimiters, and their tables.
     pub inserts: Vec<(Range<usize>, ObjectId)>,
-    /// Its longest statement, bytes.
+    /// Length of its longest statement in bytes.
     pub longest: usize,
 }
 
-/// What a stream amounts to beside its frames.
+/// The rest of a stream, without its frames.
 #[derive(Debug)]
 pub struct StreamEnd {
-    /// The digest of every definition.
+    /// The digests of all definitions.
     pub objects: Ledger,
-    /// What follows the last block: settings put back, the trailer. An archive has one, that of
-    /// its first stream.
+    /// The text after the last block: restored settings, the trailer. An archive contains only that of its first stream.
     pub trailer: RawFrame,
+    /// Its views.
+    pub views: Views,
 }
 
-/// Cuts one stream into frames.
+/// Splits a stream into frames.
 pub struct Framer {
     stream: u32,
-    /// A frame ends before the block that would make it longer, bytes of SQL.
+    /// Size of a frame in bytes of SQL.
     frame_bytes: usize,
-    /// What is in force after the last statement.
+    /// The session after the last statement.
     session: Session,
     /// The definitions so far.
     objects: Ledger,
-    /// The SQL of `blocks` and, behind it, of `pending`.
+    /// The views so far.
+    views: Views,
+    /// The SQL of `blocks`, followed by that of `pending`.
     sql: Vec<u8>,
-    /// What is in force at the first byte of `sql`.
+    /// The session before the first byte of `sql`.
     before: Session,
     /// The blocks of the open frame.
     blocks: Vec<Block>,
-    /// The block in the making.
+    /// The incomplete block.
     pending: Block,
 }
 
-/// What stands between two places of rest.
+/// The statements between two positions at rest.
 #[derive(Default)]
 struct Block {
-    /// Where it lies in the open frame's SQL.
+    /// Its range in the SQL of the open frame.
     text: Range<usize>,
     sections: Vec<Section>,
     tables: Vec<ObjectId>,
     inserts: Vec<(Range<usize>, ObjectId)>,
     longest: usize,
-    /// What is in force behind it.
+    /// The session after it.
     after: Session,
 }
 
@@ -100,8 +103,7 @@ impl Block {
 }
 
 impl Framer {
-    /// A framer for a stream whose connection begins in `session`, with frames of about
-    /// `frame_bytes` of SQL.
+    /// A framer for a stream that begins in `session`, with frames of about `frame_bytes` of SQL.
     pub fn new(stream: u32, session: Session, frame_bytes: usize) -> Self {
         Framer {
             stream,
@@ -109,14 +111,14 @@ impl Framer {
             before: session.clone(),
             session,
             objects: Ledger::default(),
+            views: Views::default(),
             sql: frame_buffer(frame_bytes),
             blocks: Vec::new(),
             pending: Block::default(),
         }
     }
 
-    /// Takes the next statement. Ask [`Framer::due`] for the frames that it completes before the
-    /// next one.
+    /// Adds a statement. Take the frames that it completes from [`Framer::due`] before adding another one.
     pub fn push(&mut self, statement: &Statement<'_>) -> Result<()> {
         self.note_definition(statement)?;
         self.session.apply(statement);
@@ -127,11 +129,11 @@ impl Framer {
         Ok(())
     }
 
-    /// The end of the stream: its last frame, and what it amounts to.
+    /// Ends the stream; returns its last frame, and the rest.
     pub fn finish(mut self) -> Result<(Option<RawFrame>, StreamEnd)> {
         if !self.session.at_rest() {
             return Err(Error::source(
-                "the dump ends within a definition, its settings not undone",
+                "the dump ends within a definition, without restoring its settings",
             ));
         }
         let last = self.cut(self.blocks.len());
@@ -150,31 +152,35 @@ impl Framer {
             StreamEnd {
                 objects: self.objects,
                 trailer,
+                views: self.views,
             },
         ))
     }
 
     fn note_definition(&mut self, statement: &Statement<'_>) -> Result<()> {
         if statement.kind == Kind::Account {
-            return Err(Error::source("the dump holds a statement about accounts"));
+            return Err(Error::source(
+                "the dump contains a statement about accounts",
+            ));
         }
+        self.views.note(&statement.kind, statement.sql);
         self.objects
             .observe(statement, &self.session)
-            .map_err(|e| Error::source("the dump contradicts itself").because(e))
+            .map_err(|e| Error::source("inconsistent dump").because(e))
     }
 
     fn append(&mut self, statement: &Statement<'_>) {
         let section = statement.kind.section();
-        let begun = !self.sql.is_empty() || self.objects.iter().next().is_some();
-        let scene = section.is_none() && !matches!(statement.kind, Kind::Drop { .. });
-        if self.stream > 0 && scene && !begun {
-            // An archive has one header, that of its first stream; a prologue stands for the others.
+        let is_empty = self.sql.is_empty() && self.objects.iter().next().is_none();
+        let is_setting = section.is_none() && !matches!(statement.kind, Kind::Drop { .. });
+        if self.stream > 0 && is_setting && is_empty {
+            // An archive contains only the header of its first stream; the others have a prologue.
             self.before = self.session.clone();
             return;
         }
         let start = self.sql.len();
         if statement.text.len() > self.long_run_bytes() {
-            // Doubling would cost a long statement twice its length.
+            // Doubling would allocate up to twice the length of a long statement.
             self.sql.reserve_exact(statement.text.len());
         }
         self.sql.extend_from_slice(statement.text);
@@ -213,8 +219,8 @@ impl Framer {
         self.blocks.push(block);
     }
 
-    /// The next frame that is complete, if one is: what stands before a long run of rows, the run
-    /// before what follows it, or what fills a frame.
+    /// The next complete frame: the blocks before a long run of rows, a long run that has ended, or a full frame. `None`
+    /// if there is none yet.
     pub fn due(&mut self) -> Option<RawFrame> {
         let last = self.blocks.len().checked_sub(1)?;
         let rows = self.blocks[last].only_rows();
@@ -283,8 +289,7 @@ impl Framer {
         Some(frame)
     }
 
-    /// Takes the first `end` bytes of SQL. The longer part stays where it is: a long statement is
-    /// not copied once more.
+    /// Takes the first `end` bytes of SQL. The longer part is not moved, so that a long statement is not copied again.
     fn take_text(&mut self, end: usize) -> Vec<u8> {
         if end < self.sql.len() - end {
             return self.sql.drain(..end).collect();
@@ -301,7 +306,7 @@ fn frame_buffer(frame_bytes: usize) -> Vec<u8> {
     Vec::with_capacity(frame_bytes + frame_bytes / LONG_RUN_SHARE)
 }
 
-/// Adds what is not in the list yet; lists are short, and runs of the same are the rule.
+/// Adds an item unless the list contains it. Lists are short, and items are mostly repeated in sequence.
 fn note<T: Clone + PartialEq>(list: &mut Vec<T>, item: &T) {
     if list.last() != Some(item) && !list.contains(item) {
         list.push(item.clone());

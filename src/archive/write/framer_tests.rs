@@ -1,4 +1,4 @@
-//! Real and made-up dumps, cut at every edge.
+//! Framing of real and constructed dumps.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::sql::scan::Scanner;
 
-/// A dump's frames, and what its stream ends in.
+/// The frames of a dump, and the end of its stream.
 fn frames(stream: u32, dump: &[u8], frame_bytes: usize) -> Result<(Vec<RawFrame>, StreamEnd)> {
     let mut scanner = Scanner::new();
     let mut framer = Framer::new(stream, Session::default(), frame_bytes);
@@ -31,7 +31,7 @@ fn texts(frames: &[RawFrame]) -> Vec<&str> {
 
 const TABLE: &str = "CREATE TABLE `t` (`a` int);\n";
 
-/// One INSERT of this many bytes.
+/// An INSERT of this many bytes.
 fn insert(bytes: usize) -> String {
     let empty = "INSERT INTO `t` VALUES ('');\n";
     let value = "x".repeat(bytes - empty.len());
@@ -49,7 +49,7 @@ fn corpus() -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn the_frames_of_a_real_dump_are_the_dump_whatever_their_size() {
+fn the_concatenated_frames_of_a_real_dump_are_the_dump_for_any_frame_size() {
     let mut most = 0;
     for dump in corpus() {
         for frame_bytes in [1, 100, 1000, 4000, FRAME_BYTES] {
@@ -72,7 +72,7 @@ fn the_frames_of_a_real_dump_are_the_dump_whatever_their_size() {
 }
 
 #[test]
-fn a_frame_of_a_real_dump_by_itself_is_what_it_is_in_the_whole() {
+fn a_frame_of_a_real_dump_has_the_same_statements_alone_as_in_the_dump() {
     for dump in corpus() {
         for frame_bytes in [1, 300, 2000] {
             let (frames, _) = frames(0, &dump, frame_bytes).unwrap();
@@ -101,7 +101,7 @@ fn a_frame_of_a_real_dump_by_itself_is_what_it_is_in_the_whole() {
 }
 
 #[test]
-fn a_frame_that_is_exactly_full_is_one_frame_and_a_byte_more_makes_two() {
+fn a_frame_that_is_exactly_full_is_one_frame_and_another_byte_makes_two() {
     let other = "CREATE TABLE `u` (`a` int);\n";
     let dump = format!("{TABLE}{other}");
     assert_eq!(frames(0, dump.as_bytes(), dump.len()).unwrap().0.len(), 1);
@@ -110,7 +110,7 @@ fn a_frame_that_is_exactly_full_is_one_frame_and_a_byte_more_makes_two() {
 }
 
 #[test]
-fn a_statement_that_is_longer_than_a_frame_has_one_of_its_own() {
+fn a_statement_that_is_longer_than_a_frame_has_a_separate_frame() {
     let (small, long) = (insert(50), insert(5000));
     let dump = format!("{TABLE}{long}{small}{small}");
     let (frames, _) = frames(0, dump.as_bytes(), 1000).unwrap();
@@ -120,7 +120,7 @@ fn a_statement_that_is_longer_than_a_frame_has_one_of_its_own() {
 }
 
 #[test]
-fn a_statement_that_is_longer_than_a_frame_does_not_wait_for_the_next() {
+fn a_statement_that_is_longer_than_a_frame_is_complete_before_the_next_one() {
     let mut scanner = Scanner::new();
     let mut framer = Framer::new(0, Session::default(), 1000);
     scanner.push(format!("{TABLE}{}{}", insert(50), insert(5000)).as_bytes());
@@ -134,10 +134,10 @@ fn a_statement_that_is_longer_than_a_frame_does_not_wait_for_the_next() {
 }
 
 #[test]
-fn rows_that_turn_out_to_be_many_are_cut_off_from_what_stands_before_and_behind_them() {
+fn long_runs_of_rows_are_in_separate_frames() {
     let row = insert(60);
     let other = "CREATE TABLE `u` (`a` int);\n";
-    // An eighth of 1000 bytes is a long run: two rows are none, three are.
+    // A long run has more than an eighth of 1000 bytes: not two rows, but three.
     let few = format!("{TABLE}{row}{row}{other}");
     assert_eq!(frames(0, few.as_bytes(), 1000).unwrap().0.len(), 1);
     let many = format!("{TABLE}{row}{row}{row}{other}");
@@ -156,7 +156,7 @@ fn rows_that_turn_out_to_be_many_are_cut_off_from_what_stands_before_and_behind_
 }
 
 #[test]
-fn settings_comments_and_drops_go_with_what_stands_behind_them() {
+fn settings_comments_and_drops_belong_to_the_next_block() {
     let behind = "-- c\nSET sql_mode='';\nDROP TABLE IF EXISTS `u`;\nCREATE TABLE `u` (`a` int);\n";
     let dump = format!("{TABLE}{behind}");
     let (two, _) = frames(0, dump.as_bytes(), 1).unwrap();
@@ -164,7 +164,7 @@ fn settings_comments_and_drops_go_with_what_stands_behind_them() {
 }
 
 #[test]
-fn what_waits_to_be_undone_is_never_divided() {
+fn statements_between_a_setting_and_its_restoration_are_not_divided() {
     let trigger = "SET @saved_sql_mode = @@sql_mode;\nSET sql_mode='';\n";
     let body = "CREATE TRIGGER `r` BEFORE INSERT ON `t` FOR EACH ROW SET @a=1;\n";
     let back = "SET sql_mode = @saved_sql_mode;\n";
@@ -187,7 +187,7 @@ fn a_stream_without_statements_has_no_frames() {
 }
 
 #[test]
-fn a_stream_that_ends_early_is_refused() {
+fn a_truncated_stream_is_rejected() {
     for dump in [
         "SET sql_mode='ANSI';\nSET @saved_sql_mode = @@sql_mode;\nSET sql_mode='';\n",
         "DELIMITER ;;\n",
@@ -198,7 +198,7 @@ fn a_stream_that_ends_early_is_refused() {
 }
 
 #[test]
-fn a_dump_that_defines_something_twice_is_refused() {
+fn a_dump_that_defines_an_object_twice_is_rejected() {
     let dump = format!("{TABLE}{}", TABLE.replace("int", "bigint"));
     assert_eq!(
         frames(0, dump.as_bytes(), 100)
@@ -210,7 +210,7 @@ fn a_dump_that_defines_something_twice_is_refused() {
 }
 
 #[test]
-fn only_the_first_stream_brings_a_header() {
+fn only_the_header_of_the_first_stream_is_kept() {
     let header = "-- header\nSET sql_mode='ANSI';\n";
     let first = "DROP DATABASE IF EXISTS `d`;\n-- more\nCREATE DATABASE `d`;\n";
     let dump = format!("{header}{first}");

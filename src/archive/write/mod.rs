@@ -1,18 +1,17 @@
-//! Statements to an archive that only wants its manifest.
+//! Writes archives: statements → segments and index; the manifest is written by the commit.
 //!
 //! ```text
 //! chunks ─[stream: scan, frame]─ RawFrame ─[encode, N workers]─ EncodedFrame ─[sequencer]─ segments, index
 //! ```
 //!
-//! One [`framer`] a stream, on a blocking thread; [`encode`] on blocking threads, as many frames at
-//! once as [`RAW_BUDGET`] allows; one [`sequencer`] that puts frames in order and writes them;
-//! [`commit`] checks what the store holds and writes the manifest.
+//! Each stream has a [`framer`] on a blocking thread; frames are encoded ([`encode`]) on blocking threads, as many at
+//! once as [`RAW_BUDGET`] allows; one [`sequencer`] writes them in order; [`commit`] checks the stored objects and writes
+//! the manifest.
 //!
-//! Peak memory: [`RAW_BUDGET`] of raw frames, no more than that again of encoded ones, an open
-//! frame a stream, and the parts in flight of one upload ([`object`]); with parts of the usual size
-//! together below 128 MiB. A
-//! statement longer than that budget passes alone, held three times at the most: by the scanner, as
-//! a frame, and encoded. The stream's next one is read when it has been written.
+//! Peak memory: [`RAW_BUDGET`] of raw frames, at most as much of encoded ones, an open frame per stream, and the parts in
+//! flight of one upload ([`object`]); less than 128 MiB with parts of the default size. A statement longer than the
+//! budget is processed alone, with up to three copies: in the scanner, as a frame, and encoded. The stream's next
+//! statement is read only after it has been written.
 
 pub mod commit;
 pub mod encode;
@@ -29,32 +28,33 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::archive::BackupPlace;
 use crate::archive::codec::Codec;
 use crate::archive::index::Record;
-use crate::error::{Error, Result};
+use crate::sql::view_order::Views;
 use crate::store::Store;
+use crate::util::error::{Error, Result};
 use encode::Encoders;
 use framer::{FRAME_BYTES, StreamEnd};
 use sequencer::{Sequencer, Written};
 use stream::{FrameSink, StreamWriter};
 
-/// Bytes of SQL that may be between framer and sequencer at any time.
+/// Maximum number of bytes of SQL between framer and sequencer.
 pub const RAW_BUDGET: usize = 32 << 20;
 
 /// How an archive is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// How frames are compressed.
+    /// Compression of the frames.
     pub codec: Codec,
-    /// How hard, on the codec's own scale.
+    /// Compression level, on the codec's scale.
     pub level: i32,
-    /// Stored bytes after which a segment is rolled over, where the store's parts allow as many.
+    /// Stored bytes after which the next segment begins; less if the store's part limit requires it.
     pub segment_bytes: u64,
-    /// Bytes of SQL after which a frame ends. What a restore holds in memory is reckoned for the
-    /// usual size: smaller ones are for tests.
+    /// Bytes of SQL after which a frame ends. The memory of a restore is computed for the default; other sizes are for
+    /// tests.
     pub frame_bytes: usize,
 }
 
 impl WriteOptions {
-    /// A codec at its usual level.
+    /// Options with a codec at its default level.
     pub fn new(codec: Codec) -> Self {
         WriteOptions {
             codec,
@@ -65,21 +65,21 @@ impl WriteOptions {
     }
 }
 
-/// An archive in the making: nothing of it is listed as a backup until its manifest is there.
+/// An archive that is being written. It is not listed as a backup before its manifest exists.
 pub struct ArchiveWriter {
     sink: FrameSink,
     frame_bytes: usize,
     sequencing: Sequencing,
-    /// Ends the writing early: open uploads are aborted.
+    /// Stops writing early, and aborts open uploads.
     stop: CancellationToken,
 }
 
-/// The task that writes frames; its end is `None` where it was told to stop. Dropped it stops, too: a backup
-/// that is given up uploads nothing more.
+/// The task that writes frames; returns `None` if it was stopped. Also stopped when dropped: an aborted backup uploads
+/// nothing more.
 type Sequencing = AbortOnDropHandle<Result<Option<Sequencer>>>;
 
 impl ArchiveWriter {
-    /// Begins an archive in a backup's place.
+    /// Begins an archive at the location of a backup.
     pub async fn begin(
         store: Arc<dyn Store>,
         place: BackupPlace,
@@ -100,8 +100,9 @@ impl ArchiveWriter {
             let write = async {
                 while let Some(in_flight) = frames.recv().await {
                     let encoded = in_flight.encoding.await;
-                    let encoded = encoded
-                        .map_err(|e| Error::unexpected("encoding a frame broke off").because(e))?;
+                    let encoded = encoded.map_err(|e| {
+                        Error::unexpected("encoding a frame was interrupted").because(e)
+                    })?;
                     sequencer.push(encoded?).await?;
                     drop(in_flight.permit);
                 }
@@ -127,8 +128,8 @@ impl ArchiveWriter {
         })
     }
 
-    /// What makes [`ArchiveWriter::finish`] give up what is not yet written, as [`ArchiveWriter::abort`]
-    /// does, and return.
+    /// Cancelled, it makes [`ArchiveWriter::finish`] discard what is not yet written, like [`ArchiveWriter::abort`], and
+    /// return.
     pub fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
@@ -138,31 +139,35 @@ impl ArchiveWriter {
         StreamWriter::begin(n, self.frame_bytes, self.sink.clone())
     }
 
-    /// Completes segments and index once every stream has ended; `ends` in the order of streams,
-    /// `more` the records that follow the ledger.
+    /// Completes segments and index after all streams have ended. `ends` is in the order of the streams; the records
+    /// `more` follow the ledger.
     pub async fn finish(self, ends: Vec<StreamEnd>, more: Vec<Record>) -> Result<Written> {
         drop(self.sink);
-        let given_up = || Error::unexpected("the archive was given up");
-        let mut sequencer = joined(self.sequencing).await?.ok_or_else(given_up)?;
+        let stopped = || Error::unexpected("writing the archive was stopped");
+        let mut sequencer = joined(self.sequencing).await?.ok_or_else(stopped)?;
         let mut objects = crate::sql::ledger::Ledger::default();
-        let mut trailer = None;
+        let (mut trailer, mut views) = (None, Views::default());
         for end in ends {
+            views.append(end.views);
             objects
                 .merge(end.objects)
-                .map_err(|e| Error::source("two streams contradict each other").because(e))?;
+                .map_err(|e| Error::source("two streams are inconsistent").because(e))?;
             trailer.get_or_insert(end.trailer);
         }
         if let Some(trailer) = trailer {
             sequencer.push_raw(trailer).await?;
         }
-        sequencer.finish(objects, more).await
+        let written = sequencer.finish(objects, more).await?;
+        Ok(Written {
+            view_rounds: views.rounds(),
+            ..written
+        })
     }
 
-    /// Gives up: open uploads are aborted; complete objects are left to [`commit::discard`]. Gives
-    /// the error that stopped the writing, if one did.
+    /// Aborts open uploads; complete objects are left to [`commit::discard`]. Returns the error that stopped writing, if
+    /// any.
     pub async fn abort(self) -> Option<Error> {
         drop(self.sink);
-        // What is not written yet is not worth its upload.
         self.stop.cancel();
         match joined(self.sequencing).await {
             Ok(Some(sequencer)) => {
@@ -178,6 +183,6 @@ impl ArchiveWriter {
 async fn joined(sequencing: Sequencing) -> Result<Option<Sequencer>> {
     match sequencing.await {
         Ok(sequencer) => sequencer,
-        Err(e) => Err(Error::unexpected("writing the archive broke off").because(e)),
+        Err(e) => Err(Error::unexpected("writing the archive was interrupted").because(e)),
     }
 }

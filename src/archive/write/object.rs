@@ -1,4 +1,4 @@
-//! One streamed object: any bytes in, parts of one size out, counted and digested on the way.
+//! Writes an object as a stream: splits it into parts of equal size, counts and digests its bytes.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::BackupPlace;
 use crate::archive::manifest::FileFacts;
-use crate::error::{Error, Result};
-use crate::store::keys::BackupObject;
+use crate::layout::BackupObject;
 use crate::store::{Lack, MAX_PARTS, ObjectMeta, Store, StoreError, Upload};
+use crate::util::error::{Error, Result};
 
-/// The buffer of an object that is not yet known to be a long one.
+/// Initial size of the buffer in bytes.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// Bytes after which an object has to end: S3's part limit, with room for a long frame.
+/// Bytes after which an object must end: S3's part limit, minus a long frame.
 pub fn most_bytes(store: &Arc<dyn Store>) -> u64 {
     store.part_bytes() as u64 * (MAX_PARTS as u64 - 500)
 }
 
 /// An object that is being written.
 pub struct ObjectWriter {
-    /// Its name beside the manifest.
+    /// Its name below the prefix of the backup.
     name: String,
     key: String,
     upload: Option<Box<dyn Upload>>,
@@ -33,16 +33,16 @@ pub struct ObjectWriter {
     begun: Timestamp,
 }
 
-/// A complete object, to be checked against what the store says of it.
+/// A complete object.
 #[derive(Debug, Clone)]
 pub struct WrittenObject {
-    /// What the manifest says of it.
+    /// Its entry in the manifest.
     pub facts: FileFacts,
     /// Its key in the store.
     pub key: String,
-    /// Base64 CRC-64/NVME of its bytes, as S3 gives it, where the store keeps one.
+    /// CRC-64/NVME of its bytes in base64, like S3's; `None` if the store has no such checksum.
     pub crc64nvme: Option<String>,
-    /// When it was begun: from then on counts what protects it.
+    /// When it was begun: the beginning of its retention.
     pub begun: Timestamp,
 }
 
@@ -73,14 +73,13 @@ impl ObjectWriter {
         self.bytes
     }
 
-    /// Appends.
+    /// Appends bytes.
     pub async fn write(&mut self, mut data: &[u8]) -> Result<()> {
         self.bytes += data.len() as u64;
-        self.sha256.update(data);
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.part_bytes - self.part.len()));
             if self.part.len() + now.len() > self.part.capacity() {
-                // All of it at once: growing step by step would hold twice as much.
+                // At once: growing step by step would need up to twice the memory.
                 self.part.reserve_exact(self.part_bytes - self.part.len());
             }
             self.part.extend_from_slice(now);
@@ -93,13 +92,25 @@ impl ObjectWriter {
         Ok(())
     }
 
+    /// Uploads a part, and digests it meanwhile on a thread of its own: a large part would hold up the other
+    /// tasks of this one.
     async fn send(&mut self, part: Vec<u8>) -> Result<()> {
         let upload = self.upload.as_mut().ok_or_else(|| gone(&self.key))?;
-        Ok(upload.part(Bytes::from(part)).await?)
+        let part = Bytes::from(part);
+        let (mut sha256, bytes) = (std::mem::take(&mut self.sha256), part.clone());
+        let digested = tokio::task::spawn_blocking(move || {
+            sha256.update(&bytes);
+            sha256
+        });
+        let (sent, digested) = tokio::join!(upload.part(part), digested);
+        sent?;
+        self.sha256 = digested
+            .map_err(|e| Error::unexpected("digesting a part was interrupted").because(e))?;
+        Ok(())
     }
 
-    /// Makes it exist. Where the store's answer was lost, what it says of the object decides; an
-    /// object that it holds although it refused it is not taken for ours.
+    /// Completes the object. If the response was lost, the outcome is determined from the stored object; a rejection by
+    /// the store is an error even if the object exists.
     pub async fn complete(mut self, store: &Arc<dyn Store>) -> Result<WrittenObject> {
         let last = std::mem::take(&mut self.part);
         if !last.is_empty() || self.bytes == 0 {
@@ -110,7 +121,7 @@ impl ObjectWriter {
             facts: FileFacts {
                 name: self.name,
                 bytes: self.bytes,
-                sha256: hex::encode(self.sha256.finalize()),
+                sha256: self.sha256.into(),
             },
             key: self.key,
             crc64nvme: upload.crc64nvme(),
@@ -126,26 +137,26 @@ impl ObjectWriter {
         }
     }
 
-    /// Gives up; nothing of it remains.
+    /// Aborts the upload; nothing of it remains.
     pub async fn abort(mut self) {
         if let Some(upload) = self.upload.take()
             && let Err(error) = upload.abort().await
         {
-            tracing::warn!(key = self.key, %error, "cannot abort the upload; a later run sweeps it");
+            tracing::warn!(key = self.key, %error, "cannot abort the upload; a later run removes it");
         }
     }
 }
 
 impl WrittenObject {
-    /// Holds the object against what the store says of it now, and against the protection that was
-    /// asked for it; gives what else it lacks.
+    /// Compares the object with the store's metadata, and checks its protection as configured; returns other missing
+    /// properties.
     pub async fn check(&self, store: &Arc<dyn Store>) -> Result<Vec<String>> {
         let ObjectMeta {
             size, crc64nvme, ..
         } = store.head(&self.key).await?;
         if size != self.facts.bytes {
             return Err(Error::store(format!(
-                "{} has {size} bytes in the store, {} were written",
+                "{} has {size} bytes in the store, but {} were written",
                 self.key, self.facts.bytes
             )));
         }
@@ -161,8 +172,7 @@ impl WrittenObject {
     }
 }
 
-/// Refuses an object that lacks the retention or the encryption that was asked for it; gives what
-/// else it lacks.
+/// Rejects an object without the configured retention or encryption; returns other missing properties.
 pub async fn protected(store: &Arc<dyn Store>, key: &str, since: Timestamp) -> Result<Vec<String>> {
     let lacks = store.lacks(key, since).await?;
     if let Some(lack) = lacks.iter().find(|lack| lack.is_protection()) {
@@ -185,7 +195,7 @@ pub async fn protected(store: &Arc<dyn Store>, key: &str, since: Timestamp) -> R
 }
 
 fn gone(key: &str) -> Error {
-    Error::unexpected(format!("{key} was written to after its end"))
+    Error::unexpected(format!("{key} was written after its completion"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Objects in parts, given up, or lost on the way.
+//! Objects in parts, aborted uploads, lost responses.
 
 use super::*;
 use crate::archive::fixture::{edit, place};
 use crate::store::config::DEFAULT_PART_BYTES as PART_BYTES;
 use crate::store::fault::{Fault, FaultStore, Op};
+use crate::util::digest::Sha256Digest;
 
-/// A store that counts parts, and what is behind it.
+/// A store that counts parts, twice, and a location in it.
 fn counting() -> (FaultStore, Arc<dyn Store>, BackupPlace) {
     let (memory, place) = place();
     let counting = FaultStore::new(Arc::new(memory));
@@ -29,13 +30,13 @@ async fn write(
 }
 
 #[tokio::test]
-async fn parts_are_of_one_size_however_the_bytes_arrive_and_none_is_empty() {
+async fn parts_have_the_same_size_for_any_writes_and_none_is_empty() {
     for (pieces, parts) in [
         (&[PART_BYTES][..], 1),
         (&[PART_BYTES - 1, 1], 1),
         (&[PART_BYTES + 1], 2),
         (&[1, 2 * PART_BYTES, 3], 3),
-        // An object of no bytes exists all the same.
+        // An empty object has one part, too.
         (&[], 1),
         (&[0], 1),
     ] {
@@ -44,14 +45,14 @@ async fn parts_are_of_one_size_however_the_bytes_arrive_and_none_is_empty() {
         assert_eq!(counting.count(Op::Part, ""), parts, "{pieces:?}");
         let stored = store.get(&written.key, None).await.unwrap();
         assert_eq!(written.facts.bytes, stored.len() as u64);
-        assert_eq!(written.facts.sha256, hex::encode(Sha256::digest(&stored)));
+        assert_eq!(written.facts.sha256, Sha256Digest::of(&stored));
         assert_eq!(written.facts.name, "RESTORE.txt");
         written.check(&store).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn what_the_store_has_otherwise_is_noticed() {
+async fn an_object_that_differs_in_the_store_is_an_error() {
     let (_, store, place) = counting();
     let written = write(&store, &place, &[10]).await.unwrap();
     edit(&store, &written.key, |bytes| bytes.truncate(9)).await;
@@ -62,7 +63,7 @@ async fn what_the_store_has_otherwise_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_given_up_leaves_nothing() {
+async fn an_aborted_object_leaves_nothing() {
     let (memory, place) = place();
     let store: Arc<dyn Store> = Arc::new(memory.clone());
     let mut object = ObjectWriter::begin(&store, &place, &BackupObject::Readme)
@@ -75,7 +76,7 @@ async fn an_object_that_is_given_up_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn where_the_answer_is_lost_what_the_store_has_decides() {
+async fn if_the_response_is_lost_the_stored_object_decides() {
     for (fault, code) in [
         (Fault::LoseAnswer, None),
         (Fault::Fail, Some(5)),
@@ -90,7 +91,7 @@ async fn where_the_answer_is_lost_what_the_store_has_decides() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_taken_is_refused() {
+async fn an_existing_object_is_not_overwritten() {
     let (_, store, place) = counting();
     write(&store, &place, &[10]).await.unwrap();
     assert!(write(&store, &place, &[10]).await.is_err());

@@ -1,10 +1,10 @@
-//! Encoded frames, in order, to segments and the index.
+//! Writes encoded frames to segments and the index.
 //!
-//! Frames of several streams may arrive in any order between streams, in order within each. Where
-//! a frame does not begin under the session that the one before it ended with, a prologue of ours
-//! goes between them, so that the whole is valid SQL for one plain client from first byte to last.
+//! The frames of a stream arrive in order; those of several streams are interleaved in any order. If a frame does not
+//! begin in the session in which the previous one ended, a prologue is inserted, so that the archive as a whole is valid
+//! SQL for a plain client.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::archive::index::{FrameRecord, Record, SessionRecord, TableRecord};
 use crate::archive::write::encode::{EncodedFrame, Encoders};
 use crate::archive::write::framer::RawFrame;
 use crate::archive::write::object::{ObjectWriter, WrittenObject, most_bytes};
-use crate::error::{Error, Result};
+use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
 use crate::sql::statement::ObjectId;
 use crate::store::Store;
-use crate::store::keys::BackupObject;
+use crate::util::error::{Error, Result};
 
-/// Everything that was written, before the commit.
+/// The written objects, before the commit.
 #[derive(Debug)]
 pub struct Written {
     /// The segments, in order.
     pub segments: Vec<WrittenObject>,
     /// The index.
     pub index: WrittenObject,
-    /// Every frame that a read-back may want: the first and last and some between.
+    /// Frames for the read-back: evenly spread, including the first one.
     pub sample: Vec<FrameRecord>,
     /// The ledger: rows and definitions.
     pub ledger: Ledger,
@@ -37,11 +37,18 @@ pub struct Written {
     pub stored_bytes: u64,
     /// Frames in all segments.
     pub frames: u64,
-    /// The longest statement, bytes.
+    /// Number of streams; at least 1.
+    pub streams: u32,
+    /// Length of the longest statement in bytes.
     pub longest: u64,
+    /// Tables with unpaired surrogates in their rows.
+    pub half_pairs: BTreeSet<ObjectId>,
+    /// How often a plain client must create all views
+    /// ([`Views::rounds`](crate::sql::view_order::Views::rounds)); 1 until all streams have ended.
+    pub view_rounds: usize,
 }
 
-/// Writes frames in the order in which it is given them.
+/// Writes frames in the order of the calls.
 pub struct Sequencer {
     store: Arc<dyn Store>,
     place: BackupPlace,
@@ -50,7 +57,7 @@ pub struct Sequencer {
     segment: Option<ObjectWriter>,
     segments: Vec<WrittenObject>,
     index: IndexWriter,
-    /// What a plain client's session is after everything written so far.
+    /// The session of a plain client after everything written so far.
     session: Session,
     sessions: HashMap<Session, u32>,
     tables: HashMap<ObjectId, u32>,
@@ -58,11 +65,13 @@ pub struct Sequencer {
     sample: Vec<FrameRecord>,
     raw_bytes: u64,
     frames: u64,
+    streams: u32,
     longest: u64,
+    half_pairs: BTreeSet<ObjectId>,
 }
 
 impl Sequencer {
-    /// Begins the index, and with the first frame the first segment, in a backup's directory.
+    /// Begins the index; the first segment begins with the first frame.
     pub async fn begin(
         store: Arc<dyn Store>,
         place: BackupPlace,
@@ -86,7 +95,9 @@ impl Sequencer {
             sample: Vec::new(),
             raw_bytes: 0,
             frames: 0,
+            streams: 1,
             longest: 0,
+            half_pairs: BTreeSet::new(),
         })
     }
 
@@ -100,7 +111,7 @@ impl Sequencer {
         self.write(frame).await
     }
 
-    /// Writes a small frame that nobody has encoded yet: the trailer.
+    /// Encodes and writes a small frame: the trailer.
     pub async fn push_raw(&mut self, frame: RawFrame) -> Result<()> {
         if frame.sql.is_empty() {
             return Ok(());
@@ -117,7 +128,9 @@ impl Sequencer {
         self.raw_bytes += record.raw;
         self.longest = self.longest.max(record.longest);
         self.frames += 1;
+        self.streams = self.streams.max(record.stream + 1);
         self.keep_sample(record);
+        self.half_pairs.extend(frame.half_pairs);
         for (table, rows) in frame.rows {
             self.ledger.add_rows(&table, rows);
         }
@@ -149,8 +162,8 @@ impl Sequencer {
             offset: segment,
             stored: frame.stored.len() as u64,
             raw: frame.raw as u64,
-            sha256: frame.sha256.clone(),
-            xxh3: frame.xxh3.clone(),
+            sha256: frame.sha256,
+            xxh3: frame.xxh3,
             sections: frame.sections.clone(),
             session,
             tables,
@@ -159,7 +172,7 @@ impl Sequencer {
         })
     }
 
-    /// The number of a table, declared in the index at its first use.
+    /// The number of a table; declares the table in the index at its first use.
     async fn table(&mut self, table: &ObjectId) -> Result<u32> {
         if let Some(n) = self.tables.get(table) {
             return Ok(*n);
@@ -175,7 +188,7 @@ impl Sequencer {
         Ok(n)
     }
 
-    /// The open segment; a full one is completed and the next begun.
+    /// The open segment; completes a full one and begins the next.
     async fn segment(&mut self) -> Result<&mut ObjectWriter> {
         if self
             .segment
@@ -200,7 +213,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Keeps every frame of a small archive, and of a large one ever fewer, evenly spread.
+    /// Keeps all frames of a small archive, and a bounded number of evenly spread ones of a large archive.
     fn keep_sample(&mut self, record: FrameRecord) {
         const MOST: usize = 64;
         if self.sample.len() == MOST {
@@ -216,7 +229,7 @@ impl Sequencer {
         }
     }
 
-    /// Completes the last segment and, behind all records, the index.
+    /// Completes the last segment, writes the remaining records, and completes the index.
     pub async fn finish(mut self, objects: Ledger, more: Vec<Record>) -> Result<Written> {
         match self.finish_all(objects, more).await {
             Ok(index) => Ok(Written {
@@ -231,7 +244,10 @@ impl Sequencer {
                 ledger: self.ledger,
                 raw_bytes: self.raw_bytes,
                 frames: self.frames,
+                streams: self.streams,
                 longest: self.longest,
+                half_pairs: self.half_pairs,
+                view_rounds: 1,
             }),
             Err(error) => {
                 self.abort().await;
@@ -244,7 +260,7 @@ impl Sequencer {
         self.complete_segment().await?;
         self.ledger
             .merge(objects)
-            .map_err(|e| Error::source("the dump contradicts itself").because(e))?;
+            .map_err(|e| Error::source("inconsistent dump").because(e))?;
         for record in self.ledger.clone().into_records() {
             self.index.write(&Record::Ledger(record)).await?;
         }
@@ -254,7 +270,7 @@ impl Sequencer {
         self.index.complete(&self.store).await
     }
 
-    /// Gives up: no upload remains open. Complete objects are left to [`super::commit::discard`].
+    /// Aborts open uploads. Complete objects are left to [`super::commit::discard`].
     pub async fn abort(mut self) {
         if let Some(open) = self.segment.take() {
             open.abort().await;
@@ -263,7 +279,7 @@ impl Sequencer {
     }
 }
 
-/// The statements that bring a plain client from one session to another, as a frame.
+/// A frame of the statements that change a plain client's session to another one.
 fn prologue(stream: u32, from: &Session, to: &Session) -> RawFrame {
     let mut sql = format!("-- drctl: stream {stream}\n").into_bytes();
     let mut longest = sql.len();
@@ -291,7 +307,7 @@ struct IndexWriter {
 }
 
 impl IndexWriter {
-    /// Compressed bytes kept back until they are worth a write.
+    /// Compressed bytes that are buffered before a write.
     const BUFFER_BYTES: usize = 256 << 10;
 
     async fn begin(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Self> {

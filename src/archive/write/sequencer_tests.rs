@@ -1,4 +1,4 @@
-//! Prologues, segments, samples, and streams that take turns.
+//! Prologues, segments, samples, interleaved streams.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ async fn text(store: &Arc<dyn Store>, written: &Written) -> String {
 }
 
 #[tokio::test]
-async fn a_prologue_goes_where_the_session_changes_and_nowhere_else() {
+async fn a_prologue_is_inserted_only_where_the_session_changes() {
     let (_, store, mut sequencer) = begin(1000).await;
     let (none, a, b) = (Session::default(), in_schema("a"), in_schema("b"));
     for (stream, before, after) in [
@@ -118,7 +118,7 @@ async fn a_prologue_goes_where_the_session_changes_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_session_and_a_table_are_declared_once_and_before_they_are_named() {
+async fn sessions_and_tables_are_declared_once_before_their_first_use() {
     let (_, store, mut sequencer) = begin(1000).await;
     let none = Session::default();
     for _ in 0..3 {
@@ -145,7 +145,7 @@ async fn a_session_and_a_table_are_declared_once_and_before_they_are_named() {
 }
 
 #[tokio::test]
-async fn a_segment_that_is_exactly_full_is_followed_by_another() {
+async fn a_segment_that_is_exactly_full_is_followed_by_the_next() {
     for (limit, segments) in [
         (4, [0, 1, 2]),
         (5, [0, 0, 1]),
@@ -168,7 +168,7 @@ async fn a_segment_that_is_exactly_full_is_followed_by_another() {
         let frames = frames_of(records(&store, &written).await);
         let found: Vec<u32> = frames.iter().map(|frame| frame.segment).collect();
         assert_eq!(found, segments, "{limit}");
-        // None is begun for nothing.
+        // No empty segment is begun.
         assert_eq!(written.segments.len() as u32, segments[2] + 1);
         let mut filled = BTreeMap::<u32, u64>::new();
         for frame in &frames {
@@ -186,7 +186,7 @@ async fn a_segment_that_is_exactly_full_is_followed_by_another() {
 }
 
 #[tokio::test]
-async fn a_frame_of_nothing_is_not_written() {
+async fn an_empty_frame_is_not_written() {
     let (_, store, mut sequencer) = begin(1000).await;
     let other = in_schema("b");
     sequencer
@@ -202,7 +202,7 @@ async fn a_frame_of_nothing_is_not_written() {
 }
 
 #[tokio::test]
-async fn the_sample_is_small_begins_with_the_first_frame_and_is_evenly_spread() {
+async fn the_sample_is_bounded_evenly_spread_and_begins_with_the_first_frame() {
     let (_, _, mut sequencer) = begin(1 << 20).await;
     let none = Session::default();
     for _ in 0..1000 {
@@ -243,7 +243,7 @@ fn defines(definition: &str) -> Ledger {
 }
 
 #[tokio::test]
-async fn what_contradicts_itself_leaves_no_upload_open() {
+async fn an_inconsistent_dump_leaves_no_upload_open() {
     let (memory, store, mut sequencer) = begin(1000).await;
     let none = Session::default();
     sequencer
@@ -255,14 +255,14 @@ async fn what_contradicts_itself_leaves_no_upload_open() {
     let error = sequencer.finish(other, Vec::new()).await.unwrap_err();
     assert_eq!(error.outcome().code(), 4);
     assert_eq!(memory.unfinished_uploads(), 0);
-    // What is complete is for `discard`.
+    // Complete objects are left to `discard`.
     let left = store.list("").await.unwrap();
     assert!(left.iter().all(|object| object.key.ends_with("dump.sql")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_are_encoded_out_of_order_are_written_in_order() {
-    // Frames of much and of little work by turns: the little ones are ready first.
+    // Alternately large and small frames: the small ones are ready first.
     let mut sql = String::from("CREATE DATABASE `d`;\nUSE `d`;\nCREATE TABLE `t` (`a` int);\n");
     for n in 0..40u32 {
         let noise: String = (0..if n % 2 == 0 { 20_000 } else { 1 })
@@ -282,7 +282,7 @@ async fn frames_that_are_encoded_out_of_order_are_written_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interleaved_streams_are_one_text_that_gives_each_stream_back() {
+async fn interleaved_streams_can_be_separated_again() {
     let (a, b) = (dump("a", 60), dump("b", 60));
     let (store, place, manifest) = fixture::archive(&[&a, &b], small(500, 2000)).await;
     assert_eq!(manifest.totals.rows, 120);
@@ -292,9 +292,10 @@ async fn interleaved_streams_are_one_text_that_gives_each_stream_back() {
     let mut prologues = 0;
     while let Some(frame) = frames.read().unwrap() {
         let sql = String::from_utf8(archive.fetch(&frame).await.unwrap()).unwrap();
-        match sql.starts_with("-- drctl: stream") {
-            true => prologues += 1,
-            false => streams[frame.stream as usize] += &sql,
+        if sql.starts_with("-- drctl: stream") {
+            prologues += 1;
+        } else {
+            streams[frame.stream as usize] += &sql;
         }
     }
     assert!(prologues >= 2, "{prologues}");
@@ -304,7 +305,7 @@ async fn interleaved_streams_are_one_text_that_gives_each_stream_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_fails_half_way_ends_it_and_leaves_no_upload_open() {
+async fn a_failure_of_the_store_leaves_no_upload_open() {
     for (op, suffix) in [
         (Op::Upload, "dump.sql.zst"),
         (Op::Upload, "dump.sql.zst.001"),
@@ -317,7 +318,7 @@ async fn a_store_that_fails_half_way_ends_it_and_leaves_no_upload_open() {
         let (sql, options) = (dump("d", 60), small(500, 300));
         let done = fixture::write(&store, &place, &[&sql], options, Vec::new()).await;
         assert_eq!(done.unwrap_err().outcome().code(), 5, "{op:?} {suffix}");
-        // The fault keeps the completion from the store behind it, where the upload stays open.
+        // The completion never reaches the store behind the fault, where the upload remains open.
         let kept = usize::from(op == Op::Complete);
         assert_eq!(memory.unfinished_uploads(), kept, "{op:?} {suffix}");
     }

@@ -1,7 +1,7 @@
-//! One stream's way into the archive: chunks of a dump in, encoded frames to the sequencer.
+//! The pipeline of a stream: chunks of a dump → encoded frames for the sequencer.
 //!
-//! Scanning and framing are one sequential pass on a blocking thread; frames are encoded on others,
-//! and reach the sequencer in the order in which they were cut.
+//! Scanning and framing are one sequential pass on a blocking thread; frames are encoded on other threads, and reach the
+//! sequencer in the order in which they were cut.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use tokio::task::JoinHandle;
 use crate::archive::write::RAW_BUDGET;
 use crate::archive::write::encode::{EncodedFrame, Encoders};
 use crate::archive::write::framer::{Framer, RawFrame, StreamEnd};
-use crate::error::{Error, Result};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
+use crate::util::error::{Error, Result};
 
-/// A frame on its way: being encoded, and the share of the budget that it holds until written.
+/// A frame between framer and sequencer.
 pub struct FrameInFlight {
-    /// The encoding.
+    /// The encoding task.
     pub encoding: JoinHandle<Result<EncodedFrame>>,
-    /// Given back when the frame has been written.
+    /// Its share of the budget, released when the frame has been written.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Where the streams of an archive send their frames, within one budget of memory.
+/// Sends the frames of all streams of an archive to the sequencer, within one memory budget.
 #[derive(Clone)]
 pub struct FrameSink {
     frames: mpsc::Sender<FrameInFlight>,
@@ -34,7 +34,7 @@ pub struct FrameSink {
 }
 
 impl FrameSink {
-    /// The sink, and the sequencer's end of it.
+    /// The sink, and the receiver for the sequencer.
     pub fn new(encoders: Encoders) -> (Self, mpsc::Receiver<FrameInFlight>) {
         let (frames, receiver) = mpsc::channel(64);
         let budget = Arc::new(Semaphore::new(RAW_BUDGET));
@@ -50,8 +50,8 @@ impl FrameSink {
         )
     }
 
-    /// Hands a frame on, when there is room; blocks, so never call it from async code. A frame that
-    /// takes all the room goes alone: it is written when this returns.
+    /// Sends a frame once the budget allows it; blocks, so never call it from async code. A frame that takes the whole
+    /// budget has been written when this returns.
     fn send(&self, frame: RawFrame) -> Result<(), Closed> {
         let share = frame.sql.len().clamp(1, RAW_BUDGET);
         let permit = self.share(share)?;
@@ -72,10 +72,10 @@ impl FrameSink {
     }
 }
 
-/// The sequencer is gone: its own error says why.
+/// The sequencer has stopped; it returns the cause.
 struct Closed;
 
-/// One stream's input.
+/// The input of a stream.
 pub struct StreamWriter {
     input: mpsc::Sender<Input>,
     scan: JoinHandle<Result<Option<StreamEnd>>>,
@@ -87,7 +87,7 @@ enum Input {
 }
 
 impl StreamWriter {
-    /// A stream that begins in the client's default session, cut into frames of `frame_bytes`.
+    /// Begins a stream in the client's default session, with frames of `frame_bytes`.
     pub fn begin(stream: u32, frame_bytes: usize, sink: FrameSink) -> Self {
         let (input, chunks) = mpsc::channel(4);
         let scan = tokio::task::spawn_blocking(move || {
@@ -97,8 +97,8 @@ impl StreamWriter {
         StreamWriter { input, scan }
     }
 
-    /// Takes the next chunk of the dump. An error means that the stream has stopped:
-    /// [`StreamWriter::finish`] says why.
+    /// Writes a chunk of the dump. An error means that the stream has stopped; [`StreamWriter::finish`] returns the
+    /// cause.
     pub async fn write(&self, chunk: Bytes) -> Result<(), Stopped> {
         self.input
             .send(Input::Chunk(chunk))
@@ -106,18 +106,18 @@ impl StreamWriter {
             .map_err(|_| Stopped)
     }
 
-    /// The end of a dump whose process ended well. `None`: the sequencer stopped, its error says why.
+    /// Ends the stream after the dump process succeeded. `None`: the sequencer has stopped, and returns the cause.
     pub async fn finish(self) -> Result<Option<StreamEnd>> {
         let _ = self.input.send(Input::End).await;
         drop(self.input);
         match self.scan.await {
             Ok(end) => end,
-            Err(e) => Err(Error::unexpected("the scan of the dump broke off").because(e)),
+            Err(e) => Err(Error::unexpected("scanning the dump was interrupted").because(e)),
         }
     }
 }
 
-/// The archive takes no more of this stream.
+/// The stream has stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stopped;
 
@@ -127,12 +127,10 @@ fn scan(
     sink: &FrameSink,
 ) -> Result<Option<StreamEnd>> {
     let mut scanner = Scanner::new();
-    let broken = |e: crate::sql::scan::ScanError| {
-        Error::source("mysqldump wrote what drctl cannot vouch for").because(e)
-    };
+    let broken = |e: crate::sql::scan::ScanError| Error::source("cannot scan the dump").because(e);
     let mut ended = false;
     while !ended {
-        // Without its End a stream was given up, and what was read of it is worth nothing.
+        // A stream without its End was aborted, and is discarded.
         match chunks.blocking_recv() {
             Some(Input::Chunk(chunk)) => scanner.push(&chunk),
             Some(Input::End) => {
@@ -151,8 +149,8 @@ fn scan(
         }
     }
     if !scanner.saw_trailer() {
-        return Err(Error::source("the dump has no trailer: it is not whole")
-            .hint("look at the server's error log and run the backup again"));
+        return Err(Error::source("the dump is incomplete: it has no trailer")
+            .hint("check the server's error log and run the backup again"));
     }
     if let Some(view) = scanner.pending_views().next() {
         return Err(Error::source(format!(

@@ -1,17 +1,18 @@
-//! A store in a directory: `file:///dir`. Each object is a file of its name.
+//! A store in a directory: `file:///dir`. Each object is a file of the same name.
 //!
-//! An object is written to a temporary file beside its place, synced, renamed without replacing,
-//! and the directory synced: after a power cut it is there whole or not at all. What cannot be
-//! renamed so (NFS) is linked, which replaces as little. Temporary files are never listed; they
-//! go when they are dropped, and after a SIGKILL by [`Store::abort_stale_uploads`].
+//! An object is written to a temporary file in its directory, which is synced and renamed without replacing; then
+//! the directory is synced. After a power failure the object is complete or absent. File systems without such a
+//! rename (NFS) get a hard link, which does not replace either. Temporary files are never listed. They are removed
+//! when dropped, and after a SIGKILL by [`Store::abort_stale_uploads`].
 //!
-//! A backup holds all data, so files are created 0600 and directories 0700, whatever the umask
-//! would allow; a directory that exists keeps its mode. Symbolic links are followed by name but
-//! not listed.
+//! A backup contains all data, so files are created with mode 0600 and directories with 0700, regardless of the
+//! umask; an existing directory keeps its mode. Symbolic links are followed, and an entry that is neither a regular
+//! file nor a directory is an error ([`entry`]). A delete removes a link, not its destination.
 //!
-//! The directory itself is never made by the way, and every operation looks for drctl's mark in it
-//! ([`root`]): a disk may be unmounted at any time.
+//! The directory itself is never created implicitly, and every operation checks for drctl's marker in it ([`root`]):
+//! a disk may be unmounted at any time.
 
+mod entry;
 mod list;
 mod root;
 
@@ -26,17 +27,17 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, check_range, keys};
+use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, check_range};
+use crate::layout;
 
 /// Objects in a directory.
 #[derive(Debug, Clone)]
 pub struct FileStore {
-    /// The directory.
     root: PathBuf,
 }
 
 impl FileStore {
-    /// The store of a directory.
+    /// A store in a directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         FileStore { root: root.into() }
     }
@@ -45,7 +46,7 @@ impl FileStore {
         self.root.join(key)
     }
 
-    /// Runs file operations where they may block, and says what failed.
+    /// Runs file operations on a blocking thread, after checking the directory.
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -61,7 +62,7 @@ impl FileStore {
         .await
     }
 
-    /// Runs file operations where they may block, whatever the directory is.
+    /// Runs file operations on a blocking thread, without checking the directory.
     async fn run_at<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -74,33 +75,39 @@ impl FileStore {
             .map_err(|error| explain(action, &self.path(key), error))?
     }
 
-    /// A temporary file in the directory where `key` will be, which is made if need be.
+    /// A temporary file in the directory of `key`, which is created if necessary.
     fn temporary(&self, key: &str) -> io::Result<NamedTempFile> {
         let path = self.path(key);
         let directory = path.parent().unwrap_or(&self.root);
-        // A delete may take the directory away just after it was made, while it is empty.
+        // A concurrent delete may remove the directory while it is empty.
         for _ in 0..64 {
             let made = create_directories(directory, &self.root).and_then(|()| {
                 tempfile::Builder::new()
-                    .prefix(keys::TEMPORARY)
+                    .prefix(layout::TEMPORARY)
                     .permissions(Permissions::from_mode(0o600))
                     .tempfile_in(directory)
             });
             match made {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                made => return made,
+                Ok(made) => return Ok(made),
+                Err(error) => {
+                    entry::check_absent(&self.root, key)?;
+                    if error.kind() != io::ErrorKind::NotFound {
+                        return Err(error);
+                    }
+                }
             }
         }
-        Err(io::Error::other("its directory keeps disappearing"))
+        Err(io::Error::other("its directory is repeatedly removed"))
     }
 
-    /// Gives a whole temporary file its name, durably.
+    /// Renames a complete temporary file to its final name, durably.
     fn publish(&self, file: NamedTempFile, key: &str, replace: bool) -> io::Result<ObjectMeta> {
         file.as_file().sync_all()?;
         let path = self.path(key);
-        let renamed = match replace {
-            true => file.persist(&path),
-            false => file.persist_noclobber(&path),
+        let renamed = if replace {
+            file.persist(&path)
+        } else {
+            file.persist_noclobber(&path)
         };
         let file = renamed.map_err(|error| error.error)?;
         sync_directory(path.parent().unwrap_or(&self.root))?;
@@ -118,7 +125,7 @@ impl FileStore {
         written
     }
 
-    /// Takes away directories that nothing is in any more, below the root; best effort.
+    /// Removes empty directories above `key`, below the root; best effort.
     fn remove_empty_parents(&self, key: &str) {
         let parents = Path::new(key).ancestors().skip(1);
         for parent in parents.take_while(|parent| !parent.as_os_str().is_empty()) {
@@ -162,7 +169,7 @@ impl Store for FileStore {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         check("get", key)?;
         let read = self.run("get", key, move |store, key| {
-            let file = open_object(&store.path(key))?;
+            let file = entry::open(&store.root, key)?;
             let size = file.metadata()?.len();
             let range = range.unwrap_or(0..size);
             if let Err(error) = check_range(key, &range, size) {
@@ -178,7 +185,7 @@ impl Store for FileStore {
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
         check("head", key)?;
         self.run("head", key, |store, key| {
-            object_meta(key, &open_object(&store.path(key))?.metadata()?)
+            object_meta(key, &entry::open(&store.root, key)?.metadata()?)
         })
         .await
     }
@@ -190,13 +197,20 @@ impl Store for FileStore {
         .await
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.run("list", prefix, |store, prefix| {
+            list::folders(&store.root, prefix)
+        })
+        .await
+    }
+
     async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {
         check("delete", key)?;
         self.run("delete", key, |store, key| {
             let path = store.path(key);
             if absent_as_none(fs::remove_file(&path))?.is_some() {
-                // A manifest that came back after a power cut would list a backup without a body.
-                // The directory itself may be gone by now, by another delete.
+                // A manifest that reappeared after a power failure would list a backup without data. A concurrent
+                // delete may have removed the directory.
                 absent_as_none(sync_directory(path.parent().unwrap_or(&store.root)))?;
             }
             store.remove_empty_parents(key);
@@ -232,13 +246,11 @@ impl Store for FileStore {
     }
 }
 
-/// A temporary file that grows.
+/// An upload to a temporary file.
 struct FileUpload {
-    /// Where it is.
     store: FileStore,
-    /// Its name to be.
     key: Key,
-    /// The file; dropping it removes it. None after a failure.
+    /// The file, removed when dropped; `None` after a failure.
     file: Option<NamedTempFile>,
 }
 
@@ -247,7 +259,7 @@ impl FileUpload {
         self.file.take().ok_or_else(|| StoreError::Failed {
             action,
             key: self.store.path(&self.key).display().to_string(),
-            why: "a part of it failed before".into(),
+            why: "an earlier part failed".into(),
         })
     }
 }
@@ -295,20 +307,10 @@ impl Upload for FileUpload {
     }
 }
 
-/// Opens a regular file; a directory is no object.
-fn open_object(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::ErrorKind::NotFound.into())
-    }
-}
-
-/// Writes a small file where none is, whole or not at all.
+/// Creates a small file atomically, unless one exists.
 fn write_file(directory: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
-        .prefix(keys::TEMPORARY)
+        .prefix(layout::TEMPORARY)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     file.write_all(text)?;
@@ -320,8 +322,7 @@ fn write_file(directory: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Makes a directory and those above it, each synced into its parent; the uppermost, `root`, is not
-/// made.
+/// Creates a directory and those above it, each synced into its parent; `root` itself is not created.
 fn create_directories(directory: &Path, root: &Path) -> io::Result<()> {
     if directory == root {
         return Ok(());
@@ -337,7 +338,7 @@ fn create_directories(directory: &Path, root: &Path) -> io::Result<()> {
     };
     match created {
         Ok(()) => parent.map_or(Ok(()), sync_directory),
-        // If it is no directory, making a file in it says so.
+        // If it is not a directory, creating a file in it fails.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
@@ -360,35 +361,64 @@ fn object_meta(key: &str, metadata: &fs::Metadata) -> io::Result<ObjectMeta> {
     })
 }
 
-/// What vanished or never was is no failure here.
+/// Turns the error NotFound into `None`. A file in place of a directory remains an error.
 fn absent_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if is_absent(error.kind()) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn is_absent(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
+const OWNER: &str = "grant the user of drctl read and write access to the directory and its files";
+const WRITABLE: &str = "mount the file system read-write";
 
-/// Says which of the outcomes an I/O error is.
+/// Converts an I/O error.
 fn explain(action: &'static str, path: &Path, error: io::Error) -> StoreError {
+    let unsupported = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(entry::Unsupported { place, what, hint }) = unsupported {
+        return StoreError::NotAnObject {
+            place: place.display().to_string(),
+            what: what.clone(),
+            hint,
+        };
+    }
     let (key, why) = (path.display().to_string(), error.to_string());
+    let denied = |key, why, hint| StoreError::Denied {
+        action,
+        key,
+        why,
+        hint,
+    };
     match error.kind() {
         io::ErrorKind::AlreadyExists => StoreError::AlreadyExists { key },
         io::ErrorKind::NotFound => StoreError::NotFound { key },
-        // Something of a shorter name is a file: to a reader that is absence.
+        // A parent directory is a file: there is no such object.
         io::ErrorKind::NotADirectory if matches!(action, "get" | "head") => {
             StoreError::NotFound { key }
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Denied {
-            action,
-            key,
-            why,
-            hint: super::CHECK_ACCOUNT,
-        },
+        io::ErrorKind::PermissionDenied => denied(key, why, OWNER),
+        io::ErrorKind::ReadOnlyFilesystem => denied(key, why, WRITABLE),
         _ => StoreError::Failed { action, key, why },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_file_system_does_not_mention_credentials() {
+        for (kind, hint) in [
+            (io::ErrorKind::PermissionDenied, OWNER),
+            (io::ErrorKind::ReadOnlyFilesystem, WRITABLE),
+        ] {
+            let error = explain("put", Path::new("/srv/x"), kind.into());
+            let line = crate::Error::from(error).to_string();
+            assert!(
+                line.ends_with(hint) && !line.contains("credentials"),
+                "{line}"
+            );
+        }
     }
 }

@@ -1,67 +1,83 @@
-//! Whether the directory of a store is one: it carries drctl's mark. An unmounted disk leaves an
-//! empty directory or none, and backups must neither go there nor be missed there.
+//! Checks that a directory is a store of drctl: it contains a marker file. An unmounted disk leaves an empty
+//! directory or none, which must neither receive backups nor count as a store without backups.
 //!
-//! The mark is made by the first backup into an empty directory, or on demand. Stores made before
-//! there was a mark are known by the targets that they hold, and get it with the next backup.
+//! The marker is created by the first backup into an empty directory, or on request. Older stores without a marker
+//! are recognised by their targets, and get a marker with the next backup.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::{absent_as_none, create_directories};
-use crate::store::{StoreError, keys};
+use crate::layout;
+use crate::store::StoreError;
 
-/// The name of the mark.
-pub(super) const MARK: &str = ".drctl-store";
+/// Name of the marker file.
+pub(super) const MARKER: &str = ".drctl-store";
 
-/// What a file system puts into an empty directory.
+/// Directory that file systems create at their root.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
-/// What the mark says.
-const TEXT: &str = "drctl keeps backups in this directory. Without this file it takes the disk for \
-                    unmounted and does not use the directory.\n";
+/// Content of the marker file.
+const TEXT: &str = "drctl stores backups in this directory. Without this file, drctl assumes that the disk is \
+                    not mounted, and does not use the directory.\n";
 
-/// What a directory is to a store.
+/// Content of a directory.
 enum Found {
-    /// It carries the mark.
+    /// The marker.
     Marked,
-    /// It holds targets, and no mark.
+    /// Targets, without a marker.
     Targets,
-    /// It is not there.
+    /// A marker that is not a regular file.
+    InvalidMarker,
+    /// The directory does not exist.
     Missing,
-    /// Nothing is in it.
+    /// The path is not a directory.
+    NotADirectory,
+    /// Nothing.
     Empty,
-    /// It holds something else.
+    /// Other files.
     Foreign,
 }
 
-fn look(root: &Path) -> io::Result<Found> {
-    if absent_as_none(fs::symlink_metadata(root.join(MARK)))?.is_some() {
-        return Ok(Found::Marked);
-    }
-    let Some(entries) = absent_as_none(fs::read_dir(root))? else {
+fn inspect(root: &Path) -> io::Result<Found> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Ok(Found::NotADirectory);
+        }
+        entries => absent_as_none(entries)?,
+    };
+    let Some(entries) = entries else {
         return Ok(Found::Missing);
     };
+    let marker = root.join(MARKER);
+    if absent_as_none(fs::symlink_metadata(&marker))?.is_some() {
+        let is_marker = fs::metadata(&marker).is_ok_and(|metadata| metadata.is_file());
+        return Ok(if is_marker {
+            Found::Marked
+        } else {
+            Found::InvalidMarker
+        });
+    }
     let mut empty = true;
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name == LOST_AND_FOUND || name.starts_with(keys::TEMPORARY) {
+        if name == LOST_AND_FOUND || name.starts_with(layout::TEMPORARY) {
             continue;
         }
         empty = false;
-        if name.parse::<keys::TargetName>().is_ok() && is_target(&entry.path())? {
+        let is_directory = || fs::metadata(entry.path()).is_ok_and(|entry| entry.is_dir());
+        let is_name = name.parse::<layout::TargetName>().is_ok();
+        if is_name && is_directory() && is_target(&entry.path())? {
             return Ok(Found::Targets);
         }
     }
-    Ok(match empty {
-        true => Found::Empty,
-        false => Found::Foreign,
-    })
+    Ok(if empty { Found::Empty } else { Found::Foreign })
 }
 
-/// Whether a directory holds what a target owns: its identity, or a backup.
+/// Whether a directory is that of a target: it contains `target.json` or a backup.
 fn is_target(directory: &Path) -> io::Result<bool> {
     if absent_as_none(fs::metadata(directory.join("target.json")))?.is_some() {
         return Ok(true);
@@ -73,7 +89,7 @@ fn is_target(directory: &Path) -> io::Result<bool> {
         let name = entry?.file_name();
         if name
             .to_str()
-            .is_some_and(|name| name.parse::<keys::BackupId>().is_ok())
+            .is_some_and(|name| name.parse::<layout::BackupId>().is_ok())
         {
             return Ok(true);
         }
@@ -81,17 +97,18 @@ fn is_target(directory: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Refuses what is no store.
+/// Checks that a directory is a store.
 pub(super) fn check(root: &Path) -> io::Result<Result<(), StoreError>> {
-    Ok(match look(root)? {
+    Ok(match inspect(root)? {
         Found::Marked | Found::Targets => Ok(()),
         other => Err(refusal(root, &other)),
     })
 }
 
-/// Marks an empty directory, and one that holds targets; by force any, and one to be made.
+/// Creates the marker in a directory that is empty or contains targets; with `force`, in any directory, which is
+/// created if necessary.
 pub(super) fn init(root: &Path, force: bool) -> io::Result<Result<(), StoreError>> {
-    match look(root)? {
+    match inspect(root)? {
         Found::Marked => return Ok(Ok(())),
         Found::Targets => {}
         Found::Empty if force || !is_unmounted(root) => {}
@@ -101,16 +118,18 @@ pub(super) fn init(root: &Path, force: bool) -> io::Result<Result<(), StoreError
     if force {
         create_directories(root, Path::new("/"))?;
     }
-    super::write_file(root, &root.join(MARK), TEXT.as_bytes())?;
+    super::write_file(root, &root.join(MARKER), TEXT.as_bytes())?;
     Ok(Ok(()))
 }
 
 fn refusal(root: &Path, found: &Found) -> StoreError {
     let why = match found {
-        Found::Missing => "there is no such directory",
-        Found::Empty if is_unmounted(root) => "the disk of /etc/fstab for it is not mounted",
-        Found::Empty => "it is empty and has no mark of drctl's: no backup was made there",
-        _ => "it has no mark of drctl's and holds something else",
+        Found::Missing => "no such directory",
+        Found::NotADirectory => "it is not a directory",
+        Found::InvalidMarker => "its marker .drctl-store is not a regular file",
+        Found::Empty if is_unmounted(root) => "its disk in /etc/fstab is not mounted",
+        Found::Empty => "it is empty and has no marker of drctl: it has no backups",
+        _ => "it has no marker of drctl and contains other files",
     };
     StoreError::NotAStore {
         place: root.display().to_string(),
@@ -119,14 +138,14 @@ fn refusal(root: &Path, found: &Found) -> StoreError {
     }
 }
 
-/// Whether a disk is to be mounted there, or above, and is not.
+/// Whether a disk in /etc/fstab for this directory, or one above it, is not mounted.
 fn is_unmounted(root: &Path) -> bool {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     lacks_mount(&root, &read("/etc/fstab"), &read("/proc/self/mounts"))
 }
 
-/// By the texts of `/etc/fstab` and of the mounts.
+/// The same, from the texts of `/etc/fstab` and `/proc/self/mounts`.
 fn lacks_mount(root: &Path, fstab: &str, mounts: &str) -> bool {
     let points = |text: &str| -> Vec<String> {
         let lines = text
@@ -150,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_of_fstab_that_is_not_mounted_is_noticed() {
+    fn an_unmounted_disk_in_fstab_is_detected() {
         let fstab = "# /dev/x /srv/commented ext4\n/dev/a / ext4 defaults 0 1\n\
                      UUID=1 /srv/backup\\040disk ext4 nofail 0 2\nnone swap swap sw 0 0\n";
         let mounts = "/dev/a / ext4 rw 0 0\nproc /proc proc rw 0 0\n";

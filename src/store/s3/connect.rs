@@ -1,7 +1,7 @@
-//! From settings and the AWS variables to a client with time-outs.
+//! Creates the client from settings and AWS variables, with timeouts.
 //!
-//! The SDK by itself waits for ever for an answer. The region comes from the setting, `AWS_REGION`
-//! or the profile: never from the instance, whose metadata service takes seconds not to answer.
+//! By default the SDK waits forever for a response. The region comes from the setting, `AWS_REGION` or the profile,
+//! not from instance metadata: outside of AWS that request takes seconds to fail.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::trust::Trust;
 use crate::store::config::{Checksum, PathStyle, S3Config, unsendable};
 use crate::{Error, Result};
 
-/// A client, the server's name for error texts, and what requests are signed with.
+/// A client, the name of the server for messages, and the credentials.
 pub(super) async fn connect(
     settings: &S3Config,
     given: Option<SharedCredentialsProvider>,
@@ -45,8 +45,8 @@ pub(super) async fn connect(
         (Some(region), _) => checked_region(region)?,
         (None, Some(_)) => Region::from_static("us-east-1"),
         (None, None) => {
-            return Err(Error::usage("the bucket's region is not known").hint(
-                "set AWS_REGION or store.s3.region; for a server of your own AWS_ENDPOINT_URL",
+            return Err(Error::usage("the region of the bucket is unknown").hint(
+                "set AWS_REGION or store.s3.region; for a server other than AWS, AWS_ENDPOINT_URL",
             ));
         }
     };
@@ -76,7 +76,7 @@ pub(super) async fn connect(
         .timeout_config(timeouts(settings))
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
-                .grace_period(settings.stall())
+                .grace_period(settings.stall_seconds.duration())
                 .build(),
         );
     if let Some(http) = http {
@@ -93,7 +93,7 @@ pub(super) async fn connect(
     Ok((Client::from_conf(builder.build()), name, credentials))
 }
 
-/// The AWS variables whose white space at the ends does no harm: drctl removes it.
+/// AWS variables whose surrounding whitespace drctl removes.
 const TRIMMED: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -105,8 +105,8 @@ const TRIMMED: &[&str] = &[
     "AWS_CA_BUNDLE",
 ];
 
-/// Refuses an AWS variable with something inside that no request could carry: the SDK would panic,
-/// or speak of a file or a profile that is not there.
+/// Checks that the AWS variables can be sent in requests: otherwise the SDK would panic, or report a missing file or
+/// profile.
 fn check_variables(
     variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
 ) -> Result<()> {
@@ -115,50 +115,63 @@ fn check_variables(
             continue;
         };
         let text = value.to_str();
-        let trimmed = match TRIMMED.contains(&name) {
-            true => text.map(str::trim),
-            false => text,
+        let trimmed = if TRIMMED.contains(&name) {
+            text.map(str::trim)
+        } else {
+            text
         };
-        // Before the SDK would repeat it in its log.
+        // The SDK would log an invalid URL.
         if let (true, Some(text)) = (name.starts_with("AWS_ENDPOINT_URL"), trimmed)
             && !text.is_empty()
         {
             checked_endpoint(text)?;
         }
         let why = match trimmed {
-            // Set to nothing is as good as not set.
+            // An empty variable counts as not set.
             Some("") => continue,
             Some(text) if is_path(name) => text
                 .contains(char::is_control)
-                .then_some("has a newline or another control character in it"),
+                .then_some("contains a newline or another control character"),
             Some(text) => unsendable(text),
-            None => Some("is no text"),
+            None => Some("is not UTF-8"),
         };
         if let Some(why) = why {
             return Err(Error::usage(format!("{name} {why}")).hint(format!(
-                "correct {name}; a file's final newline may be part of it"
+                "correct {name}; it may contain the final newline of a file"
             )));
         }
     }
     Ok(())
 }
 
-/// Whether a variable is never sent.
+/// Whether a variable is a path or name, which is not sent.
 fn is_path(name: &str) -> bool {
     name.ends_with("_FILE") || name.ends_with("_BUNDLE") || name.ends_with("_PROFILE")
+}
+
+/// Checks endpoint and region in the configuration.
+pub(in crate::store) fn check_settings(settings: &S3Config) -> Result<()> {
+    if let Some(url) = &settings.endpoint_url {
+        checked_endpoint(url.trim())?;
+    }
+    if let Some(region) = &settings.region {
+        checked_region(&Region::new(region.clone()))?;
+    }
+    Ok(())
 }
 
 fn checked_region(region: &Region) -> Result<Region> {
     let name = region.as_ref().trim();
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match !name.is_empty() && name.chars().all(good) {
-        true => Ok(Region::new(name.to_owned())),
-        false => Err(Error::usage("the bucket's region is no name of a region")
-            .hint("correct store.s3.region, AWS_REGION or the profile's region")),
+    if !name.is_empty() && name.chars().all(good) {
+        Ok(Region::new(name.to_owned()))
+    } else {
+        Err(Error::usage("the region of the bucket is not a valid name")
+            .hint("correct store.s3.region, AWS_REGION or the profile's region"))
     }
 }
 
-/// The endpoint of one's own, if there is any, checked: the SDK would say "dispatch failure".
+/// The configured endpoint, checked: for an invalid one the SDK reports "dispatch failure". `None` for AWS.
 fn endpoint_url(settings: &S3Config, aws: &SdkConfig) -> Result<Option<url::Url>> {
     let variable = || {
         let set = std::env::var("AWS_ENDPOINT_URL_S3").ok();
@@ -179,31 +192,31 @@ fn endpoint_url(settings: &S3Config, aws: &SdkConfig) -> Result<Option<url::Url>
 fn checked_endpoint(text: &str) -> Result<url::Url> {
     let url = url::Url::parse(text).ok();
     let web = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    // `Url::parse` passes over newlines and tabs.
+    // `Url::parse` ignores newlines and tabs.
     let Some(url) = url.filter(|url| web(url) && unsendable(text).is_none()) else {
-        return Err(Error::usage("the S3 endpoint is no URL of a server").hint(
-            "write AWS_ENDPOINT_URL or store.s3.endpoint_url like https://minio.example:9000",
+        return Err(Error::usage("the S3 endpoint is not the URL of a server").hint(
+            "set AWS_ENDPOINT_URL or store.s3.endpoint_url to a URL such as https://minio.example:9000",
         ));
     };
     let plain = url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    match plain {
-        true => Ok(url),
-        // It is not repeated: it may hold a password.
-        false => Err(
-            Error::usage("the S3 endpoint has a user, a password, ? or #")
-                .hint("credentials do not belong in it; the AWS variables and profiles give them"),
-        ),
+    if plain {
+        return Ok(url);
     }
+    // The URL is not shown: it may contain a password.
+    Err(
+        Error::usage("the S3 endpoint contains a user, a password, ? or #")
+            .hint("remove them; credentials come from AWS variables or profiles"),
+    )
 }
 
 fn timeouts(settings: &S3Config) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(settings.connect_timeout())
-        .operation_attempt_timeout(settings.attempt_timeout())
-        .operation_timeout(settings.operation_timeout())
+        .connect_timeout(settings.connect_timeout_seconds.duration())
+        .operation_attempt_timeout(settings.attempt_timeout_seconds.duration())
+        .operation_timeout(settings.operation_timeout_seconds.duration())
         .build()
 }
 
@@ -217,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_no_request_could_carry_is_named_and_not_shown() {
+    fn a_variable_that_cannot_be_sent_is_named_but_not_shown() {
         for (name, value) in [
             ("AWS_ACCESS_KEY_ID", "se\ncret"),
             ("AWS_SECRET_ACCESS_KEY", "se\u{7f}cret"),

@@ -1,9 +1,9 @@
-//! What requests are signed with: read again before it expires, when the server says that it has,
-//! and at intervals where nothing says when; checked before it is used.
+//! Credentials, reloaded before they expire, when the server rejects them as expired, and at intervals if their expiry
+//! is unknown.
 //!
-//! The SDK's own providers keep what they read of profile files for as long as the process runs, so
-//! the whole chain is built anew each time. A key that no HTTP header can hold makes the SDK panic:
-//! white space around it is removed, what else cannot be sent is the user's to correct.
+//! The SDK's providers cache profile files for the life of the process, so the whole chain is recreated each time. The
+//! SDK panics on a key that an HTTP header cannot contain: surrounding whitespace is removed, other invalid characters
+//! are an error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,24 +16,24 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_s3::config::SharedHttpClient;
 use tokio::sync::Mutex;
 
-use crate::times::system_time_in;
+use crate::util::times::system_time_in;
 
-/// Credentials that do not say when they expire are read again after this.
-const READ_AGAIN: Duration = Duration::from_secs(300);
+/// Interval of reloading credentials whose expiry is unknown.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Credentials are read again this long before they expire.
+/// How long before their expiry credentials are reloaded.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(300);
 
-/// Where credentials come from.
+/// Source of the credentials.
 #[derive(Debug)]
 pub(super) enum Origin {
     /// Given by the caller.
     Given(SharedCredentialsProvider),
     /// The SDK's default chain: variables, profiles, web identity, pod identity, instance metadata.
     Chain {
-        /// For the services that are asked for credentials.
+        /// Region of the services that issue credentials.
         region: Region,
-        /// With the trust roots of the store.
+        /// Client with the certificate authorities of the store; `None` for the SDK's own.
         http: Option<SharedHttpClient>,
     },
 }
@@ -56,19 +56,19 @@ impl Origin {
     }
 }
 
-/// What was read last.
+/// The credentials that were read last, and when.
 #[derive(Debug, Default)]
 struct State {
     current: Option<(Credentials, Instant)>,
 }
 
-/// A provider that reads again.
+/// A provider that reloads credentials.
 #[derive(Debug)]
 pub(super) struct Renewing {
     origin: Origin,
-    /// Held while reading: whoever comes meanwhile waits for what is read.
+    /// Locked while reading: concurrent requests wait for the result.
     state: Mutex<State>,
-    /// Grows when other credentials were read.
+    /// Incremented when different credentials were read.
     generation: AtomicU64,
 }
 
@@ -81,23 +81,23 @@ impl Renewing {
         }
     }
 
-    /// Which credentials a request that begins now is signed with.
+    /// Generation of the credentials that sign a request beginning now.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Reads again because the server did not take the credentials of that generation, and says
-    /// whether there are others.
+    /// Reloads because the server rejected the credentials of generation `refused`. Returns whether the current ones
+    /// are different.
     pub(super) async fn renew(&self, refused: u64) -> bool {
         let mut state = self.state.lock().await;
         self.generation() != refused || matches!(self.read(&mut state).await, Ok(true))
     }
 
-    /// Reads, and says whether the credentials are others than before.
+    /// Reads the credentials. Returns whether they differ from the previous ones.
     async fn read(&self, state: &mut State) -> Result<bool, CredentialsError> {
         let read = self.origin.read().await?;
         let before = state.current.replace((read.clone(), Instant::now()));
-        // The first ones are no others: a request may have begun before they were read.
+        // The first credentials do not count as different: a request may have begun before they were read.
         let same = before.is_none_or(|(before, _)| {
             let parts = |c: &Credentials| {
                 let token = c.session_token().map(str::to_owned);
@@ -124,9 +124,9 @@ impl Renewing {
         }
         let failed = self.read(&mut state).await.err();
         match (&state.current, failed) {
-            // A service that does not answer at the moment does not make them worse.
-            (Some((current, _)), Some(error)) if lives(current) => {
-                tracing::warn!(%error, "cannot read the credentials of the store again");
+            // Valid credentials remain usable while the service that issues them is unavailable.
+            (Some((current, _)), Some(error)) if is_valid(current) => {
+                tracing::warn!(%error, "cannot reload the credentials of the store");
                 Ok(current.clone())
             }
             (_, Some(error)) => Err(error),
@@ -136,7 +136,7 @@ impl Renewing {
     }
 }
 
-/// The provider as the SDK and the store hold it.
+/// The provider, shared by the SDK and the store.
 #[derive(Debug)]
 pub(super) struct Shared(pub(super) Arc<Renewing>);
 
@@ -152,16 +152,16 @@ impl ProvideCredentials for Shared {
 fn is_fresh(credentials: &Credentials, read_at: Instant) -> bool {
     match credentials.expiry() {
         Some(expiry) => system_time_in(BEFORE_EXPIRY) < expiry,
-        None => read_at.elapsed() < READ_AGAIN,
+        None => read_at.elapsed() < RELOAD_INTERVAL,
     }
 }
 
-fn lives(credentials: &Credentials) -> bool {
+fn is_valid(credentials: &Credentials) -> bool {
     let expiry = credentials.expiry();
     expiry.is_none_or(|expiry| SystemTime::now() < expiry)
 }
 
-/// Credentials without white space around them; an error where a request could not carry them.
+/// Removes whitespace around credentials; an error if they cannot be sent.
 fn sendable(read: &Credentials) -> Result<Credentials, CredentialsError> {
     let token = read.session_token().map(str::trim);
     let token = token.filter(|token| !token.is_empty());
@@ -177,7 +177,7 @@ fn sendable(read: &Credentials) -> Result<Credentials, CredentialsError> {
         };
         let from = match std::env::var_os(variable) {
             Some(_) => variable.to_owned(),
-            None => format!("the {name} of the AWS profile or credentials file or program"),
+            None => format!("the {name} of the AWS profile, credentials file or program"),
         };
         return Err(CredentialsError::invalid_configuration(format!(
             "{from} {why}"
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_credentials_is_removed() {
+    fn whitespace_around_credentials_is_removed() {
         let clean = sendable(&credentials("a\n", " b\r\n", Some("\tc\n"))).unwrap();
         assert_eq!(clean.access_key_id(), "a");
         assert_eq!(clean.secret_access_key(), "b");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_no_request_can_carry_are_refused_without_being_shown() {
+    fn credentials_that_cannot_be_sent_are_refused_without_being_shown() {
         for (id, secret, token) in [
             ("key\nid", "b", None),
             ("key\0id", "b", None),
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// Gives other credentials each time.
+    /// Provides different credentials each time.
     #[derive(Debug, Default)]
     struct Counting(AtomicU64);
 
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_are_read_once_until_they_are_refused() {
+    async fn credentials_are_read_once_until_they_are_rejected() {
         let counting = SharedCredentialsProvider::new(Counting::default());
         let renewing = Renewing::new(Origin::Given(counting));
         assert_eq!(renewing.provide().await.unwrap().access_key_id(), "k0");
         assert_eq!(renewing.provide().await.unwrap().access_key_id(), "k0");
         let refused = renewing.generation();
         assert!(renewing.renew(refused).await);
-        // Whoever was refused with the same ones meanwhile finds the new ones.
+        // A concurrent request that was refused with the old ones gets the new ones.
         assert!(renewing.renew(refused).await);
         assert_eq!(renewing.provide().await.unwrap().access_key_id(), "k1");
     }

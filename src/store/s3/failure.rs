@@ -1,8 +1,8 @@
-//! A failed S3 request: what it means by the table of [`super::outcome`], in one line that says most.
+//! A failed S3 request: its outcome by the table in [`super::outcome`], and a one-line message.
 //!
-//! The SDK's own texts are "service error" and "dispatch failure"; what helps is the server's code
-//! and message, or the innermost cause. Neither holds a secret: bodies and headers, which may
-//! repeat signatures, are not quoted.
+//! The SDK's messages are "service error" and "dispatch failure"; the useful ones are the server's code and message,
+//! or the innermost cause. Neither contains a secret: bodies and headers, which may repeat signatures, are not
+//! quoted.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use aws_smithy_types::date_time::Format;
 use super::outcome::{self, Again, Last, Outcome};
 use crate::store::{CHECK_ACCOUNT, StoreError};
 
-/// A failed request, whatever its type was.
+/// A failed request of any type.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What it means.
+    /// Its outcome.
     outcome: Outcome,
-    /// What happened, in one line.
+    /// The message, one line.
     why: String,
-    /// How long the server asks to be left alone.
+    /// Pause requested by the server.
     pub(super) retry_after: Option<Duration>,
-    /// Whether the settings are at fault, which is the user's to mend.
+    /// Whether invalid settings are the cause.
     misconfigured: bool,
 }
 
 impl Failure {
-    /// Reads an SDK error; `endpoint` is named where no S3 server answered.
+    /// Interprets an SDK error; `endpoint` is shown if the response is not from an S3 server.
     pub(super) fn of<E>(error: &SdkError<E, HttpResponse>, endpoint: &str) -> Self
     where
         E: StdError + ProvideErrorMetadata + 'static,
@@ -40,11 +40,12 @@ impl Failure {
                 let (inner, response) = (service.err(), service.raw());
                 let code = inner.code().unwrap_or_default();
                 let said = response.body().bytes().is_some_and(|body| !body.is_empty());
-                // The SDK has a code of its own for the 404 of a HEAD, whatever sent it.
+                // For a 404 to HEAD, the SDK sets a code regardless of the sender.
                 let page = is_page(response) && (code.is_empty() || !said);
-                match page || (code.is_empty() && said) {
-                    true => Self::page(response, endpoint),
-                    false => Self::answered(code, inner.message().unwrap_or_default(), response),
+                if page || (code.is_empty() && said) {
+                    Self::page(response, endpoint)
+                } else {
+                    Self::answered(code, inner.message().unwrap_or_default(), response)
                 }
             }
             SdkError::ResponseError(response) => Self::page(response.raw(), endpoint),
@@ -52,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// An answer that should have been S3's, and lacks what S3's would have.
+    /// A response that lacks what a response of S3 has.
     pub(super) fn not_understood(endpoint: &str, what: &str) -> Self {
         Failure {
             outcome: outcome::judge(200, "", true),
@@ -62,7 +63,7 @@ impl Failure {
         }
     }
 
-    /// The time for all attempts is over.
+    /// The time limit for all attempts has passed.
     pub(super) fn too_late(endpoint: &str, after: Duration) -> Self {
         Failure {
             why: format!("{endpoint}: no answer within {after:?}"),
@@ -70,21 +71,21 @@ impl Failure {
         }
     }
 
-    /// An S3 server said no.
+    /// An error response of an S3 server.
     fn answered(code: &str, message: &str, response: &HttpResponse) -> Self {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name);
         let mut why = match (code, message) {
-            ("", _) => format!("HTTP {status} without an explanation"),
+            ("", _) => format!("HTTP {status} without a message"),
             (code, "") => format!("{code} (HTTP {status})"),
             (code, message) => format!("{code}: {message} (HTTP {status})"),
         };
-        // A bucket elsewhere answers with its own region.
+        // The response for a bucket in another region names that region.
         if let (301 | 307 | 400, Some(region)) = (status, header("x-amz-bucket-region")) {
             why = format!("{why}; the bucket is in region {region}");
         }
         if let ("RequestTimeTooSkewed", Some(time)) = (code, header("date")) {
-            why = format!("{why}; the server's clock says {time}");
+            why = format!("{why}; the server's time is {time}");
         }
         Failure {
             outcome: outcome::judge(status, code, false),
@@ -94,12 +95,13 @@ impl Failure {
         }
     }
 
-    /// Something else than an S3 server answered, or half of one.
+    /// A response not from an S3 server, or truncated.
     fn page(response: &HttpResponse, endpoint: &str) -> Self {
         let status = response.status().as_u16();
-        let what = match is_page(response) {
-            true => "a web page",
-            false => "no answer of an S3 server",
+        let what = if is_page(response) {
+            "a web page"
+        } else {
+            "not a response of an S3 server"
         };
         let outcome = outcome::judge(status, "", true);
         let hint = match outcome.again {
@@ -114,7 +116,7 @@ impl Failure {
         }
     }
 
-    /// No server answered.
+    /// No response.
     fn silent<E>(error: &SdkError<E, HttpResponse>, endpoint: &str) -> Self
     where
         E: StdError + 'static,
@@ -125,7 +127,7 @@ impl Failure {
         }
         let again = match error {
             SdkError::TimeoutError(_) => true,
-            // `other` with a kind: a connection that closed in the middle.
+            // `other` with a kind: the connection was closed during the request.
             SdkError::DispatchFailure(failure) => {
                 failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
             }
@@ -139,10 +141,7 @@ impl Failure {
             }
             None => format!("{endpoint}: {text}"),
         };
-        let again = match again {
-            true => Again::Often,
-            false => Again::Never,
-        };
+        let again = if again { Again::Often } else { Again::Never };
         Failure {
             outcome: Outcome {
                 again,
@@ -154,7 +153,7 @@ impl Failure {
         }
     }
 
-    /// It never left.
+    /// No credentials: the request was not sent.
     fn no_credentials(error: &CredentialsError, text: &str) -> Self {
         let again = match error {
             CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
@@ -173,32 +172,32 @@ impl Failure {
         }
     }
 
-    /// Whether the request is sent again.
+    /// Whether the request is retried.
     pub(super) fn again(&self) -> Again {
         self.outcome.again
     }
 
-    /// Whether it was signed at another time than the server's: the SDK has learnt that by now.
+    /// Whether the clocks differ too much; the SDK has corrected its clock from the response.
     pub(super) fn is_clock(&self) -> bool {
         self.outcome == outcome::CLOCK_SKEW
     }
 
-    /// Whether there is an object where none was to be.
+    /// Whether the object already exists.
     pub(super) fn is_exists(&self) -> bool {
         self.outcome.last == Last::Exists
     }
 
-    /// Whether the server certainly did nothing.
+    /// Whether the request certainly had no effect.
     pub(super) fn is_definitive(&self) -> bool {
         self.outcome.last != Last::Unknown
     }
 
-    /// Whether the multipart upload is not, or no longer, known.
+    /// Whether the multipart upload does not exist, or no longer.
     pub(super) fn is_no_upload(&self) -> bool {
         self.outcome.last == Last::NoUpload
     }
 
-    /// The store's outcome, at a place.
+    /// The error for an object.
     pub(super) fn into_error(self, action: &'static str, key: String) -> StoreError {
         let why = self.why;
         if self.misconfigured {
@@ -239,7 +238,7 @@ fn is_page(response: &HttpResponse) -> bool {
         .starts_with("text/html")
 }
 
-/// What `Retry-After` says: seconds, or a date.
+/// The pause in `Retry-After`: seconds, or a date.
 fn retry_after(response: &HttpResponse) -> Option<Duration> {
     let text = response.headers().get("retry-after")?.trim();
     if let Ok(seconds) = text.parse() {
@@ -250,7 +249,7 @@ fn retry_after(response: &HttpResponse) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
 }
 
-/// A cause of a certain type.
+/// The first error of a type in a chain of causes.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -262,10 +261,10 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     None
 }
 
-/// The causes of an error in one line: from the first that says something, without repetition.
+/// The causes of an error in one line, without repetitions and generic texts.
 pub(super) fn chain(error: &dyn StdError) -> String {
-    /// How the texts of layers begin that only say that there is a layer below.
-    const SAYS_NOTHING: [&str; 8] = [
+    /// Generic texts of outer layers, by their beginning.
+    const GENERIC: [&str; 8] = [
         "client error",
         "dispatch failure",
         "error reading a body",
@@ -280,8 +279,8 @@ pub(super) fn chain(error: &dyn StdError) -> String {
     while let Some(error) = cause {
         let text = error.to_string();
         cause = error.source();
-        let says_nothing = SAYS_NOTHING.iter().any(|begin| text.starts_with(begin));
-        if line.contains(&text) || (says_nothing && cause.is_some()) {
+        let is_generic = GENERIC.iter().any(|begin| text.starts_with(begin));
+        if line.contains(&text) || (is_generic && cause.is_some()) {
             continue;
         }
         let separator = if line.is_empty() { "" } else { ": " };

@@ -1,77 +1,239 @@
-//! Listing: every page, in order, and never a list that was cut off. One that ends early would
-//! make backups vanish.
+//! Lists objects: all pages, sorted. A truncated list is an error: backups would be missing from it.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_s3::config::interceptors::AfterDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 
 use super::S3Store;
 use super::request::timestamp;
 use crate::store::{ObjectMeta, StoreError};
+use crate::util::times::instant_in;
 
-/// Every object whose name begins with `prefix`, sorted.
-pub(super) async fn objects(store: &S3Store, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-    let mut objects = Vec::new();
-    for page in pages(store, prefix).await? {
-        for object in page.contents() {
-            // Consoles make empty objects called `dir/`, which are no objects of ours.
-            let Some(key) = store.key(object.key()).filter(|key| !key.ends_with('/')) else {
-                continue;
-            };
-            let size = object.size().and_then(|size| u64::try_from(size).ok());
-            objects.push(ObjectMeta {
-                key: key.into(),
-                size: size.ok_or_else(|| failed(store, prefix, "an object without a size"))?,
-                modified: timestamp(object.last_modified()),
-                crc64nvme: None,
-            });
-        }
-    }
-    // Not every server lists by bytes.
-    objects.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(objects)
-}
-
-async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<ListObjectsV2Output>, StoreError> {
-    let request = store.client.list_objects_v2().bucket(&store.bucket);
-    let request = request.prefix(store.name(prefix));
-    let mut pages: Vec<ListObjectsV2Output> = Vec::new();
+/// All objects whose name begins with `prefix` and is greater than `after`, sorted.
+pub(super) async fn objects(
+    store: &S3Store,
+    prefix: &str,
+    after: Option<&str>,
+) -> Result<Vec<ObjectMeta>, StoreError> {
+    // Not every server sorts by bytes.
+    let mut objects = BTreeMap::new();
+    let mut pages = Pages::new(store, "list", prefix);
     let mut token: Option<String> = None;
     loop {
-        let request = request.clone().set_continuation_token(token.clone());
-        let page = store.ask("list", prefix, || request.clone().send(), whole);
-        let page = page.await?;
-        let next = page.next_continuation_token().map(str::to_owned);
-        let more = page.is_truncated() == Some(true);
-        pages.push(page);
-        if !more {
-            return Ok(pages);
+        let page = page(store, prefix, Narrowed::After(after), token.clone()).await?;
+        let (listed, before) = (page.contents().len(), objects.len());
+        for object in page.contents() {
+            let size = object.size().and_then(|size| u64::try_from(size).ok());
+            let size = size.ok_or_else(|| pages.failed("an object without a size"))?;
+            let modified = timestamp(object.last_modified());
+            let name = object.key().unwrap_or_default().to_owned();
+            objects.insert(name, (size, modified));
         }
-        if next.as_deref().unwrap_or_default().is_empty() || next == token {
-            return Err(failed(
-                store,
-                prefix,
-                "the list is cut off without a next page",
-            ));
+        if page.is_truncated() != Some(true) {
+            break;
         }
-        token = next;
+        token = page.next_continuation_token;
+        let news = objects.len() - before;
+        pages.turn(token.as_deref().unwrap_or_default(), listed, news)?;
     }
+    let objects = objects.into_iter().filter_map(|(name, (size, modified))| {
+        // Web consoles create empty objects named `dir/`.
+        let key = store.key(Some(&name)).filter(|key| !key.ends_with('/'))?;
+        // Not every server knows start-after.
+        after.is_none_or(|after| key > after).then_some(())?;
+        Some(ObjectMeta {
+            key: key.into(),
+            size,
+            modified,
+            crc64nvme: None,
+        })
+    });
+    Ok(objects.collect())
 }
 
-/// A page that was cut off on its way may be read as a shorter one.
-fn whole(page: ListObjectsV2Output) -> Result<ListObjectsV2Output, &'static str> {
+/// Names of the folders directly below `prefix`, sorted.
+pub(super) async fn folders(store: &S3Store, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut folders = BTreeSet::new();
+    let mut pages = Pages::new(store, "list", prefix);
+    let mut token: Option<String> = None;
+    loop {
+        let page = page(store, prefix, Narrowed::Folders, token.clone()).await?;
+        let before = folders.len();
+        for folder in page.common_prefixes() {
+            let key = store.key(folder.prefix()).unwrap_or_default();
+            let name = key.strip_prefix(prefix).unwrap_or_default();
+            folders.extend(name.strip_suffix('/').map(str::to_owned));
+        }
+        if page.is_truncated() != Some(true) {
+            break;
+        }
+        let objects = page.contents().len();
+        let listed = objects + page.common_prefixes().len();
+        let news = folders.len() - before + objects;
+        token = page.next_continuation_token;
+        pages.turn(token.as_deref().unwrap_or_default(), listed, news)?;
+    }
+    Ok(folders.into_iter().collect())
+}
+
+/// What of a list is asked for.
+#[derive(Clone, Copy)]
+enum Narrowed<'a> {
+    /// Objects whose name is greater.
+    After(Option<&'a str>),
+    /// Folders.
+    Folders,
+}
+
+async fn page(
+    store: &S3Store,
+    prefix: &str,
+    narrowed: Narrowed<'_>,
+    token: Option<String>,
+) -> Result<ListObjectsV2Output, StoreError> {
+    let request = store.client.list_objects_v2().bucket(&store.bucket);
+    let request = request.prefix(store.name(prefix));
+    let request = match narrowed {
+        Narrowed::After(after) => request.set_start_after(after.map(|after| store.name(after))),
+        Narrowed::Folders => request.delimiter("/"),
+    };
+    let request = request.set_continuation_token(token);
+    let end = WholeDocument::default();
+    let send = || request.clone().customize().interceptor(end.clone()).send();
+    let page = store.ask("list", prefix, send, |page| {
+        if end.came() && is_whole(&page) {
+            Ok(page)
+        } else {
+            Err(CUT_OFF)
+        }
+    });
+    page.await
+}
+
+pub(super) const CUT_OFF: &str = "a truncated list";
+
+/// Whether a page contains all entries that it announces.
+fn is_whole(page: &ListObjectsV2Output) -> bool {
     let listed = page.contents().len() + page.common_prefixes().len();
-    let cut = page
-        .key_count()
-        .is_some_and(|count| usize::try_from(count).is_ok_and(|count| count > listed));
-    match page.is_truncated() {
-        Some(_) if !cut => Ok(page),
-        _ => Err("a list that is cut off"),
+    let is_less = |count| usize::try_from(count).is_ok_and(|count| count > listed);
+    page.is_truncated().is_some() && !page.key_count().is_some_and(is_less)
+}
+
+/// Checks that the XML document of a response is complete: the SDK accepts one that is truncated between two objects.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WholeDocument(Arc<AtomicBool>);
+
+impl WholeDocument {
+    /// Whether the document of the last response was complete.
+    pub(super) fn came(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-fn failed(store: &S3Store, prefix: &str, why: &str) -> StoreError {
-    StoreError::Failed {
-        action: "list",
-        key: store.place(prefix),
-        why: format!("{}: {why}", store.endpoint),
+impl Intercept for WholeDocument {
+    fn name(&self) -> &'static str {
+        "WholeDocument"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let body = context.response().body().bytes();
+        self.0.store(body.is_some_and(is_ended), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Whether an XML document ends with the closing tag of its root.
+fn is_ended(document: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(document);
+    let root = text
+        .split('<')
+        .skip(1)
+        .find(|tag| !tag.starts_with(['?', '!']));
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '>' | '/');
+    let root = root.and_then(|tag| tag.split(is_end).next());
+    let last = text.trim_end().strip_suffix('>').unwrap_or_default();
+    let last = last.rsplit_once("</").map(|(_, name)| name.trim_end());
+    root.is_some() && root == last
+}
+
+/// Progress through the pages of a list; detects a list that does not end.
+pub(super) struct Pages<'a> {
+    store: &'a S3Store,
+    action: &'static str,
+    prefix: &'a str,
+    /// Tokens of the pages so far.
+    tokens: HashSet<String>,
+    /// The list fails if no page has new entries until then. Pages may be empty.
+    until: tokio::time::Instant,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(store: &'a S3Store, action: &'static str, prefix: &'a str) -> Self {
+        Pages {
+            store,
+            action,
+            prefix,
+            tokens: HashSet::new(),
+            until: instant_in(store.settings.operation_timeout_seconds.duration()),
+        }
+    }
+
+    /// Checks a page that is not the last: the token of the next one, the number of entries, and how many of them are
+    /// new.
+    pub(super) fn turn(
+        &mut self,
+        token: &str,
+        listed: usize,
+        news: usize,
+    ) -> Result<(), StoreError> {
+        if token.is_empty() {
+            return Err(self.failed("the list is truncated and has no next page"));
+        }
+        if !self.tokens.insert(token.to_owned()) || (listed > 0 && news == 0) {
+            return Err(self.failed("the list does not end: it returns to an earlier page"));
+        }
+        let now = tokio::time::Instant::now();
+        let patience = self.store.settings.operation_timeout_seconds.duration();
+        if news > 0 {
+            self.until = instant_in(patience);
+        } else if now >= self.until {
+            let why = format!("the list does not end: nothing new within {patience:?}");
+            return Err(self.failed(&why));
+        }
+        Ok(())
+    }
+
+    pub(super) fn failed(&self, why: &str) -> StoreError {
+        StoreError::Failed {
+            action: self.action,
+            key: self.store.place(self.prefix),
+            why: format!("{}: {why}", self.store.endpoint),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_complete_with_the_closing_tag_of_its_root() {
+        let whole = "<?xml version=\"1.0\"?>\n<!-- a --><List xmlns=\"x\"><Contents><Key>a</Key></Contents></List>";
+        assert!(is_ended(whole.as_bytes()));
+        assert!(is_ended(format!("{whole}\r\n ").as_bytes()));
+        assert!(is_ended(b"<s3:List><a/></s3:List >"));
+        for bytes in 0..whole.len() {
+            assert!(!is_ended(&whole.as_bytes()[..bytes]), "{bytes}");
+        }
+        assert!(!is_ended(b"<List/>") && !is_ended(b"List>") && !is_ended(b"<List></Other>"));
     }
 }

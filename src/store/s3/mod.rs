@@ -1,17 +1,16 @@
-//! A store in an S3 bucket, or in whatever speaks S3: `s3://bucket/prefix`.
+//! A store in a bucket of S3 or a compatible server: `s3://bucket/prefix`.
 //!
-//! - `connect`: settings and the AWS variables → a client with time-outs.
-//! - `credentials`: read again when they have expired, checked before they are used.
-//! - `outcome`: the one table of what a status and an error code mean; `failure` reads an answer by it.
-//! - `request`: what objects are to be like, and how a request is sent until the table says its end.
-//! - `protection`: what was asked for objects (retention, encryption), held against what they have.
-//! - `list`, `read`: whole lists, whole bodies.
-//! - `upload`: streamed objects, by parts.
+//! - `connect`: creates the client from settings and AWS variables; `trust`: certificate authorities.
+//! - `credentials`: reloads credentials that have expired, and checks them before use.
+//! - `outcome`: the meaning of HTTP statuses and error codes; `failure` interprets a response by it.
+//! - `request`: properties of new objects, and retries.
+//! - `protection`: compares configured properties (retention, encryption) with those of an object.
+//! - `list`, `read`: complete lists and bodies.
+//! - `upload`: multipart uploads.
 //!
-//! Bodies are sent from memory, so checksums are headers and every request can be repeated. The
-//! SDK's own repetitions are off: all are made here, since the answer "exists" to a repetition may
-//! speak of the first attempt's own work. ETags mean nothing across encryption and multipart, and
-//! are never compared.
+//! Bodies are sent from memory, so checksums are headers and every request can be retried. The SDK's retries are
+//! disabled: all are made here, since the response "exists" to a retry may refer to the object of the first attempt.
+//! ETags depend on encryption and multipart uploads, and are never compared.
 
 mod connect;
 mod credentials;
@@ -23,6 +22,8 @@ mod read;
 mod request;
 mod trust;
 mod upload;
+
+pub(super) use connect::check_settings;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,38 +46,35 @@ use crate::{Error, Result};
 /// Objects in a bucket, below a prefix.
 #[derive(Debug, Clone)]
 pub struct S3Store {
-    /// The connection pool, credentials and time-outs; cheap to clone.
+    /// Connection pool, credentials and timeouts; cheap to clone.
     client: Client,
-    /// What requests are signed with.
+    /// Credentials that sign requests.
     credentials: Arc<Renewing>,
-    /// Who is asked, for error texts: `minio.example:9000`.
+    /// Name of the server, for messages: `minio.example:9000`.
     endpoint: String,
-    /// The bucket's name.
     bucket: String,
-    /// What every name in the bucket begins with: empty, or ending in `/`.
+    /// Prefix of all names in the bucket: empty, or ending in `/`.
     prefix: String,
-    /// Bytes of a part.
+    /// Size of a part in bytes.
     part_bytes: usize,
-    /// Parts uploaded at once.
+    /// Number of parts uploaded in parallel.
     parts_in_flight: usize,
-    /// What objects are to be like, and how patient to be.
+    /// Properties of objects, timeouts and retries.
     settings: S3Config,
 }
 
 impl S3Store {
-    /// Opens a bucket with what the environment gives besides the configuration; with these
-    /// credentials instead of the SDK's default chain, where there are any. Asks nothing of the
-    /// server yet.
+    /// Opens a bucket, without a request to the server. Settings that are not configured come from the environment.
+    /// `given` replaces the credentials of the SDK's default chain.
     ///
     /// # Errors
-    /// `Usage`: no region, an endpoint that is no URL, certificates that are none, an AWS variable
-    /// that no request could carry.
+    /// `Usage`: no region, an invalid endpoint, invalid certificates, an AWS variable that cannot be sent.
     pub async fn connect(
         config: &StoreConfig,
         given: Option<SharedCredentialsProvider>,
     ) -> Result<Self> {
         let StoreUrl::S3 { bucket, prefix } = &config.url else {
-            return Err(Error::usage(format!("{} is no S3 URL", config.url)));
+            return Err(Error::usage(format!("{} is not an S3 URL", config.url)));
         };
         let (client, endpoint, credentials) = connect::connect(&config.s3, given).await?;
         Ok(S3Store {
@@ -94,17 +92,17 @@ impl S3Store {
         })
     }
 
-    /// The object's name in the bucket.
+    /// Name of an object in the bucket.
     fn name(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    /// Where an object is, for people.
+    /// URL of an object, for messages.
     fn place(&self, key: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.name(key))
     }
 
-    /// The key of a name that was listed.
+    /// The key of a listed name.
     fn key<'a>(&self, name: Option<&'a str>) -> Option<&'a str> {
         name?.strip_prefix(&self.prefix)
     }
@@ -116,7 +114,7 @@ impl S3Store {
         }
     }
 
-    /// Of archive segments.
+    /// Storage class of archive segments.
     fn storage_class(&self) -> Option<StorageClass> {
         self.settings
             .storage_class
@@ -124,7 +122,8 @@ impl S3Store {
             .map(StorageClass::from)
     }
 
-    /// Writes an object where none is. A repetition that meets one looks whose it is.
+    /// Creates an object unless one exists. If a retry finds an object, it is compared with the body: the first
+    /// attempt may have created it.
     async fn create(
         &self,
         key: &str,
@@ -146,11 +145,11 @@ impl S3Store {
         let sent = self.send(request, |answer| of_s3(answer, PutObjectOutput::e_tag));
         match sent.await {
             Ok(_) => Ok(()),
-            // Only where an attempt before had no answer: what a server keeps of a request that it
-            // refused is not ours.
+            // Only if an earlier attempt had no response: an object that exists after a rejected request is not
+            // ours.
             Err(failed) if failed.unsure && failed.failure.is_definitive() => {
                 let place = self.place(key);
-                match self.get(key, None).await {
+                match self.get_at_most(key, body.len() as u64).await {
                     Ok(found) if found == body => Ok(()),
                     Err(StoreError::NotFound { .. }) => {
                         Err(failed.failure.into_error("put", place))
@@ -182,7 +181,7 @@ impl Store for S3Store {
 
     async fn put(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         check("put", key)?;
-        // No retention: each version of a heartbeat would be kept.
+        // No retention: every version of a heartbeat would be kept.
         let key_id = &self.settings.kms_key_id;
         let send = || {
             let request = self.client.put_object().bucket(&self.bucket);
@@ -202,7 +201,12 @@ impl Store for S3Store {
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         check("get", key)?;
-        read::get(self, key, range).await
+        read::get(self, key, range, None).await
+    }
+
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Bytes, StoreError> {
+        check("get", key)?;
+        read::get(self, key, None, Some(most)).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
@@ -229,7 +233,7 @@ impl Store for S3Store {
             size: size.ok_or_else(|| StoreError::Failed {
                 action: "head",
                 key: self.place(key),
-                why: format!("{}: an answer without a size", self.endpoint),
+                why: format!("{}: a response without a size", self.endpoint),
             })?,
             modified: timestamp(answer.last_modified()),
             crc64nvme: answer.checksum_crc64_nvme().map(str::to_owned),
@@ -237,7 +241,15 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        list::objects(self, prefix).await
+        list::objects(self, prefix, None).await
+    }
+
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        list::objects(self, prefix, Some(after)).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        list::folders(self, prefix).await
     }
 
     async fn delete(&self, key: &str) -> Result<Deleted, StoreError> {

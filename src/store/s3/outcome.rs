@@ -1,58 +1,59 @@
-//! The one table of S3 outcomes: what a status and an error code mean for any request.
+//! The table of S3 outcomes: the meaning of HTTP statuses and error codes for any request.
 //!
-//! Servers differ in which status they give a code, so the code decides where it is known. A
-//! throttling or failing status (429, 5xx) decides whatever the body says.
+//! Servers use different statuses for the same code, so a known code takes precedence. A status for throttling or a
+//! server error (429, 5xx) takes precedence over any code.
 
-/// What a failed answer means.
+/// Meaning of a failed response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Whether the same request is sent again.
+    /// Whether the request is retried.
     pub(super) again: Again,
-    /// What it is where it is not, or no longer, sent again.
+    /// The failure if it is not, or no longer, retried.
     pub(super) last: Last,
 }
 
-/// Whether a request is sent again.
+/// Whether a request is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
-    /// The answer is definitive: the server did nothing.
+    /// The response is definitive: the request had no effect.
     Never,
-    /// Once, signed anew: with credentials that were read again where they have changed, or by a
-    /// clock that was set by the server's.
+    /// Once, with a new signature: with reloaded credentials if they have changed, or with the clock corrected by
+    /// the server's.
     Renewed,
-    /// As often as configured. Whether the server did something is unknown.
+    /// As often as configured. Whether the request had an effect is unknown.
     Often,
 }
 
-/// What a failure is in the end.
+/// A final failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Last {
-    /// There is an object where none was to be.
+    /// The object already exists.
     Exists,
-    /// There is no such object.
+    /// The object does not exist.
     Absent,
-    /// The multipart upload is not, or no longer, known.
+    /// The multipart upload does not exist, or no longer.
     NoUpload,
-    /// The account may not, or there is no such bucket; what to do about it.
+    /// The account has no permission, or the bucket does not exist; with a hint.
     Denied(&'static str),
-    /// The request is wrong for this server; what to do about it.
+    /// The request is invalid for this server; with a hint.
     Refused(&'static str),
-    /// The server did not say what became of it.
+    /// Whether the request had an effect is unknown.
     Unknown,
 }
 
 const ACCOUNT: &str = crate::store::CHECK_ACCOUNT;
-const CLOCK: &str = "set this machine's clock by NTP";
+const CLOCK: &str = "synchronise the clock of this machine by NTP";
 const REGION: &str = "set store.s3.region or AWS_REGION to the bucket's region";
-const KEY: &str = "check store.s3.kms_key_id, and that the account may use that key";
+const KEY: &str = "check store.s3.kms_key_id and the permissions of the account for this key";
 const SETTINGS: &str = "check the settings below store.s3 (object_lock, kms_key_id, storage_class, tags, checksum) \
      against what the server supports";
-const ENDPOINT: &str = "check that store.s3.endpoint_url or AWS_ENDPOINT_URL is an S3 server";
-const PROXY: &str = "let the proxy pass requests to the endpoint, or name it in NO_PROXY";
+const ENDPOINT: &str =
+    "check that store.s3.endpoint_url or AWS_ENDPOINT_URL is the URL of an S3 server";
+const PROXY: &str = "allow requests to the endpoint in the proxy, or add the endpoint to NO_PROXY";
 const LIMIT: &str =
-    "raise the limit of the proxy before the endpoint, or set store.part_bytes below it";
-const SPACE: &str = "give the store more space or quota";
-const ARCHIVED: &str = "restore the object to a class that is read at once";
+    "raise the size limit of the proxy in front of the endpoint, or set store.part_bytes below it";
+const SPACE: &str = "increase the space or quota of the store";
+const ARCHIVED: &str = "restore the object to a storage class with immediate access";
 
 const AGAIN: Outcome = Outcome {
     again: Again::Often,
@@ -73,10 +74,10 @@ const fn renewed(hint: &'static str) -> Outcome {
     }
 }
 
-/// Signed at another time than the server's.
+/// The clocks of client and server differ too much.
 pub(super) const CLOCK_SKEW: Outcome = renewed(CLOCK);
 
-/// By S3's error code.
+/// Outcomes by error code.
 const BY_CODE: &[(&[&str], Outcome)] = &[
     (
         &[
@@ -96,7 +97,7 @@ const BY_CODE: &[(&[&str], Outcome)] = &[
             "ThrottlingException",
             "TooManyRequests",
             "TooManyRequestsException",
-            // The server has a bad time.
+            // Server errors.
             "Busy",
             "InternalError",
             "InternalFailure",
@@ -107,14 +108,14 @@ const BY_CODE: &[(&[&str], Outcome)] = &[
             "ServerBusy",
             "ServiceUnavailable",
             "ServiceUnavailableException",
-            // The body was damaged or cut off on its way.
+            // The body was damaged or truncated in transit.
             "BadDigest",
             "IncompleteBody",
             "RequestTimeout",
             "RequestTimeoutException",
             "XAmzContentChecksumMismatch",
             "XAmzContentSHA256Mismatch",
-            // Another request for the same object.
+            // A concurrent request for the same object.
             "ConditionalRequestConflict",
             "OperationAborted",
         ],
@@ -186,14 +187,14 @@ const BY_CODE: &[(&[&str], Outcome)] = &[
     ),
 ];
 
-/// What an answer means that is no success. `code` is empty where it has none: to HEAD, and from
-/// what is no S3 server. `page` says that it is a web page or another text of no S3 server.
+/// Outcome of an unsuccessful response. `code` is empty if the response has none: to HEAD, or not from an S3 server.
+/// `page`: the response is a web page, or otherwise not from an S3 server.
 pub(super) fn judge(status: u16, code: &str, page: bool) -> Outcome {
     if page {
         return match status {
             407 => never(Last::Denied(PROXY)),
             413 => never(Last::Refused(LIMIT)),
-            // An ingress without its server answers 404 for a while; a proxy may do anything.
+            // An ingress without a backend temporarily answers 404; a proxy may answer anything.
             _ => AGAIN,
         };
     }
@@ -206,7 +207,7 @@ pub(super) fn judge(status: u16, code: &str, page: bool) -> Outcome {
 
 fn by_status(status: u16, code: &str) -> Outcome {
     match (status, code) {
-        // HEAD has no body that would say that a token has expired.
+        // A response to HEAD has no body with a code such as ExpiredToken.
         (400, "") => Outcome {
             again: Again::Renewed,
             last: Last::Refused(SETTINGS),
@@ -214,7 +215,7 @@ fn by_status(status: u16, code: &str) -> Outcome {
         (401 | 403, "") => renewed(ACCOUNT),
         (404, "") => never(Last::Absent),
         (412, _) => never(Last::Exists),
-        (301..=308, _) => never(Last::Denied(REGION)),
+        (301..=303 | 307 | 308, _) => never(Last::Denied(REGION)),
         (400, code) if code.starts_with("KMS.") => never(Last::Denied(KEY)),
         (401 | 403, _) => never(Last::Denied(ACCOUNT)),
         (404 | 405, _) => never(Last::Refused(ENDPOINT)),
@@ -223,12 +224,12 @@ fn by_status(status: u16, code: &str) -> Outcome {
         (413, _) => never(Last::Refused(LIMIT)),
         (507, _) => never(Last::Refused(SPACE)),
         (400..=499 | 501 | 505, _) => never(Last::Refused(SETTINGS)),
-        // An error inside of a success, or no answer of HTTP's.
+        // An error within a success, or a response of a cache (304).
         _ => AGAIN,
     }
 }
 
-/// What to do where something answers that is no S3 server.
+/// Hint if the response is not from an S3 server.
 pub(super) const NO_SERVER: &str = ENDPOINT;
 
 #[cfg(test)]
@@ -236,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_stands_in_the_table_once() {
+    fn each_code_is_in_the_table_once() {
         let mut codes: Vec<&str> = BY_CODE.iter().flat_map(|row| row.0).copied().collect();
         let all = codes.len();
         codes.sort_unstable();
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_status_decides_whatever_the_body_says() {
+    fn a_failing_status_takes_precedence_over_the_code() {
         for status in [429, 500, 502, 503, 504, 520, 599] {
             for code in ["", "AccessDenied", "NoSuchKey", "Nonsense"] {
                 assert_eq!(judge(status, code, false), AGAIN, "{status} {code}");
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_code_decides_whatever_the_status() {
+    fn a_known_code_takes_precedence_over_the_status() {
         for status in [200, 400, 403, 404, 409] {
             assert_eq!(judge(status, "InternalError", false), AGAIN);
             assert_eq!(judge(status, "ExpiredToken", false).again, Again::Renewed);
@@ -263,10 +264,19 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_never_says_that_an_object_is_absent() {
+    fn only_a_redirect_is_about_the_region() {
+        for status in 300..=399 {
+            let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
+            let last = judge(status, "", false).last;
+            assert_eq!(last == Last::Denied(REGION), is_redirect, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_web_page_never_means_that_an_object_is_absent() {
         assert_eq!(judge(404, "", true), AGAIN);
         assert_eq!(judge(404, "", false).last, Last::Absent);
-        // Nor does a 404 that speaks of something else.
+        // Nor does a 404 with another code.
         assert_eq!(
             judge(404, "NoSuchBucket", false).last,
             Last::Denied(ACCOUNT)

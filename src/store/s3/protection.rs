@@ -1,5 +1,5 @@
-//! What was asked for objects, held against what they have: a server that does not know Object Lock
-//! or encryption takes the object all the same.
+//! Compares the configured properties with those of an object: a server without support for Object Lock or encryption
+//! still accepts the object.
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
@@ -8,22 +8,22 @@ use jiff::{SignedDuration, Timestamp};
 use super::S3Store;
 use super::request::{lock_mode, of_object, timestamp};
 use crate::store::{Lack, StoreError};
-use crate::times::{after, before, days, minutes};
+use crate::util::times::{after, before, days, minutes};
 
-/// How far the clocks of this machine and of the server may be apart.
+/// Tolerated difference between the clocks of this machine and of the server.
 const CLOCKS: SignedDuration = minutes(15);
 
-/// What an object that was written since then lacks of what was asked for.
+/// Configured properties that an object written after `since` does not have.
 pub(super) async fn lacks(
     store: &S3Store,
     key: &str,
     since: Timestamp,
 ) -> Result<Vec<Lack>, StoreError> {
-    let asked = &store.settings;
-    let none = asked.object_lock.is_none()
-        && asked.kms_key_id.is_none()
-        && asked.storage_class.is_none()
-        && asked.tags.is_empty();
+    let wanted = &store.settings;
+    let none = wanted.object_lock.is_none()
+        && wanted.kms_key_id.is_none()
+        && wanted.storage_class.is_none()
+        && wanted.tags.is_empty();
     if none {
         return Ok(Vec::new());
     }
@@ -42,7 +42,7 @@ pub(super) async fn lacks(
     let head = head.await?;
 
     let mut lacks = Vec::new();
-    if let Some(lock) = asked.object_lock {
+    if let Some(lock) = wanted.object_lock {
         let at_least = before(after(since, days(lock.days)), CLOCKS);
         let until = timestamp(head.object_lock_retain_until_date());
         let mode = lock_mode(lock.mode);
@@ -58,15 +58,15 @@ pub(super) async fn lacks(
         };
         lacks.extend((!what.is_empty()).then_some(Lack::Retention(what)));
     }
-    if let Some(key_id) = &asked.kms_key_id {
+    if let Some(key_id) = &wanted.kms_key_id {
         let by_kms = matches!(
             head.server_side_encryption(),
             Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
         );
         let what = match head.ssekms_key_id() {
-            _ if !by_kms => "it is not encrypted by a KMS key".to_owned(),
+            _ if !by_kms => "it is not encrypted with a KMS key".to_owned(),
             Some(found) if !same_key(key_id, found) => {
-                format!("it is encrypted by {found}, not by {key_id}")
+                format!("it is encrypted with {found}, not with {key_id}")
             }
             _ => String::new(),
         };
@@ -80,20 +80,20 @@ pub(super) async fn lacks(
             )));
         }
     }
-    // Not every server says how many there are.
-    if let Some(count) = head.tag_count().filter(|_| !asked.tags.is_empty())
-        && count as usize != asked.tags.len()
+    // Not every server returns the count.
+    if let Some(count) = head.tag_count().filter(|_| !wanted.tags.is_empty())
+        && count as usize != wanted.tags.len()
     {
-        let asked = asked.tags.len();
-        lacks.push(Lack::Tags(format!("it has {count} tags, not {asked}")));
+        let wanted = wanted.tags.len();
+        lacks.push(Lack::Tags(format!("it has {count} tags, not {wanted}")));
     }
     Ok(lacks)
 }
 
-/// The server answers with the key's ARN, whatever name it was asked by; an alias names another.
-fn same_key(asked: &str, found: &str) -> bool {
+/// Whether `found` may be the wanted key. The server returns the ARN of the key; the key of an alias is unknown.
+fn same_key(wanted: &str, found: &str) -> bool {
     let id = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-    asked.contains("alias/") || asked == found || id(asked) == id(found)
+    wanted.contains("alias/") || wanted == found || id(wanted) == id(found)
 }
 
 #[cfg(test)]

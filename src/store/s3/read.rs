@@ -1,5 +1,5 @@
-//! Reading objects, whole or by ranges, and again where the body breaks off: the SDK repeats a
-//! request, never the reading of its answer.
+//! Reads objects or ranges, and retries if the body is cut short: the SDK retries requests, but not reading a
+//! response body.
 
 use std::ops::Range;
 
@@ -11,31 +11,32 @@ use super::failure::chain;
 use super::request::{Attempts, of_object};
 use crate::store::{Store, StoreError, check_range};
 
-/// Memory that is taken on a server's word before the bytes are there.
-const TRUSTED_BYTES: u64 = 64 << 20;
+/// Maximum memory allocated by the announced length, before the data arrive.
+const MOST_RESERVED: u64 = 64 << 20;
 
-/// How one attempt to read failed.
+/// Failure of one attempt to read.
 enum Unread {
-    /// Another attempt may do better.
+    /// Another attempt may succeed.
     Broken(StoreError),
-    /// It would not.
+    /// Another attempt would fail, too.
     Final(StoreError),
 }
 
-/// An object's bytes, or exactly a range of them.
+/// Reads an object, or exactly a range of it; `TooLong` if it has more than `most` bytes.
 pub(super) async fn get(
     store: &S3Store,
     key: &str,
     range: Option<Range<u64>>,
+    most: Option<u64>,
 ) -> Result<Bytes, StoreError> {
     if let Some(range) = range.as_ref().filter(|range| range.start >= range.end) {
-        // HTTP has no words for an empty range.
+        // HTTP has no empty ranges.
         check_range(key, range, store.head(key).await?.size)?;
         return Ok(Bytes::new());
     }
     let mut attempts = Attempts::new(&store.settings);
     loop {
-        match read(store, key, range.as_ref()).await {
+        match read(store, key, range.as_ref(), most).await {
             Ok(body) => return Ok(body),
             Err(Unread::Broken(_)) if attempts.again(None).await => {}
             Err(Unread::Broken(error) | Unread::Final(error)) => return Err(error),
@@ -43,7 +44,12 @@ pub(super) async fn get(
     }
 }
 
-async fn read(store: &S3Store, key: &str, range: Option<&Range<u64>>) -> Result<Bytes, Unread> {
+async fn read(
+    store: &S3Store,
+    key: &str,
+    range: Option<&Range<u64>>,
+    most: Option<u64>,
+) -> Result<Bytes, Unread> {
     let failed = |why: String| StoreError::Failed {
         action: "get",
         key: store.place(key),
@@ -63,13 +69,19 @@ async fn read(store: &S3Store, key: &str, range: Option<&Range<u64>>) -> Result<
     let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
     let wanted = range.map_or(length, |range| Some(range.end - range.start));
     if length != wanted {
-        // The range reaches past the end, or the server knows no ranges.
+        // The range extends beyond the end, or the server does not support ranges.
         let (wanted, length) = (wanted.unwrap_or_default(), length.unwrap_or_default());
-        let why = format!("{length} bytes where {wanted} were asked for");
+        let why = format!("{length} bytes instead of the requested {wanted}");
         return Err(Unread::Final(failed(why)));
     }
-    let patience = store.settings.operation_timeout();
-    match tokio::time::timeout(patience, collect(answer, wanted)).await {
+    if let (Some(bytes), Some(most)) = (length, most)
+        && bytes > most
+    {
+        let key = store.place(key);
+        return Err(Unread::Final(StoreError::TooLong { key, bytes, most }));
+    }
+    let patience = store.settings.operation_timeout_seconds.duration();
+    match tokio::time::timeout(patience, collect(answer, wanted, most)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(why)) => Err(Unread::Broken(failed(why))),
         Err(_) => Err(Unread::Final(failed(format!(
@@ -78,16 +90,25 @@ async fn read(store: &S3Store, key: &str, range: Option<&Range<u64>>) -> Result<
     }
 }
 
-/// Reads a body into one piece of memory, of the size that was announced.
-async fn collect(mut answer: GetObjectOutput, wanted: Option<u64>) -> Result<Bytes, String> {
-    let trusted = wanted.unwrap_or(0).min(TRUSTED_BYTES);
-    let mut body = BytesMut::with_capacity(trusted as usize);
+/// Reads a body of the announced size; without one, of at most `most` bytes.
+async fn collect(
+    mut answer: GetObjectOutput,
+    wanted: Option<u64>,
+    most: Option<u64>,
+) -> Result<Bytes, String> {
+    let reserved = wanted.unwrap_or(0).min(MOST_RESERVED);
+    let mut body = BytesMut::with_capacity(reserved as usize);
     while let Some(chunk) = answer.body.next().await {
         body.extend_from_slice(&chunk.map_err(|error| chain(&error))?);
+        if let Some(most) = wanted.or(most)
+            && body.len() as u64 > most
+        {
+            return Err(format!("the response has more than {most} bytes"));
+        }
     }
     match wanted {
         Some(wanted) if body.len() as u64 != wanted => Err(format!(
-            "the answer ended after {} bytes of {wanted}",
+            "the response ended after {} of {wanted} bytes",
             body.len()
         )),
         _ => Ok(body.freeze()),

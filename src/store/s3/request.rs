@@ -1,4 +1,4 @@
-//! How requests are made: what objects are to be like, and how often one is tried again.
+//! Requests: properties of new objects, and retries.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use super::failure::Failure;
 use super::outcome::Again;
 use crate::store::StoreError;
 use crate::store::config::{LockMode, S3Config};
-use crate::times::{instant_in, system_time_in};
+use crate::util::times::{instant_in, system_time_in};
 
-/// The longest that a server is left alone because it asks for it.
+/// Maximum pause that a server may request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often and how long something is tried again.
+/// State of the attempts of a request.
 pub(super) struct Attempts {
-    /// How many were made, the present one included.
+    /// Number of attempts, including the current one.
     made: u32,
-    /// How many there may be.
+    /// Maximum number of attempts.
     most: u32,
-    /// None is begun after this.
+    /// No attempt begins after this time.
     until: tokio::time::Instant,
-    /// Whether a request was signed anew already.
+    /// Whether the request was already signed again.
     renewed: bool,
-    /// Whether an attempt may have had an effect although it failed.
+    /// Whether a failed attempt may have had an effect.
     unsure: bool,
 }
 
@@ -39,14 +39,14 @@ impl Attempts {
         Attempts {
             made: 1,
             most: settings.max_attempts,
-            until: instant_in(settings.operation_timeout()),
+            until: instant_in(settings.operation_timeout_seconds.duration()),
             renewed: false,
             unsure: false,
         }
     }
 
-    /// Waits longer each time, at random below a bound, or as long as the server asks, and says
-    /// whether to try again.
+    /// Waits before a retry: exponential back-off with full jitter, at least as long as the server requests.
+    /// Returns whether to retry.
     pub(super) async fn again(&mut self, asked: Option<Duration>) -> bool {
         self.unsure = true;
         let bound = Duration::from_millis(500 << self.made.min(5));
@@ -61,18 +61,18 @@ impl Attempts {
     }
 }
 
-/// A request that failed for good.
+/// A request whose last attempt failed.
 #[derive(Debug)]
 pub(super) struct Failed {
-    /// Its last answer.
+    /// Failure of the last attempt.
     pub(super) failure: Failure,
-    /// Whether an attempt before may have had an effect: then the last answer may speak of that.
+    /// Whether an earlier attempt may have had an effect, to which the last response may refer.
     pub(super) unsure: bool,
 }
 
 impl Failed {
-    /// The store's outcome, at a place. A refusal behind an attempt whose answer was lost does not
-    /// say that nothing happened.
+    /// The error for an object. If the response of an earlier attempt was lost, a refusal does not mean that the
+    /// request had no effect.
     pub(super) fn into_error(self, action: &'static str, key: String) -> StoreError {
         match self.failure.into_error(action, key) {
             StoreError::Denied {
@@ -81,7 +81,7 @@ impl Failed {
             | StoreError::Refused {
                 action, key, why, ..
             } if self.unsure && matches!(action, "put" | "complete") => {
-                let why = format!("{why}, behind an attempt without an answer");
+                let why = format!("{why}, after an attempt without a response");
                 StoreError::Failed { action, key, why }
             }
             error => error,
@@ -90,8 +90,8 @@ impl Failed {
 }
 
 impl S3Store {
-    /// Sends a request until it has succeeded or failed for good. `read` takes what is needed out of
-    /// the answer, or says why it cannot be the answer of an S3 server.
+    /// Sends a request with retries. `read` extracts the result from the response, or returns why the response
+    /// cannot be that of an S3 server.
     pub(super) async fn send<T, A, E, F>(
         &self,
         send: impl Fn() -> F,
@@ -110,7 +110,10 @@ impl S3Store {
                     Err(what) => Failure::not_understood(&self.endpoint, what),
                 },
                 Ok(Err(error)) => Failure::of(&error, &self.endpoint),
-                Err(_) => Failure::too_late(&self.endpoint, self.settings.operation_timeout()),
+                Err(_) => Failure::too_late(
+                    &self.endpoint,
+                    self.settings.operation_timeout_seconds.duration(),
+                ),
             };
             let again = match failure.again() {
                 Again::Never => false,
@@ -125,7 +128,7 @@ impl S3Store {
                 let unsure = attempts.unsure;
                 return Err(Failed { failure, unsure });
             }
-            tracing::debug!(?failure, "a request to the store is sent again");
+            tracing::debug!(?failure, "retrying a request to the store");
         }
     }
 
@@ -146,8 +149,8 @@ impl S3Store {
     }
 }
 
-/// An answer of S3's about an object says when it was modified, and is no web page. Not every gateway
-/// to a directory has an ETag for a file that was put there by other means.
+/// Checks that a response is that of S3 for an object: it has a modification time and is not a web page. A gateway to
+/// a directory may have no ETag for files created by other means.
 pub(super) fn of_object<A>(
     answer: A,
     facts: impl Fn(&A) -> (Option<&DateTime>, Option<&str>),
@@ -161,15 +164,16 @@ pub(super) fn of_object<A>(
     }
 }
 
-/// An answer of S3's to a write has an ETag. Its value means nothing.
+/// Checks that a response to a write is that of S3: it has an ETag, whose value is ignored.
 pub(super) fn of_s3<A>(answer: A, etag: impl Fn(&A) -> Option<&str>) -> Result<A, &'static str> {
-    match etag(&answer).is_some_and(|etag| !etag.is_empty()) {
-        true => Ok(answer),
-        false => Err("a success without an ETag"),
+    if etag(&answer).is_some_and(|etag| !etag.is_empty()) {
+        Ok(answer)
+    } else {
+        Err("a success without an ETag")
     }
 }
 
-/// For requests whose success has no body: one that has is an error in the clothes of a success.
+/// Rejects a successful response with a body to a request whose success has none: the body is an error.
 #[derive(Debug)]
 pub(super) struct NoBody;
 
@@ -186,14 +190,15 @@ impl Intercept for NoBody {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let answer = context.response();
         let length = answer.headers().get("content-length").unwrap_or("0");
-        match answer.status().is_success() && length.trim() != "0" {
-            true => Err("a success with a body".into()),
-            false => Ok(()),
+        if answer.status().is_success() && length.trim() != "0" {
+            Err("a success with a body".into())
+        } else {
+            Ok(())
         }
     }
 }
 
-/// Sets what every durable object is to be like. A macro, since the SDK's builders share no trait.
+/// Sets the configured properties of a new object. A macro, since the SDK's builders share no trait.
 macro_rules! object_options {
     ($request:expr, $settings:expr) => {{
         let settings = &$settings;
@@ -229,7 +234,7 @@ pub(super) fn days_from_now(days: u32) -> DateTime {
     )))
 }
 
-/// An absent or odd time is the epoch.
+/// Converts a time; an absent or invalid one becomes the epoch.
 pub(super) fn timestamp(time: Option<&DateTime>) -> Timestamp {
     time.and_then(|time| Timestamp::new(time.secs(), time.subsec_nanos() as i32).ok())
         .unwrap_or(Timestamp::UNIX_EPOCH)

@@ -1,8 +1,8 @@
-//! Which certificate authorities the server is trusted by: the system's, which `SSL_CERT_FILE` and
-//! `SSL_CERT_DIR` replace, and those of a file beside them.
+//! Trusted certificate authorities: the system's, which `SSL_CERT_FILE` and `SSL_CERT_DIR` replace, and those in an
+//! additional file.
 //!
-//! The file is `store.s3.ca_file`, else `AWS_CA_BUNDLE`, else the profile's `ca_bundle`. The SDK
-//! panics at a file that holds no certificate, and where there is no authority at all.
+//! The file is `store.s3.ca_file`, else `AWS_CA_BUNDLE`, else the profile's `ca_bundle`. The SDK panics on a file
+//! without a certificate, and if there is no authority at all.
 
 use std::path::{Path, PathBuf};
 
@@ -16,17 +16,17 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::bounded;
 use crate::store::config::S3Config;
+use crate::util::bounded;
 use crate::{Error, Result};
 
-/// The most that a file of certificates may have: four times the system's own bundle.
+/// Maximum size of a file of certificates: four times a usual system bundle.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Which authorities there are.
+/// The system's authorities.
 #[derive(Debug)]
 pub(super) struct Trust {
-    /// Whether the system has any.
+    /// Whether there are any.
     system: bool,
 }
 
@@ -37,18 +37,18 @@ impl Trust {
         Trust { system: added > 0 }
     }
 
-    /// A client that does not ask the system, where it has none; else none is needed.
+    /// A client without authorities if the system has none; else `None`: the SDK's own is used.
     pub(super) fn bare(&self) -> Result<Option<SharedHttpClient>> {
-        match self.system {
-            true => Ok(None),
-            false => Ok(Some(built(TrustStore::empty())?)),
+        if self.system {
+            return Ok(None);
         }
+        built(TrustStore::empty()).map(Some)
     }
 
-    /// A client that trusts the file's authorities, too; none where the SDK's own does.
+    /// A client that also trusts the authorities in the file; `None`: the SDK's own is used.
     ///
     /// # Errors
-    /// `Usage`: a file that cannot be used, or TLS without a single authority.
+    /// `Usage`: an unusable file, or TLS without any authority.
     pub(super) fn client(
         &self,
         settings: &S3Config,
@@ -60,7 +60,7 @@ impl Trust {
                 return self.bare();
             }
             return Err(Error::usage(
-                "no certificate authority is known to verify the store by",
+                "there is no certificate authority to verify the store with",
             )
             .hint(
                 "install ca-certificates, or correct SSL_CERT_FILE, SSL_CERT_DIR or store.s3.ca_file",
@@ -83,7 +83,7 @@ fn built(roots: TrustStore) -> Result<SharedHttpClient> {
         .build_https())
 }
 
-/// The file beside the system's authorities, and what names it.
+/// Path of the additional file, and the setting that contains the path.
 fn ca_file(settings: &S3Config, aws: &SdkConfig) -> Option<(PathBuf, &'static str)> {
     if let Some(path) = &settings.ca_file {
         return Some((path.clone(), "store.s3.ca_file"));
@@ -99,11 +99,11 @@ fn ca_file(settings: &S3Config, aws: &SdkConfig) -> Option<(PathBuf, &'static st
     (!path.is_empty()).then(|| (path.into(), "AWS_CA_BUNDLE, or the profile's ca_bundle,"))
 }
 
-/// The file's text, of which every certificate can be used.
+/// Reads the file and checks that every certificate is usable.
 fn read(path: &Path, named: &str) -> Result<Vec<u8>> {
     let failed = |why: String| {
         Error::usage(format!("cannot use {named} {}: {why}", path.display()))
-            .hint("name a file of certificates in PEM")
+            .hint("set it to a file of certificates in PEM format")
     };
     let pem = bounded::read(path, MOST_BYTES).map_err(|error| failed(error.to_string()))?;
     let mut roots = RootCertStore::empty();
@@ -113,10 +113,10 @@ fn read(path: &Path, named: &str) -> Result<Vec<u8>> {
             .add(certificate)
             .map_err(|error| failed(error.to_string()))?;
     }
-    match roots.is_empty() {
-        true => Err(failed("it holds no certificate".into())),
-        false => Ok(pem),
+    if roots.is_empty() {
+        return Err(failed("it contains no certificate".into()));
     }
+    Ok(pem)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Streamed objects: parts in memory, a few of them on their way at once, one complete.
+//! Multipart uploads: parts are in memory, a few are uploaded in parallel, and one request completes the object.
 //!
-//! The first part waits for the second: an object of one part is one conditional PUT. The
-//! CRC-64/NVME of the whole is computed here and sent with the completion, so the
-//! server compares what it assembled with what was read, and HEAD says afterwards what it holds.
+//! The first part is held until there is a second: an object of one part is a single conditional PUT. The CRC-64/NVME
+//! of the whole object is computed here and sent with the completion, so the server verifies the assembled object, and
+//! HEAD returns the checksum afterwards.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,38 +21,37 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::S3Store;
+use super::list::{CUT_OFF, Pages, WholeDocument};
 use super::request::{NoBody, object_options, of_s3, timestamp};
 use crate::store::{Key, MAX_PARTS, MIN_PART_BYTES, ObjectMeta, Store, StoreError, Upload};
 
-/// Why an upload of which something is lost goes no further.
-const GAP: &str = "a part of it failed before";
+/// Message for an upload that continues after a failed part.
+const GAP: &str = "an earlier part failed";
 
-/// How long an upload that is given up waits for its parts on their way.
+/// How long an abort waits for parts in flight.
 const LAST_PARTS: Duration = Duration::from_secs(5);
 
-/// An object in the making.
+/// An upload to S3.
 pub(super) struct S3Upload {
-    /// Where it goes.
     store: S3Store,
-    /// Its name to be.
     key: Key,
-    /// The first part, until there is a second.
+    /// The first part, held until there is a second.
     first: Option<Bytes>,
-    /// The size of the first part: of all but the last.
+    /// Size of the first part, and of all others except the last; 0: no part yet.
     part_bytes: usize,
-    /// Whether a part was of another size, and so must have been the last.
+    /// Whether the last part was appended: it may have a different size.
     ended: bool,
-    /// Whether anything failed: an upload with a gap must never be completed.
+    /// Whether a part failed: an incomplete object must never be completed.
     broken: bool,
-    /// The server's id of the multipart upload, once there is one.
+    /// Id of the multipart upload, once it has begun.
     id: Option<String>,
-    /// How many parts were sent.
+    /// Number of parts sent.
     sent: usize,
-    /// Parts on their way.
+    /// Uploads of parts that have not finished.
     tasks: JoinSet<Result<CompletedPart, StoreError>>,
-    /// Parts that arrived.
+    /// Parts that were uploaded.
     arrived: Vec<CompletedPart>,
-    /// Of everything appended.
+    /// CRC-64/NVME of everything appended.
     digest: Digest,
     /// Bytes appended.
     size: u64,
@@ -87,21 +87,21 @@ impl S3Upload {
         }
     }
 
-    /// The whole object's checksum as S3 writes it.
+    /// Checksum of the whole object, in the notation of S3.
     fn checksum(&self) -> String {
         base64_of(&self.digest)
     }
 
-    /// Refuses what some server would refuse only at the end.
+    /// Checks a part: some servers reject invalid ones only at completion.
     fn check_part(&self, body: &Bytes) -> Result<(), StoreError> {
         let why = if self.ended {
-            "a part after a shorter or longer one, which only the last may be"
+            "only the last part may have a different size"
         } else if self.part_bytes > 0 && self.part_bytes < MIN_PART_BYTES {
-            "parts but the last have 5 MiB at least"
+            "parts except the last must have at least 5 MiB"
         } else if self.sent >= MAX_PARTS {
-            "an object has 10,000 parts at most"
+            "an object has at most 10,000 parts"
         } else if body.len() > self.part_bytes && self.part_bytes > 0 {
-            "a part is longer than the first"
+            "a part is larger than the first"
         } else {
             return Ok(());
         };
@@ -124,7 +124,7 @@ impl S3Upload {
         self.send(body).await
     }
 
-    /// Begins the multipart upload, with the first part.
+    /// Begins the multipart upload, and sends the first part.
     async fn begin(&mut self) -> Result<(), StoreError> {
         let store = &self.store;
         let checksum = store.algorithm();
@@ -150,7 +150,7 @@ impl S3Upload {
         }
     }
 
-    /// Puts a part on its way, when there is room for it.
+    /// Sends a part in the background; waits while too many are in flight.
     async fn send(&mut self, body: Bytes) -> Result<(), StoreError> {
         while self.tasks.len() >= self.store.parts_in_flight {
             self.arrive().await?;
@@ -181,7 +181,7 @@ impl S3Upload {
         Ok(())
     }
 
-    /// Waits for one part on its way.
+    /// Waits for one part in flight.
     async fn arrive(&mut self) -> Result<(), StoreError> {
         match self.tasks.join_next().await {
             None => Ok(()),
@@ -193,7 +193,7 @@ impl S3Upload {
         }
     }
 
-    /// Makes one object of the parts. A repetition that finds its work done looks whose it is.
+    /// Completes the object. If a retry finds an object, it is compared: an earlier attempt may have completed it.
     async fn assemble(&mut self) -> Result<(), StoreError> {
         if self.broken {
             return Err(self.failed("complete", GAP));
@@ -234,11 +234,14 @@ impl S3Upload {
         }
     }
 
-    /// An earlier completion may have been carried out although its answer was lost.
+    /// Checks whether an earlier completion, whose response was lost, created the object.
     async fn settle(&self) -> Result<(), StoreError> {
         let found = match self.store.head(&self.key).await {
             Err(StoreError::NotFound { .. }) => {
-                return Err(self.failed("complete", "the upload is gone, and there is no object"));
+                return Err(self.failed(
+                    "complete",
+                    "the upload no longer exists, and there is no object",
+                ));
             }
             found => found?,
         };
@@ -247,14 +250,14 @@ impl S3Upload {
             Some(_) => Err(StoreError::AlreadyExists { key: self.place() }),
             None => Err(self.failed(
                 "complete",
-                "an object exists, and whose it is cannot be told",
+                "an object exists; whether this upload created it is unknown",
             )),
         }
     }
 
-    /// Removes what the server has of it.
+    /// Aborts the upload on the server.
     async fn discard(&mut self) -> Result<(), StoreError> {
-        // A part that the server takes in after the abort would bring the upload back.
+        // A part that the server stores after the abort would restore the upload.
         let arrive = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_PARTS, arrive).await.is_err() {
             self.tasks.shutdown().await;
@@ -269,7 +272,7 @@ impl S3Upload {
 #[async_trait]
 impl Upload for S3Upload {
     async fn part(&mut self, body: Bytes) -> Result<(), StoreError> {
-        // Until it is done: a caller that stops waiting has lost the part, too.
+        // Set until the part is queued: it is lost as well if this future is dropped.
         if std::mem::replace(&mut self.broken, true) {
             return Err(self.failed("write", GAP));
         }
@@ -289,7 +292,7 @@ impl Upload for S3Upload {
             self.store.create(&self.key, body, class).await?;
         } else if let Err(error) = self.assemble().await {
             if let Err(abort) = self.discard().await {
-                tracing::warn!(%abort, "the failed upload could not be removed");
+                tracing::warn!(%abort, "cannot remove the failed upload");
             }
             return Err(error);
         }
@@ -297,7 +300,7 @@ impl Upload for S3Upload {
         let checksum = found.crc64nvme.as_deref();
         if found.size != self.size || checksum.is_some_and(|found| found != self.checksum()) {
             let why = format!(
-                "{} bytes were sent, and the store holds other {}",
+                "{} bytes were sent, but the store has {} different bytes",
                 self.size, found.size
             );
             return Err(self.failed("complete", why));
@@ -310,12 +313,12 @@ impl Upload for S3Upload {
     }
 }
 
-/// As S3 writes it: base64 of the eight bytes, most significant first.
+/// The notation of S3: base64 of the eight bytes, most significant first.
 fn base64_of(digest: &Digest) -> String {
     base64::encode(digest.finalize().to_be_bytes())
 }
 
-/// Says which part failed; what the parts are called is nothing that a person put there.
+/// Adds the number of the part to an error.
 fn part_error(error: StoreError, number: usize) -> StoreError {
     match error {
         StoreError::Failed { action, key, why } => StoreError::Failed {
@@ -353,19 +356,22 @@ async fn abort(store: &S3Store, key: &str, id: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Removes uploads that were begun before `older_than` and never completed. Some servers list
-/// uploads of one exact key only, and show none here: a lifecycle rule is the second net.
+/// Aborts uploads that were begun before `older_than`. Some servers list only uploads of one exact key, and none
+/// here: for those a lifecycle rule is needed.
 pub(super) async fn abort_stale(
     store: &S3Store,
     prefix: &str,
     older_than: Timestamp,
 ) -> Result<usize, StoreError> {
-    let mut stale = Vec::new();
+    let (mut stale, mut seen) = (Vec::new(), HashSet::new());
     let mut marker = (None, None);
+    let mut pages = Pages::new(store, "list uploads", prefix);
     loop {
         let page = list_uploads(store, prefix, marker).await?;
+        let before = seen.len();
         for upload in page.uploads() {
-            // An upload whose begin is unknown may be a running one.
+            seen.insert(upload.upload_id().map(str::to_owned));
+            // An upload of unknown age may be active.
             let Some(begun) = upload.initiated() else {
                 continue;
             };
@@ -378,7 +384,9 @@ pub(super) async fn abort_stale(
         if page.is_truncated() != Some(true) || page.next_key_marker().is_none() {
             break;
         }
+        let (listed, news) = (page.uploads().len(), seen.len() - before);
         marker = (page.next_key_marker, page.next_upload_id_marker);
+        pages.turn(&format!("{marker:?}"), listed, news)?;
     }
     for (key, id) in &stale {
         abort(store, key, id).await?;
@@ -398,12 +406,13 @@ async fn list_uploads(
         .prefix(store.name(prefix))
         .set_key_marker(key)
         .set_upload_id_marker(id);
-    let send = || request.clone().send();
+    let end = WholeDocument::default();
+    let send = || request.clone().customize().interceptor(end.clone()).send();
     store
         .ask("list uploads", prefix, send, |page| {
             match page.is_truncated() {
-                Some(_) => Ok(page),
-                None => Err("a list that is cut off"),
+                Some(_) if end.came() => Ok(page),
+                _ => Err(CUT_OFF),
             }
         })
         .await
@@ -414,7 +423,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_s3s() {
+    fn the_checksum_is_that_of_s3() {
         let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
         digest.update(b"1234");
         digest.update(b"56789");

@@ -1,0 +1,86 @@
+//! Verifies `SHA256SUMS` and `RESTORE.txt`. drctl does not use them, but a restore without drctl does.
+
+use bytes::Bytes;
+
+use crate::archive::manifest::FileFacts;
+use crate::archive::read::Archive;
+use crate::archive::write::commit::sha256sums;
+use crate::layout::BackupObject;
+use crate::store::StoreError;
+use crate::util::digest::Sha256Digest;
+use crate::util::error::{Error, Result};
+
+/// Maximum size of a document in bytes. `SHA256SUMS` has a line for each of up to a thousand segments, and
+/// `RESTORE.txt` statements for each table that needs session settings of its own.
+const MAX_BYTES: u64 = 32 << 20;
+
+impl Archive {
+    /// Checks that `SHA256SUMS` agrees with the manifest, and `RESTORE.txt` with `SHA256SUMS`.
+    pub async fn check_documents(&self) -> Result<()> {
+        let readme = self.document(&BackupObject::Readme).await?;
+        let sums = self.document(&BackupObject::Sums).await?;
+        let manifest = self.manifest();
+        let readme = FileFacts {
+            name: BackupObject::Readme.to_string(),
+            bytes: readme.len() as u64,
+            sha256: Sha256Digest::of(&readme),
+        };
+        let files = manifest.segments.iter().chain(&manifest.accounts);
+        if sums == sha256sums(files.chain([&manifest.index, &readme])) {
+            return Ok(());
+        }
+        Err(Error::archive(format!(
+            "{} was edited, or {} was: they do not agree with the manifest",
+            self.place().1.key(&BackupObject::Sums),
+            readme.name,
+        ))
+        .hint("restore another backup, and find out what changed the store"))
+    }
+
+    async fn document(&self, object: &BackupObject) -> Result<Bytes> {
+        let (store, place) = self.place();
+        match store.get_at_most(&place.key(object), MAX_BYTES).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error @ StoreError::NotFound { .. }) => {
+                Err(Error::archive(format!("{object} of the backup is missing")).because(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::fixture::{archive, dump, edit, small};
+
+    #[tokio::test]
+    async fn sums_and_instructions_must_agree_with_the_manifest() {
+        let (store, place, _) = archive(&[&dump("d", 3)], small(1000, 200)).await;
+        let archive = Archive::open(store.clone(), place.clone()).await.unwrap();
+        archive.check_documents().await.unwrap();
+        let sums = place.key(&BackupObject::Sums);
+        let readme = place.key(&BackupObject::Readme);
+        for key in [&sums, &readme] {
+            let whole = store.get(key, None).await.unwrap();
+            for at in [0, whole.len() / 2, whole.len() - 1] {
+                edit(&store, key, |bytes| bytes[at] ^= 1).await;
+                let error = archive.check_documents().await.unwrap_err();
+                assert_eq!(error.outcome().code(), 6, "{key} at {at}");
+                store.put(key, whole.clone()).await.unwrap();
+            }
+            edit(&store, key, |bytes| bytes.truncate(bytes.len() / 2)).await;
+            assert!(archive.check_documents().await.is_err(), "{key} cut");
+            let long = vec![b'x'; MAX_BYTES as usize + 1];
+            store.put(key, long.into()).await.unwrap();
+            let error = archive.check_documents().await.unwrap_err();
+            assert_eq!(error.outcome().code(), 6, "{key} too long");
+            assert!(error.to_string().contains("more than"), "{error}");
+            store.delete(key).await.unwrap();
+            let error = archive.check_documents().await.unwrap_err();
+            assert_eq!(error.outcome().code(), 6, "{key} gone");
+            store.put(key, whole).await.unwrap();
+            archive.check_documents().await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Streams the dump into the archive.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::archive::BackupPlace;
+use crate::archive::index::Record;
+use crate::archive::manifest::Coordinates;
+use crate::archive::write::ArchiveWriter;
+use crate::archive::write::framer::StreamEnd;
+use crate::archive::write::sequencer::Written;
+use crate::archive::write::stream::StreamWriter;
+use crate::backup::dump::Dump;
+use crate::backup::preflight::Preflight;
+use crate::backup::source::Source;
+use crate::backup::{Job, Meter};
+use crate::util::cancel::{awaited, tidy};
+use crate::util::error::{Error, Result};
+
+/// Size of the read buffer, bytes.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Facts known at the end of the dump, beyond the preflight.
+#[derive(Debug, Default)]
+pub(super) struct Dumped {
+    /// Binary log coordinates of the snapshot; a GTID set too long for the manifest is only in the index.
+    pub coordinates: Option<Coordinates>,
+    /// Warnings of preflight and dump, a line each.
+    pub warnings: Vec<String>,
+    /// CREATE USER and GRANT statements, where accounts are backed up.
+    pub accounts: Option<Vec<u8>>,
+}
+
+/// Dumps the server into the archive and verifies that it did not change during the dump. Afterwards, the archive is
+/// complete but for its documents.
+pub(super) async fn dump(
+    job: &Job<'_>,
+    source: &mut Source,
+    place: &BackupPlace,
+    preflight: &Preflight,
+) -> Result<(Dumped, Written)> {
+    let begin = ArchiveWriter::begin(job.store.clone(), place.clone(), job.config.write);
+    let writer = job.cancel.unless(begin).await?;
+    let dumping = job.cancel.unless(async {
+        let (end, mut dumped) = stream(job, source, preflight, &writer).await?;
+        let seen = end.objects.iter().map(|(object, _)| object.clone());
+        source
+            .verify_unchanged(&preflight.inventory, &seen.collect())
+            .await?;
+        if preflight.accounts {
+            let (accounts, warning) = source.accounts().await?;
+            dumped.accounts = accounts;
+            dumped.warnings.extend(warning);
+        }
+        Ok((end, dumped))
+    });
+    match dumping.await {
+        Ok((end, mut dumped)) => {
+            let more = records(preflight, &mut dumped);
+            let stop = writer.stop();
+            let finish = writer.finish(vec![end], more);
+            let written = awaited(job.cancel, || stop.cancel(), finish).await?;
+            Ok((dumped, written))
+        }
+        Err(error) => {
+            let cause = tidy(writer.abort()).await.flatten();
+            // A failure of the store also stops the dump; then the store's failure is the cause.
+            Err(match cause {
+                Some(cause) if !job.cancel.is_cancelled() => cause,
+                _ => error,
+            })
+        }
+    }
+}
+
+/// Writes one dump as one stream of the archive. Succeeds only if the dump program does.
+async fn stream(
+    job: &Job<'_>,
+    source: &Source,
+    preflight: &Preflight,
+    writer: &ArchiveWriter,
+) -> Result<(StreamEnd, Dumped)> {
+    let meter = (job.progress)(preflight.expected_bytes());
+    let mut child = source.dump(&preflight.plan, &preflight.line_ends)?;
+    let stream = writer.stream(0);
+    let pumped = pump(source, &mut child, &stream, meter.as_ref()).await;
+    meter.end();
+    let mut dumped = Dumped {
+        coordinates: child.coordinates(),
+        warnings: preflight.warnings.clone(),
+        accounts: None,
+    };
+    dumped.warnings.extend(child.warning());
+    match pumped {
+        Ok(true) => {}
+        Ok(false) => child.stop().await,
+        Err(error) => {
+            child.stop().await;
+            return Err(error);
+        }
+    }
+    if dumped.coordinates.is_none() && source.requires_coordinates() {
+        return Err(refused("the dump does not name them".to_owned()));
+    }
+    let stopped = || Error::unexpected("the archive ended before the dump");
+    let end = stream.finish().await?.ok_or_else(stopped)?;
+    Ok((end, dumped))
+}
+
+/// Whether the dump reached its end; `false` if the archive stopped accepting it.
+async fn pump(
+    source: &Source,
+    child: &mut Dump,
+    stream: &StreamWriter,
+    meter: &dyn Meter,
+) -> Result<bool> {
+    let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+    loop {
+        buffer.reserve(CHUNK_BYTES / 4);
+        let count = child.read(&mut buffer).await?;
+        if let Some(position) = child.new_position() {
+            let gtid = source.gtid(&position).await;
+            if let Some(why) = gtid.as_ref().err()
+                && source.requires_coordinates()
+            {
+                return Err(refused(format!(
+                    "the GTIDs of the snapshot are unknown: {why}"
+                )));
+            }
+            child.set_gtid(gtid);
+        }
+        meter.add(count as u64);
+        if count == 0 || buffer.len() >= CHUNK_BYTES / 4 {
+            let chunk: Bytes = buffer.split().freeze();
+            if stream.write(chunk).await.is_err() {
+                return Ok(false);
+            }
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// The refusal of a backup whose coordinates are required.
+fn refused(why: String) -> Error {
+    Error::refused(format!("cannot record binary log coordinates: {why}"))
+        .hint("run it again when less is written; or set backup.coordinates: auto, for a backup from which no restore to a later moment can begin")
+}
+
+/// The records that follow the ledger in the index: complete lists, of which the manifest has only the start. A GTID
+/// set too long for the manifest is moved there.
+fn records(preflight: &Preflight, dumped: &mut Dumped) -> Vec<Record> {
+    let coordinates = dumped.coordinates.as_mut();
+    let gtid = coordinates.and_then(Coordinates::take_long_gtid);
+    let inventory = preflight.inventory_records().into_iter();
+    inventory
+        .map(Record::Inventory)
+        .chain(dumped.warnings.iter().cloned().map(Record::Warning))
+        .chain(preflight.lossy.iter().cloned().map(Record::Lossy))
+        .chain(gtid.map(Record::Gtid))
+        .collect()
+}

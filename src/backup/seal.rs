@@ -1,0 +1,130 @@
+//! From the end of the dump to the manifest: read-back, comparison with an earlier backup, documents.
+
+use jiff::Timestamp;
+
+use crate::archive::BackupPlace;
+use crate::archive::accounts;
+use crate::archive::codec::Encoder;
+use crate::archive::manifest::{ClientFacts, FileFacts, Manifest};
+use crate::archive::restore_txt::Finish;
+use crate::archive::write::commit::{self, Provenance};
+use crate::archive::write::sequencer::Written;
+use crate::backup::Job;
+use crate::backup::anomaly::{self, Facts};
+use crate::backup::preflight::Preflight;
+use crate::backup::pump::Dumped;
+use crate::backup::source::Source;
+use crate::catalog::binding;
+use crate::layout::BackupObject;
+use crate::sql::statement::ObjectKind;
+use crate::util::error::{Error, Result};
+use crate::util::format::some_of;
+
+/// Checks the written objects, writes the documents, and returns the manifest, which is not yet in the store.
+pub(super) async fn manifest(
+    job: &Job<'_>,
+    source: &Source,
+    place: &BackupPlace,
+    preflight: &Preflight,
+    dumped: Dumped,
+    written: Written,
+    baseline: Option<&Facts>,
+) -> Result<Manifest> {
+    // Not earlier, so that a refused run never binds the target to a server.
+    let identity = source.identity();
+    let bound = binding::bind(&job.store, job.target, identity, job.started_at).await?;
+    let facts = facts(preflight, &written);
+    let limit = job.config.shrink_limit;
+    let now = Timestamp::now();
+    let suspect = anomaly::reasons(&facts, &bound.identity, baseline, limit, now);
+
+    let (codec, how_much) = (job.config.write.codec, job.config.read_back);
+    let mut warnings = dumped.warnings;
+    for setting in commit::read_back(&job.store, place, &written, codec, how_much).await? {
+        tracing::warn!(setting, "the store did not apply a setting");
+        warnings.push(format!("the store did not apply a setting: {setting}"));
+    }
+    let server = preflight.server_facts();
+    if server.flavour == "mysql"
+        && let Some(warning) = half_pairs(&written)
+    {
+        tracing::warn!(warning, "not all rows can be restored");
+        warnings.push(warning);
+    }
+    let finish = Finish {
+        view_rounds: written.view_rounds,
+        roles: dumped
+            .accounts
+            .as_deref()
+            .map_or(Ok(Vec::new()), role_revocations)?,
+    };
+    let accounts = match dumped.accounts {
+        Some(sql) => Some(put_accounts(job, place, &sql).await?),
+        None => None,
+    };
+    let provenance = Provenance {
+        snapshot_at: preflight.snapshot_at,
+        started_at: job.started_at,
+        server,
+        coordinates: dumped.coordinates,
+        client: ClientFacts {
+            name: source.client().name(),
+            version: source.client().banner.clone(),
+            options: preflight.plan.options(source.client())?,
+        },
+        lossy: preflight.lossy.clone(),
+        warnings,
+        labels: job.labels.clone(),
+        suspect,
+    };
+    let manifest = commit::manifest(place, codec, &written, accounts, provenance);
+    let inventory = preflight.inventory_records();
+    commit::put_documents(&job.store, place, &manifest, &inventory, &finish).await?;
+    // Check the size of the manifest while everything can still be discarded.
+    manifest.to_bytes()?;
+    Ok(manifest)
+}
+
+/// The facts by which the backup is compared with an earlier one.
+fn facts(preflight: &Preflight, written: &Written) -> Facts {
+    let objects = written.ledger.iter().map(|(object, _)| object);
+    let tables = objects.filter(|object| object.kind == ObjectKind::Table);
+    Facts {
+        identity: preflight.identity.clone(),
+        schemas: preflight.schemas.iter().cloned().collect(),
+        tables: tables
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .collect(),
+        rows: written.ledger.total_rows(),
+        raw_bytes: written.raw_bytes,
+        snapshot_at: preflight.snapshot_at,
+    }
+}
+
+/// A warning about tables with text that MySQL dumps, but does not accept from a dump.
+fn half_pairs(written: &Written) -> Option<String> {
+    (!written.half_pairs.is_empty()).then(|| {
+        format!(
+            "tables contain unpaired surrogates in text, which MySQL dumps but rejects on load (1300), so a restore fails with exit 7: {}; correct these values",
+            some_of(&written.half_pairs)
+        )
+    })
+}
+
+/// Statements that revoke roles administered by other accounts from the restoring account; not those of the local root.
+fn role_revocations(accounts: &[u8]) -> Result<Vec<String>> {
+    Ok(accounts::roles(accounts)?
+        .into_iter()
+        .filter(|(_, role)| !role.of_root && !role.administrators.is_empty())
+        .map(|(name, _)| format!("REVOKE {name} FROM CURRENT_USER"))
+        .collect())
+}
+
+async fn put_accounts(job: &Job<'_>, place: &BackupPlace, sql: &[u8]) -> Result<FileFacts> {
+    let write = job.config.write;
+    let stored = Encoder::new(write.codec, write.level)
+        .and_then(|mut encoder| encoder.encode(sql))
+        .map_err(|e| Error::unexpected("cannot compress the accounts").because(e))?;
+    let object = BackupObject::Accounts(write.codec.suffix());
+    commit::put_file(&job.store, place, &object, &stored).await
+}

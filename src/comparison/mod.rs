@@ -1,0 +1,16 @@
+//! Compares a restored server with its backup: dumps the server again and compares the two ledgers.
+//!
+//! - [`redump`]: dumps the restored server to a ledger, with the backup's client options; [`dump_commands`]:
+//!   the dump commands; [`digests`]: row sums.
+//! - [`normalise`]: expected deviations of definitions.
+//! - [`compare`]: differences between two ledgers; no I/O.
+//! - [`explain`]: line-by-line differences of definitions.
+//!
+//! Used by restores and drills. docs/proof.md lists what the comparison does not cover.
+
+pub mod compare;
+pub mod digests;
+pub mod dump_commands;
+pub mod explain;
+pub mod normalise;
+pub mod redump;

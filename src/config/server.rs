@@ -1,0 +1,81 @@
+//! Sections `source` and `into`: the protected server and the destination.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::mysql::{Role, ServerConfig, ServerUrl};
+use crate::util::error::{Error, Result};
+use crate::util::secret::Secret;
+
+/// The protected server.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct SourceSection {
+    /// The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`, without a
+    /// password. TLS: `?tls=disabled`, `preferred` (default), `required` or `verify`; `ca=/file.pem` to verify
+    /// against, `cert=/file.pem&key=/file.pem` for a client certificate.
+    pub(super) url: Option<String>,
+    #[serde(flatten)]
+    pub(super) login: Login,
+    /// Directory of `mysqldump` and `mysql`. Default: PATH is searched.
+    pub(super) client_dir: Option<PathBuf>,
+}
+
+/// The server to restore into.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct IntoSection {
+    /// The server to restore into, as in `source.url`. Default: the address in `source.url` with `into.user`.
+    pub(super) url: Option<String>,
+    /// Account for restores, at the address in `source.url`.
+    pub(super) user: Option<String>,
+    #[serde(flatten)]
+    pub(super) login: Login,
+    /// Directory of the clients for this server. Default: `source.client_dir`.
+    pub(super) client_dir: Option<PathBuf>,
+}
+
+/// Password of an account.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct Login {
+    /// Password of the account. Prefer the file.
+    #[schemars(with = "Option<String>")]
+    pub(super) password: Option<Secret>,
+    /// File with the password; one final newline is ignored.
+    pub(super) password_file: Option<PathBuf>,
+}
+
+impl Login {
+    /// A server at `url`, with the password of this account.
+    pub(super) fn server(
+        &self,
+        url: ServerUrl,
+        client_dir: Option<PathBuf>,
+        role: Role,
+    ) -> Result<ServerConfig> {
+        let password = match (&self.password, &self.password_file) {
+            (Some(_), Some(_)) => {
+                return Err(Error::usage(format!(
+                    "both {0}_PASSWORD and {0}_PASSWORD_FILE are set",
+                    role.key()
+                ))
+                .hint("keep the file"));
+            }
+            (Some(password), None) => Some(password.clone()),
+            (None, Some(path)) => {
+                let named = format!("{}_PASSWORD_FILE", role.key());
+                Some(Secret::read(path, &named)?)
+            }
+            (None, None) => None,
+        };
+        Ok(ServerConfig {
+            url,
+            password,
+            client_dir,
+            role,
+        })
+    }
+}

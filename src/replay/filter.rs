@@ -1,0 +1,412 @@
+//! Leaves out the statements that are not replayed ([`super::refused`]), and lists them: a transaction that is one
+//! such statement becomes an empty one of the same GTID.
+//!
+//! What cannot be left out for sure, such as rows of the server's own tables and of others in one statement, ends
+//! the replay.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mysql_common::io::ParseBuf;
+use serde::Serialize;
+
+use crate::binlog::event::{Checksum, Event, HEADER_BYTES, Header, damaged, kind};
+use crate::binlog::gtid::Gtid;
+use crate::binlog::gtid_event;
+use crate::binlog::statement::{Query, Statement, mapped, query};
+use crate::replay::feed::Events;
+use crate::replay::refused::{Verdict, is_closed, judge};
+use crate::replay::whole::{made, statement};
+use crate::{Error, Result};
+
+/// What is served has checksums.
+const CHECKSUM: Checksum = Checksum::Crc32;
+
+/// How much of an event inside of a compressed transaction is looked at, bytes.
+const MOST_LOOKED_AT: u64 = 1 << 20;
+
+/// A statement that was not replayed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Refused {
+    /// GTID of its transaction.
+    pub gtid: String,
+    /// What it is: `GRANT`, `DROP TABLE mysql.x`.
+    pub what: String,
+}
+
+/// Statements that were not replayed, in the order of the log; shared with whoever reports them.
+pub type RefusedList = Arc<Mutex<Vec<Refused>>>;
+
+/// Row events of the statement that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// There are none.
+    None,
+    /// They are replayed.
+    Replayed,
+    /// They are left out.
+    LeftOut,
+}
+
+/// Serves events, but for what is refused.
+pub struct Filter {
+    events: Box<dyn Events>,
+    /// The transaction that is open, or that was.
+    gtid: Option<Gtid>,
+    /// The event that begins it, until it is known what it begins.
+    begin: Option<Bytes>,
+    /// What belongs to the next statement, kept back until it is known whether that is replayed: the text of one with
+    /// row events, and the values that one of statement format was executed with.
+    prelude: Vec<Bytes>,
+    rows: Rows,
+    /// What is to be served next.
+    ready: VecDeque<Bytes>,
+    refused: RefusedList,
+}
+
+impl Filter {
+    /// Of these events, which are whole transactions with checksums.
+    pub fn new(events: Box<dyn Events>, refused: RefusedList) -> Filter {
+        Filter {
+            events,
+            gtid: None,
+            begin: None,
+            prelude: Vec::new(),
+            rows: Rows::None,
+            ready: VecDeque::new(),
+            refused,
+        }
+    }
+
+    async fn take(&mut self, bytes: Bytes) -> Result<()> {
+        let event = Event::parse(&bytes)?;
+        if let Some(begin) = gtid_event::begin(&event, CHECKSUM)? {
+            self.rows = Rows::None;
+            self.ready.extend(self.prelude.drain(..));
+            self.gtid = begin.gtid;
+            self.begin = Some(bytes);
+            return Ok(());
+        }
+        if let Some(begin) = self.begin.take() {
+            let is_alone = stands_alone(&begin, &event)?;
+            let verdict = match event.header.kind {
+                kind::QUERY | kind::MARIADB_QUERY_COMPRESSED if is_alone => {
+                    judge(&query(&event, CHECKSUM)?)
+                }
+                kind::TRANSACTION_PAYLOAD => {
+                    let payload = bytes.clone();
+                    let looked = tokio::task::spawn_blocking(move || inside(&payload)).await;
+                    looked.map_err(|e| Error::unexpected("cannot decompress").because(e))??
+                }
+                _ => {
+                    self.ready.push_back(begin);
+                    return self.inside(bytes);
+                }
+            };
+            match verdict {
+                Verdict::Replay => self.ready.extend([begin, bytes]),
+                Verdict::Refuse(what) => {
+                    self.list(what);
+                    self.ready.extend(empty(&begin)?);
+                }
+                Verdict::Unclear(what) => return Err(self.unclear(&what)),
+            }
+            return Ok(());
+        }
+        self.inside(bytes)
+    }
+
+    /// An event inside of a transaction, or between two.
+    fn inside(&mut self, bytes: Bytes) -> Result<()> {
+        let event = Event::parse(&bytes)?;
+        match event.header.kind {
+            kind::QUERY | kind::MARIADB_QUERY_COMPRESSED => {
+                let statement = query(&event, CHECKSUM)?;
+                if statement.control() == Query::Other {
+                    match judge(&statement) {
+                        Verdict::Replay => {}
+                        Verdict::Refuse(what) => {
+                            self.list(what);
+                            self.prelude.clear();
+                            return Ok(());
+                        }
+                        Verdict::Unclear(what) => return Err(self.unclear(&what)),
+                    }
+                }
+            }
+            EXECUTE_LOAD_QUERY => {
+                let loads = load_statement(&event).ok_or_else(|| damaged("a LOAD is too short"))?;
+                if judge(&loads) != Verdict::Replay {
+                    return Err(self.unclear("LOAD DATA into the server's own tables"));
+                }
+            }
+            INTVAR | RAND | USER_VAR | ROWS_QUERY | kind::MARIADB_ANNOTATE_ROWS => {
+                self.prelude.push(bytes);
+                return Ok(());
+            }
+            kind::TABLE_MAP => {
+                let table = table(&event)?;
+                let rows = match is_closed(schema_of(&table)) {
+                    true => Rows::LeftOut,
+                    false => Rows::Replayed,
+                };
+                if self.rows != Rows::None && self.rows != rows {
+                    let what = format!("rows of {table} and of others in one statement");
+                    return Err(self.unclear(&what));
+                }
+                if self.rows == Rows::None && rows == Rows::LeftOut {
+                    self.prelude.clear();
+                    self.list(format!("rows of {table}"));
+                }
+                self.rows = rows;
+                if rows == Rows::LeftOut {
+                    return Ok(());
+                }
+            }
+            other if is_rows(other) => {
+                let rows = self.rows;
+                if ends_statement(&event) {
+                    self.rows = Rows::None;
+                }
+                if rows == Rows::LeftOut {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        self.ready.extend(self.prelude.drain(..));
+        self.ready.push_back(bytes);
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        self.gtid
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    fn list(&self, what: String) {
+        let refused = Refused {
+            gtid: self.name(),
+            what,
+        };
+        let mut list = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        // A replica that came back is served some of them again.
+        if !list.contains(&refused) {
+            list.push(refused);
+        }
+    }
+
+    fn unclear(&self, what: &str) -> Error {
+        let gtid = self.name();
+        Error::refused(format!(
+            "transaction {gtid} can neither be replayed nor left out: {what}"
+        ))
+        .hint(format!(
+            "restore to the moment before it: --before-gtid {gtid}"
+        ))
+    }
+}
+
+#[async_trait]
+impl Events for Filter {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Ok(Some(ready));
+            }
+            match self.events.next().await? {
+                Some(bytes) => self.take(bytes).await?,
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Values that the next statement was executed with.
+const INTVAR: u8 = 5;
+const RAND: u8 = 13;
+const USER_VAR: u8 = 14;
+/// Text of a statement whose rows follow, of MySQL.
+const ROWS_QUERY: u8 = 29;
+/// LOAD DATA in statement format.
+const EXECUTE_LOAD_QUERY: u8 = 18;
+
+/// Whether an event holds rows: of MySQL, of MariaDB, and the compressed ones of MariaDB.
+fn is_rows(of: u8) -> bool {
+    matches!(of, 23..=25 | 30..=32 | 39 | 166..=171)
+}
+
+/// Whether it is the last event with rows of its statement.
+fn ends_statement(event: &Event<'_>) -> bool {
+    const STMT_END: u8 = 1;
+    event
+        .body(CHECKSUM)
+        .get(6)
+        .is_some_and(|flags| flags & STMT_END != 0)
+}
+
+/// Whether the event behind the one with the GTID is all of its transaction.
+fn stands_alone(begin: &Bytes, event: &Event<'_>) -> Result<bool> {
+    let begin = Event::parse(begin)?;
+    if begin.header.kind == kind::MARIADB_GTID {
+        return Ok(gtid_event::begin(&begin, CHECKSUM)?.is_some_and(|begin| begin.standalone));
+    }
+    let is_query = event.header.kind == kind::QUERY;
+    Ok(is_query && query(event, CHECKSUM)?.control() != Query::Begin)
+}
+
+/// A transaction of the same GTID in which nothing happens.
+fn empty(begin: &Bytes) -> Result<Vec<Bytes>> {
+    let event = Event::parse(begin)?;
+    if event.header.kind != kind::MARIADB_GTID {
+        let [first, last] = ["BEGIN", "COMMIT"].map(|sql| statement(event.header, sql));
+        return Ok(vec![begin.clone(), first, last]);
+    }
+    /// Flags of MariaDB's event: all of the transaction is one event; it is a definition.
+    const STANDALONE_AND_DDL: u8 = 1 | 32;
+    let mut body = event.body(CHECKSUM).to_vec();
+    let flags = body
+        .get_mut(12)
+        .ok_or_else(|| damaged("an event with a GTID is too short"))?;
+    *flags &= !STANDALONE_AND_DDL;
+    Ok(vec![
+        made(event.header, &body),
+        statement(event.header, "COMMIT"),
+    ])
+}
+
+/// `schema.table` of a TABLE_MAP.
+fn table(event: &Event<'_>) -> Result<String> {
+    let mapped = mapped(event, CHECKSUM);
+    mapped
+        .map(|(_, table)| table)
+        .ok_or_else(|| damaged("a table in the log cannot be read"))
+}
+
+fn schema_of(table: &str) -> &str {
+    table.split_once('.').map_or(table, |(schema, _)| schema)
+}
+
+/// The statement of LOAD DATA, of which the file's contents stand elsewhere.
+fn load_statement(event: &Event<'_>) -> Option<Statement> {
+    /// The part of fixed length.
+    const HEAD: usize = 26;
+    let body = event.body(CHECKSUM);
+    let schema_bytes = usize::from(*body.get(8)?);
+    let variables = usize::from(u16::from_le_bytes([*body.get(11)?, *body.get(12)?]));
+    let rest = body.get(HEAD + variables..)?;
+    Some(Statement {
+        schema: String::from_utf8_lossy(rest.get(..schema_bytes)?).into_owned(),
+        sql: rest.get(schema_bytes + 1..)?.to_vec(),
+    })
+}
+
+/// Decides about a compressed transaction of MySQL: all of it, or nothing.
+fn inside(payload: &Bytes) -> Result<Verdict> {
+    let event = Event::parse(payload)?;
+    let unreadable = || damaged("a compressed transaction cannot be read");
+    let (algorithm, compressed) = fields(event.body(CHECKSUM)).ok_or_else(unreadable)?;
+    let mut reader: Box<dyn Read + '_> = match algorithm {
+        Algorithm::None => Box::new(compressed),
+        Algorithm::Zstd => {
+            let decoder = zstd::stream::read::Decoder::new(compressed);
+            Box::new(decoder.map_err(|e| unreadable().because(e))?)
+        }
+    };
+    let (mut refused, mut replayed) = (Vec::new(), 0u64);
+    loop {
+        match next_inside(&mut reader).map_err(|e| unreadable().because(e))? {
+            None => break,
+            Some((header, bytes)) => {
+                let event = Event {
+                    header,
+                    bytes: &bytes,
+                };
+                let verdict = match header.kind {
+                    kind::QUERY => {
+                        let statement = query(&event, Checksum::Off)?;
+                        match statement.control() {
+                            Query::Other => judge(&statement),
+                            _ => continue,
+                        }
+                    }
+                    kind::TABLE_MAP => {
+                        let (_, table) = mapped(&event, Checksum::Off).ok_or_else(unreadable)?;
+                        match is_closed(schema_of(&table)) {
+                            true => Verdict::Refuse(format!("rows of {table}")),
+                            false => Verdict::Replay,
+                        }
+                    }
+                    _ => continue,
+                };
+                match verdict {
+                    Verdict::Replay => replayed += 1,
+                    Verdict::Refuse(what) => refused.push(what),
+                    unclear @ Verdict::Unclear(_) => return Ok(unclear),
+                }
+            }
+        }
+    }
+    Ok(match (refused.into_iter().next(), replayed) {
+        (None, _) => Verdict::Replay,
+        (Some(what), 0) => Verdict::Refuse(what),
+        (Some(what), _) => {
+            Verdict::Unclear(format!("{what} in a compressed transaction with others"))
+        }
+    })
+}
+
+enum Algorithm {
+    Zstd,
+    None,
+}
+
+/// Compression and contents of a TRANSACTION_PAYLOAD.
+fn fields(body: &[u8]) -> Option<(Algorithm, &[u8])> {
+    /// Types of fields.
+    const END: u64 = 0;
+    const COMPRESSION: u64 = 2;
+    let mut rest = ParseBuf(body);
+    let mut algorithm = None;
+    loop {
+        let field = rest.checked_eat_lenenc_int()?;
+        if field == END {
+            return Some((algorithm?, rest.0));
+        }
+        let length = usize::try_from(rest.checked_eat_lenenc_int()?).ok()?;
+        let mut value = ParseBuf(rest.checked_eat(length)?);
+        if field == COMPRESSION {
+            algorithm = Some(match value.checked_eat_lenenc_int()? {
+                0 => Algorithm::Zstd,
+                255 => Algorithm::None,
+                _ => return None,
+            });
+        }
+    }
+}
+
+/// The next event inside of a compressed transaction, up to [`MOST_LOOKED_AT`] of it where it matters.
+fn next_inside(reader: &mut dyn Read) -> io::Result<Option<(Header, Vec<u8>)>> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    reader.take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let header = Header::parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+    let body = u64::from(header.size) - HEADER_BYTES as u64;
+    let kept = match header.kind {
+        kind::QUERY | kind::TABLE_MAP => body.min(MOST_LOOKED_AT),
+        _ => 0,
+    };
+    let read = reader.take(kept).read_to_end(&mut bytes)? as u64;
+    let skipped = io::copy(&mut reader.take(body - kept), &mut io::sink())?;
+    match read + skipped == body {
+        true => Ok(Some((header, bytes))),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

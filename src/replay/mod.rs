@@ -1,0 +1,233 @@
+//! Replays a stretch of a binary log into a server: drctl serves it as a replication source, and the server applies
+//! it as a stock replica, in parallel.
+//!
+//! ```text
+//! log ─events→ select ─transactions behind the backup, up to the stop→ filter ─not what is refused→ listener ─→ replica
+//! ```
+//!
+//! - [`place`]: where a backup stands in the archived log; [`plan`]: what has to be replayed; [`stop`]: where a stretch
+//!   ends, in GTIDs; [`address`]: how the destination reaches drctl.
+//! - [`feed`]: the interfaces between those parts; [`archive`]: the archived log; [`file`](mod@file): a log in files.
+//! - [`select`], [`filter`]: which transactions are served; [`refused`]: which statements are not.
+//! - [`listener`]: the source; [`replica`]: the destination.
+//!
+//! A log that lacks or doubles a transaction is never served to its end ([`select`]), and a destination that has
+//! executed anything else than the plan says is an error ([`replica`]).
+
+pub mod address;
+pub mod archive;
+pub mod feed;
+pub mod file;
+pub mod filter;
+pub mod listener;
+pub mod place;
+pub mod plan;
+pub mod refused;
+pub mod replica;
+pub mod select;
+pub mod stop;
+mod whole;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::binlog::gtid::GtidSet;
+use crate::mysql::ServerConfig;
+use crate::util::cancel::Cancel;
+use crate::{Error, Result};
+
+use feed::{Events, Feed, Log};
+use filter::{Filter, Refused, RefusedList};
+use listener::Listener;
+use plan::Plan;
+use replica::settings::Journal;
+use replica::{Begin, Replica};
+use select::{Selection, Tally};
+use stop::Resolved;
+
+/// A stretch of a log behind a backup, for whoever restores that backup.
+#[derive(Clone)]
+pub struct Stretch {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// What of it is replayed.
+    pub resolved: Resolved,
+    /// The address of this machine by which the destination reaches it.
+    pub listen: IpAddr,
+    /// Whether the GTIDs of the destination may be reset, which deletes its binary logs.
+    pub reset: bool,
+}
+
+impl std::fmt::Debug for Stretch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let resolved = &self.resolved;
+        f.debug_struct("Stretch")
+            .field("resolved", resolved)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stretch {
+    /// What an interrupted replay has to have in common with the one that resumes it.
+    pub fn request(&self) -> String {
+        let plan = &self.resolved.plan;
+        let stop = plan
+            .stop
+            .as_ref()
+            .map_or("the end".to_owned(), ToString::to_string);
+        format!(
+            "{} transactions up to {stop}: {}",
+            plan.transactions, plan.expected
+        )
+    }
+}
+
+/// How a stretch is replayed.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The address of this machine by which the destination reaches it.
+    pub listen: IpAddr,
+    /// Threads of the destination that apply transactions.
+    pub workers: usize,
+    /// How it begins.
+    pub begin: Begin,
+}
+
+/// What was replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// Transactions of the stretch, those of an interrupted replay included.
+    pub transactions: u64,
+    /// Statements that were left out.
+    pub refused: Vec<Refused>,
+}
+
+/// Replays a stretch of a log into a server that holds the plan's base and that nothing else writes to. `told`
+/// receives how many transactions are applied.
+///
+/// On failure and cancellation the server is no replica any more, and its settings are reverted; its GTIDs say what is
+/// applied, and [`Begin::Resumed`] continues there.
+pub async fn replay(
+    destination: &ServerConfig,
+    log: Arc<dyn Log>,
+    plan: &Plan,
+    options: &Options,
+    journal: Option<&dyn Journal>,
+    told: impl Fn(u64) + Send + Sync,
+    cancel: &Cancel,
+) -> Result<Replayed> {
+    let mut replica = cancel.unless(Replica::connect(destination)).await?;
+    let refused = RefusedList::default();
+    let work = attached(&mut replica, log, plan, options, journal, &refused, told);
+    let worked = cancel.unless(work).await;
+    // Not cancelled: what is left would replicate again when the server is restarted.
+    let released = replica.release().await;
+    // While the server is still read-only, so that nothing is mixed into what is compared.
+    let checked = match (&worked, &released) {
+        (Ok(()), Ok(())) => replica.check(plan).await,
+        _ => Ok(()),
+    };
+    let reverted = replica.revert().await;
+    replica.close().await;
+    let mut failures = [worked, released, checked, reverted]
+        .into_iter()
+        .filter_map(Result::err);
+    if let Some(first) = failures.next() {
+        return Err(failures.fold(first, |first, other| first.also(&other)));
+    }
+    let refused = refused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Ok(Replayed {
+        transactions: plan.transactions,
+        refused,
+    })
+}
+
+/// Serves the stretch until the destination has all of it.
+async fn attached(
+    replica: &mut Replica,
+    log: Arc<dyn Log>,
+    plan: &Plan,
+    options: &Options,
+    journal: Option<&dyn Journal>,
+    refused: &RefusedList,
+    told: impl Fn(u64),
+) -> Result<()> {
+    let listener = Listener::bind(SocketAddr::new(options.listen, 0), replica.flavour()).await?;
+    let (address, account) = (listener.address(), listener.account().clone());
+    replica
+        .prepare(plan, options.begin, options.workers, journal)
+        .await?;
+    let tally = Arc::new(Tally {
+        before: replica.executed().await?,
+        already: OnceLock::new(),
+    });
+    let stretch = Arc::new(Served {
+        log,
+        plan: Arc::new(plan.clone()),
+        tally: tally.clone(),
+        refused: refused.clone(),
+    });
+    let applied = async {
+        replica.attach(address, &account).await?;
+        replica
+            .wait(plan, || tally.already.get().is_some(), told)
+            .await?;
+        replica.applied().await
+    };
+    let applied = tokio::select! {
+        // The reason of a failure that the replica only notices.
+        biased;
+        error = listener.serve(stretch) => return Err(error),
+        applied = applied => applied?,
+    };
+    // The sets of MariaDB name the last transaction alone; its replica counts.
+    let (Some(applied), Some(&already)) = (applied, tally.already.get()) else {
+        return match plan.base {
+            GtidSet::MySql(_) => Ok(()),
+            GtidSet::MariaDb(_) => Err(Error::verification(
+                "the destination did not count the transactions that it has applied",
+            )),
+        };
+    };
+    let served = plan.transactions.saturating_sub(already);
+    match applied == served {
+        true => Ok(()),
+        false => Err(Error::verification(format!(
+            "the destination has applied {applied} transactions of {served}"
+        ))
+        .hint("discard the restore")),
+    }
+}
+
+/// The stretch of a plan.
+struct Served {
+    log: Arc<dyn Log>,
+    plan: Arc<Plan>,
+    tally: Arc<Tally>,
+    refused: RefusedList,
+}
+
+#[async_trait]
+impl Feed for Served {
+    async fn open(&self, executed: &str) -> Result<Box<dyn Events>> {
+        let mariadb = matches!(self.plan.base, GtidSet::MariaDb(_));
+        let executed = GtidSet::parse(mariadb, executed)?;
+        let missing = self.plan.base.minus(&executed);
+        if !missing.is_empty() {
+            return Err(Error::server(format!(
+                "the replica lacks GTIDs of the restored backup: {missing}"
+            )));
+        }
+        let log = self.log.open().await?;
+        let selection = Selection::new(log, self.plan.clone(), self.tally.clone(), executed);
+        Ok(Box::new(Filter::new(
+            Box::new(selection),
+            self.refused.clone(),
+        )))
+    }
+}

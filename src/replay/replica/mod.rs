@@ -1,0 +1,383 @@
+//! Makes a server a stock replica of a listener, waits until it has everything, and makes it a server again.
+//!
+//! - [`statements`]: how; [`settings`]: what is changed meanwhile, and what makes a server skip transactions.
+//! - [`status`]: what it says of itself.
+
+pub mod settings;
+mod statements;
+mod status;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::binlog::gtid::GtidSet;
+use crate::mysql::connect::{connect, server_error};
+use crate::mysql::{Connection, Flavour, ServerConfig, ServerVersion};
+use crate::replay::listener::Account;
+use crate::replay::plan::Plan;
+use crate::{Error, Result};
+
+use settings::{Journal, Settings};
+use status::{Status, Thread};
+
+/// How often a replica is asked.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long a replica may take to reach its source.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How long a replica that has everything and applied everything may lack transactions before it is an error.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a replica may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A destination that is made a replica.
+pub struct Replica {
+    config: ServerConfig,
+    control: Connection,
+    server: ServerVersion,
+    settings: Settings,
+    /// What the server had executed before the replay began: none of it is of the log's stretch.
+    before: GtidSet,
+}
+
+/// How a replay begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// On a server that was just restored.
+    Anew,
+    /// On such a server whose GTIDs may be reset, which deletes its binary logs.
+    AnewWithReset,
+    /// On a server on which the same replay was interrupted.
+    Resumed,
+}
+
+impl Replica {
+    /// Connects to a destination, and ends what an interrupted replay left there.
+    pub async fn connect(config: &ServerConfig) -> Result<Replica> {
+        let mut control = connect(config).await?;
+        let server = control.version().await?;
+        let mut replica = Replica {
+            config: config.clone(),
+            before: GtidSet::empty(server.is_mariadb()),
+            control,
+            server,
+            settings: Settings::default(),
+        };
+        replica.detach().await?;
+        Ok(replica)
+    }
+
+    /// Whose server it is.
+    pub fn flavour(&self) -> Flavour {
+        self.server.flavour
+    }
+
+    /// The transactions that the server has executed as a replica.
+    pub async fn executed(&mut self) -> Result<GtidSet> {
+        let text: Option<String> = self
+            .control
+            .one(statements::executed(self.server.flavour))
+            .await?;
+        GtidSet::parse(self.server.is_mariadb(), &text.unwrap_or_default())
+    }
+
+    /// Makes the server's GTIDs those of the backup, and changes its settings. Nothing else may write to the server
+    /// from here on.
+    ///
+    /// # Errors
+    /// `Refused`: the server would skip transactions, and has not been changed.
+    pub async fn prepare(
+        &mut self,
+        plan: &Plan,
+        begin: Begin,
+        workers: usize,
+        journal: Option<&dyn Journal>,
+    ) -> Result<()> {
+        self.refuse_unsuitable().await?;
+        if begin == Begin::Resumed {
+            self.refuse_own_ids(plan).await?;
+        }
+        let flavour = self.server.flavour;
+        self.settings
+            .apply(&mut self.control, flavour, workers, journal)
+            .await?;
+        let mut executed = self.executed().await?;
+        let stretch = plan.expected.minus(&plan.base);
+        if begin != Begin::Resumed {
+            if begin == Begin::AnewWithReset && !executed.is_empty() {
+                first_understood(&mut self.control, &statements::reset_gtids()).await?;
+                executed = self.executed().await?;
+            }
+            refuse_known(&stretch, &executed)?;
+            let purged = match flavour {
+                Flavour::MySql => plan.base.minus(&executed),
+                Flavour::MariaDb => plan.base.clone(),
+            };
+            if !purged.is_empty() || flavour == Flavour::MariaDb {
+                self.control.run(&statements::set_executed(&purged)).await?;
+            }
+            if let Some(journal) = journal {
+                journal.begins().await?;
+            }
+        }
+        self.settings.protect(&mut self.control, flavour).await?;
+        executed = self.executed().await?;
+        if begin != Begin::Resumed {
+            // What was written in the meantime.
+            refuse_known(&stretch, &executed)?;
+        }
+        let missing = plan.base.minus(&executed);
+        if !missing.is_empty() {
+            return Err(Error::server(format!(
+                "the destination lacks GTIDs of the restored backup: {missing}"
+            ))
+            .hint("discard the restore, and begin it anew"));
+        }
+        let beyond = match flavour {
+            Flavour::MySql => GtidSet::empty(false),
+            Flavour::MariaDb => executed.minus(&plan.expected),
+        };
+        if !beyond.is_empty() {
+            return Err(Error::refused(format!(
+                "the destination has replayed beyond the stop: {beyond}"
+            ))
+            .hint("discard the restore, and begin it anew"));
+        }
+        self.before = executed.minus(&stretch);
+        Ok(())
+    }
+
+    /// Refuses to resume on the server that wrote the log: what it has written since the interruption has GTIDs of
+    /// the log, so that nothing tells which of them are replayed.
+    async fn refuse_own_ids(&mut self, plan: &Plan) -> Result<()> {
+        let GtidSet::MySql(origins) = plan.expected.minus(&plan.base) else {
+            return Ok(());
+        };
+        let uuid: String = self.control.one("SELECT @@GLOBAL.server_uuid").await?;
+        let own = GtidSet::parse(false, &format!("{uuid}:1"))?;
+        let GtidSet::MySql(own) = own else {
+            return Ok(());
+        };
+        match origins.keys().any(|origin| own.keys().any(|(uuid, _)| *uuid == origin.0)) {
+            false => Ok(()),
+            true => Err(Error::refused(
+                "a replay into the server that wrote the log cannot be resumed: its own transactions have GTIDs of the log",
+            )
+            .hint("discard the restore, and begin it anew")),
+        }
+    }
+
+    /// Refuses a server on which a replay would be incomplete or would harm.
+    async fn refuse_unsuitable(&mut self) -> Result<()> {
+        settings::refuse_filters(&mut self.control).await?;
+        if self.server.flavour == Flavour::MySql {
+            let mode = self
+                .control
+                .variable(&["gtid_mode"])
+                .await?
+                .unwrap_or_default();
+            if mode != "ON" {
+                return Err(Error::refused(format!(
+                    "the destination has gtid_mode = {mode}: a log can be replayed only with GTIDs"
+                ))
+                .hint("set enforce_gtid_consistency = ON and gtid_mode = ON there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Points the server at a listener and starts it.
+    pub async fn attach(&mut self, listener: SocketAddr, account: &Account) -> Result<()> {
+        let flavour = self.server.flavour;
+        first_understood(
+            &mut self.control,
+            &statements::attach(flavour, listener, account),
+        )
+        .await?;
+        first_understood(&mut self.control, &statements::start(flavour)).await
+    }
+
+    /// Waits until the server has executed what the plan expects, and `served` says that it was served to its end. `told` receives how many transactions of it are
+    /// executed.
+    ///
+    /// # Errors
+    /// The replica has stopped, with its words; it cannot reach the listener; it has skipped transactions.
+    pub async fn wait(
+        &mut self,
+        plan: &Plan,
+        served: impl Fn() -> bool,
+        told: impl Fn(u64),
+    ) -> Result<()> {
+        let stretch = plan.expected.minus(&plan.base);
+        let mut reached = Instant::now();
+        let mut moved = Instant::now();
+        let mut last = None;
+        loop {
+            // Asked before the set, so that what follows is not older.
+            let status = status::ask(&mut self.control, self.server.flavour).await?;
+            let executed = self.executed().await?;
+            let now = Instant::now();
+            let status = status.ok_or_else(|| {
+                Error::server("the destination is no replica of drctl any more: somebody reset it")
+            })?;
+            let missing = stretch.minus(&executed);
+            if missing.is_empty() && served() {
+                return Ok(());
+            }
+            stopped(&status, &executed)?;
+            if status.reader == Thread::Runs {
+                reached = now;
+            } else if now.duration_since(reached) > CONNECT_TIMEOUT {
+                return Err(Error::server(format!(
+                    "the destination cannot reach drctl as its source: {}",
+                    status.reader_error
+                ))
+                .hint("check the address that drctl listens at, and network policies on the way"));
+            }
+            if last.as_ref() != Some(&executed) || !status.is_idle || status.reader != Thread::Runs
+            {
+                moved = now;
+                let done = count(&stretch).zip(count(&missing));
+                let done = done.map(|(all, missing)| all.saturating_sub(missing));
+                told(done.or(status.applied).unwrap_or_default());
+                last = Some(executed);
+            } else if now.duration_since(moved) > IDLE_TIMEOUT && !missing.is_empty() {
+                return Err(Error::verification(format!(
+                    "the destination has applied all that it was sent and lacks {missing}"
+                ))
+                .hint("find in its log and settings why it skips transactions"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Compares what the server has executed with the plan, once it is a replica no more.
+    pub async fn check(&mut self, plan: &Plan) -> Result<()> {
+        let executed = self.executed().await?;
+        let missing = plan.expected.minus(&executed);
+        let extra = executed.minus(&plan.expected).minus(&self.before);
+        if missing.is_empty() && extra.is_empty() {
+            return Ok(());
+        }
+        Err(Error::verification(format!(
+            "the destination has executed other transactions than the log has up to the stop: \
+             missing {missing}, in addition {extra}"
+        ))
+        .hint("discard the restore"))
+    }
+
+    /// Transactions that the replica has applied since it was attached, where the server counts them.
+    pub async fn applied(&mut self) -> Result<Option<u64>> {
+        let status = status::ask(&mut self.control, self.server.flavour).await?;
+        Ok(status.and_then(|status| status.applied))
+    }
+
+    /// Stops the replica, and leaves no trace of it but the GTIDs.
+    pub async fn release(&mut self) -> Result<()> {
+        // A question that was dropped half-way may have left the old one anywhere.
+        self.control = connect(&self.config).await?;
+        self.detach().await
+    }
+
+    /// Reverts the settings.
+    pub async fn revert(&mut self) -> Result<()> {
+        self.settings.revert(&mut self.control).await
+    }
+
+    /// Ends the channel of a replay, if there is one.
+    async fn detach(&mut self) -> Result<()> {
+        let flavour = self.server.flavour;
+        if status::ask(&mut self.control, flavour).await?.is_none() {
+            return Ok(());
+        }
+        // On a connection of its own, which a statement that is given up takes with it.
+        let mut other = connect(&self.config).await?;
+        let stop = statements::stop(flavour);
+        match tokio::time::timeout(STOP_TIMEOUT, first_understood(&mut other, &stop)).await {
+            Ok(stopped) => stopped?,
+            Err(_) => {
+                return Err(Error::server("the destination does not stop replicating").hint(
+                    "wait for its statement to end, then run the same command: it ends the replica first",
+                ));
+            }
+        }
+        first_understood(&mut other, &statements::forget(flavour)).await?;
+        other.close().await;
+        Ok(())
+    }
+
+    /// Says good-bye.
+    pub async fn close(self) {
+        self.control.close().await;
+    }
+}
+
+/// The error of a replica that has stopped, which has executed this.
+fn stopped(status: &Status, executed: &GtidSet) -> Result<()> {
+    let failed = |what: &str, error: &str| {
+        let hint = "the same command resumes; if it ends the same way, restore to the moment before that transaction";
+        Err(Error::server(format!("the destination {what}: {error}")).hint(hint))
+    };
+    if !status.applier_error.is_empty() {
+        let mut error = status.applier_error.clone();
+        if let GtidSet::MariaDb(_) = executed {
+            // Its words do not name the transaction.
+            error += &format!(" (the last transaction that it has applied is {executed})");
+        }
+        let failed = failed("cannot apply a transaction of the log", &error);
+        let number = error.split(':').next().and_then(|code| code.parse().ok());
+        return match number {
+            Some(code) => failed.map_err(|failed| failed.caused_by(server_error(code, error))),
+            None => failed,
+        };
+    }
+    if status.applier == Thread::Stopped {
+        return failed("has stopped applying the log", "somebody stopped it");
+    }
+    if status.reader == Thread::Stopped {
+        let error = match status.reader_error.as_str() {
+            "" => "somebody stopped it",
+            error => error,
+        };
+        return failed("has stopped reading the log", error);
+    }
+    Ok(())
+}
+
+/// Refuses a server of MySQL that has executed transactions that it is to replay.
+fn refuse_known(stretch: &GtidSet, executed: &GtidSet) -> Result<()> {
+    let known = intersection(stretch, executed);
+    match stretch {
+        GtidSet::MySql(_) if !known.is_empty() => Err(Error::refused(format!(
+            "the destination has executed transactions of the log already, and would skip them: {known}"
+        ))
+        .hint("restore into another server; or into this one with --overwrite, which deletes its binary logs")),
+        _ => Ok(()),
+    }
+}
+
+/// What is in both sets.
+fn intersection(one: &GtidSet, other: &GtidSet) -> GtidSet {
+    one.minus(&one.minus(other))
+}
+
+/// Runs the first of several statements that the server understands.
+async fn first_understood(connection: &mut Connection, statements: &[String]) -> Result<()> {
+    let words: Vec<&str> = statements.iter().map(String::as_str).collect();
+    connection.first_understood(&words).await.map(drop)
+}
+
+/// How many transactions a set holds; `None` of MariaDB, whose sets do not tell.
+fn count(set: &GtidSet) -> Option<u64> {
+    match set {
+        GtidSet::MySql(origins) => {
+            let intervals = origins.values().flatten();
+            Some(intervals.map(|(from, to)| to - from + 1).sum())
+        }
+        GtidSet::MariaDb(_) => None,
+    }
+}

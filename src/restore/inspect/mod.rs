@@ -1,0 +1,258 @@
+//! Inspection before anything is changed: definitions of the archive, state of the destination, and its
+//! unfinished restore, if any.
+//!
+//! - [`survey`]: definitions of the archive. [`destination`]: state of the destination.
+//! - [`checks`], [`unsupported`], [`schema_collation`]: blockers and warnings, as [`refusal`].
+//! - [`plan`]: the result, for `--plan`.
+
+pub(crate) mod checks;
+pub(crate) mod destination;
+pub mod plan;
+pub mod refusal;
+pub(crate) mod schema_collation;
+pub(crate) mod survey;
+pub(crate) mod unsupported;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::archive::accounts::{self, BackupAccounts};
+use crate::archive::manifest::Manifest;
+use crate::archive::read::Archive;
+use crate::mysql::{Connection, ServerConfig, connect};
+use crate::replay::Stretch;
+use crate::restore::frames::guard::Guard;
+use crate::restore::frames::read_ahead::FrameSource;
+use crate::restore::inspect::checks::Checks;
+use crate::restore::inspect::destination::DestinationFacts;
+use crate::restore::inspect::plan::RestorePlan;
+use crate::restore::inspect::refusal::Refusal;
+use crate::restore::inspect::survey::{Survey, survey};
+use crate::restore::options::RestoreOptions;
+use crate::restore::report::Progress;
+use crate::restore::session::lane::{Lane, LaneConfig, RECONNECT_WAIT};
+use crate::restore::state::marker::{self, Marker};
+use crate::restore::state::request::RestoreRequest;
+use crate::sql::statement::ObjectId;
+use crate::util::cancel::Cancel;
+use crate::util::error::{Error, Result};
+use crate::util::format::some_of;
+
+/// Configuration of the connection that maintains the marker and holds the restore's lock.
+pub fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel) -> LaneConfig {
+    let settings = if binlog {
+        Vec::new()
+    } else {
+        vec!["SET SESSION sql_log_bin = 0".to_owned()]
+    };
+    LaneConfig {
+        server: server.clone(),
+        settings: Arc::new(settings),
+        lock: Some(marker::LOCK),
+        reconnect: RECONNECT_WAIT,
+        cancel: cancel.clone(),
+    }
+}
+
+/// Warning about tables whose directories a scratch server ignores.
+pub fn kept_here(tables: &[ObjectId]) -> String {
+    format!(
+        "a scratch server stores all tables in its own directory: DATA DIRECTORY and INDEX DIRECTORY of {} were not \
+         tested",
+        some_of(tables.iter())
+    )
+}
+
+/// Why a server would refuse every restore: settings that no session can override, whatever the backup holds.
+/// Those that depend on the target's settings are compared with the given manifest.
+pub async fn unfit(
+    connection: &mut Connection,
+    manifest: Option<&Manifest>,
+) -> Result<Vec<Refusal>> {
+    let facts = DestinationFacts::read(connection, &BTreeSet::new()).await?;
+    let mut all = unsupported::whatever_is_restored(&facts, manifest);
+    all.extend(checks::topology::read_only(&facts));
+    Ok(all)
+}
+
+/// What is known before anything is changed.
+pub struct Inspection {
+    /// The connection that reads the marker, and maintains it during the restore.
+    pub control: Lane,
+    pub(super) request: RestoreRequest,
+    /// The marker of an unfinished restore.
+    pub(super) marker: Option<Marker>,
+    pub(super) frames: FrameSource,
+    pub(super) survey: Survey,
+    pub(super) facts: DestinationFacts,
+    /// What the definitions need and the destination lacks.
+    unsupported: Vec<Refusal>,
+    /// The accounts to create if they do not exist.
+    accounts: BackupAccounts,
+    /// Whether another restore into the server is running.
+    running: bool,
+}
+
+impl Inspection {
+    /// Reads the definitions of the archive and the state of the server. Without the lock of the restore,
+    /// another restore may run at the same time.
+    pub async fn gather(
+        archive: &Archive,
+        server: &Arc<ServerConfig>,
+        options: &RestoreOptions,
+        progress: &Arc<dyn Progress>,
+        cancel: &Cancel,
+        lock: Option<&'static str>,
+    ) -> Result<Inspection> {
+        let (manifest, contents) = (archive.manifest(), archive.contents());
+        let scope = &options.scope;
+        scope.check(contents.ledger.iter().map(|(object, _)| object))?;
+        let frames = FrameSource::of(archive, cancel)?;
+        // New names must not be reserved either.
+        for (old, new) in &scope.rename {
+            Guard::new([new.clone()]).map_err(|_| {
+                Error::usage(format!(
+                    "--rename {old}={new}: the name is reserved by the server"
+                ))
+                .hint(format!("choose another name: --rename {old}=<name>"))
+            })?;
+        }
+        let mut control = Lane::open(LaneConfig {
+            reconnect: options.resources.reconnect,
+            lock,
+            ..control_config(server, options.binlog, cancel)
+        })
+        .await?;
+        let marker = marker::read(&mut control).await?;
+        let survey = survey(archive, &frames, options, progress).await?;
+        let accounts = if options.accounts {
+            accounts::read(archive).await?
+        } else {
+            BackupAccounts::default()
+        };
+        let schemas = survey.schema_names();
+        let mut own = BTreeSet::new();
+        let asked = control.step(async |control| {
+            own.insert(control.id());
+            let mut connection = connect(server).await?;
+            own.insert(connection.id());
+            let facts = DestinationFacts::read(&mut connection, &schemas).await?;
+            let missing = survey
+                .requires
+                .missing(&mut connection, &contents.inventory)
+                .await?;
+            connection.close().await;
+            Ok((facts, missing))
+        });
+        let (mut facts, mut unsupported) = asked.await?;
+        unsupported.extend(unsupported::global_settings(
+            &facts,
+            manifest,
+            &survey.requires,
+        ));
+        if options.destination.is_scratch() {
+            unsupported.extend(survey.requires.missing_engines(&facts));
+        }
+        facts.other_clients.retain(|other| !own.contains(&other.id));
+        let running = lock.is_none() && marker::is_locked(&mut control).await?;
+        let request = RestoreRequest {
+            backup: manifest.id.to_string(),
+            target: manifest.target.to_string(),
+            tables: scope.tables.clone(),
+            rename: scope.rename.clone(),
+            overwrite: options.destination.permissions().overwrite,
+            binlog: options.binlog,
+            definer: options.substitute_definer.as_ref().map(ToString::to_string),
+            substituted: BTreeSet::new(),
+            replay: options.replay.as_ref().map(Stretch::request),
+            started_at: jiff::Timestamp::now(),
+        };
+        if marker
+            .as_ref()
+            .is_some_and(|marker| request.resumes(&marker.request))
+        {
+            // The server may not yet have noticed that the connections of a killed run are gone.
+            let own = facts
+                .own_account
+                .rsplit_once('@')
+                .map_or("", |(user, _)| user)
+                .to_owned();
+            facts.other_clients.retain(|other| other.user != own);
+        }
+        Ok(Inspection {
+            control,
+            request,
+            marker,
+            frames,
+            survey,
+            facts,
+            unsupported,
+            accounts,
+            running,
+        })
+    }
+
+    /// The unfinished restore that this one resumes.
+    pub(super) fn resumed(&self, options: &RestoreOptions) -> Option<&Marker> {
+        self.marker.as_ref().filter(|marker| {
+            !options.destination.permissions().discard && self.request.resumes(&marker.request)
+        })
+    }
+
+    /// What the restore would do.
+    pub fn plan(&self, archive: &Archive, options: &RestoreOptions) -> RestorePlan {
+        let resumes = self.resumed(options).is_some();
+        let discards = self.marker.as_ref().filter(|_| !resumes);
+        let checks = self.checks(archive, options);
+        let mut plan = RestorePlan::new(
+            archive,
+            options,
+            &checks,
+            resumes,
+            discards
+                .filter(|_| options.destination.permissions().discard)
+                .map(|marker| marker.request.backup.clone()),
+        );
+        plan.running = self.running;
+        if plan.running {
+            return plan;
+        }
+        plan.refusals.extend(self.unsupported.iter().cloned());
+        // The restored data may be in use.
+        if let Some(unfinished) = discards {
+            let request = &unfinished.request;
+            let which = if request.backup == self.request.backup {
+                "this backup with other options".to_owned()
+            } else {
+                format!("backup {}", request.backup)
+            };
+            plan.refusals.extend(if options.destination.permissions().discard {
+                request.of_another(&self.request.target)
+            } else {
+                Some(Refusal::new(
+                    format!("the destination has an unfinished restore of {which}"),
+                    "resume it with the same command, drop its objects with --discard --confirm <target>, or keep \
+                     them with drctl restore --keep",
+                ))
+            });
+        }
+        plan
+    }
+
+    /// The checks. Objects of an unfinished restore are no conflict: it is resumed or discarded.
+    pub(super) fn checks<'a>(
+        &'a self,
+        archive: &'a Archive,
+        options: &'a RestoreOptions,
+    ) -> Checks<'a> {
+        const NONE: &BTreeSet<ObjectId> = &BTreeSet::new();
+        Checks {
+            facts: &self.facts,
+            manifest: archive.manifest(),
+            options,
+            survey: &self.survey,
+            created_before: self.marker.as_ref().map_or(NONE, |marker| &marker.objects),
+            accounts: &self.accounts,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The pass that loads rows: several lanes, each of which takes the next frame.
+//!
+//! A frame is one transaction, which includes its progress row, so that the row shows whether the frame was
+//! loaded. This settles a connection lost at COMMIT (query the row), a deadlock (retry) and an interrupted
+//! restore (skip the frame).
+//!
+//! It does not work for tables of non-transactional engines. The start of their frames is recorded, and an
+//! interrupted frame ends the restore.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::archive::index::FrameRecord;
+use crate::archive::read::Archive;
+use crate::mysql::connect::{literal, server_code};
+use crate::restore::frames::frame::{Frame, FrameStatement};
+use crate::restore::frames::read_ahead::{FrameSource, ReadAhead};
+use crate::restore::inspect::survey::Survey;
+use crate::restore::passes::row_loader::RowLoader;
+use crate::restore::report::Progress;
+use crate::restore::scope::Scope;
+use crate::restore::session::failure::Failure;
+use crate::restore::session::lane::{Lane, LaneConfig, Lanes, Tries};
+use crate::restore::state::marker;
+use crate::restore::state::open_marker::OpenMarker;
+use crate::sql::statement::{ObjectId, Section};
+use crate::util::error::{Error, Result};
+
+/// A connection keeps a buffer for the longest statement that it sent. After a statement longer than this, in
+/// bytes, the connection is replaced.
+const KEPT_BYTES: u64 = 16 << 20;
+
+/// Maximum number of rounds in which frames that a server lost are loaded.
+const MAX_ROUNDS: u32 = 4;
+
+/// Inputs of the pass.
+pub struct Data<'a> {
+    pub archive: &'a Archive,
+    pub scope: &'a Scope,
+    pub survey: &'a Survey,
+    pub frames: &'a FrameSource,
+    pub lanes: &'a LaneConfig,
+    pub lane_count: usize,
+    /// Whether to read all frames in the first round, also those without rows to load, and to verify the
+    /// segments.
+    pub read_all: bool,
+    pub marker: &'a mut OpenMarker,
+    pub progress: &'a Arc<dyn Progress>,
+}
+
+/// Totals of what was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loaded {
+    pub rows: u64,
+    /// Bytes of SQL.
+    pub bytes: u64,
+}
+
+impl std::iter::Sum for Loaded {
+    fn sum<I: Iterator<Item = Loaded>>(all: I) -> Loaded {
+        all.fold(Loaded::default(), |sum, one| Loaded {
+            rows: sum.rows + one.rows,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
+}
+
+/// Selects the frames to load.
+type Wanted = Arc<dyn Fn(&FrameRecord) -> bool + Send + Sync>;
+
+impl Data<'_> {
+    /// Loads all rows in scope that are not loaded yet, then verifies that the server still has them: one
+    /// that crashed without flushing every commit may have lost frames.
+    pub async fn run(mut self) -> Result<Loaded> {
+        let tables = self.archive.contents().tables.iter();
+        let included: BTreeSet<u32> = tables
+            .filter(|table| self.scope.includes_table(&table.schema, &table.name))
+            .map(|table| table.n)
+            .collect();
+        let has_rows = move |record: &FrameRecord| {
+            record.has(Section::Data) && record.tables.iter().any(|table| included.contains(table))
+        };
+        let mut done = self.marker.contents.frames.clone();
+        let mut rounds = Vec::new();
+        for round in 0..MAX_ROUNDS {
+            let (is_done, has) = (done, has_rows.clone());
+            let wanted: Wanted =
+                Arc::new(move |record| has(record) && !is_done.contains(&record.n));
+            rounds.push(self.load(wanted, self.read_all && round == 0).await?);
+            done = marker::frames_done(&mut self.marker.control).await?;
+            let (mut frames, mut lost) = (self.archive.frames()?, 0);
+            while let Some(record) = frames.read()? {
+                lost += u64::from(has_rows(&record) && !done.contains(&record.n));
+            }
+            if lost == 0 {
+                return Ok(rounds.into_iter().sum());
+            }
+            tracing::warn!(
+                frames = lost,
+                "the server lost committed rows; loading them again"
+            );
+        }
+        Err(Error::server("the server keeps losing committed rows"))
+    }
+
+    async fn load(&mut self, wanted: Wanted, read_all: bool) -> Result<Loaded> {
+        let non_transactional = self.non_transactional_tables().await?;
+        let frames = if read_all {
+            self.frames.read_all()
+        } else {
+            let wanted = wanted.clone();
+            self.frames.read(move |record| wanted(record))
+        };
+        let shared = Arc::new(Shared {
+            frames: Mutex::new(frames),
+            wanted,
+            turn: Mutex::new(()),
+            loader: RowLoader::new(self.scope, self.survey),
+            non_transactional,
+            begun: self.marker.contents.begun.clone(),
+            progress: self.progress.clone(),
+        });
+        let mut lanes = Lanes::new(self.lanes);
+        for _ in 0..self.lane_count {
+            let shared = shared.clone();
+            lanes.begin(|config| async move { shared.work(config).await });
+        }
+        Ok(lanes.join().await?.into_iter().sum())
+    }
+
+    /// Tables in the schemas in scope whose engine on this server is not transactional.
+    async fn non_transactional_tables(&mut self) -> Result<BTreeSet<ObjectId>> {
+        let schemas = self.survey.schema_names();
+        if schemas.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let schemas: Vec<String> = schemas.iter().map(|name| literal(name)).collect();
+        let sql = format!(
+            "SELECT table_schema, table_name FROM information_schema.tables
+             WHERE table_type NOT IN ('VIEW', 'SEQUENCE') AND engine NOT IN
+             (SELECT engine FROM information_schema.engines WHERE transactions = 'YES')
+             AND table_schema IN ({})",
+            schemas.join(", ")
+        );
+        let tables: Vec<(String, String)> = self.marker.control.query(&sql).await?;
+        Ok(tables
+            .into_iter()
+            .map(|(schema, name)| ObjectId::table(schema, name))
+            .collect())
+    }
+}
+
+/// State shared by the lanes.
+struct Shared {
+    frames: Mutex<ReadAhead>,
+    wanted: Wanted,
+    /// Held while rows of a non-transactional table are loaded.
+    turn: Mutex<()>,
+    loader: RowLoader,
+    /// By their names on the destination.
+    non_transactional: BTreeSet<ObjectId>,
+    /// Frames of such tables that an earlier run started.
+    begun: BTreeSet<u64>,
+    progress: Arc<dyn Progress>,
+}
+
+/// A statement in scope, with its table by its name on the destination, and its SQL.
+type Insert<'a> = (ObjectId, &'a FrameStatement, &'a [u8]);
+
+impl Shared {
+    /// One lane: loads frames until there are no more.
+    async fn work(&self, config: LaneConfig) -> Result<Loaded> {
+        let cancel = config.cancel.clone();
+        let mut lane = Lane::open_patiently(config).await?;
+        let mut loaded = Loaded::default();
+        loop {
+            let mut frames = cancel
+                .unless(async { Ok(self.frames.lock().await) })
+                .await?;
+            let Some(ready) = cancel.unless(frames.next()).await? else {
+                break;
+            };
+            if !(self.wanted)(&ready.frame.record) {
+                continue;
+            }
+            // Frames of non-transactional tables are loaded in order, one at a time: ARCHIVE rejects a number
+            // below the highest one, and MyISAM stores rows in the order of their insertion.
+            let _turn = if self.is_non_transactional(&self.inserts(&ready.frame)) {
+                Some(cancel.unless(async { Ok(self.turn.lock().await) }).await?)
+            } else {
+                None
+            };
+            drop(frames);
+            let rows = self.load(&mut lane, &ready.frame).await?;
+            loaded.rows += rows;
+            loaded.bytes += ready.frame.record.raw;
+            self.progress.advance(ready.frame.record.raw, rows);
+            if ready.frame.record.longest > KEPT_BYTES {
+                drop(ready);
+                lane.renew().await?;
+            }
+        }
+        lane.close().await;
+        Ok(loaded)
+    }
+
+    /// Loads one frame, with retries; returns the number of its rows.
+    async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
+        let n = frame.record.n;
+        let inserts = self.inserts(frame);
+        if self.is_non_transactional(&inserts) {
+            if self.begun.contains(&n) {
+                return Err(interrupted(n));
+            }
+            let loaded = self.load_without_transaction(lane, n, &inserts).await;
+            loaded.map_err(|failure| failure.into_error().context(format!("frame {n}")))?;
+        } else {
+            let mut tries = Tries::default();
+            while let Err(failure) = self.load_in_transaction(lane, n, &inserts).await {
+                let again = tries.again(lane, failure).await;
+                again.map_err(|error| error.context(format!("frame {n}")))?;
+            }
+        }
+        Ok(inserts.iter().map(|(_, statement, _)| statement.rows).sum())
+    }
+
+    /// Loads a frame in one transaction, unless it is already loaded.
+    ///
+    /// The progress row is inserted first: this waits for an earlier attempt whose connection was lost, and
+    /// then shows whether that attempt took effect.
+    async fn load_in_transaction(
+        &self,
+        lane: &mut Lane,
+        n: u64,
+        inserts: &[Insert<'_>],
+    ) -> Result<(), Failure> {
+        const DUPLICATE: u16 = 1062;
+        // A lock timeout leaves the transaction of the last attempt open.
+        lane.run(b"ROLLBACK").await?;
+        lane.run(b"START TRANSACTION").await?;
+        match lane.run(marker::frame_done(n).as_bytes()).await {
+            Err(Failure::Fatal(error)) if server_code(&error) == Some(DUPLICATE) => {
+                return lane.run(b"ROLLBACK").await.map(|_| ());
+            }
+            noted => noted?,
+        };
+        self.load_all(lane, inserts).await?;
+        lane.run(b"COMMIT").await.map(|_| ())
+    }
+
+    /// Loads a frame of a non-transactional table, without retries.
+    async fn load_without_transaction(
+        &self,
+        lane: &mut Lane,
+        n: u64,
+        inserts: &[Insert<'_>],
+    ) -> Result<(), Failure> {
+        lane.run(marker::frame_begun(n).as_bytes()).await?;
+        self.load_all(lane, inserts).await?;
+        lane.run(marker::non_transactional_frame_done(n).as_bytes())
+            .await
+            .map(|_| ())
+    }
+
+    async fn load_all(&self, lane: &mut Lane, inserts: &[Insert<'_>]) -> Result<(), Failure> {
+        for (table, statement, sql) in inserts {
+            self.loader.load(lane, table, statement, sql).await?;
+        }
+        Ok(())
+    }
+
+    fn is_non_transactional(&self, inserts: &[Insert<'_>]) -> bool {
+        let mut tables = inserts.iter().map(|(table, ..)| table);
+        tables.any(|table| self.non_transactional.contains(table))
+    }
+
+    fn inserts<'a>(&self, frame: &'a Frame) -> Vec<Insert<'a>> {
+        frame
+            .of(Section::Data)
+            .filter_map(|(statement, sql)| Some((self.loader.table_of(statement)?, statement, sql)))
+            .collect()
+    }
+}
+
+fn interrupted(n: u64) -> Error {
+    Error::server(format!(
+        "frame {n} was interrupted; its table is not transactional, so it is unknown which of its rows were loaded"
+    ))
+    .hint("start over with --discard --confirm <target>")
+}

@@ -1,0 +1,114 @@
+//! Covered stretches of the archived log, and the gaps between them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::binlog::record::{Head, Record, Timeline};
+use crate::binlog::segment;
+use crate::layout::{LogFile, TargetName};
+use crate::store::Store;
+use crate::stream::objects::Objects;
+use crate::{Outcome, Result};
+
+/// One timeline: an unbroken stretch.
+#[derive(Debug, Clone)]
+pub struct Stretch {
+    /// Why and where it began.
+    pub timeline: Timeline,
+    /// Its files, but those that retention has deleted.
+    pub files: BTreeSet<LogFile>,
+    /// Its first segment.
+    pub first: Record,
+    /// Its last segment.
+    pub last: Record,
+    /// From when on every commit is archived.
+    pub from: Timestamp,
+    /// Up to when.
+    pub to: Timestamp,
+}
+
+/// What is not archived between two stretches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The end of what is archived before it.
+    pub from: Timestamp,
+    /// The beginning of what is archived behind it.
+    pub to: Timestamp,
+    /// What is missing, for people.
+    pub missing: String,
+}
+
+/// The stretches, oldest first, from the names of the log's folders and its first and last records: costs nothing more
+/// for a longer log.
+pub async fn outline(store: &Arc<dyn Store>, target: &TargetName) -> Result<Vec<Stretch>> {
+    let read = || async {
+        let objects = Objects::outline(store.clone(), target.clone()).await?;
+        stretches(&objects).await
+    };
+    match read().await {
+        // Retention may have deleted what was listed.
+        Err(error) if error.outcome() == Outcome::Archive => read().await,
+        read => read,
+    }
+}
+
+/// The stretches, oldest first, from their first and last records.
+pub async fn stretches(objects: &Objects) -> Result<Vec<Stretch>> {
+    if objects.timelines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let head = objects.head().await?;
+    let mut stretches = Vec::new();
+    for (&id, timeline) in &objects.timelines {
+        let mut all = timeline.all();
+        let Some((file, from)) = all.next() else {
+            continue;
+        };
+        if from != 0 {
+            let key = objects.target.log_file(id, file);
+            return Err(segment::broken(&key, "its beginning is missing"));
+        }
+        let first = objects.record(id, file, from).await?;
+        let last = match all.next_back() {
+            Some((file, from)) => objects.record(id, file, from).await?,
+            None => first.clone(),
+        };
+        let from = first.contents.first_at.unwrap_or(id.began());
+        stretches.push(Stretch {
+            from,
+            to: covered_until(head.as_ref(), &last)
+                .unwrap_or(from)
+                .max(from),
+            files: timeline.files.keys().cloned().collect(),
+            timeline: objects.timeline(id).await?,
+            first,
+            last,
+        });
+    }
+    Ok(stretches)
+}
+
+/// Up to when every commit is in the segments up to this last one.
+pub(super) fn covered_until(head: Option<&Head>, last: &Record) -> Option<Timestamp> {
+    let contents = &last.contents;
+    let by_commit = last.covered_by_commits().or(contents.first_at);
+    // The heartbeat of an idle server says more, of exactly this place.
+    let here = head.filter(|head| {
+        (head.timeline, &head.file, head.log_pos) == (last.timeline, &last.file, last.log_pos_to)
+    });
+    by_commit.max(here.and_then(|head| head.covered_until))
+}
+
+impl Stretch {
+    /// The gap between the stretch before and this one.
+    pub fn gap_after(&self, before: Option<&Stretch>) -> Option<Gap> {
+        let before = before?;
+        (!self.timeline.continues).then(|| Gap {
+            from: before.to,
+            to: self.from.max(before.to),
+            missing: self.timeline.missing.clone().unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,373 @@
+//! What the store holds of the log of a target.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::binlog::record::{Closed, Head, Record, Timeline};
+use crate::binlog::segment;
+use crate::layout::{LogFile, LogObject, TargetName, TimelineId};
+use crate::store::{MOST_RECORD_BYTES, ObjectMeta, Store, StoreError};
+use crate::{Error, Result};
+
+/// Most bytes of `closed.json`.
+const MOST_CLOSED: u64 = 256 << 20;
+
+/// Objects of one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileObjects {
+    /// Stored bytes of each segment, by its offset in the file.
+    pub segments: BTreeMap<u64, u64>,
+    /// Whether the server has ended the file.
+    pub closed: bool,
+}
+
+impl FileObjects {
+    /// Whether its first segment is there.
+    pub fn is_whole(&self) -> bool {
+        self.segments.contains_key(&0)
+    }
+
+    /// Stored bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.segments.values().sum()
+    }
+}
+
+/// Objects of one timeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TimelineObjects {
+    /// Its files, in order.
+    pub files: BTreeMap<LogFile, FileObjects>,
+    /// Whether there is a `timeline.json`.
+    pub begun: bool,
+}
+
+impl TimelineObjects {
+    /// Stored bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(FileObjects::bytes).sum()
+    }
+
+    /// Number of segments.
+    pub fn segments(&self) -> usize {
+        self.files.values().map(|file| file.segments.len()).sum()
+    }
+
+    /// All segments, in order.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = (&LogFile, u64)> {
+        let files = self.files.iter();
+        files.flat_map(|(name, file)| file.segments.keys().map(move |from| (name, *from)))
+    }
+}
+
+/// The objects of the log of one target.
+///
+/// Retention deletes whole files from the beginning of a timeline, the first segment of each first. So a file at the
+/// beginning without its first segment is being deleted, and the timeline begins behind it.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The target.
+    pub target: TargetName,
+    /// Timelines that have a whole file, oldest first.
+    pub timelines: BTreeMap<TimelineId, TimelineObjects>,
+    /// Whether there is a `RESTORE.txt`.
+    pub has_readme: bool,
+    /// Timelines that were begun and have none; nothing is lost with them.
+    pub empty: BTreeSet<TimelineId>,
+    /// Files that are being deleted, oldest first.
+    pub partly_deleted: Vec<(TimelineId, LogFile, FileObjects)>,
+}
+
+impl Objects {
+    /// Lists the objects.
+    pub async fn list(store: Arc<dyn Store>, target: TargetName) -> Result<Objects> {
+        let mut objects = Objects::none(store, target);
+        for meta in objects.store.list(&objects.target.log()).await? {
+            objects.add(&meta);
+        }
+        objects.leave_out_deleted();
+        Ok(objects)
+    }
+
+    /// Lists the timelines, the names of their files, and the first and last segments of each: costs nothing more for
+    /// the segments between them.
+    pub async fn outline(store: Arc<dyn Store>, target: TargetName) -> Result<Objects> {
+        let mut objects = Objects::none(store, target);
+        let ids = objects.store.folders(&objects.target.log()).await?;
+        let ids: Vec<TimelineId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        if ids.is_empty() {
+            return Ok(objects);
+        }
+        let head = objects.head().await?;
+        for id in ids {
+            let files = objects.store.folders(&objects.target.timeline(id)).await?;
+            let names: BTreeSet<LogFile> =
+                files.iter().filter_map(|file| file.parse().ok()).collect();
+            let files = names
+                .iter()
+                .cloned()
+                .map(|file| (file, FileObjects::default()));
+            let timeline = TimelineObjects {
+                files: files.collect(),
+                begun: true,
+            };
+            objects.timelines.insert(id, timeline);
+            let Some(last) = names.last() else { continue };
+            let head = head
+                .as_ref()
+                .filter(|head| (head.timeline, &head.file) == (id, last));
+            let tail = head.and_then(|head| head.segment);
+            objects.add_tail(id, last, tail).await?;
+            for file in &names {
+                if objects.add_first(id, file).await? {
+                    break;
+                }
+                objects.add_file(id, file).await?;
+            }
+        }
+        objects.leave_out_deleted();
+        Ok(objects)
+    }
+
+    /// Lists a file from a segment on, which is known to be near its end.
+    async fn add_tail(&mut self, id: TimelineId, file: &LogFile, from: Option<u64>) -> Result<()> {
+        if let Some(before) = from.and_then(|from| from.checked_sub(1)) {
+            let before = LogObject::Segment(id, file.clone(), before);
+            let (prefix, after) = (
+                self.target.log_file(id, file),
+                self.target.log_object(&before),
+            );
+            for meta in self.store.list_after(&prefix, &after).await? {
+                self.add(&meta);
+            }
+            let timeline = self.timelines.get(&id);
+            let listed = timeline.and_then(|timeline| timeline.files.get(file));
+            if listed.is_some_and(|listed| !listed.segments.is_empty()) {
+                return Ok(());
+            }
+        }
+        self.add_file(id, file).await
+    }
+
+    /// Asks for the first segment of a file; whether it is there.
+    async fn add_first(&mut self, id: TimelineId, file: &LogFile) -> Result<bool> {
+        let first = LogObject::Segment(id, file.clone(), 0);
+        match self.store.head(&self.target.log_object(&first)).await {
+            Ok(meta) => {
+                self.add(&meta);
+                Ok(true)
+            }
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lists one file.
+    pub async fn add_file(&mut self, id: TimelineId, file: &LogFile) -> Result<()> {
+        let prefix = self.target.log_file(id, file);
+        for meta in self.store.list(&prefix).await? {
+            self.add(&meta);
+        }
+        Ok(())
+    }
+
+    /// Of a log of which nothing is listed.
+    pub fn none(store: Arc<dyn Store>, target: TargetName) -> Objects {
+        Objects {
+            timelines: BTreeMap::new(),
+            has_readme: false,
+            empty: BTreeSet::new(),
+            partly_deleted: Vec::new(),
+            store,
+            target,
+        }
+    }
+
+    fn add(&mut self, meta: &ObjectMeta) {
+        match self.target.parse_log(&meta.key) {
+            Some(LogObject::Timeline(id)) => {
+                self.timelines.entry(id).or_default().begun = true;
+            }
+            Some(LogObject::Segment(id, file, from)) => {
+                let timeline = self.timelines.entry(id).or_default();
+                let file = timeline.files.entry(file).or_default();
+                file.segments.insert(from, meta.size);
+            }
+            Some(LogObject::Closed(id, file)) => {
+                let timeline = self.timelines.entry(id).or_default();
+                timeline.files.entry(file).or_default().closed = true;
+            }
+            Some(LogObject::Readme) => self.has_readme = true,
+            Some(LogObject::Head) | None => {}
+        }
+    }
+
+    /// Moves what is being deleted out of the timelines. In the newest one, which is never deleted whole, a beginning
+    /// that is missing everywhere is damage.
+    fn leave_out_deleted(&mut self) {
+        let newest = self.timelines.iter().rev();
+        let newest = newest.filter(|(_, timeline)| timeline.segments() > 0);
+        let newest = newest.map(|(id, _)| *id).next();
+        for (id, timeline) in &mut self.timelines {
+            let is_whole = |(_, file): (&LogFile, &FileObjects)| file.is_whole();
+            if newest == Some(*id) && !timeline.files.iter().any(is_whole) {
+                continue;
+            }
+            while let Some(first) = timeline.files.first_entry()
+                && !first.get().is_whole()
+            {
+                let (name, file) = first.remove_entry();
+                self.partly_deleted.push((*id, name, file));
+            }
+        }
+        let (rest, empty) = std::mem::take(&mut self.timelines)
+            .into_iter()
+            .partition(|(_, timeline)| !timeline.files.is_empty());
+        self.timelines = rest;
+        self.empty.extend(empty.into_keys());
+    }
+
+    /// The heartbeat; `None` before the first.
+    pub async fn head(&self) -> Result<Option<Head>> {
+        head(&self.store, &self.target).await
+    }
+
+    /// Why and where a timeline began.
+    pub async fn timeline(&self, id: TimelineId) -> Result<Timeline> {
+        timeline(&self.store, &self.target, id).await
+    }
+
+    /// The end of a file.
+    pub async fn closed(&self, id: TimelineId, file: &LogFile) -> Result<Closed> {
+        let object = LogObject::Closed(id, file.clone());
+        json(&self.store, &self.target, &object, MOST_CLOSED).await
+    }
+
+    /// A whole segment, as stored.
+    pub async fn segment(
+        &self,
+        id: TimelineId,
+        file: &LogFile,
+        from: u64,
+    ) -> Result<(String, Bytes)> {
+        let key = self
+            .target
+            .log_object(&LogObject::Segment(id, file.clone(), from));
+        let bytes = self.store.get_at_most(&key, segment::MOST_RAW).await;
+        let bytes = bytes.map_err(|error| missing(&key, error))?;
+        Ok((key, bytes))
+    }
+
+    /// The record of a segment alone.
+    pub async fn record(&self, id: TimelineId, file: &LogFile, from: u64) -> Result<Record> {
+        let files = self
+            .timelines
+            .get(&id)
+            .and_then(|timeline| timeline.files.get(file));
+        let size = files.and_then(|file| file.segments.get(&from)).copied();
+        let size = size.unwrap_or(segment::RECORD_READ);
+        record(&self.store, &self.target, id, file, from, size).await
+    }
+}
+
+fn parsed<T: DeserializeOwned>(key: &str, json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|e| segment::broken(key, "it cannot be read").because(e))
+}
+
+async fn json<T: DeserializeOwned>(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    object: &LogObject,
+    most: u64,
+) -> Result<T> {
+    let key = target.log_object(object);
+    let bytes = store.get_at_most(&key, most).await;
+    let bytes = bytes.map_err(|error| missing(&key, error))?;
+    parsed(&key, &bytes)
+}
+
+/// Why and where a timeline began, without a LIST.
+pub async fn timeline(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    id: TimelineId,
+) -> Result<Timeline> {
+    let object = LogObject::Timeline(id);
+    let timeline: Timeline = json(store, target, &object, MOST_RECORD_BYTES).await?;
+    match timeline.id == id {
+        true => Ok(timeline),
+        false => Err(Error::archive(format!(
+            "timeline {id} of {target} calls itself {}",
+            timeline.id
+        ))),
+    }
+}
+
+/// The heartbeat, without a LIST; `None` if nothing is archived.
+pub async fn head(store: &Arc<dyn Store>, target: &TargetName) -> Result<Option<Head>> {
+    let key = target.log_object(&LogObject::Head);
+    match store.get_at_most(&key, MOST_RECORD_BYTES).await {
+        Ok(bytes) => parsed(&key, &bytes).map(Some),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Bytes of the first segment of a file, without a LIST; `None` if it is not archived, or no longer.
+pub async fn first_segment(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    id: TimelineId,
+    file: &LogFile,
+) -> Result<Option<u64>> {
+    let key = target.log_object(&LogObject::Segment(id, file.clone(), 0));
+    match store.head(&key).await {
+        Ok(meta) => Ok(Some(meta.size)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The record of a segment of `size` stored bytes, without a LIST.
+pub async fn record(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    id: TimelineId,
+    file: &LogFile,
+    from: u64,
+    size: u64,
+) -> Result<Record> {
+    let key = target.log_object(&LogObject::Segment(id, file.clone(), from));
+    let read = store.get(&key, Some(0..size.min(segment::RECORD_READ)));
+    let bytes = read.await.map_err(|error| missing(&key, error))?;
+    let (record, _) = segment::record(&key, &bytes)?;
+    is_at(&key, &record, id, file, from)?;
+    Ok(record)
+}
+
+/// Refuses a segment that is not the one that its key names.
+pub fn is_at(key: &str, record: &Record, id: TimelineId, file: &LogFile, from: u64) -> Result<()> {
+    let same = record.timeline == id && record.file == *file && record.from == from;
+    match same {
+        true => Ok(()),
+        false => Err(Error::archive(format!(
+            "{key} holds another segment: {}/{} from {}",
+            record.timeline, record.file, record.from
+        ))
+        .hint("find out who renamed objects in the store, and put them back")),
+    }
+}
+
+/// An object of the log that is not there is damage, not an empty answer.
+fn missing(key: &str, error: StoreError) -> Error {
+    match error {
+        StoreError::NotFound { .. } => Error::archive(format!("{key} is missing"))
+            .hint("find out who deleted it; the log before and behind it can still be used"),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,191 @@
+//! Objects to the store, one after the other: a segment is there only if all before it are.
+//!
+//! A put is tried again until it succeeds or the streamer is stopped: a store may be away for hours, and the server
+//! keeps its log meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::binlog::record::Record;
+use crate::layout::Key;
+use crate::store::{Store, StoreError};
+use crate::util::cancel::Cancel;
+use crate::{Error, Result};
+
+/// Pauses between attempts.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is to be stored.
+#[derive(Debug)]
+pub enum Item {
+    /// An object that exists once.
+    New(Key, Bytes),
+    /// A segment.
+    Segment(Key, Bytes, Box<Record>),
+    /// The heartbeat.
+    Head(Key, Bytes),
+}
+
+/// What is in the store.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// Number of segments since the session began.
+    pub segments: u64,
+    /// The latest commit of them, if the last one ends between transactions.
+    pub commit_last: Option<Timestamp>,
+}
+
+/// Stores objects in the background.
+#[derive(Debug)]
+pub struct Uploader {
+    items: mpsc::Sender<Item>,
+    stored: watch::Receiver<Stored>,
+    /// `None` when its failure was taken.
+    task: Option<JoinHandle<Result<()>>>,
+}
+
+impl Uploader {
+    /// Begins. `attempts` bounds how often a put is tried; `None` for as long as the streamer runs.
+    pub fn begin(store: Arc<dyn Store>, cancel: Cancel, attempts: Option<u32>) -> Uploader {
+        let (items, mut queue) = mpsc::channel::<Item>(1);
+        let (sender, stored) = watch::channel(Stored::default());
+        let task = tokio::spawn(async move {
+            let mut commit_last: Option<Timestamp> = None;
+            while let Some(item) = queue.recv().await {
+                match item {
+                    Item::New(key, body) => put(&store, &key, body, &cancel, attempts).await?,
+                    Item::Segment(key, body, record) => {
+                        put(&store, &key, body, &cancel, attempts).await?;
+                        let contents = &record.contents;
+                        commit_last = commit_last.max(record.covered_by_commits());
+                        tracing::debug!(
+                            key,
+                            transactions = contents.transactions,
+                            "segment stored"
+                        );
+                        sender.send_modify(|stored| {
+                            stored.segments += 1;
+                            if contents.complete {
+                                stored.commit_last = commit_last;
+                            }
+                        });
+                    }
+                    Item::Head(key, body) => {
+                        // The next one comes soon.
+                        if let Err(error) = store.put(&key, body).await {
+                            tracing::warn!(%error, "cannot write the heartbeat of the stream");
+                        }
+                    }
+                }
+            }
+            Ok(())
+        });
+        Uploader {
+            items,
+            stored,
+            task: Some(task),
+        }
+    }
+
+    /// Queues an object; waits while two are under way.
+    ///
+    /// # Errors
+    /// Those of an object before it.
+    pub async fn send(&mut self, item: Item) -> Result<()> {
+        match self.items.send(item).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.failure().await),
+        }
+    }
+
+    async fn failure(&mut self) -> Error {
+        let ended = || Error::unexpected("uploads ended early");
+        match self.task.take() {
+            None => ended(),
+            Some(task) => match task.await {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) => ended(),
+                Err(error) => ended().because(error),
+            },
+        }
+    }
+
+    /// Fails if an upload has failed.
+    pub async fn check(&mut self) -> Result<()> {
+        match self.task.as_ref().is_none_or(JoinHandle::is_finished) {
+            true => Err(self.failure().await),
+            false => Ok(()),
+        }
+    }
+
+    /// What is stored so far.
+    pub fn stored(&self) -> Stored {
+        self.stored.borrow().clone()
+    }
+
+    /// Waits until everything is stored.
+    pub async fn finish(self) -> Result<()> {
+        let Uploader { items, task, .. } = self;
+        drop(items);
+        match task {
+            None => Ok(()),
+            Some(task) => match task.await {
+                Ok(done) => done,
+                Err(error) => Err(Error::unexpected("uploads ended early").because(error)),
+            },
+        }
+    }
+}
+
+/// Puts an object that exists once. One of the same bytes is success: an answer was lost.
+async fn put(
+    store: &Arc<dyn Store>,
+    key: &str,
+    body: Bytes,
+    cancel: &Cancel,
+    attempts: Option<u32>,
+) -> Result<()> {
+    let mut pause = FIRST_PAUSE;
+    let mut tried = 0;
+    loop {
+        let error = match store.put_new(key, body.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(StoreError::AlreadyExists { .. }) => match theirs(store, key, &body).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            Err(error) => error.into(),
+        };
+        tried += 1;
+        let is_last = attempts.is_some_and(|attempts| tried >= attempts);
+        if error.outcome() != crate::Outcome::Store || is_last || cancel.is_cancelled() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "cannot store a piece of the log; trying on");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // One last attempt.
+            () = cancel.token().cancelled() => {}
+        }
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether the object that is there already is this one.
+async fn theirs(store: &Arc<dyn Store>, key: &str, body: &Bytes) -> Result<()> {
+    let others = || {
+        Error::locked(format!("{key} was written by another streamer"))
+            .hint("let one streamer run for each target")
+    };
+    match store.get_at_most(key, body.len() as u64).await {
+        Ok(there) if there == *body => Ok(()),
+        Ok(_) | Err(StoreError::TooLong { .. }) => Err(others()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,22 @@
+//! Utilities that every other module may use and that depend on none of them.
+//!
+//! - [`error`]: outcomes and their exit codes; [`panics`]: panics as errors.
+//! - [`cancel`]: early termination of a run.
+//! - [`times`]: time arithmetic that cannot panic.
+//! - [`format`]: numbers, sizes and durations as text; [`lines`]: lists of lines without duplicates.
+//! - [`bounded`]: limited reads of small files; [`secret`]: values that are never printed; [`digest`]: digests
+//!   and their hexadecimal form.
+//! - [`program`]: child processes with a cleared environment; [`pdeathsig`]: child processes that end with
+//!   drctl.
+
+pub mod bounded;
+pub mod cancel;
+pub mod digest;
+pub mod error;
+pub mod format;
+pub mod lines;
+pub mod panics;
+pub mod pdeathsig;
+pub mod program;
+pub mod secret;
+pub mod times;

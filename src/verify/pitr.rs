@@ -1,0 +1,337 @@
+//! The level `pitr`: the binary log between two backups, replayed behind the earlier one and compared with the later.
+//!
+//! ```text
+//! find-log ─→ (the earlier backup: restored, compared) ─→ replay ─→ compare-log
+//! └ every byte of the log from one place to the other              └ with the ledger of the later backup, row by row
+//! ```
+//!
+//! A log that lacks a change is replayed without an error: only the comparison shows that. Events, which a replica
+//! creates disabled, and AUTO_INCREMENT counters, which a log does not contain, are compared without these
+//! ([`crate::comparison::normalise`]); accounts are not compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::archive::read::Archive;
+use crate::catalog::Entry;
+use crate::comparison::compare::Comparison;
+use crate::comparison::normalise::ExpectedDeviations;
+use crate::layout::DrillLevel;
+use crate::monitor::report::model::{DrillReport, RefusedStatement, Replay, Stage, Verified};
+use crate::mysql::blame::is_of_the_server;
+use crate::mysql::connect::server_said;
+use crate::mysql::{ServerConfig, connect};
+use crate::replay;
+use crate::replay::place::Place;
+use crate::replay::stop::Resolved;
+use crate::restore::frames::read_ahead::FrameSource;
+use crate::restore::inspect::destination;
+use crate::restore::options::RestoreOptions;
+use crate::restore::report::RestoreReport;
+use crate::restore::state::marker::Pass;
+use crate::restore::steps::Restore;
+use crate::sql::definer::{Account, definer};
+use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
+use crate::util::error::{Error, Result};
+use crate::util::format::{counted, some_of};
+use crate::verify::compare::compare_with_dump;
+use crate::verify::scratch::Choice;
+use crate::verify::{Drill, add_stage};
+
+/// Most statements that a report lists as not replayed.
+const MOST_REFUSED: usize = 100;
+
+/// The later backup, and the log that leads to it.
+#[derive(Debug)]
+pub struct Until {
+    /// The later backup.
+    pub entry: Entry,
+    /// The place of the backup of the drill in the log.
+    pub from: Place,
+    /// The place of the later backup.
+    pub to: Place,
+}
+
+/// What is replayed, and what has to come out.
+pub(super) struct Found<'a> {
+    until: &'a Until,
+    resolved: Resolved,
+    /// The later backup.
+    pub later: Archive,
+}
+
+/// Reads the log from one place to the other.
+///
+/// # Errors
+/// `Archive`: it is damaged, or does not lead to the later backup.
+pub(super) async fn find<'a>(
+    drill: &Drill<'_>,
+    until: &'a Until,
+    report: &mut DrillReport,
+) -> Result<Found<'a>> {
+    let since = Instant::now();
+    let find = async {
+        let resolved = until.from.resolve(until.to.stop()).await?;
+        let later = drill.catalog.open(until.entry.id).await?;
+        Ok(Found {
+            until,
+            resolved,
+            later,
+        })
+    };
+    let found = drill.cancel.unless(find).await;
+    add_stage(report, Stage::FIND_LOG, since);
+    found
+}
+
+/// Restores the backup, compares it, replays the log, and compares the result with the later backup. From the moment
+/// at which the backup was found equal to its dump, the level of the report is `pitr`.
+pub(super) async fn run(
+    drill: &Drill<'_>,
+    archive: &Archive,
+    server: &Arc<ServerConfig>,
+    found: &Found<'_>,
+    listen: IpAddr,
+    restored: &mut RestoreReport,
+    report: &mut DrillReport,
+) -> Result<()> {
+    let options = RestoreOptions {
+        replay: Some(replay::Stretch {
+            log: Arc::new(found.until.from.log.clone()),
+            resolved: found.resolved.clone(),
+            listen,
+            // A provided server of MySQL has the GTIDs of the log from the drill before, and would skip them.
+            reset: matches!(drill.scratch, Choice::External(_))
+                && archive.manifest().server.flavour == "mysql",
+        }),
+        ..drill.options(archive)
+    };
+    let definitions = definitions(drill, &found.later).await?;
+    let mut created = Vec::new();
+    let progress = drill.progress.clone();
+    let mut restore = Restore::prepare(archive, server, options, progress, drill.cancel).await?;
+    let mut begins = false;
+    let done = async {
+        restore.load().await?;
+        restore.compare().await?;
+        begins = true;
+        create_definers(drill, server, &definitions.definers, &mut created).await?;
+        let replayed = restore.replay().await;
+        replayed.map_err(|error| {
+            attributed(error, "the binary log cannot be replayed behind the backup")
+        })
+    }
+    .await;
+    let finished = restore.finish(done, restored).await;
+    restored.created_accounts.extend(created);
+    if begins {
+        report.level = DrillLevel::Pitr;
+        restored.replayed_schemas = schemas_of(archive);
+        restored.replayed_schemas.extend(schemas_of(&found.later));
+    }
+    finished?;
+    let mut replayed = replayed(found, restored);
+    let since = Instant::now();
+    let compared = compare(drill, server, &found.later, definitions, restored).await;
+    restored.stage(Stage::COMPARE_LOG, since);
+    let comparison = compared.map_err(|error| {
+        attributed(
+            error,
+            "after the replay of the binary log, the server cannot be dumped",
+        )
+    })?;
+    replayed.compared.set(&comparison);
+    replayed.equal = comparison.is_equal();
+    report.replay = Some(replayed);
+    let done = refuse_differences(drill, found, &comparison);
+    report.set_differences(comparison);
+    done
+}
+
+/// A statement that the server refuses is a finding about the log, unless the server lacked something.
+fn attributed(error: Error, finding: &str) -> Error {
+    match server_said(&error) {
+        Some((code, message)) if !is_of_the_server(code, message) => {
+            Error::verification(format!("{finding}: {}", error.what()))
+        }
+        _ => error,
+    }
+}
+
+fn schemas_of(archive: &Archive) -> BTreeSet<String> {
+    let objects = archive.contents().ledger.iter();
+    objects.map(|(object, _)| object.schema.clone()).collect()
+}
+
+/// What was replayed, for the report.
+fn replayed(found: &Found<'_>, restored: &RestoreReport) -> Replay {
+    let manifest = &found.until.entry.manifest;
+    let refused = restored.replayed.iter().flat_map(|one| &one.refused);
+    let stages = restored.stages.iter();
+    let seconds: f64 = stages
+        .filter(|stage| stage.name == Pass::Replay.name())
+        .map(|stage| stage.seconds)
+        .sum();
+    let (transactions, bytes) = (found.resolved.plan.transactions, found.resolved.bytes);
+    let rate = |count: u64| count as f64 / seconds.max(0.001);
+    Replay {
+        until_backup: manifest.id,
+        until: manifest.snapshot_at,
+        timeline: found.until.from.log.timeline.to_string(),
+        transactions,
+        bytes,
+        seconds,
+        transactions_per_second: rate(transactions),
+        bytes_per_second: rate(bytes),
+        rto_seconds: 0.0,
+        refused_total: refused.clone().count() as u64,
+        refused: refused
+            .take(MOST_REFUSED)
+            .map(|one| RefusedStatement {
+                gtid: one.gtid.clone(),
+                what: one.what.clone(),
+            })
+            .collect(),
+        compared: Verified {
+            raw_bytes: manifest.totals.raw_bytes,
+            ..Verified::default()
+        },
+        equal: false,
+    }
+}
+
+/// Compares the server with the later backup: its schemas, and those of the earlier one that still exist.
+async fn compare(
+    drill: &Drill<'_>,
+    server: &Arc<ServerConfig>,
+    later: &Archive,
+    definitions: Definitions,
+    restored: &mut RestoreReport,
+) -> Result<Comparison> {
+    let mut connection = drill.cancel.unless(connect(server)).await?;
+    let schemas: Vec<String> = connection
+        .rows("SELECT schema_name FROM information_schema.schemata")
+        .await?;
+    connection.close().await;
+    let mut schemas: BTreeSet<String> = schemas.into_iter().collect();
+    schemas.retain(|schema| restored.replayed_schemas.contains(schema));
+    if schemas.is_empty() {
+        return Err(Error::verification(
+            "no schema of the later backup exists after the replay of the binary log",
+        ));
+    }
+    let deviations = ExpectedDeviations {
+        replayed: definitions.replayed,
+        ..ExpectedDeviations::default()
+    };
+    let compared = compare_with_dump(drill, later, server, schemas, deviations).await;
+    let (comparison, expired) = compared?;
+    for event in &expired {
+        if !restored.expired_events.contains(event) {
+            restored.expired_events.push(event.clone());
+        }
+    }
+    Ok(comparison)
+}
+
+/// Definitions of a backup.
+#[derive(Default)]
+struct Definitions {
+    /// Of which a replayed log does not say everything.
+    replayed: BTreeMap<ObjectId, Vec<u8>>,
+    /// Definers, and one object of each.
+    definers: BTreeMap<Account, ObjectId>,
+}
+
+async fn definitions(drill: &Drill<'_>, archive: &Archive) -> Result<Definitions> {
+    let fingerprint = &archive.manifest().server.fingerprint;
+    let prints_tablespace = fingerprint.get("innodb_file_per_table");
+    let prints_tablespace = prints_tablespace.is_some_and(|value| value == "OFF");
+    let mut found = Definitions::default();
+    let source = FrameSource::of(archive, drill.cancel)?;
+    let mut frames =
+        source.read(|record| record.has(Section::PreData) || record.has(Section::PostData));
+    while let Some(ready) = drill.cancel.unless(frames.next()).await? {
+        for (statement, sql) in ready.frame.statements() {
+            let Kind::Create {
+                object,
+                placeholder: false,
+            } = &statement.kind
+            else {
+                continue;
+            };
+            if let Some((account, _)) = definer(sql) {
+                found
+                    .definers
+                    .entry(account)
+                    .or_insert_with(|| object.clone());
+            }
+            let has = |words: &[u8]| memchr::memmem::find(sql, words).is_some();
+            let is_partly_logged = match object.kind {
+                ObjectKind::Event => true,
+                ObjectKind::Table => {
+                    prints_tablespace || has(b" AUTO_INCREMENT=") || has(b" DIRECTORY=")
+                }
+                _ => false,
+            };
+            if is_partly_logged {
+                found.replayed.insert(object.clone(), sql.to_vec());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Creates the definers of the later backup that do not exist, and lets those of a scratch server of drctl's own do
+/// everything: statements about accounts are not replayed, and a view whose definer may not use its tables cannot be
+/// dumped. Before the replay, since MySQL notes of a view whether it can be used when it creates it.
+async fn create_definers(
+    drill: &Drill<'_>,
+    server: &Arc<ServerConfig>,
+    definers: &BTreeMap<Account, ObjectId>,
+    created: &mut Vec<String>,
+) -> Result<()> {
+    let is_own = !matches!(drill.scratch, Choice::External(_));
+    let mut connection = drill.cancel.unless(connect(server)).await?;
+    let version = connection.version().await?;
+    let existing = destination::accounts(&mut connection, &version).await?;
+    let existing = existing.unwrap_or_default();
+    for account in definers.keys() {
+        let name = account.to_string();
+        let is_new = !existing.contains(account);
+        if is_new {
+            let create = match account.host.as_str() {
+                "" => format!("CREATE ROLE IF NOT EXISTS {name}"),
+                _ => format!("CREATE USER IF NOT EXISTS {name} ACCOUNT LOCK"),
+            };
+            connection.run(&create).await?;
+            created.push(name.clone());
+        }
+        if is_new || is_own {
+            let grant = format!("GRANT ALL PRIVILEGES ON *.* TO {name}");
+            connection.run(&grant).await?;
+        }
+    }
+    connection.close().await;
+    Ok(())
+}
+
+fn refuse_differences(drill: &Drill<'_>, found: &Found<'_>, comparison: &Comparison) -> Result<()> {
+    if comparison.is_equal() {
+        return Ok(());
+    }
+    let objects: BTreeSet<String> = comparison
+        .differences
+        .iter()
+        .map(|one| one.object.to_string())
+        .collect();
+    Err(Error::verification(format!(
+        "backup {} with the binary log behind it is not equal to backup {}: {} differ: {}",
+        drill.entry.id,
+        found.until.entry.id,
+        counted(objects.len() as u64, "object"),
+        some_of(objects.into_iter()),
+    )))
+}
