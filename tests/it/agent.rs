@@ -12,6 +12,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::history::hours_ago;
 use crate::support::receiver::{Received, Receiver};
 use crate::support::versitygw::Gateway;
+use crate::support::wait::until;
 
 /// The names of the records of runs in the store of its own.
 fn records(drctl: &Drctl) -> Vec<String> {
@@ -22,14 +23,6 @@ fn records(drctl: &Drctl) -> Vec<String> {
         // What the store's clock is read from stands beside them for a moment.
         .filter(|name| !name.starts_with("probe-"))
         .collect()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Told to stop, it is done within the grace period, and that is no failure.
@@ -62,7 +55,7 @@ fn what_is_scheduled_runs_again_and_again_until_sigterm() {
             .filter(|name| name.ends_with("-prune-0.json"));
         done.count()
     };
-    wait_until("two runs", || done(&drctl) >= 2);
+    until("two runs", || done(&drctl) >= 2);
     stopped(agent);
 }
 
@@ -74,7 +67,7 @@ fn what_was_missed_while_no_agent_ran_is_made_good_at_once_and_said() {
     let last = hours_ago(49).strftime("%Y%m%dT%H%M%SZ").to_string();
     std::fs::write(runs.join(format!("{last}-prune-0.json")), "{}").unwrap();
     let agent = drctl.start(["agent"]);
-    wait_until("a run", || records(&drctl).len() == 2);
+    until("a run", || records(&drctl).len() == 2);
     let said = stopped(agent).stderr;
     assert!(
         said.contains("scheduled runs of prune were missed"),
@@ -95,7 +88,7 @@ fn a_run_that_fails_does_not_end_the_agent() {
         .env("DRCTL_SCHEDULE_PRUNE", "@every 1s")
         .env("DRCTL_LOG_FORMAT", "human");
     let agent = drctl.start(["agent"]);
-    wait_until("two runs", || records(&drctl).len() >= 2);
+    until("two runs", || records(&drctl).len() >= 2);
     agent.signal(Signal::TERM);
     let run = agent.wait();
     assert_eq!(run.code, 0, "{run:#?}");
@@ -118,10 +111,10 @@ fn a_run_that_cannot_be_made_is_told_and_the_next_one_is_tried() {
     std::fs::copy(built, &own).unwrap();
     let drctl = drctl.behind(&format!("shift; set -- {} \"$@\"", own.display()));
     let agent = drctl.start(["agent"]);
-    wait_until("a run", || !records(&drctl).is_empty());
+    until("a run", || !records(&drctl).is_empty());
     std::fs::remove_file(&own).unwrap();
     let cannot = |told: &Received| told.body.contains("cannot run drctl backup");
-    let told = person.wait_for(Duration::from_secs(20), cannot).json();
+    let told = person.wait_for(cannot).json();
     assert_eq!(
         (&told["kind"], &told["alert"]),
         (&"failed".into(), &"DrctlBackupFailed".into())
@@ -134,9 +127,12 @@ fn a_run_that_cannot_be_made_is_told_and_the_next_one_is_tried() {
             .count()
     };
     let before = failed();
-    wait_until("another run", || failed() > before);
+    until("another run", || failed() > before);
     let said = stopped(agent).stderr;
-    assert!(said.contains("ERROR") && said.contains("not run"), "{said}");
+    assert!(
+        said.contains("ERROR") && said.contains("cannot start the run"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -156,13 +152,16 @@ fn a_run_that_takes_too_long_is_not_overtaken_and_stops_when_the_agent_does() {
     // The agent's own list of runs is the first.
     proxy.fault(When::is("GET", "").query("list-type=2").nth(2), Fault::Hang);
     let agent = drctl.start(["agent"]);
-    wait_until("a list that hangs", || proxy.count("GET", "") >= 2);
+    until("a list that hangs", || proxy.count("GET", "") >= 2);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(proxy.count("GET", ""), 2, "nothing beside it");
     agent.signal(Signal::TERM);
     let run = agent.wait();
     assert_eq!(run.code, 0, "{run:#?}");
-    assert!(run.stderr.contains("still at work: skipped"), "{run:#?}");
+    assert!(
+        run.stderr.contains("previous run still in progress"),
+        "{run:#?}"
+    );
     assert!(run.stderr.contains("drctl: stopped by SIGTERM"), "{run:#?}");
 }
 

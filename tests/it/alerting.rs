@@ -1,6 +1,6 @@
-//! From a failure to the person: a real Prometheus, a real Alertmanager, and whoever is behind it.
+//! From a failure to the engineer on call: a real Prometheus, a real Alertmanager, and a receiver behind it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,11 +11,9 @@ use crate::support::history::hours_ago;
 use crate::support::monitoring::Daemon;
 use crate::support::receiver::Receiver;
 use crate::support::serving::{Serving, on_a_free_port};
+use crate::support::wait::until;
 
-/// How long an alert may take to arrive.
-const SOON: Duration = Duration::from_secs(40);
-
-/// What reached the person: an alert of that name for that target, in that state.
+/// The received alert of that name for that target, in that state.
 #[track_caller]
 fn arrives(person: &Receiver, state: &str, name: &str, target: &str) -> Value {
     let fits = |alert: &Value| {
@@ -29,7 +27,7 @@ fn arrives(person: &Receiver, state: &str, name: &str, target: &str) -> Value {
             .as_array()
             .and_then(|alerts| alerts.iter().find(|alert| fits(alert)).cloned())
     };
-    let came = person.wait_for(SOON, |received| find(&received.json()).is_some());
+    let came = person.wait_for(|received| find(&received.json()).is_some());
     find(&came.json()).expect("it was just found")
 }
 
@@ -48,7 +46,7 @@ fn damage(drctl: &Drctl) {
 }
 
 #[test]
-fn a_drill_that_fails_reaches_a_person_by_alertmanager_and_so_does_its_end() {
+fn a_failed_drill_and_its_resolution_are_received_through_alertmanager() {
     need!(MariaDb);
     need!(Prometheus);
     let person = Receiver::start();
@@ -79,7 +77,7 @@ fn a_drill_that_fails_reaches_a_person_by_alertmanager_and_so_does_its_end() {
 }
 
 #[test]
-fn a_marked_test_reaches_a_person_by_alertmanager() {
+fn a_marked_test_is_received_through_alertmanager() {
     need!(Prometheus);
     let person = Receiver::start();
     let alertmanager = Daemon::alertmanager(&person.url("/"));
@@ -94,10 +92,9 @@ fn a_marked_test_reaches_a_person_by_alertmanager() {
     arrives(&person, "resolved", "DrctlBackupOverdue", "shop");
 }
 
-/// Waits until Prometheus has heard of drctl, and no longer misses it.
+/// Waits until Prometheus has scraped drctl, and its absence alert has ended.
 #[track_caller]
 fn wait_until_scraped(prometheus: &Daemon) {
-    let begun = Instant::now();
     let result = |path: &str| {
         prometheus.json(path)["data"]["result"]
             .as_array()
@@ -105,13 +102,10 @@ fn wait_until_scraped(prometheus: &Daemon) {
     };
     let scraped = || result("/api/v1/query?query=drctl_build_info") == Some(1);
     let missed = || result("/api/v1/query?query=ALERTS") != Some(0);
-    while !scraped() || missed() {
-        assert!(begun.elapsed() < SOON, "Prometheus does not hear of it");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("Prometheus has scraped it", || scraped() && !missed());
 }
 
-/// What Prometheus says of a target, a few looks after it has heard of it: nothing.
+/// Checks that Prometheus has no alert for a target some evaluations after it was scraped.
 #[track_caller]
 fn is_silent(prometheus: &Daemon, target: &str) {
     wait_until_scraped(prometheus);
@@ -123,7 +117,7 @@ fn is_silent(prometheus: &Daemon, target: &str) {
 }
 
 #[test]
-fn a_drill_that_fails_reaches_a_person_by_serve_and_prometheus_and_so_does_its_end() {
+fn a_failed_drill_and_its_resolution_are_received_through_serve_and_prometheus() {
     need!(MariaDb);
     need!(Prometheus);
     let person = Receiver::start();
@@ -151,7 +145,7 @@ fn a_drill_that_fails_reaches_a_person_by_serve_and_prometheus_and_so_does_its_e
 }
 
 #[test]
-fn what_prometheus_notices_reaches_a_person_and_is_one_with_what_drctl_says_itself() {
+fn an_alert_of_a_rule_is_merged_with_the_one_that_drctl_sends() {
     need!(Prometheus);
     let person = Receiver::start();
     let alertmanager = Daemon::alertmanager(&person.url("/"));
@@ -167,7 +161,7 @@ fn what_prometheus_notices_reaches_a_person_and_is_one_with_what_drctl_says_itse
         "{description}"
     );
 
-    // The same alert once more, by drctl itself: not a second one.
+    // The same alert again, sent by drctl: not a second one.
     let failing = Drctl::new("shop")
         .env(
             "DRCTL_STORE",
@@ -178,15 +172,11 @@ fn what_prometheus_notices_reaches_a_person_and_is_one_with_what_drctl_says_itse
     failing.run(["backup"]).fails(2, "source.url");
     arrives(&person, "firing", "DrctlBackupFailed", "shop");
     serving.until_metric("drctl_run_last_exit_code", &["backup"], 2.0);
-    let begun = Instant::now();
     let of_rules = || {
         let alerts = prometheus.json("/api/v1/alerts").to_string();
         alerts.contains("DrctlBackupFailed")
     };
-    while !of_rules() {
-        assert!(begun.elapsed() < SOON, "the rule does not speak");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("the rule fires", of_rules);
     std::thread::sleep(Duration::from_secs(2));
     let failed = alertmanager.json("/api/v2/alerts?filter=alertname%3DDrctlBackupFailed");
     assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed:#}");
@@ -197,7 +187,7 @@ fn what_prometheus_notices_reaches_a_person_and_is_one_with_what_drctl_says_itse
 }
 
 #[test]
-fn a_drctl_that_falls_silent_reaches_a_person() {
+fn missing_metrics_are_received_as_an_alert() {
     need!(Prometheus);
     let person = Receiver::start();
     let (drctl, address) = on_a_free_port(Drctl::new("shop"));

@@ -1,19 +1,19 @@
-//! The alert rules: promtool accepts them, their tests hold and miss none, and they stand on
-//! documented metrics alone.
+//! The alert rules: promtool accepts them, their tests pass and cover every rule, and they use documented
+//! metrics only.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use drctl::notify::Task;
-use drctl::notify::event::Alert;
+use drctl::monitor::notify::Task;
+use drctl::monitor::notify::event::Alert;
 use serde_json::Value;
 
 use crate::need;
 use crate::support::lab;
 
-/// What an alert may be called in.
+/// Severities of alerts.
 const SEVERITIES: [&str; 2] = ["critical", "warning"];
 
 /// Alerts that drctl itself sends and no rule raises.
@@ -26,7 +26,7 @@ pub struct Rule {
     pub name: String,
     /// Its PromQL.
     pub expr: String,
-    /// How loud it is.
+    /// Its severity.
     pub severity: String,
     /// Its annotations.
     pub annotations: Value,
@@ -37,7 +37,7 @@ pub fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The rules as Prometheus reads them.
+/// The rules in the file that Prometheus loads.
 pub fn rules() -> Vec<Rule> {
     let tree = yaml(&repository("chart/alerts/rules.yaml"));
     let groups = tree["groups"].as_array().expect("groups");
@@ -88,14 +88,14 @@ fn promtool_accepts_the_rules() {
 }
 
 #[test]
-fn the_tests_of_the_rules_hold() {
+fn the_tests_of_the_rules_pass() {
     need!(Prometheus);
     let (hold, said) = promtool(&["test", "rules", "rules_test.yaml"]);
     assert!(hold, "{said}");
 }
 
 #[test]
-fn every_rule_is_tested_silent_and_raised() {
+fn every_rule_is_tested_inactive_and_firing() {
     let tree = yaml(&repository("chart/alerts/rules_test.yaml"));
     let groups = tree["tests"].as_array().expect("tests");
     let cases = groups
@@ -111,12 +111,15 @@ fn every_rule_is_tested_silent_and_raised() {
         };
     }
     let all: BTreeSet<String> = rules().into_iter().map(|rule| rule.name).collect();
-    assert_eq!(silent, all, "each rule needs a case in which it is silent");
-    assert_eq!(raised, all, "each rule needs a case in which it is raised");
+    assert_eq!(
+        silent, all,
+        "each rule needs a case in which it is inactive"
+    );
+    assert_eq!(raised, all, "each rule needs a case in which it fires");
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_what_of_and_what_to_do() {
+fn every_alert_has_a_severity_a_description_and_a_runbook() {
     for rule in rules() {
         let Rule {
             name,
@@ -178,17 +181,16 @@ fn documented() -> BTreeSet<String> {
     first.flat_map(metrics).collect()
 }
 
-/// The names of metrics in a text; a name of a Job is none.
+/// The names of metrics in a text; names of Jobs are not metrics.
 fn metrics(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
     let ours = |word: &&str| word.starts_with("drctl_") || word.starts_with("kube_");
     words.filter(ours).map(str::to_owned).collect()
 }
 
-/// Alertmanager joins an alert of drctl's own with the one that a rule raises, so both must say the
-/// same.
+/// Alertmanager merges an alert sent by drctl with the same alert of a rule, so their labels must be equal.
 #[test]
-fn the_alerts_that_drctl_sends_itself_are_those_of_the_rules() {
+fn the_alerts_that_drctl_sends_are_those_of_the_rules() {
     let rules = rules();
     let mut of_rules = 0;
     for alert in [Task::Backup, Task::Verify].into_iter().flat_map(Alert::of) {
@@ -206,4 +208,27 @@ fn the_alerts_that_drctl_sends_itself_are_those_of_the_rules() {
     }
     assert!(of_rules >= 5, "{of_rules}");
     assert!(OF_NOTIFIERS.contains(&Alert::TEST.name));
+}
+
+/// The status page links a problem to the runbook of its alert. Other runbooks are procedures.
+#[test]
+fn the_problems_of_the_status_page_have_the_names_and_severities_of_the_rules() {
+    let source = fs::read_to_string(repository("src/monitor/problems.rs")).unwrap();
+    let rules = rules();
+    let mut compared = 0;
+    for severity in SEVERITIES {
+        for call in source.split(&format!("{severity}(")).skip(1) {
+            let name = call.trim_start().strip_prefix("\"Drctl");
+            let Some(name) = name.and_then(|rest| rest.split('"').next()) else {
+                continue;
+            };
+            let name = format!("Drctl{name}");
+            // One name may have a rule for each severity.
+            let of_this_name = rules.iter().filter(|rule| rule.name == name);
+            let severities: Vec<&str> = of_this_name.map(|rule| &*rule.severity).collect();
+            assert!(severities.contains(&severity), "{name}: {severities:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 10, "{compared}");
 }

@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use drctl::apply::options::RestoreOptions;
-use drctl::apply::report::{Progress, RestoreReport, Silent};
 use drctl::archive::BackupPlace;
 use drctl::archive::codec::{Codec, Encoder};
-use drctl::archive::manifest::{ClientFacts, FORMAT, FileFacts, Manifest, ServerFacts, Totals};
+use drctl::archive::manifest::{ClientFacts, FileFacts, ServerFacts};
 use drctl::archive::read::Archive;
-use drctl::archive::restore_txt::restore_txt;
-use drctl::archive::write::commit::{put_file, put_manifest, sha256sums};
+use drctl::archive::restore_txt::Finish;
+use drctl::archive::write::commit::{Provenance, manifest, put_documents, put_file, put_manifest};
 use drctl::archive::write::encode::Encoders;
 use drctl::archive::write::framer::RawFrame;
 use drctl::archive::write::sequencer::{Sequencer, Written};
 use drctl::archive::write::{ArchiveWriter, WriteOptions};
-use drctl::cancel::Cancel;
-use drctl::server::{Role, ServerConfig};
+use drctl::layout::{BackupId, BackupObject};
+use drctl::mysql::{Role, ServerConfig};
+use drctl::restore::options::RestoreOptions;
+use drctl::restore::report::{Progress, RestoreReport, Silent};
 use drctl::sql::ledger::Ledger;
 use drctl::sql::session::Session;
 use drctl::sql::statement::{Kind, ObjectId, Section, Statement};
 use drctl::store::Store;
-use drctl::store::keys::{BackupId, BackupObject};
 use drctl::store::memory::MemoryStore;
+use drctl::util::cancel::Cancel;
 
 use super::support::{Flavour, Server};
 
-/// What `mysqldump` is told, in this test and in the proof.
+/// Options of `mysqldump`, in this test and in the comparison.
 pub fn options(flavour: Flavour) -> Vec<String> {
     let mut all = vec![
         "--single-transaction",
@@ -145,8 +145,7 @@ pub async fn write_streams(
         }
         None => None,
     };
-    let streams = streams.len() as u32;
-    commit(server, store, place, written, accounts, streams).await;
+    commit(server, store, place, written, accounts).await;
 }
 
 /// An archive of frames that no `drctl backup` would write, with every digest right. Its ledger has
@@ -201,7 +200,7 @@ pub async fn forged(server: &Server, frames: &[(Section, &str)]) -> Archive {
             .unwrap();
     }
     let written = sequencer.finish(ledger, Vec::new()).await.unwrap();
-    commit(server, &store, &place, written, None, 1).await;
+    commit(server, &store, &place, written, None).await;
     Archive::open(store, place).await.unwrap()
 }
 
@@ -222,18 +221,11 @@ async fn commit(
     place: &BackupPlace,
     written: Written,
     accounts: Option<FileFacts>,
-    streams: u32,
 ) {
     let now = place.id.snapshot_at();
-    let rows = written.ledger.total_rows();
-    let manifest = Manifest {
-        format: FORMAT,
-        drctl: "test".into(),
-        id: place.id,
-        target: place.target.clone(),
+    let provenance = Provenance {
         snapshot_at: now,
         started_at: now,
-        finished_at: now,
         server: ServerFacts {
             flavour: match server.flavour() {
                 Flavour::MariaDb => "mariadb".into(),
@@ -250,36 +242,13 @@ async fn commit(
             version: "test".into(),
             options: options(server.flavour()),
         },
-        codec: Codec::Zstd,
-        encryption: "none".into(),
-        signature: "none".into(),
-        segments: written
-            .segments
-            .iter()
-            .map(|segment| segment.facts.clone())
-            .collect(),
-        index: written.index.facts.clone(),
-        accounts,
-        totals: Totals {
-            raw_bytes: written.raw_bytes,
-            stored_bytes: written.stored_bytes,
-            frames: written.frames,
-            streams,
-            rows,
-            largest_statement_bytes: written.longest,
-            objects: Totals::objects_of(&written.ledger),
-        },
         lossy: Vec::new(),
         warnings: Vec::new(),
         labels: Default::default(),
         suspect: Vec::new(),
     };
-    let readme = restore_txt(&manifest, &[]);
-    let readme = put_file(store, place, &BackupObject::Readme, readme.as_bytes());
-    let readme = readme.await.unwrap();
-    let files = manifest.segments.iter().chain(&manifest.accounts);
-    let sums = sha256sums(files.chain([&manifest.index, &readme]));
-    put_file(store, place, &BackupObject::Sums, sums.as_bytes())
+    let manifest = manifest(place, Codec::Zstd, &written, accounts, provenance);
+    put_documents(store, place, &manifest, &[], &Finish::default())
         .await
         .unwrap();
     put_manifest(store, place, &manifest).await.unwrap();
@@ -303,7 +272,7 @@ pub async fn restore(
 ) -> drctl::Result<RestoreReport> {
     let progress: Arc<dyn Progress> = Arc::new(Silent);
     let (cancel, mut report) = (Cancel::default(), RestoreReport::default());
-    drctl::apply::restore(
+    drctl::restore::restore(
         archive,
         &into(server),
         options,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use drctl::apply::marker::Pass;
-use drctl::apply::options::{RestoreOptions, Tuning};
-use drctl::apply::report::{Progress, RestoreReport, Silent};
 use drctl::archive::read::Archive;
-use drctl::cancel::Cancel;
+use drctl::restore::options::{Destination, Permissions, Resources, RestoreOptions, Tuning};
+use drctl::restore::report::{Progress, RestoreReport, Silent};
+use drctl::restore::state::marker::Pass;
+use drctl::util::cancel::Cancel;
 use drctl::{Outcome, Result};
 
 use super::apply_archive::{archive_from, archive_of, dump, into, restore};
@@ -15,7 +15,8 @@ use super::apply_restore::block_on;
 use super::support::{Flavour, Server};
 use crate::on_both;
 
-/// 24 MB of rows in one table without a primary key, so that a row too many would show.
+/// 24 MB of rows in one table without a primary key, so that a row too many would show; and an event, for the last
+/// pass.
 fn big(flavour: Flavour) -> Server {
     let server = Server::start(flavour);
     server.exec(
@@ -25,7 +26,8 @@ fn big(flavour: Flavour) -> Server {
          INSERT INTO t WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
            SELECT a.i, REPEAT(CHAR(65 + a.i % 26), 2000) FROM n a;
          INSERT INTO t SELECT id, filler FROM t; INSERT INTO t SELECT id, filler FROM t;
-         INSERT INTO t SELECT id, filler FROM t; INSERT INTO t SELECT id + 1, filler FROM t LIMIT 4000;",
+         INSERT INTO t SELECT id, filler FROM t; INSERT INTO t SELECT id + 1, filler FROM t LIMIT 4000;
+         CREATE EVENT tidy ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DO DELETE FROM shop.small WHERE id < 0;",
     );
     server
 }
@@ -75,15 +77,25 @@ async fn restore_with(
     cancel: &Cancel,
 ) -> Result<RestoreReport> {
     let (into, mut report) = (into(server), RestoreReport::default());
-    drctl::apply::restore(made, &into, options, progress, cancel, &mut report)
+    drctl::restore::restore(made, &into, options, progress, cancel, &mut report)
         .await
         .map(|()| report)
 }
 
 fn one_lane() -> RestoreOptions {
     RestoreOptions {
-        lanes: 1,
+        resources: Resources {
+            lanes: 1,
+            ..Resources::default()
+        },
         ..RestoreOptions::default()
+    }
+}
+
+fn permitting(permissions: Permissions) -> RestoreOptions {
+    RestoreOptions {
+        destination: Destination::Server(permissions),
+        ..one_lane()
     }
 }
 
@@ -97,28 +109,34 @@ on_both!(
     fn an_interrupted_restore_resumes_and_doubles_nothing(flavour) {
         let source = big(flavour);
         for moment in [
+            Moment::Begin(Pass::Replace),
             Moment::Begin(Pass::PreData),
             Moment::Frames(1),
             Moment::Begin(Pass::Keys),
             Moment::Begin(Pass::PostData),
-            Moment::Begin(Pass::Prove),
+            Moment::Begin(Pass::Compare),
+            Moment::Begin(Pass::Events),
         ] {
             let target = Server::start(flavour);
+            target.exec("CREATE DATABASE shop; CREATE TABLE shop.small (other TEXT); INSERT INTO shop.small VALUES ('x')");
             block_on(async {
                 let made = archive_of(&source, &["shop"]).await;
                 let cancel = Cancel::default();
                 let stop = cancel.clone();
                 let progress = at(moment, move || stop.cancel(Outcome::Terminated));
-                let options = RestoreOptions { tuning: Tuning::FastUnsafe, ..one_lane() };
+                let replacing = permitting(Permissions { overwrite: true, ..Permissions::default() });
+                let options = RestoreOptions { tuning: Tuning::FastUnsafe, ..replacing.clone() };
                 let stopped = restore_with(&made, &target, options, progress, &cancel).await;
                 assert_eq!(stopped.unwrap_err().outcome(), Outcome::Terminated);
                 assert!(has_marker(&target));
                 assert_eq!(target.value("SELECT @@innodb_flush_log_at_trx_commit"), "1");
-                let again = restore(&made, &target, one_lane()).await.unwrap();
-                assert!(again.proof.unwrap().is_equal());
+                let again = restore(&made, &target, replacing).await.unwrap();
+                assert!(again.comparison.unwrap().is_equal());
                 assert!(!has_marker(&target));
             });
             assert_eq!(target.value("SELECT COUNT(*) FROM shop.t"), "12000");
+            let event = "SELECT status FROM information_schema.events WHERE event_schema = 'shop'";
+            assert_eq!(target.value(event), "ENABLED");
         }
     }
 );
@@ -126,26 +144,33 @@ on_both!(
 on_both!(
     fn a_killed_connection_and_a_killed_server_cost_nothing_but_time(flavour) {
         let source = big(flavour);
-        let target = Arc::new(Server::start(flavour));
         let made = block_on(archive_of(&source, &["shop"]));
-        let victim = target.clone();
-        let progress = at(Moment::Frames(1), move || {
+        let connection = |victim: &Server| {
             let lane = victim.value(
                 "SELECT MAX(id) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'",
             );
             victim.exec(&format!("KILL {lane}"));
-            let victim = victim.clone();
-            std::thread::spawn(move || {
-                std::thread::sleep(std::time::Duration::from_millis(300));
-                victim.kill();
-                victim.start_again();
-            });
-        });
-        let options = RestoreOptions { allow_connections: true, ..one_lane() };
-        let report =
-            block_on(restore_with(&made, &target, options, progress, &Cancel::default())).unwrap();
-        assert!(report.proof.unwrap().is_equal());
-        assert_eq!(target.value("SELECT COUNT(*) FROM shop.t"), "12000");
+        };
+        let server = |victim: &Server| {
+            victim.kill();
+            victim.start_again();
+        };
+        type Act = fn(&Server);
+        for (moment, strike) in [
+            (Moment::Frames(1), connection as Act),
+            (Moment::Frames(1), server),
+            (Moment::Begin(Pass::PostData), server),
+        ] {
+            let target = Arc::new(Server::start(flavour));
+            let victim = target.clone();
+            let progress = at(moment, move || strike(&victim));
+            let options = permitting(Permissions { connected_clients: true, ..Permissions::default() });
+            let never = Cancel::default();
+            let restored = restore_with(&made, &target, options, progress, &never);
+            let report = block_on(restored).unwrap();
+            assert!(report.comparison.unwrap().is_equal());
+            assert_eq!(target.value("SELECT COUNT(*) FROM shop.t"), "12000");
+        }
     }
 );
 
@@ -168,7 +193,10 @@ on_both!(
             other.exec("INSERT INTO shop.b VALUES (2, 1)");
             *holds.lock().unwrap() = Some(session);
         });
-        let options = RestoreOptions { lanes: 2, allow_connections: true, ..RestoreOptions::default() };
+        let options = RestoreOptions {
+            resources: Resources { lanes: 2, ..Resources::default() },
+            ..permitting(Permissions { connected_clients: true, ..Permissions::default() })
+        };
         let error = block_on(restore_with(&made, &target, options, progress, &Cancel::default())).unwrap_err();
         assert!(error.to_string().contains("keys of table `shop`.`b`"), "{error}");
         let goes_on = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'";
@@ -193,13 +221,13 @@ on_both!(
         });
         let options = RestoreOptions {
             tuning: Tuning::FastUnsafe,
-            reconnect: std::time::Duration::from_secs(1),
+            resources: Resources { lanes: 1, reconnect: std::time::Duration::from_secs(1) },
             ..one_lane()
         };
         let error = block_on(restore_with(&made, &target, options, progress, &cancel)).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Terminated);
         let told = error.to_string();
-        assert!(told.contains("settings are not put back") && told.contains("--undo-settings"), "{told}");
+        assert!(told.contains("settings are not reverted") && told.contains("--undo-settings"), "{told}");
     }
 );
 
@@ -216,8 +244,8 @@ on_both!(
             let planning = std::thread::spawn(move || {
                 let progress: Arc<dyn Progress> = Arc::new(Silent);
                 let options = RestoreOptions::default();
-                let plan = block_on(drctl::apply::plan(&archive, &into, &options, &progress, &Cancel::default()));
-                *said.lock().unwrap() = Some(plan.unwrap().stops().unwrap().outcome().code());
+                let plan = block_on(drctl::restore::plan(&archive, &into, &options, &progress, &Cancel::default()));
+                *said.lock().unwrap() = Some(plan.unwrap().blocker().unwrap().outcome().code());
             });
             planning.join().unwrap();
         });
@@ -243,9 +271,9 @@ on_both!(
             assert_eq!(refused.outcome().code(), 9, "{refused}");
             let made = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'";
             assert_eq!(target.value(made), "2");
-            let options = RestoreOptions { discard: true, ..one_lane() };
+            let options = permitting(Permissions { discard: true, ..Permissions::default() });
             let report = restore(&second, &target, options).await.unwrap();
-            assert!(report.proof.unwrap().is_equal());
+            assert!(report.comparison.unwrap().is_equal());
         });
         assert_eq!(
             target.value(
@@ -258,13 +286,13 @@ on_both!(
 );
 
 on_both!(
-    fn a_value_that_the_server_clips_ends_the_restore_without_any_proof(flavour) {
+    fn a_value_that_the_server_clips_ends_the_restore_before_the_comparison(flavour) {
         let source = Server::start(flavour);
         source.exec("CREATE DATABASE shop; CREATE TABLE shop.t (a VARCHAR(5)); INSERT INTO shop.t VALUES ('12345')");
         let text = String::from_utf8(dump(&source, &["shop"])).unwrap();
         let clipped = text.replace("'12345'", "'1234567'");
         let target = Server::start(flavour);
-        let options = RestoreOptions { prove: false, ..one_lane() };
+        let options = RestoreOptions { compare: false, ..one_lane() };
         let error = block_on(async {
             let made = archive_from(&source, clipped.as_bytes()).await;
             restore(&made, &target, options).await.unwrap_err()
@@ -276,12 +304,12 @@ on_both!(
 );
 
 on_both!(
-    fn a_row_that_somebody_else_adds_is_found_by_the_proof(flavour) {
+    fn a_row_added_by_another_client_is_found_by_the_comparison(flavour) {
         let source = big(flavour);
         let target = Arc::new(Server::start(flavour));
         let made = block_on(archive_of(&source, &["shop"]));
         let other = target.clone();
-        let progress = at(Moment::Begin(Pass::Prove), move || {
+        let progress = at(Moment::Begin(Pass::Compare), move || {
             other.exec("INSERT INTO shop.small VALUES (2)");
         });
         let error =
@@ -289,6 +317,26 @@ on_both!(
         assert_eq!(error.outcome().code(), 7, "{error}");
         assert!(error.to_string().contains("`shop`.`small` (backup: 1 row, server: 2 rows)"), "{error}");
         assert!(has_marker(&target));
+    }
+);
+
+on_both!(
+    fn rows_that_the_server_lost_after_it_had_taken_them_are_loaded_again(flavour) {
+        let source = big(flavour);
+        let target = Arc::new(Server::start(flavour));
+        let made = block_on(archive_of(&source, &["shop"]));
+        // As after a crash of a server that does not flush each commit: rows and progress are gone together.
+        let crashed = target.clone();
+        let progress = at(Moment::Frames(2), move || {
+            crashed.exec(
+                "START TRANSACTION; DELETE FROM drctl_restore.frames; DELETE FROM shop.t; DELETE FROM shop.small; COMMIT",
+            );
+        });
+        // Nothing else would notice.
+        let options = RestoreOptions { compare: false, ..one_lane() };
+        block_on(restore_with(&made, &target, options, progress, &Cancel::default())).unwrap();
+        let count = "SELECT CONCAT((SELECT COUNT(*) FROM shop.t), ' ', (SELECT COUNT(*) FROM shop.small))";
+        assert_eq!(target.value(count), source.value(count));
     }
 );
 
@@ -326,9 +374,9 @@ on_both!(
             assert_eq!(error.outcome().code(), 9, "{error}");
             assert!(!has_marker(&target));
             assert_eq!(target.value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'"), "3");
-            let options = RestoreOptions { overwrite: true, ..one_lane() };
+            let options = permitting(Permissions { overwrite: true, ..Permissions::default() });
             let report = restore(&made, &target, options).await.unwrap();
-            assert!(report.proof.unwrap().is_equal());
+            assert!(report.comparison.unwrap().is_equal());
             assert_eq!(report.replaced.len(), 2);
         });
         assert_eq!(target.value("SELECT COUNT(*) FROM shop.mine"), "0");
@@ -347,7 +395,7 @@ on_both!(
             let (archive, into, outcome) = (second.clone(), into.clone(), outcome.clone());
             std::thread::spawn(move || {
                 let progress: Arc<dyn Progress> = Arc::new(Silent);
-                let other = block_on(drctl::apply::restore(
+                let other = block_on(drctl::restore::restore(
                     &archive,
                     &into,
                     RestoreOptions::default(),

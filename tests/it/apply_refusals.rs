@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use drctl::apply::options::{RestoreOptions, Scope};
-use drctl::apply::report::{Progress, Silent};
 use drctl::archive::read::Archive;
-use drctl::cancel::Cancel;
+use drctl::layout::BackupObject;
+use drctl::restore::options::RestoreOptions;
+use drctl::restore::report::{Progress, Silent};
+use drctl::restore::scope::Scope;
 use drctl::sql::definer::Account;
 use drctl::sql::statement::Section;
-use drctl::store::keys::BackupObject;
+use drctl::util::cancel::Cancel;
 
 use super::apply_archive::{archive_from, archive_of, dump, forged, into, restore, stored};
 use super::apply_restore::block_on;
@@ -68,7 +69,7 @@ on_both!(
         let rows = "INSERT INTO `t` VALUES (1);\nCREATE USER intruder;\n";
         let frames = [(Section::PreData, CREATE), (Section::Data, rows)];
         let archive = block_on(forged(&target, &frames));
-        let options = RestoreOptions { check: drctl::apply::options::Check::First, ..RestoreOptions::default() };
+        let options = RestoreOptions { check: drctl::restore::options::Check::First, ..RestoreOptions::default() };
         refused(&archive, &target, options, 6, "frame");
         // Without it the frame is met later, and not executed either.
         let error = block_on(restore(&archive, &target, RestoreOptions::default())).unwrap_err();
@@ -118,7 +119,7 @@ on_both!(
         refused(&archive, &replica, RestoreOptions::default(), 9, "a replica of db-0");
         let busy = Server::start(flavour);
         let session = busy.session();
-        refused(&archive, &busy, RestoreOptions::default(), 9, "others are connected: root@localhost");
+        refused(&archive, &busy, RestoreOptions::default(), 9, "other clients are connected: root@localhost");
         drop(session);
     }
 );
@@ -137,7 +138,7 @@ on_both!(
         let root = Account { user: "root".into(), host: "localhost".into() };
         let options = RestoreOptions {
             substitute_definer: Some(root),
-            prove: false,
+            compare: false,
             ..RestoreOptions::default()
         };
         block_on(restore(&archive, &target, options)).unwrap();
@@ -180,7 +181,7 @@ on_both!(
         let before = target.value("SELECT COUNT(*) FROM information_schema.tables");
         let progress: Arc<dyn Progress> = Arc::new(Silent);
         let options = RestoreOptions::default();
-        let plan = block_on(drctl::apply::plan(
+        let plan = block_on(drctl::restore::plan(
             &archive,
             &into(&target),
             &options,
@@ -203,7 +204,7 @@ on_both!(
             let archive = archive_from(&source, &dump(&source, &["shop"])).await;
             restore(&archive, &target, RestoreOptions::default()).await.unwrap()
         });
-        assert!(report.proof.unwrap().is_equal());
+        assert!(report.comparison.unwrap().is_equal());
     }
 );
 
@@ -223,10 +224,10 @@ on_both!(
         let target = Server::start(flavour);
         target.exec("CREATE USER known@'%'");
         let archive = block_on(async {
-            let mut connection = drctl::server::connect(&into(&source)).await.unwrap();
+            let mut connection = drctl::mysql::connect(&into(&source)).await.unwrap();
             let text = (source.value("SELECT @@version"), source.value("SELECT @@version_comment"));
-            let version = drctl::server::ServerVersion::parse(&text.0, &text.1).unwrap();
-            let accounts = drctl::source::accounts::sql(&mut connection, &version).await.unwrap();
+            let version = drctl::mysql::ServerVersion::parse(&text.0, &text.1).unwrap();
+            let accounts = drctl::backup::accounts::sql(&mut connection, &version).await.unwrap();
             let text = dump(&source, &["shop"]);
             let (store, place) = stored(&source, &text, Some(&accounts)).await;
             Archive::open(store, place).await.unwrap()
@@ -234,7 +235,7 @@ on_both!(
         refused(&archive, &target, RestoreOptions::default(), 9, "lacks the definer `app`@`%`");
         let options = RestoreOptions { accounts: true, ..RestoreOptions::default() };
         let report = block_on(restore(&archive, &target, options)).unwrap();
-        assert!(report.proof.unwrap().is_equal());
+        assert!(report.comparison.unwrap().is_equal());
         assert!(report.warnings.iter().any(|warning| warning.contains("`known`@`%`")));
         let shown = |server: &Server, account: &str| server.query(&format!("SHOW GRANTS FOR {account}"));
         assert_eq!(shown(&target, "app@'%'"), shown(&source, "app@'%'"));

@@ -1,6 +1,7 @@
 //! Restores of real dumps into real servers: what comes back, and in which order.
 
-use drctl::apply::options::{RestoreOptions, Scope};
+use drctl::restore::options::RestoreOptions;
+use drctl::restore::scope::Scope;
 
 use super::apply_archive::{archive_of, dump, restore};
 use super::support::{Drctl, Flavour, Server};
@@ -74,9 +75,9 @@ on_both!(
             restore(&made, &into, RestoreOptions::default()).await.unwrap()
         });
         assert_eq!(report.rows, 6);
-        let proof = report.proof.clone().unwrap();
-        assert!(proof.is_equal(), "{}", proof.summary());
-        assert_eq!((proof.tables, proof.rows_found), (4, 6));
+        let comparison = report.comparison.clone().unwrap();
+        assert!(comparison.is_equal(), "{}", comparison.summary());
+        assert_eq!((comparison.tables, comparison.rows_found), (4, 6));
         assert_eq!(comparable(&into), comparable(&source));
         assert_eq!(into.value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'drctl_restore'"), "0");
         assert_eq!(report.enabled_events.len(), 1, "{report:?}");
@@ -203,7 +204,7 @@ on_both!(
                 let archive = archive_of(&source, &schemas).await;
                 restore(&archive, &target, RestoreOptions::default()).await.unwrap()
             });
-            assert!(report.proof.unwrap().is_equal());
+            assert!(report.comparison.unwrap().is_equal());
             assert_eq!(report.expired_events.len(), 1, "{:?}", report.expired_events);
             assert_eq!(report.enabled_events.len(), 2);
             source.exec("DROP EVENT `a.b ``c`.gone");

@@ -1,6 +1,6 @@
 //! The moments around the commit, and stores that are slow, silent, full or forgetful.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::Drctl;
 use crate::support::backup::{listed, nothing_left, server, shop};
@@ -8,6 +8,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
 
 use super::backup_store::{behind, left};
+use crate::support::wait::until;
 
 /// Nothing of a request comes back sooner than this gives up on it.
 fn impatient(drctl: Drctl) -> Drctl {
@@ -34,16 +35,14 @@ fn refused(when: When, fault: Fault, code: i32, text: &str) -> FaultProxy {
 /// Waits until a request was made, and says its path.
 #[track_caller]
 fn asked(proxy: &FaultProxy, method: &str, path: &str) -> String {
-    let begun = Instant::now();
-    loop {
+    let first = || {
         let requests = proxy.requests();
         let mut fitting = requests.iter();
-        if let Some(request) = fitting.find(|r| r.method == method && r.path.contains(path)) {
-            return request.path.clone();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "never asked");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        let first = fitting.find(|r| r.method == method && r.path.contains(path));
+        first.map(|request| request.path.clone())
+    };
+    until(&format!("{method} {path}"), || first().is_some());
+    first().expect("it was there")
 }
 
 #[test]
@@ -122,7 +121,7 @@ fn a_store_that_forgets_what_it_took() {
     proxy.fault(When::is("GET", "/dump."), gone);
     drctl
         .run(["backup"])
-        .refused(5, &["dump.sql: no such object", "see what the store holds"]);
+        .refused(5, &["dump.sql: no such object", "list the backups with"]);
     assert!(listed(&direct(drctl)).is_empty());
     assert_eq!(left(&bucket), Vec::<String>::new());
 }

@@ -46,7 +46,7 @@ on_both!(
 
 on_both!(
     fn a_dump_that_complains_of_something_unknown(flavour) {
-        let words = ["exited with 0 but complained", "odd thing"];
+        let words = ["exited with 0 but wrote to stderr", "odd thing"];
         refused_by(flavour, "real \"$@\"; echo 'odd thing' >&2", &words);
     }
 );
@@ -54,20 +54,20 @@ on_both!(
 on_both!(
     fn a_dump_without_its_trailer(flavour) {
         let script = "real \"$@\" | grep -v '^-- Dump completed'";
-        refused_by(flavour, script, &["the dump has no trailer: it is not whole"]);
+        refused_by(flavour, script, &["the dump is incomplete: it has no trailer"]);
     }
 );
 
 on_both!(
     fn a_dump_that_ends_in_a_statement(flavour) {
         let script = "real \"$@\" >whole; sed '/^INSERT/{s/VALUES.*/VALUES (1/;q}' whole";
-        refused_by(flavour, script, &["cannot vouch for", "the dump ends in the middle of a statement"]);
+        refused_by(flavour, script, &["cannot scan the dump", "the dump ends in the middle of a statement"]);
     }
 );
 
 on_both!(
     fn a_dump_that_says_nothing_and_ends_well(flavour) {
-        refused_by(flavour, "exit 0", &["the dump has no trailer: it is not whole"]);
+        refused_by(flavour, "exit 0", &["the dump is incomplete: it has no trailer"]);
     }
 );
 
@@ -77,7 +77,7 @@ on_both!(
         // Behind the option file, which has to come first.
         let script = format!("file=$1; shift; real \"$file\" --ignore-table={schema}.u \"$@\"");
         let drctl = dump_of(flavour, drctl, &script);
-        let lacks = format!("the dump lacks what exists: table `{schema}`.`u`");
+        let lacks = format!("objects are missing from the dump: table `{schema}`.`u`");
         refused(&drctl, 4, &[&lacks, "nothing was committed"]);
     }
 );
@@ -110,9 +110,9 @@ fn moves(flavour: Flavour, sql: &str, words: &[&str]) {
     let always = format!("real \"$@\"; code=$?; echo >>tries; sql \"{sql}\"; exit $code");
     let drctl = dump_of(flavour, drctl.env("DRCTL_BACKUP_ATTEMPTS", "2"), &always);
     let all = [
-        &["objects moved under the dump: "][..],
+        &["schema changed during the dump: "][..],
         words,
-        &["try again when no DDL runs"],
+        &["retry when no DDL runs"],
     ];
     refused(&drctl, 4, &all.concat());
     assert_eq!(tries(&drctl), 2, "it was to be tried again once");
@@ -160,7 +160,7 @@ on_both!(
         );
         let drctl = dump_of(flavour, drctl.env("DRCTL_BACKUP_ATTEMPTS", "2"), &each);
         let dropped = format!("table `{schema}`.`d2` was dropped");
-        refused(&drctl, 4, &["objects moved under the dump: ", &dropped]);
+        refused(&drctl, 4, &["schema changed during the dump: ", &dropped]);
         assert_eq!(tries(&drctl), 2, "it was to be tried again once");
         drctl.run(["backup"]).ok();
         assert_eq!(listed(&drctl)[0]["tables"], 3);
@@ -174,11 +174,7 @@ fn moves_half_way(flavour: Flavour, sql: &str, words: &[&str]) {
     let act = format!("echo >>tries; sql \"{}\"", sql.replace('@', &schema));
     let script = half_way(flavour, &schema, &act);
     let drctl = dump_of(flavour, drctl.env("DRCTL_BACKUP_ATTEMPTS", "2"), &script);
-    refused(
-        &drctl,
-        4,
-        &[words, &["try again when no DDL runs"]].concat(),
-    );
+    refused(&drctl, 4, &[words, &["retry when no DDL runs"]].concat());
     assert_eq!(tries(&drctl), 2, "it was to be tried again once");
 }
 
@@ -210,7 +206,7 @@ on_both!(
         server_of(flavour).exec(&format!("CREATE TABLE {schema}.u (a INT)"));
         std::fs::remove_file(drctl.home().join("once")).unwrap();
         let run = drctl.env("DRCTL_BACKUP_ATTEMPTS", "2").run(["backup"]).ok();
-        assert!(run.stderr.contains("moved under the dump: again"), "{run:?}");
+        assert!(run.stderr.contains("schema changed during the dump; retrying"), "{run:?}");
     }
 );
 
@@ -218,7 +214,7 @@ on_both!(
     fn a_table_that_a_snapshot_cannot_hold_still(flavour) {
         let (schema, drctl) = shop_of(flavour);
         server_of(flavour).exec(&format!("CREATE TABLE {schema}.m (a INT) ENGINE=MyISAM"));
-        let like = format!("like table `{schema}`.`m` (MyISAM)");
+        let like = format!("such as table `{schema}`.`m` (MyISAM)");
         refused(&drctl, 9, &["not transactional", &like, "backup.non_transactional: allow"]);
         let drctl = drctl.env("DRCTL_BACKUP_NON_TRANSACTIONAL", "allow");
         drctl.run(["backup"]).ok();
@@ -231,7 +227,7 @@ on_both!(
         let server = Server::start(flavour);
         server.exec("CREATE DATABASE drctl_restore");
         let drctl = Drctl::new("marked").source(&server);
-        let words = ["the server carries the schema drctl_restore", "drctl restore --keep", "--discard --confirm"];
+        let words = ["the server holds the schema drctl_restore", "drctl restore --keep", "--discard --confirm"];
         refused(&drctl, 9, &words);
     }
 );
@@ -242,7 +238,7 @@ on_both!(
         server_of(flavour).exec(&format!(
             "USE {schema}; CREATE TABLE gone (a INT); CREATE VIEW v AS SELECT a FROM gone; DROP TABLE gone"
         ));
-        let like = format!("1 view cannot be dumped, for a reference to what is gone or denied: view `{schema}`.`v`");
+        let like = format!("cannot dump 1 view with invalid or denied references: view `{schema}`.`v`");
         refused(&drctl, 4, &[&like, "repair or drop them"]);
     }
 );
@@ -253,6 +249,6 @@ on_both!(
         server_of(flavour).exec(&format!(
             "CREATE EVENT `{schema}`.e ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 'a;;b'"
         ));
-        refused(&drctl, 4, &["`e` holds ;;", "without two semicolons"]);
+        refused(&drctl, 4, &["`e` contains ;;", "without two consecutive semicolons"]);
     }
 );

@@ -1,7 +1,5 @@
 //! What the account may not see, and a dump whose server or whose statement never ends well.
 
-use std::time::Duration;
-
 use crate::support::backup::{
     dump_by, dump_of, half_way, listed, refused, server_of, shop, shop_of,
 };
@@ -263,7 +261,7 @@ on_both!(
              echo $id >killed; sql \"KILL $id\""
         );
         let drctl = dump_of(flavour, drctl, &half_way(flavour, &schema, &act));
-        refused(&drctl, 4, &["the server dropped the dump's connection"]);
+        refused(&drctl, 4, &["the server closed the connection of the dump"]);
         let killed = std::fs::read_to_string(drctl.home().join("killed")).unwrap();
         assert!(killed.trim().parse::<u64>().is_ok(), "nothing was killed");
     }
@@ -275,8 +273,30 @@ fn a_statement_that_does_not_end() {
     let script = "real \"$@\" | grep -m1 -B99 '^INSERT' | head -c -20\n\
                   exec tr '\\0' '1' </dev/zero";
     // Of address space it may have the limit of a statement twice and little more.
-    let drctl = dump_by(drctl, script)
-        .limit(Duration::from_secs(200))
-        .behind("ulimit -v 6000000");
+    let drctl = dump_by(drctl, script).behind("ulimit -v 6000000");
     refused(&drctl, 4, &["a statement of more than 1073741824 bytes"]);
+}
+
+#[test]
+fn a_server_that_is_too_old_is_refused_by_every_verb_that_asks_it() {
+    need!(MariaDb);
+    // MariaDB says of itself what it is told to.
+    let old = Server::start_with(Flavour::MariaDb, &["--version=10.4.34-MariaDB"]);
+    old.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)");
+    let words = ["MariaDB 10.4.34", "supports MariaDB 10.5", "upgrade it"];
+    let drctl = Drctl::new("old").source(&old);
+    drctl.run(["backup"]).refused(9, &words);
+    let told = drctl.run(["doctor"]);
+    assert!(
+        told.code == 9 && told.stdout.contains(words[0]),
+        "{told:#?}"
+    );
+    assert!(listed(&drctl).is_empty());
+    let (_, drctl) = shop();
+    drctl.run(["backup"]).ok();
+    let drctl = drctl.into(&old);
+    for more in [&[][..], &["--plan"]] {
+        let args = [&["restore", "--latest"], more].concat();
+        drctl.run(args).refused(9, &words);
+    }
 }

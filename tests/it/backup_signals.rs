@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use crate::support::Drctl;
 use crate::support::backup::{dump_by, listed, nothing_left, shop};
 use crate::support::drctl::Running;
+use crate::support::wait::until;
 
 /// A backup whose dump stands still half-way until the file `go` appears.
 fn paused() -> (Drctl, Running) {
@@ -15,11 +16,7 @@ fn paused() -> (Drctl, Running) {
                   while [ ! -e go ]; do sleep 0.05; done; tail -c +901 whole";
     let drctl = dump_by(drctl, script);
     let running = drctl.start(["backup"]);
-    let begun = Instant::now();
-    while !drctl.home().join("paused").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "no dump began");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("a dump begins", || drctl.home().join("paused").exists());
     (drctl, running)
 }
 
@@ -56,6 +53,21 @@ fn a_signal_that_comes_twice_at_once_is_the_same_one() {
     nothing_left(&drctl);
 }
 
+/// Of one kind the system itself makes one of those that wait: only of two kinds both are sure to come.
+#[test]
+fn two_signals_that_come_at_once_are_one() {
+    for other in [Signal::INT, Signal::HUP] {
+        let (drctl, running) = paused();
+        for signal in [Signal::STOP, Signal::TERM, other, Signal::CONT] {
+            running.signal(signal);
+        }
+        let run = running.wait();
+        assert!([143, 130, 129].contains(&run.code), "{run:#?}");
+        assert_eq!(run.stderr.matches("cleaning up").count(), 1, "{run:#?}");
+        nothing_left(&drctl);
+    }
+}
+
 /// `nohup` starts a process that ignores SIGHUP, and it goes on doing so.
 #[test]
 fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
@@ -66,11 +78,7 @@ fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
     )
     .behind("trap '' HUP");
     let running = drctl.start(["backup"]);
-    let begun = Instant::now();
-    while !drctl.home().join("paused").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "no dump began");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("a dump begins", || drctl.home().join("paused").exists());
     running.signal(Signal::HUP);
     go_on(&drctl);
     running.wait().ok();
@@ -104,14 +112,10 @@ fn a_killed_backup_leaves_no_dump_program_behind() {
     let script = "real \"$@\" | head -c 900; echo $$ >pid.new; mv pid.new pid; exec sleep 600";
     let drctl = dump_by(drctl, script);
     let running = drctl.start(["backup"]);
-    let begun = Instant::now();
-    let pid = loop {
-        match std::fs::read_to_string(drctl.home().join("pid")) {
-            Ok(pid) => break pid.trim().to_owned(),
-            Err(_) => assert!(begun.elapsed() < Duration::from_secs(30), "no dump began"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let file = drctl.home().join("pid");
+    until("a dump begins", || file.exists());
+    let pid = std::fs::read_to_string(file).expect("a file that is there");
+    let pid = pid.trim();
     // A zombie has no command line any more.
     let lives = || std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| !c.is_empty());
     assert!(lives());

@@ -11,6 +11,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
 
 use super::backup_store::{behind, left};
+use crate::support::wait::until;
 
 /// A backup that waits for the answer to such a request.
 fn held(when: When, method: &str, text: &str) -> (Drctl, String, Running) {
@@ -22,16 +23,12 @@ fn held(when: When, method: &str, text: &str) -> (Drctl, String, Running) {
 
 #[track_caller]
 fn wait_for(proxy: &FaultProxy, method: &str, text: &str) {
-    let begun = Instant::now();
     let asked = || {
         let requests = proxy.requests();
         let mut all = requests.iter();
         all.any(|r| r.method == method && format!("{}?{}", r.path, r.query).contains(text))
     };
-    while !asked() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never asked");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(&format!("{method} {text}"), asked);
 }
 
 /// Terminated there, nothing is left; killed there, nothing is listed, and the next run works.
@@ -168,6 +165,25 @@ fn terminated_while_the_store_answers_nothing_at_all() {
     );
     let direct = drctl.env("AWS_ENDPOINT_URL", &Gateway::shared().url());
     assert!(listed(&direct).is_empty(), "{bucket}");
+}
+
+/// What hangs during the cleanup does not hold up who asks again.
+#[test]
+fn a_signal_that_comes_again_after_two_seconds_ends_it_at_once() {
+    let (drctl, proxy, _) = behind(Some((When::is("DELETE", ""), Fault::Hang)));
+    let when = When::put("/dump.").query("partNumber=2");
+    proxy.fault(when, Fault::Delay(Duration::from_millis(500)));
+    let running = drctl.start(["backup"]);
+    wait_for(&proxy, "PUT", "partNumber=2");
+    running.signal(Signal::TERM);
+    wait_for(&proxy, "DELETE", "");
+    std::thread::sleep(Duration::from_millis(2200));
+    let asked = Instant::now();
+    running.signal(Signal::TERM);
+    let run = running.wait();
+    let took = asked.elapsed();
+    assert_eq!(run.code, 143, "{run:#?}");
+    assert!(took < Duration::from_secs(1), "{took:?}: {run:#?}");
 }
 
 #[test]

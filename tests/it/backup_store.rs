@@ -182,6 +182,24 @@ fn a_store_that_refuses_protection_and_keeps_the_objects_makes_no_backup() {
 }
 
 #[test]
+fn an_object_that_the_store_refuses_and_keeps_is_not_taken_for_ours() {
+    for name in [
+        "dump.sql",
+        "index.jsonl",
+        "accounts.sql",
+        "RESTORE.txt",
+        "SHA256SUMS",
+    ] {
+        let refuse = Fault::ReplaceAnswer(400, "InvalidRequest");
+        let (drctl, _proxy, _) = locked(Some((When::put(name), refuse)));
+        drctl
+            .run(["backup"])
+            .refused(5, &[name, "refused: ", "InvalidRequest", "object_lock"]);
+        assert!(listed(&drctl).is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn a_store_that_takes_objects_and_does_not_protect_them_makes_no_backup() {
     for name in [
         "dump.sql",
@@ -208,7 +226,7 @@ fn a_manifest_that_is_not_protected_is_a_backup_and_an_error() {
     let id = run.json()["id"].as_str().unwrap().to_owned();
     run.refused(
         5,
-        &["committed and whole", "manifest.json", "not protected"],
+        &["complete and committed", "manifest.json", "not protected"],
     );
     let listed = listed(&drctl);
     assert_eq!(listed.len(), 1);
@@ -221,7 +239,7 @@ fn a_manifest_that_the_store_refuses_and_keeps_is_told() {
     let (drctl, _proxy, _) = locked(Some((When::put("manifest.json"), refuse)));
     drctl.run(["backup"]).refused(
         5,
-        &["is listed, although the store refused", "InvalidRequest"],
+        &["is listed, although the store rejected", "InvalidRequest"],
     );
     assert_eq!(listed(&drctl).len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A whole backup of the wrong thing is committed, and not trusted until a person accepts it.
+//! A whole backup of the wrong thing is committed, and not usable until an operator accepts it.
 
 use crate::support::backup::{listed, server_of, shop_of};
 use crate::support::{Drctl, Flavour, Server};

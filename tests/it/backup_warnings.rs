@@ -52,9 +52,9 @@ on_both!(
         let (schema, drctl) = shop_of(flavour);
         let server = server_of(flavour);
         let drctl = dumped_by(drctl, server, "lists_accounts", &schema, &["SELECT ON mysql.user"]);
-        warned(&drctl, &["without accounts: grant SELECT on mysql.*"]);
+        warned(&drctl, &["accounts are not backed up: grant SELECT on mysql.*"]);
         let drctl = drctl.env("DRCTL_BACKUP_ACCOUNTS", "require");
-        drctl.run(["backup"]).refused(4, &["may not read the server's accounts", "SELECT on mysql.*"]);
+        drctl.run(["backup"]).refused(4, &["may not read the accounts of the server", "SELECT on mysql.*"]);
     }
 );
 
@@ -93,7 +93,7 @@ on_both!(
         let drctl = dump_of(flavour, drctl, "real \"$@\" && sql 'REVOKE SELECT ON mysql.* FROM denied_late'");
         drctl.run(["backup"]).ok();
         let said = warnings(&drctl);
-        assert!(said.contains("without accounts: grant SELECT on mysql.*"), "{said}");
+        assert!(said.contains("accounts are not backed up: grant SELECT on mysql.*"), "{said}");
         assert!(drctl.run(["show", "--latest"]).ok().stdout.contains("accounts  not included"));
     }
 );
@@ -108,7 +108,7 @@ on_both!(
         );
         let drctl = Drctl::new("replica").source(&source).into(&into);
         let enable = |definer: &str| format!("ALTER DEFINER=`{definer}`@`localhost` EVENT `d`.`e e` ENABLE");
-        warned(&drctl, &["event `d`.`e e` is disabled as that of a replica", &enable("gone")]);
+        warned(&drctl, &["event `d`.`e e` is disabled on replicas", &enable("gone")]);
         assert!(!warnings(&drctl).contains("`other`"));
         let args = ["restore", "--latest", "--definer", "root@localhost"];
         let plan = drctl.run([&args[..], &["--plan"]].concat()).ok().stdout;
@@ -148,8 +148,38 @@ fn what_mysql_keeps_beside_its_dumps() {
     drctl
         .run(restore)
         .refused(10, &["table `d`.`g`", "create the tablespace first"]);
+    let dropped = drctl
+        .run(["restore", "--discard", "--confirm", "beside"])
+        .ok();
+    // And of what it was about to make nothing that was not there.
+    assert_eq!(dropped.stdout.trim(), "dropped schema `d`");
+    drctl
+        .run(restore)
+        .refused(10, &["table `d`.`g`", "create the tablespace first"]);
     into.exec("CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'");
     drctl
         .run(restore)
-        .refused(7, &["1 with another definition; first: schema `r`"]);
+        .refused(7, &["1 with a different definition; first: schema `r`"]);
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_named_by_the_backup_and_by_the_restore_that_it_ends() {
+    need!(MySql);
+    let (source, into) = (Server::start(Flavour::MySql), Server::start(Flavour::MySql));
+    source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a VARCHAR(9) CHARACTER SET ucs2);
+         CREATE TABLE d.whole (id INT PRIMARY KEY, a TEXT CHARACTER SET utf16); INSERT INTO d.whole VALUES (1, '\u{d7ff}한😀');
+         INSERT INTO d.t VALUES (1, 0xD800)",
+    );
+    let drctl = Drctl::new("half").source(&source).into(&into);
+    drctl.run(["backup"]).ok();
+    let shown = drctl.run(["show", "--latest"]).ok().stdout;
+    assert!(
+        shown.contains("unpaired surrogates") && shown.contains("table `d`.`t`;"),
+        "{shown}"
+    );
+    assert!(!shown.contains("whole"), "{shown}");
+    drctl
+        .run(["restore", "--latest"])
+        .refused(7, &["(1300)", "half of a surrogate pair", "back up again"]);
 }

@@ -146,6 +146,6 @@ fn a_host_that_refuses_the_global_read_lock_gets_a_backup_without_coordinates() 
     let drctl = hosted("required").env("DRCTL_BACKUP_COORDINATES", "require");
     drctl
         .run(["backup"])
-        .refused(4, &["READ LOCK", "backup.coordinates: auto"]);
+        .refused(4, &["READ LOCK", "backup.coordinates to auto"]);
     drctl.run(["show", "--latest"]).fails(3, "no backup");
 }

@@ -1,6 +1,7 @@
-//! Damaged and edited archives, by `drctl cat`, by `drctl restore --check-first` and by the `restore`
-//! of a backup that was proven before, which does not read it all first: exit 6 and a line that tells
-//! what is wrong; nothing executed of what is damaged; nothing half done that looks whole.
+//! Damaged and edited archives, by `drctl cat`, by `drctl restore --check-first`, by a plain `restore`, which
+//! checks the whole archive while it loads it, and by the `restore` of a backup that was verified before, which
+//! does not read it all: exit 6 and a line that tells what is wrong; nothing executed of what is damaged;
+//! nothing half done that looks whole.
 //!
 //! docs/format.md says which check notices what. What is edited *consistently* with the digests above
 //! it is said to be so.
@@ -28,51 +29,51 @@ enum Sees {
 
 use Sees::{Nothing, Refuses, Stops};
 
-/// What `cat`, `restore --check-first` and the `restore` of a proven backup make of it.
-type Outcome = [Sees; 3];
+/// What `cat`, `restore --check-first`, `restore`, and the `restore` of a verified backup make of it.
+type Outcome = [Sees; 4];
 
 /// Noticed whenever an archive is opened.
 const fn opened(words: &'static str) -> Outcome {
-    [Refuses(words), Refuses(words), Refuses(words)]
+    [Refuses(words); 4]
 }
 
 /// Noticed when the frame is read, which holds definitions: before anything is executed.
 const fn in_definitions(words: &'static str) -> Outcome {
-    [Stops(words), Refuses(words), Refuses(words)]
+    [Stops(words), Refuses(words), Refuses(words), Refuses(words)]
 }
 
 /// Noticed when the frame is read, which holds rows.
 const fn in_rows(words: &'static str) -> Outcome {
-    [Stops(words), Refuses(words), Stops(words)]
+    [Stops(words), Refuses(words), Stops(words), Stops(words)]
 }
 
 /// Noticed in its place by whoever reads all of the archive.
 const fn in_between(words: &'static str) -> Outcome {
-    [Stops(words), Refuses(words), Nothing]
+    [Stops(words), Refuses(words), Stops(words), Nothing]
 }
 
 /// Noticed before all else by whoever is about to read all of the archive.
 const fn in_documents(words: &'static str) -> Outcome {
-    [Refuses(words), Refuses(words), Nothing]
+    [Refuses(words), Refuses(words), Refuses(words), Nothing]
 }
 
 /// Noticed by whoever checks all of the archive, or needs the accounts.
 const fn in_accounts(words: &'static str) -> Outcome {
-    [Nothing, Refuses(words), Nothing]
+    [Nothing, Refuses(words), Refuses(words), Nothing]
 }
 
 /// Noticed when statements are looked at, all digests being right.
 const fn smuggled_into_rows(words: &'static str) -> Outcome {
-    [Nothing, Refuses(words), Stops(words)]
+    [Nothing, Refuses(words), Stops(words), Stops(words)]
 }
 
 /// Noticed when statements are looked at, all digests being right.
 const fn smuggled_into_definitions(words: &'static str) -> Outcome {
-    [Nothing, Refuses(words), Refuses(words)]
+    [Nothing, Refuses(words), Refuses(words), Refuses(words)]
 }
 
 #[track_caller]
-fn try_all(damage: fn(&Copy), [by_cat, checked, proven]: Outcome) {
+fn try_all(damage: fn(&Copy), [by_cat, checked, loading, verified]: Outcome) {
     let whole = Copy::new().0.run(["cat", ID]).ok().stdout;
     let copy = Copy::new();
     damage(&copy);
@@ -114,9 +115,17 @@ fn try_all(damage: fn(&Copy), [by_cat, checked, proven]: Outcome) {
         }
     };
     restore(&copy, &["--check-first"], checked);
-    copy.prove();
-    restore(&copy, &[], proven);
-    if matches!(proven, Stops(_)) {
+    restore(&copy, &[], loading);
+    if matches!(loading, Stops(_)) {
+        // Resuming, it has not become whole.
+        restore(&copy, &[], loading);
+        let discard = ["restore", "--discard", "--confirm", "golden"];
+        copy.0.run(discard).ok();
+        assert_eq!(schemas(), before);
+    }
+    copy.mark_verified();
+    restore(&copy, &[], verified);
+    if matches!(verified, Stops(_)) {
         copy = Copy(Copy::new().0.into(&server));
         restore(&copy, &[], Nothing);
         assert_eq!(server.value("SELECT COUNT(*) FROM golden_b.c"), "3");
@@ -190,7 +199,7 @@ damages! {
     an_index_that_is_edited_under_a_right_digest: opened("does not agree with the manifest"), |copy| {
         copy.edit_frame(2, |frame| frame["raw"] = 1.into());
     };
-    rows_that_the_index_denies: smuggled_into_rows("has 2 rows, the index says 1"), |copy| {
+    rows_that_the_index_denies: smuggled_into_rows("has 2 rows, but 1 in the index"), |copy| {
         copy.edit_frame(copy.first_of(&["data"]), |frame| frame["rows"] = 1.into());
     };
     an_edited_manifest: opened("manifest.json was edited"), |copy| {
@@ -225,26 +234,26 @@ damages! {
     accounts_that_are_gone: in_accounts("accounts.sql of the backup is missing"), |copy| {
         fs::remove_file(copy.path("accounts.sql.zst")).unwrap();
     };
-    grant_smuggled_into_definitions: smuggled_into_definitions("frame 1 holds what drctl does not know"), |copy| {
+    grant_smuggled_into_definitions: smuggled_into_definitions("frame 1 contains an unsupported statement"), |copy| {
         copy.forge(1, |sql| sql + "GRANT ALL ON *.* TO golden@localhost;\n");
     };
-    a_global_variable_smuggled_into_rows: smuggled_into_rows("holds what drctl does not know"), |copy| {
+    a_global_variable_smuggled_into_rows: smuggled_into_rows("contains an unsupported statement"), |copy| {
         copy.forge(copy.first_of(&["data"]), |sql| sql + "SET GLOBAL general_log = 1;\n");
     };
-    a_plugin_smuggled_into_rows: smuggled_into_rows("holds what drctl does not know"), |copy| {
+    a_plugin_smuggled_into_rows: smuggled_into_rows("contains an unsupported statement"), |copy| {
         copy.forge(copy.first_of(&["data"]), |sql| "INSTALL PLUGIN x SONAME 'x.so';\n".to_owned() + &sql);
     };
-    a_file_smuggled_into_rows: smuggled_into_rows("holds what drctl does not know"), |copy| {
+    a_file_smuggled_into_rows: smuggled_into_rows("contains an unsupported statement"), |copy| {
         copy.forge(copy.first_of(&["data"]), |sql| sql + "SELECT 1 INTO OUTFILE '/tmp/drctl-x';\n");
     };
-    a_shared_library_smuggled_into_definitions: smuggled_into_definitions("holds what drctl does not know"), |copy| {
+    a_shared_library_smuggled_into_definitions: smuggled_into_definitions("contains an unsupported statement"), |copy| {
         let n = copy.first_of(&["post-data"]);
         copy.forge(n, |sql| sql + "CREATE FUNCTION x RETURNS STRING SONAME 'x.so';\n");
     };
-    rows_of_the_servers_own_smuggled_into_rows: smuggled_into_rows("reaches into the schema \"mysql\""), |copy| {
+    rows_of_the_servers_own_smuggled_into_rows: smuggled_into_rows("statement for schema \"mysql\", which is not part of the backup"), |copy| {
         copy.forge(copy.first_of(&["data"]), |sql| sql + "INSERT INTO `mysql`.`db` VALUES (1);\n");
     };
-    an_account_smuggled_into_rows: smuggled_into_rows("holds what drctl does not know"), |copy| {
+    an_account_smuggled_into_rows: smuggled_into_rows("contains an unsupported statement"), |copy| {
         copy.forge(copy.first_of(&["data"]), |sql| sql + "CREATE USER intruder;\n");
     };
 }
@@ -257,12 +266,12 @@ fn rows_and_definitions_that_are_not_those_of_the_ledger_are_found_by_a_drill() 
         (
             "data",
             |sql| sql.replacen("(1.5", "(2.5", 1),
-            "1 with other rows",
+            "1 with different rows",
         ),
         (
             "pre-data",
             |sql| sql.replacen("decimal(30,10)", "decimal(30,9)", 1),
-            "with another definition",
+            "with a different definition",
         ),
     ];
     for (section, change, words) in changes {
@@ -275,7 +284,7 @@ fn rows_and_definitions_that_are_not_those_of_the_ledger_are_found_by_a_drill() 
         copy.0.run(["cat", ID]).ok();
         copy.0
             .run(["verify", ID, "--level", "archive"])
-            .refused(6, &["is not what its ledger says", words]);
+            .refused(6, &["differs from its ledger", words]);
     }
 }
 
@@ -316,11 +325,11 @@ fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_dige
         (2, |frame| frame["offset"] = 1.into(), "not in order"),
         (2, |frame| frame["session"] = 99.into(), "not in order"),
         (2, |frame| frame["tables"] = vec![99].into(), "not in order"),
-        (2, |frame| frame["segment"] = 2.into(), "lies in no segment"),
+        (2, |frame| frame["segment"] = 2.into(), "is in no segment"),
         (
             2,
             |frame| frame["stored"] = u64::MAX.into(),
-            "more room than any can",
+            "more stored bytes than possible",
         ),
         (
             2,
@@ -335,7 +344,7 @@ fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_dige
         (
             2,
             |frame| frame["longest"] = (1u64 << 40).into(),
-            "longer than any can be",
+            "longer than possible",
         ),
         (
             2,
@@ -366,11 +375,11 @@ fn an_index_that_contradicts_itself_or_the_manifest_is_refused_although_its_dige
         ),
         (
             |text| text.trim_end().to_owned(),
-            "its last record is cut off",
+            "its last record is truncated",
         ),
         (
             |text| [&*text, text.lines().last().unwrap_or_default(), "\n"].concat(),
-            "contradicts itself",
+            "is inconsistent",
         ),
         (
             |text| text.replace("\"rows\":2,\"digest\"", "\"rows\":1,\"digest\""),
@@ -433,7 +442,7 @@ fn an_edited_manifest_is_refused_although_its_seal_is_right() {
             |m| m["codec"] = "gzip".into(),
             "dump.sql.zst where dump.sql.gz belongs",
         ),
-        (|m| m["encryption"] = "age".into(), "encrypted by age"),
+        (|m| m["encryption"] = "age".into(), "encrypted with age"),
         (
             |m| m["snapshot_at"] = "yesterday".into(),
             "manifest.json is damaged",
@@ -448,7 +457,7 @@ fn an_edited_manifest_is_refused_although_its_seal_is_right() {
         ),
         (
             |m| m["segments"] = Vec::<Value>::new().into(),
-            "lies in no segment",
+            "is in no segment",
         ),
         (
             |m| m["index"]["sha256"] = "0".repeat(64).into(),

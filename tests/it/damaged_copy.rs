@@ -191,8 +191,8 @@ impl Copy {
         });
     }
 
-    /// Makes it one that a restore has proven: what is restored next is not read through first.
-    pub fn prove(&self) {
+    /// Marks the backup as verified: a restore then reads only the frames that it executes.
+    pub fn mark_verified(&self) {
         fs::create_dir_all(self.path("drills")).unwrap();
         let drill = self
             .path("drills")

@@ -34,7 +34,7 @@ on_both!(
         into.exec("CREATE USER app@localhost");
         let drctl = Drctl::new("poor").source(&source).into(&into);
         drctl.run(["backup"]).ok();
-        drctl.run(["restore", "--latest"]).fails(10, "grant it that");
+        drctl.run(["restore", "--latest"]).fails(10, "grant them");
         into.exec("GRANT SELECT ON d.* TO app@localhost");
         drctl.run(["restore", "--latest"]).ok();
         assert_eq!(into.exec("SELECT * FROM d.outer_view").trim(), "7");
@@ -53,12 +53,12 @@ on_both!(
         let drctl = Drctl::new("blind").source(&source).into(&into);
         drctl.run(["backup"]).ok();
         let restored = drctl.run(["restore", "--latest"]).ok();
-        // MySQL shows it as it was; MariaDB in other words, which are no proof.
+        // MySQL shows it as it was; MariaDB in other words, which do not verify it.
         let maria = flavour == Flavour::MariaDb;
         let told = restored.stdout.contains("definers that lack privileges");
         assert_eq!(told, maria, "{}", restored.stdout);
-        let proven = drctl.run(["list"]).ok().stdout.contains("never");
-        assert_eq!(proven, maria);
+        let verified = drctl.run(["list"]).ok().stdout.contains("never");
+        assert_eq!(verified, maria);
         assert!(into.try_exec("SELECT * FROM d.v").is_err());
     }
 );
@@ -77,15 +77,15 @@ const DEFINERS: &str = "SELECT table_name, definer FROM information_schema.views
     UNION SELECT routine_name, definer FROM information_schema.routines WHERE routine_schema = 'd'
     UNION SELECT event_name, definer FROM information_schema.events WHERE event_schema = 'd' ORDER BY 1";
 
-/// Makes `sql` come true on the server between a restore and its proof.
-fn before_the_proof(drctl: Drctl, into: &Server, sql: &str) -> Drctl {
+/// Executes `sql` on the server between a restore and its comparison.
+fn before_the_comparison(drctl: Drctl, into: &Server, sql: &str) -> Drctl {
     let login = format!("--no-defaults -uroot -S{}", into.socket().display());
     let script = format!("sql \"{sql}\" || exit 9\nreal \"$@\"");
     in_front_of_dump(into.flavour(), drctl, "INTO", &login, &script)
 }
 
 on_both!(
-    fn a_substitute_is_proven_but_for_itself_and_is_no_proof_of_the_backup(flavour) {
+    fn a_substitute_is_compared_but_for_itself_and_does_not_verify_the_backup(flavour) {
         let (source, into) = (Server::start(flavour), Server::start(flavour));
         source.exec(LEFT);
         into.exec("CREATE USER stands@localhost; GRANT ALL ON *.* TO stands@localhost");
@@ -93,7 +93,7 @@ on_both!(
         drctl.run(["backup"]).ok();
         let restored = drctl.run(["restore", "--latest", "--definer", "stands@localhost"]).ok().stdout;
         assert!(restored.contains("other objects are equal"), "{restored}");
-        let line = restored.lines().find(|line| line.contains("`stands`@`localhost` stands for them")).unwrap();
+        let line = restored.lines().find(|line| line.contains("substituted with `stands`@`localhost`")).unwrap();
         for object in ["view `d`.`v`", "trigger `d`.`tr`", "procedure `d`.`p`", "function `d`.`f`", "event `d`.`e`"] {
             assert!(line.contains(object), "{line}");
         }
@@ -124,8 +124,8 @@ on_both!(
             ("procedure `d`.`p`", "ALTER PROCEDURE d.p COMMENT 'changed'".to_owned()),
             ("event `d`.`e`", format!("ALTER {stands} EVENT d.e DO SELECT 2")),
         ] {
-            drctl = before_the_proof(drctl, &into, &change);
-            drctl.run(args.clone()).refused(7, &["1 with another definition", object]);
+            drctl = before_the_comparison(drctl, &into, &change);
+            drctl.run(args.clone()).refused(7, &["1 with a different definition", object]);
             if args.len() == 4 {
                 args.extend(["--discard", "--confirm", "left"]);
             }

@@ -51,7 +51,7 @@ on_both!(
         let names: Vec<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
         assert_eq!(
             names,
-            ["store: list", "newest backup", "store: write", "source", "client", "preflight", "restore target"]
+            ["store: list", "newest backup", "store: write", "source", "client", "preflight", "restore destination"]
         );
         assert_eq!(files(&drctl), Vec::<String>::new());
         let page = drctl.run(["doctor"]).ok().stdout;
@@ -71,8 +71,8 @@ on_both!(
         );
         let checks = checks(&drctl, 9);
         says(&checks, "FAIL", "not transactional", "convert them to InnoDB");
-        says(&checks, "FAIL", "cannot be dumped", "repair or drop them");
-        says(&checks, "WARN", "left_us@% is the definer", "create the account");
+        says(&checks, "FAIL", "cannot dump", "repair or drop them");
+        says(&checks, "WARN", "definer left_us@%", "create the account");
         says(&checks, "WARN", "shop.lossy.price", "docs/proof.md");
         assert!(!format!("{checks:?}").contains("shop.seen.price"), "a view is its query");
         says(&checks, "WARN", "has no backup", "drctl backup");
@@ -99,7 +99,7 @@ fn a_server_that_is_not_there_and_an_unknown_client_stop_no_other_check() {
     let drctl = drctl(&server).env("DRCTL_SOURCE_URL", "mysql://root@127.0.0.1:1");
     let found = checks(&drctl, 4);
     says(&found, "FAIL", "127.0.0.1:1", "");
-    says(&found, "OK", "replaces nothing", "");
+    says(&found, "OK", "conditional write work", "");
     says(&found, "OK", &server.url(), "");
     let drctl = drctl.without("DRCTL_SOURCE_URL").without("DRCTL_INTO_URL");
     let found = checks(&drctl, 2);
@@ -109,7 +109,12 @@ fn a_server_that_is_not_there_and_an_unknown_client_stop_no_other_check() {
         "source.url is not configured",
         "DRCTL_SOURCE_URL",
     );
-    says(&found, "WARN", "none is configured", "DRCTL_INTO_URL");
+    says(
+        &found,
+        "WARN",
+        "no destination is configured",
+        "DRCTL_INTO_URL",
+    );
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn a_look_keeps_no_backup_from_running_and_none_keeps_it_from_looking() {
     let mut session = server.session();
     session.run("SELECT GET_LOCK('drctl.shop', 0)");
     let checks = checks(&drctl, 0);
-    says(&checks, "OK", "can be dumped completely", "");
+    says(&checks, "OK", "everything can be dumped", "");
     drctl
         .run(["backup"])
         .refused(11, &["another backup of shop is running", "wait for it"]);
@@ -136,7 +141,7 @@ fn a_store_that_cannot_be_written_is_told() {
     let drctl = drctl.env("DRCTL_STORE", &format!("file://{}/below", file.display()));
     let checks = checks(&drctl, 5);
     says(&checks, "FAIL", "below", "mount its disk");
-    says(&checks, "OK", "can be dumped completely", "");
+    says(&checks, "OK", "everything can be dumped", "");
 }
 
 #[test]
@@ -152,7 +157,7 @@ fn an_empty_directory_is_no_fault_before_the_first_backup() {
         &checks,
         "WARN",
         "no mark",
-        "drctl backup makes the first one",
+        "drctl backup creates the first one",
     );
     assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "nothing is made");
 }
@@ -167,7 +172,7 @@ fn an_s3_store_is_looked_at_like_any_other() {
     for (name, value) in gateway.environment() {
         drctl = drctl.env(name, &value);
     }
-    says(&checks(&drctl, 0), "OK", "replaces nothing", "");
+    says(&checks(&drctl, 0), "OK", "conditional write work", "");
     let drctl = drctl.env("DRCTL_STORE", "s3://no-such-bucket/p");
     says(
         &checks(&drctl, 5),
@@ -199,7 +204,7 @@ fn what_a_killed_restore_left_is_told() {
     says(
         &checks,
         "WARN",
-        "left changed: sync_binlog",
+        "left settings changed: sync_binlog",
         "--undo-settings",
     );
     says(
@@ -207,5 +212,35 @@ fn what_a_killed_restore_left_is_told() {
         "WARN",
         "max_allowed_packet is 1048576",
         "SET GLOBAL max_allowed_packet",
+    );
+}
+
+#[test]
+fn what_a_streamer_needs_is_checked_where_one_is_configured() {
+    crate::need!(MySql);
+    let options = [
+        "--sync-binlog=0",
+        "--binlog-expire-logs-seconds=3600",
+        "--net-write-timeout=600",
+    ];
+    let server = Server::start_with(Flavour::MySql, &options);
+    let drctl = drctl(&server);
+    drctl.run(["backup"]).ok();
+    let of_stream = |checks: &[Value]| {
+        checks
+            .iter()
+            .filter(|check| check["check"] == "stream")
+            .count()
+    };
+    assert_eq!(of_stream(&checks(&drctl, 0)), 0);
+    let drctl = drctl.env("DRCTL_STREAM_CUT_SECONDS", "5");
+    let found = checks(&drctl, 0);
+    says(&found, "OK", "of binary log", "");
+    says(&found, "WARN", "sync_binlog is 0", "set sync_binlog = 1");
+    says(
+        &found,
+        "WARN",
+        "binlog_expire_logs_seconds is 3600",
+        "259200 or more",
     );
 }

@@ -1,9 +1,11 @@
-//! Drills: a backup proven in a throw-away server that leaves nothing behind, and everything that a
-//! drill has to catch, by the real `drctl verify`.
+//! Drills: a backup verified in a scratch server that leaves nothing behind, and everything that a drill has
+//! to detect, by the real `drctl verify`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -11,7 +13,7 @@ use crate::support::backup::in_front_of_dump;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
-/// A table of everything that a definition can have, and one of each other kind of object.
+/// A table with every clause of a definition, and one object of each other kind.
 pub const SHOP: &str = "
     CREATE DATABASE shop; USE shop;
     CREATE TABLE customer (id INT PRIMARY KEY);
@@ -30,17 +32,34 @@ pub const SHOP: &str = "
     CREATE EVENT e ON SCHEDULE EVERY 1 HOUR STARTS '2037-01-01 00:00:00' DO INSERT log VALUES ('e');
     CREATE USER app@localhost IDENTIFIED BY 'hunter2hunter2'; GRANT SELECT ON shop.t TO app@localhost";
 
-/// A backup of [`SHOP`], its server, and a directory for scratch servers.
-pub fn shop(flavour: Flavour) -> (Server, Drctl) {
+/// A backup of [`SHOP`] in its own store, its server, which must not be changed, and a directory for scratch
+/// servers.
+pub fn shop(flavour: Flavour) -> (&'static Server, Drctl) {
+    static MARIADB: LazyLock<(Server, Drctl)> = LazyLock::new(|| own_shop(Flavour::MariaDb));
+    static MYSQL: LazyLock<(Server, Drctl)> = LazyLock::new(|| own_shop(Flavour::MySql));
+    let (source, backed_up) = match flavour {
+        Flavour::MariaDb => &*MARIADB,
+        Flavour::MySql => &*MYSQL,
+    };
+    let drctl = Drctl::new("shop").source(source);
+    let copied = Command::new("cp")
+        .arg("-rT")
+        .args([backed_up.store_dir(), drctl.store_dir()])
+        .status();
+    assert!(copied.expect("cp runs").success());
+    (source, of_flavour(drctl, flavour))
+}
+
+/// As [`shop`], with its own server and a new backup.
+pub fn own_shop(flavour: Flavour) -> (Server, Drctl) {
     let source = Server::start(flavour);
     source.exec(SHOP);
-    let drctl = Drctl::new("shop").source(&source);
+    let drctl = of_flavour(Drctl::new("shop").source(&source), flavour);
     drctl.run(["backup"]).ok();
-    let drctl = of_flavour(drctl, flavour);
     (source, drctl)
 }
 
-/// Scratch servers by that flavour's program, in a directory of the test's own.
+/// Scratch servers of that flavour, in a private directory.
 pub fn of_flavour(drctl: Drctl, flavour: Flavour) -> Drctl {
     let scratch = scratch_dir(&drctl);
     fs::create_dir_all(&scratch).unwrap();
@@ -57,7 +76,7 @@ pub fn scratch_dir(drctl: &Drctl) -> PathBuf {
     drctl.home().join("s")
 }
 
-/// No directory and no process is left of any scratch server.
+/// Checks that no directory and no process of a scratch server is left.
 #[track_caller]
 pub fn nothing_left(drctl: &Drctl) {
     let dir = scratch_dir(drctl);
@@ -72,7 +91,7 @@ pub fn nothing_left(drctl: &Drctl) {
     }
 }
 
-/// A server program that says what it should and then does something else.
+/// A server program with the right version output that then runs `script`.
 pub fn server_that(drctl: Drctl, script: &str) -> Drctl {
     let dir = drctl.home().join("servers");
     fs::create_dir_all(&dir).unwrap();
@@ -82,10 +101,13 @@ pub fn server_that(drctl: Drctl, script: &str) -> Drctl {
     );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    drctl.env("DRCTL_VERIFY_SERVER_DIRS", &dir.display().to_string())
+    // The script is another program in each test: its cached data are not used again.
+    drctl
+        .env("DRCTL_VERIFY_SERVER_DIRS", &dir.display().to_string())
+        .env("DRCTL_VERIFY_CACHE_DIR", "off")
 }
 
-/// The only report in the store, and its name.
+/// The only report in the store, with its name.
 #[track_caller]
 pub fn report(drctl: &Drctl) -> (String, Value) {
     let mut files = Vec::new();
@@ -101,12 +123,12 @@ pub fn report(drctl: &Drctl) -> (String, Value) {
     )
 }
 
-pub fn is_proven(drctl: &Drctl) -> bool {
+pub fn is_verified(drctl: &Drctl) -> bool {
     let list = drctl.run(["list", "--output", "json"]).ok().json();
-    !list[0]["proven_at"].is_null()
+    !list[0]["verified_at"].is_null()
 }
 
-/// Has a script run before a restored server is dumped for its proof: `sql "…"` is its administrator.
+/// Runs a script before a restored server is dumped for the comparison: `sql "…"` is its administrator.
 pub fn meddle(drctl: Drctl, flavour: Flavour, script: &str) -> Drctl {
     let first = drctl.home().join("meddled");
     let _ = fs::remove_dir(&first);
@@ -118,26 +140,26 @@ pub fn meddle(drctl: Drctl, flavour: Flavour, script: &str) -> Drctl {
 }
 
 on_both!(
-    fn a_backup_is_proven_in_a_server_of_its_own_kind(flavour) {
+    fn a_backup_is_verified_in_a_server_of_its_own_release_series(flavour) {
         let (source, drctl) = shop(flavour);
-        assert!(!is_proven(&drctl));
+        assert!(!is_verified(&drctl));
         let run = drctl.run(["verify", "--latest"]).ok();
         for words in ["PASS", "8 rows of 3 tables", "stages", "RTO", "RPO", "local, relaxed"] {
             assert!(run.stdout.contains(words), "{words}: {run:#?}");
         }
         nothing_left(&drctl);
-        assert!(is_proven(&drctl));
+        assert!(is_verified(&drctl));
         let (name, report) = report(&drctl);
         assert!(name.ends_with("-restore-pass.json"), "{name}");
         assert_eq!((&report["verdict"], &report["exit"]), (&"pass".into(), &0.into()));
-        assert_eq!(report["proven"]["rows"], 8);
+        assert_eq!(report["verified"]["rows"], 8);
         assert_eq!(report["differences_total"], 0);
         assert_eq!(report["rto"]["basis"], "at-least");
         let version = source.value("SELECT SUBSTRING_INDEX(VERSION(), '-', 1)");
         assert!(report["scratch"]["version"].as_str().unwrap().ends_with(&version));
         let stages: Vec<&str> =
             report["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
-        for stage in ["locate", "boot", "data", "keys", "post-data", "prove", "checks", "teardown"] {
+        for stage in ["locate", "boot", "data", "keys", "post-data", "compare", "checks", "teardown"] {
             assert!(stages.contains(&stage), "{stage} in {stages:?}");
         }
         let text = report.to_string();
@@ -149,7 +171,7 @@ on_both!(
     fn the_plain_client_restores_the_same_and_the_server_counts_its_rows(flavour) {
         let (_source, drctl) = shop(flavour);
         let run = drctl.run(["verify", "--latest", "--path", "client"]).ok();
-        assert!(run.stdout.contains("by the plain client"), "{run:#?}");
+        assert!(run.stdout.contains("with the plain client"), "{run:#?}");
         nothing_left(&drctl);
         let (_, report) = report(&drctl);
         let checks = report["checks"].to_string();
@@ -171,22 +193,22 @@ on_both!(
 );
 
 #[test]
-fn the_archive_alone_is_verified_without_a_server_and_proves_no_restore() {
+fn the_archive_alone_is_verified_without_a_server_and_verifies_no_restore() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = drctl.env("DRCTL_VERIFY_SERVER_DIRS", "/nowhere");
     let run = drctl.run(["verify", "--latest", "--level", "archive"]).ok();
     assert!(
-        run.stdout.contains("whether it restores was not tried"),
+        run.stdout.contains("archive intact; not restored"),
         "{run:#?}"
     );
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
     let (name, report) = report(&drctl);
     assert!(name.ends_with("-archive-pass.json"), "{name}");
-    assert_eq!(report["proven"]["rows"], 8);
+    assert_eq!(report["verified"]["rows"], 8);
 }
 
-/// What is done to a restored server before it is compared, and what the drill says of it.
+/// Changes a restored server before it is compared, and checks the error of the drill.
 #[track_caller]
 fn caught(flavour: Flavour, sql: &str, words: &[&str]) {
     let (_source, drctl) = shop(flavour);
@@ -194,7 +216,7 @@ fn caught(flavour: Flavour, sql: &str, words: &[&str]) {
     let run = drctl.run(["verify", "--latest"]).refused(7, words);
     assert!(run.stdout.contains("FAIL"), "{run:#?}");
     nothing_left(&drctl);
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
     let (name, report) = report(&drctl);
     assert!(name.ends_with("-restore-fail.json"), "{name}");
     assert_eq!(report["exit"], 7);
@@ -211,7 +233,7 @@ macro_rules! caught {
 }
 
 caught! {
-    a_changed_row_is_caught: "UPDATE shop.log SET line = 'z' WHERE line = 'y'", &["1 with other rows", "table `shop`.`log`"];
+    a_changed_row_is_caught: "UPDATE shop.log SET line = 'z' WHERE line = 'y'", &["1 with different rows", "table `shop`.`log`"];
     a_lost_row_is_caught: "DELETE FROM shop.log WHERE line = 'y'", &["table `shop`.`log`", "backup: 3 rows, server: 2 rows"];
     a_doubled_row_is_caught: "INSERT shop.log VALUES ('y')", &["table `shop`.`log`", "server: 4 rows"];
     a_row_exchanged_for_another_of_the_same_table_is_caught: "UPDATE shop.log SET line = 'y' LIMIT 1", &["table `shop`.`log`"];
@@ -221,7 +243,7 @@ caught! {
     a_lost_event_is_caught: "DROP EVENT shop.e", &["event `shop`.`e`", "missing"];
     a_lost_view_is_caught: "DROP VIEW shop.v", &["view `shop`.`v`", "missing"];
     a_lost_table_is_caught: "DROP TABLE shop.log", &["table `shop`.`log`"];
-    a_lost_index_is_caught: "ALTER TABLE shop.t DROP KEY by_name", &["another definition", "table `shop`.`t`"];
+    a_lost_index_is_caught: "ALTER TABLE shop.t DROP KEY by_name", &["a different definition", "table `shop`.`t`"];
     a_lost_foreign_key_is_caught: "ALTER TABLE shop.t DROP FOREIGN KEY fk", &["table `shop`.`t`"];
     a_lost_default_is_caught: "ALTER TABLE shop.t ALTER customer DROP DEFAULT", &["table `shop`.`t`"];
     another_auto_increment_is_caught: "ALTER TABLE shop.t AUTO_INCREMENT = 500", &["table `shop`.`t`"];
@@ -229,6 +251,38 @@ caught! {
     another_body_is_caught: "DROP PROCEDURE shop.p; CREATE PROCEDURE shop.p() SELECT 2", &["procedure `shop`.`p`"];
     an_object_too_many_is_caught: "CREATE TABLE shop.extra (i INT)", &["table `shop`.`extra`"];
 }
+
+on_both!(
+    fn values_computed_in_another_session_are_caught_on_both_paths(flavour) {
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE zoned; USE zoned; SET time_zone = '+09:00';
+             CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, hour INT AS (HOUR(at)) STORED);
+             INSERT INTO t (id, at) VALUES (1, '2026-01-01 03:00:00'), (2, NULL)",
+        );
+        let mut drctl = of_flavour(Drctl::new("shop").source(&source), flavour);
+        drctl.run(["backup"]).ok();
+        // Written twice, so that what was not computed does not change.
+        let anew = "SET time_zone = '+00:00'; UPDATE zoned.t SET at = at + INTERVAL 1 DAY; \
+                    UPDATE zoned.t SET at = at - INTERVAL 1 DAY";
+        for path in ["lanes", "client"] {
+            drctl.run(["verify", "--latest", "--path", path]).ok();
+            drctl = meddle(drctl, flavour, &format!("sql \"{anew}\" || exit 9"));
+            let run = drctl.run(["verify", "--latest", "--path", path]);
+            let words = match flavour {
+                // Its dump shows them.
+                Flavour::MariaDb => ["with different rows", "table `zoned`.`t`", "(backup: "],
+                Flavour::MySql => [
+                    "1 with different rows",
+                    "table `zoned`.`t`",
+                    "computed values as stored on the target",
+                ],
+            };
+            run.refused(7, &words);
+            drctl = drctl.without("DRCTL_INTO_CLIENT_DIR");
+        }
+    }
+);
 
 #[test]
 fn a_difference_of_definitions_is_shown_line_by_line() {
@@ -262,7 +316,7 @@ fn a_changed_row_is_caught_on_mysql_too() {
 }
 
 #[test]
-fn a_lost_row_is_caught_on_the_plain_path_too() {
+fn a_lost_row_is_caught_with_the_plain_client_too() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = meddle(drctl, Flavour::MariaDb, "sql 'DELETE FROM shop.t LIMIT 1'");
@@ -278,10 +332,10 @@ fn a_lost_row_is_caught_on_the_plain_path_too() {
 }
 
 #[test]
-fn rows_that_come_and_go_behind_the_scanner_are_counted_by_the_server() {
+fn rows_that_the_scanner_does_not_see_are_counted_by_the_server() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
-    // The dump of the proof does not show the rows; the server's own count does.
+    // The comparison's dump does not show the rows; the server's own count does.
     let hide = "sql \"INSERT shop.log VALUES ('hidden')\"\n\
                 real \"$@\" | perl -0pe \"s/,\\n?\\('hidden'\\)//g\"";
     let drctl = in_front_of_dump(Flavour::MariaDb, drctl, "INTO", "$1", hide);
@@ -291,15 +345,15 @@ fn rows_that_come_and_go_behind_the_scanner_are_counted_by_the_server() {
         .refused(7, &words);
 }
 
-/// A list of assertions in the configuration, as a variable.
+/// Configures assertions by an environment variable.
 fn assert_that(drctl: Drctl, checks: &Value) -> Drctl {
     drctl.env("DRCTL_VERIFY_CHECKS", &checks.to_string())
 }
 
 #[test]
-fn assertions_that_hold_pass_and_are_in_the_report() {
+fn assertions_that_are_met_pass_and_are_in_the_report() {
     need!(MariaDb);
-    let (_source, drctl) = shop(Flavour::MariaDb);
+    let (_source, drctl) = own_shop(Flavour::MariaDb);
     let drctl = assert_that(
         drctl.env("DRCTL_VERIFY_CHECK_TABLE", "true"),
         &serde_json::json!([
@@ -309,51 +363,51 @@ fn assertions_that_hold_pass_and_are_in_the_report() {
         ]),
     );
     let run = drctl.run(["verify", "--latest"]).ok();
-    assert!(run.stdout.contains("5 of 5 hold"), "{run:#?}");
+    assert!(run.stdout.contains("5 of 5 passed"), "{run:#?}");
     let (_, report) = report(&drctl);
     assert_eq!(report["checks"][2]["name"], "three names");
 }
 
 #[test]
-fn an_assertion_that_fails_errs_or_hangs_fails_the_drill() {
+fn an_assertion_that_fails_errors_or_hangs_fails_the_drill() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let mut drctl = drctl;
     for (check, words) in [
         (
             serde_json::json!({"name": "enough", "sql": "SELECT COUNT(*) FROM shop.t", "at_least": 4}),
-            &["the check \"enough\" failed", "at least 4", "found 3"][..],
+            &["check \"enough\" failed", "at least 4", "found 3"][..],
         ),
         (
             serde_json::json!({"name": "fresh", "sql": "SELECT '2020-01-01'", "fresh_within_seconds": 60}),
-            &["the check \"fresh\" failed", "2020-01-01"],
+            &["check \"fresh\" failed", "2020-01-01"],
         ),
         (
             serde_json::json!({"name": "typo", "sql": "SELECT COUNT(*) FROM shop.nowhere", "equals": 0}),
-            &["the check \"typo\" failed", "nowhere"],
+            &["check \"typo\" failed", "nowhere"],
         ),
         (
             serde_json::json!({"name": "many", "sql": "SELECT id FROM shop.t", "equals": 1}),
-            &["the check \"many\" failed", "3 rows of 1 column"],
+            &["check \"many\" failed", "3 rows of 1 column"],
         ),
         (
             serde_json::json!({"name": "slow", "sql": "SELECT SLEEP(60)", "equals": 0, "timeout_seconds": 1}),
-            &["the check \"slow\" failed", "no answer within 1 s"],
+            &["check \"slow\" failed", "no answer within 1 s"],
         ),
         (
             serde_json::json!({"name": "writes", "sql": "DELETE FROM shop.log", "equals": 0}),
-            &["the check \"writes\" failed", "READ ONLY"],
+            &["check \"writes\" failed", "READ ONLY"],
         ),
     ] {
         drctl = assert_that(drctl, &serde_json::json!([check]));
         drctl.run(["verify", "--latest"]).refused(7, words);
         nothing_left(&drctl);
     }
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
 }
 
 #[test]
-fn an_assertion_does_not_hold_by_accident() {
+fn an_assertion_is_not_met_by_accident() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = assert_that(
@@ -368,19 +422,19 @@ fn an_assertion_does_not_hold_by_accident() {
     );
     let run = drctl
         .run(["verify", "--latest"])
-        .refused(7, &["the check \"future\" failed", "4 more"]);
+        .refused(7, &["check \"future\" failed", "4 more"]);
     assert!(!run.stdout.contains("\n   verdict  PASS"), "{run:#?}");
 }
 
 #[test]
-fn a_drill_that_broke_off_says_nothing_about_a_proven_backup() {
+fn a_drill_that_broke_off_does_not_change_a_verified_backup() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     drctl.run(["verify", "--latest"]).ok();
     let broken = server_that(drctl, "exit 3");
     broken.run(["verify", "--latest"]).refused(10, &["ended"]);
-    assert!(is_proven(&broken), "nothing was found in it");
-    // But what was found damaged is proven no more.
+    assert!(is_verified(&broken), "nothing was found in it");
+    // But a backup found damaged is no longer verified.
     let mut files = Vec::new();
     crate::support::backup::walk(&broken.store_dir(), &mut files);
     let dump = files
@@ -394,16 +448,16 @@ fn a_drill_that_broke_off_says_nothing_about_a_proven_backup() {
     broken
         .run(["verify", "--latest", "--level", "archive"])
         .refused(6, &["SHA-256"]);
-    assert!(!is_proven(&broken));
+    assert!(!is_verified(&broken));
     let list = broken.run(["list"]).ok().stdout;
     assert!(list.contains("DRILL FAILED"), "{list}");
     broken
         .run(["show", "--latest-verified"])
-        .refused(3, &["no backup of shop that has been verified"]);
+        .refused(3, &["no backup of shop that is verified"]);
 }
 
 #[test]
-fn an_assertion_that_says_nothing_is_refused_before_anything_is_done() {
+fn an_assertion_without_a_requirement_is_refused_before_the_drill() {
     for check in [
         serde_json::json!([{"sql": "SELECT 1"}]),
         serde_json::json!([{"sql": "SELECT 1", "equals": 1, "at_least": 1}]),
@@ -422,7 +476,7 @@ fn a_view_that_cannot_be_read_fails_the_drill() {
     need!(MariaDb);
     let source = Server::start(Flavour::MariaDb);
     source.exec(SHOP);
-    // Its definer may not see the table: the view is there, and useless.
+    // Its definer has no privilege on the table: the view exists, but cannot be read.
     source.exec("CREATE USER nobody@localhost; CREATE DEFINER = nobody@localhost VIEW shop.w AS SELECT * FROM shop.t");
     let drctl = of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
     drctl.run(["backup"]).ok();
@@ -431,7 +485,7 @@ fn a_view_that_cannot_be_read_fails_the_drill() {
 }
 
 on_both!(
-    fn definers_that_the_backup_has_no_account_of_are_made_up_and_told(flavour) {
+    fn definers_without_an_account_in_the_backup_are_created_and_reported(flavour) {
         let source = Server::start(flavour);
         source.exec(SHOP);
         source.exec(
@@ -443,14 +497,14 @@ on_both!(
             .env("DRCTL_BACKUP_ACCOUNTS", "off");
         drctl.run(["backup"]).ok();
         let run = drctl.run(["verify", "--latest"]).ok();
-        let words = ["has no account `gone`@`localhost`", "made up here", "--definer"];
+        let words = ["has no account `gone`@`localhost`", "the drill created one", "--definer"];
         assert!(words.iter().all(|one| run.stdout.contains(one)), "{run:#?}");
         nothing_left(&drctl);
     }
 );
 
 #[test]
-fn columns_that_a_dump_cannot_carry_exactly_are_named() {
+fn columns_that_a_dump_does_not_preserve_are_reported() {
     need!(MariaDb);
     let source = Server::start(Flavour::MariaDb);
     source.exec("CREATE DATABASE shop; CREATE TABLE shop.m (id INT PRIMARY KEY, weight FLOAT)");
@@ -462,19 +516,19 @@ fn columns_that_a_dump_cannot_carry_exactly_are_named() {
 }
 
 #[test]
-fn nothing_to_verify_is_said_so() {
+fn nothing_to_verify_is_reported() {
     let drctl = Drctl::new("shop");
     drctl
         .run(["verify", "--latest"])
         .refused(3, &["shop has no backup", "drctl list"]);
-    drctl.run(["verify"]).refused(2, &["no backup is named"]);
+    drctl.run(["verify"]).refused(2, &["no backup selected"]);
     drctl
-        .run(["verify", "--oldest-unproven"])
-        .refused(3, &["not yet proven"]);
+        .run(["verify", "--oldest-unverified"])
+        .refused(3, &["has no backup left to verify"]);
 }
 
 #[test]
-fn the_oldest_unproven_is_chosen_until_all_are_proven() {
+fn the_oldest_unverified_is_chosen_until_all_are_verified() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     std::thread::sleep(std::time::Duration::from_millis(1100));
@@ -482,17 +536,17 @@ fn the_oldest_unproven_is_chosen_until_all_are_proven() {
     let newest_first = drctl.run(["list", "--output", "json"]).ok().json();
     for at in [1, 0] {
         let run = drctl
-            .run(["verify", "--oldest-unproven", "--output", "json"])
+            .run(["verify", "--oldest-unverified", "--output", "json"])
             .ok();
         assert_eq!(run.json()["backup"], newest_first[at]["id"]);
     }
     drctl
-        .run(["verify", "--oldest-unproven"])
-        .refused(3, &["not yet proven"]);
+        .run(["verify", "--oldest-unverified"])
+        .refused(3, &["has no backup left to verify"]);
 }
 
 #[test]
-fn a_missed_rto_is_told_although_the_data_are_right() {
+fn a_missed_rto_is_reported_although_the_data_are_right() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = drctl.env("DRCTL_OBJECTIVES_RTO_SECONDS", "1");
@@ -500,7 +554,7 @@ fn a_missed_rto_is_told_although_the_data_are_right() {
     let drctl = server_that(drctl, "sleep 1.2; exec /usr/sbin/mariadbd \"$@\"");
     let production = ["verify", "--latest", "--scratch-profile", "production"];
     let words = [
-        "the data are right, but: RTO of 1.0 s missed",
+        "the data are correct, but: RTO of 1.0 s missed",
         "a restore takes",
     ];
     let run = drctl.run(production).refused(8, &words);
@@ -512,18 +566,18 @@ fn a_missed_rto_is_told_although_the_data_are_right() {
         (&report["exit"], &report["verdict"]),
         (&8.into(), &"missed".into())
     );
-    assert!(is_proven(&drctl), "its data are right");
+    assert!(is_verified(&drctl), "its data are right");
 }
 
 #[test]
-fn a_gap_wider_than_the_rpo_is_told_although_the_data_are_right() {
+fn a_gap_larger_than_the_rpo_is_reported_although_the_data_are_right() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = drctl
         .env("DRCTL_OBJECTIVES_RPO_SECONDS", "1")
-        .env("DRCTL_OBJECTIVES_PROVEN_RPO_SECONDS", "3600");
+        .env("DRCTL_OBJECTIVES_VERIFIED_RPO_SECONDS", "3600");
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let words = ["the data are right, but: RPO of 1.0 s missed", "to now"];
+    let words = ["the data are correct, but: RPO of 1.0 s missed", "to now"];
     drctl.run(["verify", "--latest"]).refused(8, &words);
     let (_, report) = report(&drctl);
     assert_eq!(report["rpo"]["objective_seconds"], 1.0);
@@ -531,11 +585,11 @@ fn a_gap_wider_than_the_rpo_is_told_although_the_data_are_right() {
         report["rpo"]["worst_seconds"].as_f64() > Some(1.0),
         "{report}"
     );
-    assert!(is_proven(&drctl));
+    assert!(is_verified(&drctl));
 }
 
 #[test]
-fn every_so_often_it_is_the_turn_of_the_plain_client_and_of_the_targets_durability() {
+fn every_nth_drill_uses_the_plain_client_or_the_targets_durability() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = drctl
@@ -569,7 +623,7 @@ fn every_so_often_it_is_the_turn_of_the_plain_client_and_of_the_targets_durabili
 }
 
 #[test]
-fn the_history_of_drills_is_a_page_of_its_own_that_hides_no_failure() {
+fn the_drill_history_page_is_self_contained_and_hides_no_failure() {
     need!(MariaDb);
     let source = Server::start(Flavour::MariaDb);
     source.exec(SHOP);
@@ -592,7 +646,7 @@ fn the_history_of_drills_is_a_page_of_its_own_that_hides_no_failure() {
     assert!(run.stdout.contains("2 drills of shop"), "{run:#?}");
     let page = fs::read_to_string(&file).unwrap();
     for words in [
-        "1 of 2 proven",
+        "1 of 2 verified",
         "FAIL",
         ">pass<",
         "8 rows of 4 tables",
@@ -605,7 +659,7 @@ fn the_history_of_drills_is_a_page_of_its_own_that_hides_no_failure() {
         page.contains("&lt;script&gt;x") && !page.contains("<script"),
         "not escaped"
     );
-    // Self-contained: nothing is fetched from anywhere.
+    // Self-contained: no external resources.
     assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("src="));
     let all = drctl.run(["report", "--output", "json"]).ok().json();
     let verdicts: Vec<&str> = all

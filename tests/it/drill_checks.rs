@@ -1,12 +1,12 @@
-//! What a drill asks beside the proof, where the answer is not what a table or a view usually gives.
+//! Checks of a drill besides the comparison, with answers that tables and views do not usually give.
 
 use std::time::Duration;
 
-use crate::drill::{is_proven, meddle, nothing_left, of_flavour, report, shop};
+use crate::drill::{is_verified, meddle, nothing_left, of_flavour, report, shop};
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
-/// A backup of what was made by these statements.
+/// A server on which these statements were executed, and a backup of it.
 fn backed_up(flavour: Flavour, sql: &str) -> (Server, Drctl) {
     let source = Server::start(flavour);
     source.exec(sql);
@@ -27,7 +27,7 @@ fn count(drctl: &Drctl) -> String {
 }
 
 #[test]
-fn the_history_of_a_table_is_counted_where_it_is_dumped() {
+fn the_history_of_a_table_is_counted_if_it_is_dumped() {
     need!(MariaDb);
     let (_source, drctl) = backed_up(
         Flavour::MariaDb,
@@ -40,7 +40,7 @@ fn the_history_of_a_table_is_counted_where_it_is_dumped() {
 }
 
 on_both!(
-    fn tables_whose_rows_are_those_of_others_are_not_counted(flavour) {
+    fn tables_whose_rows_are_stored_elsewhere_are_not_counted(flavour) {
         let (_source, drctl) = backed_up(
             flavour,
             "CREATE DATABASE shop; USE shop;
@@ -53,7 +53,7 @@ on_both!(
 );
 
 #[test]
-fn a_view_that_does_not_open_is_a_finding_and_holds_up_nobody() {
+fn a_view_that_does_not_open_is_a_finding_and_blocks_nothing() {
     need!(MariaDb);
     let (_source, drctl) = backed_up(
         Flavour::MariaDb,
@@ -61,7 +61,7 @@ fn a_view_that_does_not_open_is_a_finding_and_holds_up_nobody() {
          CREATE ALGORITHM = TEMPTABLE VIEW slow AS SELECT SLEEP(1000) AS i;
          CREATE VIEW zz AS SELECT i FROM t",
     );
-    // A given one is tidied up by dropping what the view reads.
+    // An external server is cleaned up by dropping what the view reads.
     let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF"]);
     let drctl = drctl.env("DRCTL_VERIFY_SCRATCH", &scratch.url());
     let run = drctl.run(["verify", "--latest"]);
@@ -70,7 +70,7 @@ fn a_view_that_does_not_open_is_a_finding_and_holds_up_nobody() {
         7,
         &["view `shop`.`slow` can be read", "no answer within 60 s"],
     );
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
     assert_eq!(
         scratch
             .value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'shop'"),
@@ -79,16 +79,16 @@ fn a_view_that_does_not_open_is_a_finding_and_holds_up_nobody() {
 }
 
 #[test]
-fn a_drill_that_failed_has_had_its_turn_and_the_usual_ones_go_on() {
+fn a_failed_drill_counts_as_a_turn_and_ordinary_ones_continue() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = drctl.env("DRCTL_VERIFY_CLIENT_PATH_EVERY", "2");
     drctl.run(["verify", "--latest"]).ok();
     let drctl = meddle(drctl, Flavour::MariaDb, "sql 'DELETE FROM shop.log'");
     let run = drctl.run(["verify", "--latest"]);
-    assert!(run.stdout.contains("by the plain client"), "{run:#?}");
-    run.refused(7, &["what the plain client restored"]);
+    assert!(run.stdout.contains("with the plain client"), "{run:#?}");
+    run.refused(7, &["restored by the plain client differ"]);
     let run = drctl.run(["verify", "--latest"]).ok();
-    assert!(!run.stdout.contains("by the plain client"), "{run:#?}");
+    assert!(!run.stdout.contains("with the plain client"), "{run:#?}");
     nothing_left(&drctl);
 }

@@ -1,19 +1,19 @@
-//! Scratch servers that do not start, end early, or must not be used; drills that are ended from
-//! outside. Whatever becomes of a drill, nothing of it stays.
+//! Scratch servers that do not start, end early, or must not be used; drills that are terminated. Nothing of a
+//! drill stays, whatever its end.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::drill::{is_proven, meddle, nothing_left, report, scratch_dir, server_that, shop};
+use crate::drill::{is_verified, meddle, nothing_left, report, scratch_dir, server_that, shop};
+use crate::support::wait::until;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
 #[test]
-fn a_scratch_server_that_does_not_start_is_told_with_its_last_words() {
+fn a_scratch_server_that_does_not_start_is_reported_with_its_last_error() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = server_that(drctl, "echo 'x [ERROR] no room for me'; exit 3");
@@ -26,11 +26,11 @@ fn a_scratch_server_that_does_not_start_is_told_with_its_last_words() {
     let (name, report) = report(&drctl);
     assert!(name.ends_with("-restore-broken.json"), "{name}");
     assert_eq!(report["exit"], 10);
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
 }
 
 #[test]
-fn a_scratch_server_that_never_answers_is_given_up() {
+fn a_scratch_server_that_never_answers_fails_the_drill() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = server_that(drctl, "exec sleep 600").env("DRCTL_VERIFY_BOOT_SECONDS", "1");
@@ -40,7 +40,7 @@ fn a_scratch_server_that_never_answers_is_given_up() {
 }
 
 on_both!(
-    fn a_scratch_server_that_dies_in_the_middle_is_the_reason_that_is_told(flavour) {
+    fn a_scratch_server_killed_during_the_drill_is_reported_as_the_cause(flavour) {
         let (_source, drctl) = shop(flavour);
         // The server is the one whose socket is beside its pid file.
         let kill = "kill -9 \"$(cat \"$(sql 'SELECT @@pid_file')\")\"; sleep 0.2";
@@ -48,7 +48,7 @@ on_both!(
         let words = ["the scratch server ended (signal: 9", "memory and the disk"];
         drctl.run(["verify", "--latest"]).refused(10, &words);
         nothing_left(&drctl);
-        assert!(!is_proven(&drctl));
+        assert!(!is_verified(&drctl));
     }
 );
 
@@ -62,7 +62,7 @@ fn a_scratch_server_that_runs_out_of_disk_fails_the_drill() {
     );
     let drctl = crate::drill::of_flavour(Drctl::new("shop").source(&source), Flavour::MariaDb);
     drctl.run(["backup"]).ok();
-    // No file of the server may grow beyond that: the tablespace of the table would.
+    // A limit on file sizes, which the tablespace of the table exceeds.
     let drctl = server_that(
         drctl,
         "ulimit -f 40960; trap '' XFSZ; exec /usr/sbin/mariadbd \"$@\"",
@@ -74,11 +74,11 @@ fn a_scratch_server_that_runs_out_of_disk_fails_the_drill() {
         "{run:#?}"
     );
     nothing_left(&drctl);
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
 }
 
 #[test]
-fn a_backup_that_does_not_fit_on_the_disk_is_refused_before_anything_is_made() {
+fn a_backup_that_does_not_fit_on_the_disk_is_refused_at_once() {
     need!(MariaDb);
     let copy = crate::damaged_copy::Copy::new();
     copy.edit_manifest(|manifest| {
@@ -87,7 +87,7 @@ fn a_backup_that_does_not_fit_on_the_disk_is_refused_before_anything_is_made() {
     });
     let drctl = crate::drill::of_flavour(copy.0, Flavour::MariaDb);
     let words = [
-        "free, and a scratch server of this backup needs about",
+        "free, but a scratch server of this backup needs about",
         "verify.scratch_dir",
     ];
     drctl
@@ -97,7 +97,7 @@ fn a_backup_that_does_not_fit_on_the_disk_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_version_line_that_is_missing_is_not_replaced() {
+fn a_missing_release_series_is_not_replaced() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let drctl = server_that(drctl, "exit 1");
@@ -108,7 +108,7 @@ fn a_version_line_that_is_missing_is_not_replaced() {
     )
     .unwrap();
     let words = [
-        "no server of MariaDB 1",
+        "no server program of MariaDB 1",
         "is MariaDB 11.99.1",
         "verify.server_dirs",
     ];
@@ -129,7 +129,7 @@ fn installed() -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn a_server_that_was_unpacked_anywhere_makes_a_scratch_server_of_its_own_definitions() {
+fn a_server_unpacked_anywhere_uses_its_own_definitions() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let home = drctl.home().join("my server");
@@ -142,7 +142,7 @@ fn a_server_that_was_unpacked_anywhere_makes_a_scratch_server_of_its_own_definit
         .arg(home.join("share"))
         .status();
     assert!(copied.unwrap().success());
-    // By this one knows which definitions were taken.
+    // Shows which definitions were used.
     let named = ["mariadb_system_tables.sql", "mysql_system_tables.sql"];
     let mut named = named.iter().map(|name| home.join("share").join(name));
     let definitions = named.find(|path| path.exists()).unwrap();
@@ -179,36 +179,31 @@ fn a_drill_that_hangs_ends_at_its_deadline() {
     assert_eq!(report(&drctl).1["exit"], 12);
 }
 
-/// A drill that stands still at its proof, when it got there.
-fn standing_still(flavour: Flavour) -> (Server, Drctl, crate::support::drctl::Running) {
+/// A drill that is stopped at its comparison, once it got there.
+fn stopped_at_comparison(
+    flavour: Flavour,
+) -> (&'static Server, Drctl, crate::support::drctl::Running) {
     let (source, drctl) = shop(flavour);
     let drctl = meddle(drctl, flavour, "sleep 600");
     let running = drctl.start(["verify", "--latest"]);
     let there = drctl.home().join("meddled");
-    let begun = std::time::Instant::now();
-    while !there.exists() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "it does not get there"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("the drill compares", || there.exists());
     (source, drctl, running)
 }
 
 #[test]
 fn a_drill_that_is_terminated_leaves_nothing() {
     need!(MariaDb);
-    let (_source, drctl, running) = standing_still(Flavour::MariaDb);
+    let (_source, drctl, running) = stopped_at_comparison(Flavour::MariaDb);
     running.signal(Signal::TERM);
     running.wait().refused(143, &["SIGTERM"]);
     nothing_left(&drctl);
 }
 
 #[test]
-fn what_a_killed_drill_leaves_is_removed_by_the_next() {
+fn the_remains_of_a_killed_drill_are_removed_by_the_next() {
     need!(MariaDb);
-    let (_source, drctl, running) = standing_still(Flavour::MariaDb);
+    let (_source, drctl, running) = stopped_at_comparison(Flavour::MariaDb);
     running.signal(Signal::KILL);
     running.wait();
     let left = || fs::read_dir(scratch_dir(&drctl)).unwrap().count();
@@ -216,14 +211,15 @@ fn what_a_killed_drill_leaves_is_removed_by_the_next() {
     let again = drctl.without("DRCTL_INTO_CLIENT_DIR");
     let run = again.run(["verify", "--latest"]).ok();
     assert!(
-        run.stderr.contains("removed what a killed drill left"),
+        run.stderr
+            .contains("removed the directory of a killed drill"),
         "{run:#?}"
     );
     nothing_left(&again);
 }
 
 #[test]
-fn what_is_kept_for_a_look_stays_and_says_how() {
+fn kept_data_stay_with_instructions() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let run = drctl.run(["verify", "--latest", "--keep"]).ok();
@@ -233,12 +229,12 @@ fn what_is_kept_for_a_look_stays_and_says_how() {
         .unwrap()
         .flatten()
         .collect();
-    assert_eq!(dirs.len(), 1, "the one that was kept");
+    assert_eq!(dirs.len(), 1, "the kept one");
     assert!(dirs[0].path().join("data/shop/t.ibd").exists());
 }
 
 #[test]
-fn a_report_that_cannot_be_kept_fails_the_drill() {
+fn a_report_that_cannot_be_written_fails_the_drill() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let list = drctl.run(["list", "--output", "json"]).ok().json();
@@ -248,7 +244,7 @@ fn a_report_that_cannot_be_kept_fails_the_drill() {
         "in the way",
     )
     .unwrap();
-    let words = ["the report of the drill could not be kept"];
+    let words = ["cannot write the report of the drill"];
     let run = drctl.run(["verify", "--latest"]).refused(5, &words);
     assert!(
         run.stdout.contains("PASS"),
@@ -257,23 +253,23 @@ fn a_report_that_cannot_be_kept_fails_the_drill() {
     nothing_left(&drctl);
 }
 
-/// The version of the server of this machine: the golden archives are of one line alone.
+/// Version of this machine's server: the golden archives are of one release series only.
 fn here(flavour: Flavour) -> String {
     Server::shared(flavour).value("SELECT VERSION()")
 }
 
-/// Drills into a server that somebody gives.
-fn given(drctl: Drctl, server: &Server) -> Drctl {
+/// Drills into an external server.
+fn external(drctl: Drctl, server: &Server) -> Drctl {
     drctl.env("DRCTL_VERIFY_SCRATCH", &server.url())
 }
 
 on_both!(
-    fn a_given_server_is_left_as_empty_as_it_was(flavour) {
+    fn an_external_server_is_left_as_empty_as_it_was(flavour) {
         let (_source, drctl) = shop(flavour);
         let scratch = Server::start_with(flavour, &["--event-scheduler=OFF"]);
         let everything = || (scratch.query("SHOW DATABASES"), scratch.query("SELECT user, host FROM mysql.user ORDER BY 1, 2"));
         let before = everything();
-        let drctl = given(drctl, &scratch);
+        let drctl = external(drctl, &scratch);
         for path in ["lanes", "client"] {
             drctl.run(["verify", "--latest", "--path", path]).ok();
             assert_eq!(everything(), before, "{path}");
@@ -285,7 +281,7 @@ on_both!(
 );
 
 #[test]
-fn an_rto_is_measured_only_on_a_given_server_that_is_as_durable_as_the_target() {
+fn an_rto_is_measured_only_on_an_external_server_that_is_as_durable_as_the_target() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     for (option, basis) in [
@@ -301,34 +297,34 @@ fn an_rto_is_measured_only_on_a_given_server_that_is_as_durable_as_the_target() 
 }
 
 #[test]
-fn a_given_server_that_holds_anything_is_refused() {
+fn an_external_server_that_is_not_empty_is_refused() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF"]);
     scratch.exec("CREATE DATABASE precious; CREATE TABLE precious.t (i INT)");
-    let drctl = given(drctl, &scratch);
+    let drctl = external(drctl, &scratch);
     let words = [
         "the scratch server is not empty",
         "`precious`",
-        "holds nothing",
+        "use an empty server",
     ];
     drctl.run(["verify", "--latest"]).refused(9, &words);
     assert_eq!(scratch.value("SELECT COUNT(*) FROM precious.t"), "0");
 }
 
 #[test]
-fn a_given_server_whose_events_would_fire_is_refused() {
+fn an_external_server_with_a_running_event_scheduler_is_refused() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=ON"]);
     let words = ["event scheduler is on", "SET GLOBAL event_scheduler = OFF"];
-    given(drctl, &scratch)
+    external(drctl, &scratch)
         .run(["verify", "--latest"])
         .refused(9, &words);
 }
 
 #[test]
-fn a_given_server_of_another_kind_is_refused() {
+fn an_external_server_of_another_kind_is_refused() {
     need!(MariaDb);
     need!(MySql);
     let (_source, drctl) = shop(Flavour::MariaDb);
@@ -336,36 +332,36 @@ fn a_given_server_of_another_kind_is_refused() {
     let words = [
         "the scratch server is MySQL",
         "the backup is of MariaDB",
-        "same version line",
+        "same release series",
     ];
-    given(drctl, &scratch)
+    external(drctl, &scratch)
         .run(["verify", "--latest"])
         .refused(2, &words);
 }
 
 #[test]
-fn what_the_drill_did_not_make_on_a_given_server_is_never_dropped() {
+fn objects_of_others_on_an_external_server_are_never_dropped() {
     need!(MariaDb);
     let (_source, drctl) = shop(Flavour::MariaDb);
     let scratch = Server::start_with(Flavour::MariaDb, &["--event-scheduler=OFF"]);
-    // Somebody moves in between the look at the server and the load: while its clients are asked
-    // what they are, which both paths do first.
+    // Another client creates objects between the inspection of the server and the load: while drctl asks
+    // the client programs for their version, which both paths do first.
     let dir = drctl.home().join("slow");
     fs::create_dir_all(&dir).unwrap();
-    let moves_in = format!(
+    let script = format!(
         "#!/bin/sh\ncase \"$*\" in *--version*) /usr/bin/mariadb --no-defaults -uroot -S{} -e 'CREATE DATABASE IF NOT EXISTS shop; \
          CREATE TABLE IF NOT EXISTS shop.precious (i INT); INSERT shop.precious VALUES (42)';; esac\nexec /usr/bin/mariadb-dump \"$@\"\n",
         scratch.socket().display()
     );
     let program = dir.join("mariadb-dump");
-    fs::write(&program, moves_in).unwrap();
+    fs::write(&program, script).unwrap();
     fs::set_permissions(
         &program,
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )
     .unwrap();
     std::os::unix::fs::symlink("/usr/bin/mariadb", dir.join("mariadb")).unwrap();
-    let drctl = given(drctl, &scratch).env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
+    let drctl = external(drctl, &scratch).env("DRCTL_INTO_CLIENT_DIR", &dir.display().to_string());
     for path in ["client", "lanes"] {
         let run = drctl.run(["verify", "--latest", "--path", path]);
         assert_eq!(run.code, 9, "{path}: {run:#?}");
@@ -378,12 +374,12 @@ fn what_the_drill_did_not_make_on_a_given_server_is_never_dropped() {
 }
 
 #[test]
-fn a_forged_ledger_makes_no_drill_drop_the_servers_own_schemas() {
+fn a_forged_ledger_makes_no_drill_drop_system_schemas() {
     need!(MariaDb);
     let copy = crate::damaged_copy::Copy::new();
     copy.edit_index(|text| {
         let mut lines: Vec<&str> = text.lines().collect();
-        let forged = r#"{"ledger":{"schema":"mysql","kind":"table","name":"user","ddl":"00","rows":1,"digest":"00000000000000000000000000000000"}}"#;
+        let forged = r#"{"ledger":{"schema":"mysql","kind":"table","name":"user","ddl":"0000000000000000000000000000000000000000000000000000000000000000","rows":1,"digest":"00000000000000000000000000000000"}}"#;
         lines.push(forged);
         lines.join("\n") + "\n"
     });
@@ -418,14 +414,14 @@ fn a_forged_ledger_makes_no_drill_drop_the_servers_own_schemas() {
 }
 
 on_both!(
-    fn roles_and_accounts_of_the_backup_are_gone_from_a_given_server(flavour) {
+    fn roles_and_accounts_of_the_backup_are_removed_from_an_external_server(flavour) {
         let source = Server::start(flavour);
         source.exec(crate::drill::SHOP);
         source.exec("CREATE ROLE boss; GRANT SELECT ON shop.* TO boss; GRANT boss TO app@localhost");
         let drctl = Drctl::new("shop").source(&source);
         drctl.run(["backup"]).ok();
         let scratch = Server::start_with(flavour, &["--event-scheduler=OFF"]);
-        let drctl = given(drctl, &scratch);
+        let drctl = external(drctl, &scratch);
         for path in ["lanes", "client"] {
             drctl.run(["verify", "--latest", "--path", path]).ok();
             let left = "SELECT COUNT(*) FROM mysql.user WHERE user IN ('boss', 'app')";
@@ -433,13 +429,13 @@ on_both!(
         }
         scratch.exec("CREATE USER app@localhost");
         drctl.run(["verify", "--latest", "--path", "lanes"]).ok();
-        let words = ["has the account `app`@`localhost`", "--path lanes"];
+        let words = ["the account `app`@`localhost` of the backup exists", "--path lanes"];
         drctl.run(["verify", "--latest", "--path", "client"]).refused(9, &words);
     }
 );
 
 #[test]
-fn functions_of_an_archive_reach_no_file_of_the_machine() {
+fn functions_of_an_archive_cannot_access_files_of_the_machine() {
     need!(MariaDb);
     let source = Server::start(Flavour::MariaDb);
     source.exec(crate::drill::SHOP);
@@ -462,7 +458,7 @@ fn functions_of_an_archive_reach_no_file_of_the_machine() {
 }
 
 #[test]
-fn a_client_that_complains_without_end_does_not_stand_still() {
+fn a_client_that_prints_many_errors_does_not_block() {
     need!(MariaDb);
     let source = Server::start(Flavour::MariaDb);
     source.exec(crate::drill::SHOP);
@@ -476,7 +472,7 @@ fn a_client_that_complains_without_end_does_not_stand_still() {
 }
 
 #[test]
-fn events_whose_time_has_passed_are_lost_on_neither_path() {
+fn expired_events_fail_a_drill_on_neither_path() {
     need!(MariaDb);
     let source = Server::start(Flavour::MariaDb);
     source.exec(crate::drill::SHOP);
@@ -490,8 +486,58 @@ fn events_whose_time_has_passed_are_lost_on_neither_path() {
     for path in ["lanes", "client"] {
         let run = drctl.run(["verify", "--latest", "--path", path]).ok();
         for event in ["rec", "one"] {
-            let said = format!("the time of event `shop`.`{event}` has passed");
+            let said = format!("the execution time of event `shop`.`{event}` has passed");
             assert!(run.stdout.contains(&said), "{path} {event}: {run:#?}");
         }
+    }
+}
+
+/// The entries of a cache of initialised data directories.
+fn entries(cache: &std::path::Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(cache.join("scratch")).into_iter().flatten();
+    all.flatten().map(|entry| entry.path()).collect()
+}
+
+on_both!(
+    fn a_later_drill_copies_the_cached_data_unless_they_are_damaged(flavour) {
+        let (_source, drctl) = shop(flavour);
+        // The default directory.
+        let drctl = drctl.without("DRCTL_VERIFY_CACHE_DIR");
+        let cache = drctl.home().join(".cache/drctl");
+        drctl.run(["verify", "--latest"]).ok();
+        let [entry] = &entries(&cache)[..] else {
+            panic!("not one entry");
+        };
+        let mut files = Vec::new();
+        crate::support::backup::walk(entry, &mut files);
+        let private = |file: &String| file.ends_with(".pem") || file.ends_with("auto.cnf");
+        assert!(files.len() > 10 && !files.iter().any(private), "{files:?}");
+        let used = || fs::metadata(entry.join("files.json")).unwrap().modified().unwrap();
+        let made = used();
+        drctl.run(["verify", "--latest"]).ok();
+        assert!(used() > made, "the second drill used it");
+        assert_eq!(entries(&cache), std::slice::from_ref(entry));
+
+        let file = entry.join("data/ibdata1");
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        let run = drctl.run(["verify", "--latest"]).ok();
+        assert!(run.stderr.contains("ibdata1 is damaged"), "{run:#?}");
+        assert_ne!(fs::read(&file).unwrap(), bytes, "it was initialised again");
+        nothing_left(&drctl);
+    }
+);
+
+#[test]
+fn no_data_are_cached_if_that_is_off_or_impossible() {
+    need!(MariaDb);
+    let (_source, mut drctl) = shop(Flavour::MariaDb);
+    for dir in ["off", "/proc/nowhere"] {
+        drctl = drctl.env("DRCTL_VERIFY_CACHE_DIR", dir);
+        drctl.run(["verify", "--latest"]).ok();
+        assert!(!drctl.home().join(".cache").exists());
+        nothing_left(&drctl);
     }
 }

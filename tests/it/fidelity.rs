@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use super::support::compare::{self, Picture};
 use super::support::{Drctl, Flavour, Server};
@@ -109,15 +109,14 @@ impl Trip {
         };
         let drctl = Drctl::new("corpus")
             .source(&source)
-            .env("DRCTL_BACKUP_CODEC", codec)
-            .limit(std::time::Duration::from_secs(120));
+            .env("DRCTL_BACKUP_CODEC", codec);
         drctl.run(["backup"]).ok();
         let into = server(flavour, odd);
         let drctl = drctl.into(&into);
         let report = drctl.run(["restore", "--latest", "--accounts"]).ok();
-        assert!(report.stdout.contains("proof"), "{}", report.stdout);
+        assert!(report.stdout.contains("comparison"), "{}", report.stdout);
         let lanes = compare::picture(&into);
-        // And by several dumps at once, which prove what one would.
+        // And by several dumps at once, with the result of one.
         drctl.run(["verify", "--latest"]).ok();
         let backup = backup_in(&drctl.store_dir());
         let plain = server(flavour, odd);
@@ -137,8 +136,7 @@ impl Trip {
         let texts = CODECS.iter().filter(|_| odd).map(|(codec, reader)| {
             let drctl = Drctl::new("codec")
                 .source(&source)
-                .env("DRCTL_BACKUP_CODEC", codec)
-                .limit(std::time::Duration::from_secs(120));
+                .env("DRCTL_BACKUP_CODEC", codec);
             drctl.run(["backup"]).ok();
             let read = Command::new("bash")
                 .args(["-c", reader])
@@ -177,8 +175,11 @@ impl Trip {
             })
     }
 
-    /// None where it failed; the panic was printed by the test that took it.
+    /// None where it failed; the panic was printed by the test that took it. The redo logs of three servers with
+    /// long values fill 2 GB of a file system in memory: one such trip at a time.
     fn try_take(flavour: Flavour, odd: bool) -> Option<Trip> {
+        static LONG_VALUES: Mutex<()> = Mutex::new(());
+        let _alone = (!odd).then(|| LONG_VALUES.lock());
         std::panic::catch_unwind(|| Trip::take(flavour, odd)).ok()
     }
 
@@ -221,14 +222,14 @@ impl Trip {
     }
 }
 
-/// A private server that takes the longest values and runs no events.
+/// A private server that runs no events and, unless it is odd, takes the longest value: a tenth of its redo log.
 fn server(flavour: Flavour, odd: bool) -> Server {
-    let log = match flavour {
-        Flavour::MariaDb => "--innodb-log-file-size=1G",
-        Flavour::MySql => "--innodb-redo-log-capacity=1G",
-    };
-    let mut options = vec!["--max-allowed-packet=512M", "--event-scheduler=OFF", log];
-    options.extend(odd.then_some(ODD));
+    let mut options = vec!["--max-allowed-packet=512M", "--event-scheduler=OFF"];
+    options.push(match (odd, flavour) {
+        (true, _) => ODD,
+        (false, Flavour::MariaDb) => "--innodb-log-file-size=704M",
+        (false, Flavour::MySql) => "--innodb-redo-log-capacity=704M",
+    });
     Server::start_with(flavour, &options)
 }
 
@@ -258,7 +259,7 @@ fn owner<'a>(rows: &'a [Row], schema: &str) -> Option<&'a str> {
 }
 
 /// The directory of the only backup in a store.
-fn backup_in(store: &Path) -> PathBuf {
+pub fn backup_in(store: &Path) -> PathBuf {
     let mut found: Vec<PathBuf> = Vec::new();
     let mut open = vec![store.to_owned()];
     while let Some(dir) = open.pop() {
@@ -277,7 +278,7 @@ fn backup_in(store: &Path) -> PathBuf {
 
 /// Runs the commands of RESTORE.txt as they stand there, but for how to log in.
 #[track_caller]
-fn follow_restore_txt(backup: &Path, into: &Server) {
+pub fn follow_restore_txt(backup: &Path, into: &Server) {
     let text = std::fs::read_to_string(backup.join("RESTORE.txt")).unwrap();
     let commands: Vec<String> = text
         .lines()
@@ -449,18 +450,25 @@ on_both!(
 );
 
 /// What does not come back, in a schema of its own: why, what makes it, how the restore ends.
-const REFUSED: [(&str, &str, i32, &str); 2] = [
+const REFUSED: [(&str, &str, i32, &str); 3] = [
     (
         "a name of an ENUM beyond the first plane, which servers show as a question mark",
         "CREATE TABLE t (a ENUM('x','🦀')) DEFAULT CHARACTER SET utf8mb4; INSERT INTO t VALUES ('🦀')",
         7,
-        "did not take the rows as they are",
+        "altered inserted rows",
     ),
     (
         "the error value of an ENUM",
         "CREATE TABLE t (a ENUM('x')); SET sql_mode = ''; INSERT IGNORE INTO t VALUES ('no such')",
         7,
-        "did not take the rows as they are",
+        "altered inserted rows",
+    ),
+    (
+        "the same beside a generated column, whose own warnings do no harm",
+        "SET sql_mode = ''; CREATE TABLE t (s VARCHAR(9), n INT AS (CAST(s AS SIGNED)) STORED, a ENUM('x')); \
+         INSERT IGNORE INTO t (s, a) VALUES ('12abc', 'no such')",
+        7,
+        "altered inserted rows: Data truncated for column 'a'",
     ),
 ];
 
@@ -525,7 +533,7 @@ on_both!(
 );
 
 #[test]
-fn a_decimal_in_json_whose_text_becomes_another_does_not_pass_the_proof() {
+fn a_decimal_in_json_whose_text_changes_does_not_pass_the_comparison() {
     need!(MySql);
     let (source, into) = (Server::start(Flavour::MySql), Server::start(Flavour::MySql));
     source.exec(
@@ -534,7 +542,9 @@ fn a_decimal_in_json_whose_text_becomes_another_does_not_pass_the_proof() {
     );
     let drctl = Drctl::new("json").source(&source).into(&into);
     drctl.run(["backup"]).ok();
-    drctl.run(["restore", "--latest"]).fails(7, "other rows");
+    drctl
+        .run(["restore", "--latest"])
+        .fails(7, "different rows");
 }
 
 #[test]
@@ -617,8 +627,7 @@ fn five_thousand_tables_come_back() {
     source.exec(&sql);
     let drctl = Drctl::new("many")
         .source(&source)
-        .env("DRCTL_BACKUP_CODEC", "none")
-        .limit(std::time::Duration::from_secs(300));
+        .env("DRCTL_BACKUP_CODEC", "none");
     let backup = drctl.run(["backup"]).ok();
     let into = server(flavour, false);
     let restore = drctl.into(&into).run(["restore", "--latest"]).ok();

@@ -12,8 +12,8 @@ use serde_json::Value;
 use drctl::archive::BackupPlace;
 use drctl::archive::codec::Codec;
 use drctl::archive::write::WriteOptions;
-use drctl::server::{ServerVersion, connect};
-use drctl::source::accounts;
+use drctl::backup::accounts;
+use drctl::mysql::{ServerVersion, connect};
 use drctl::store::{self, StoreConfig, StoreUrl};
 
 use crate::apply_archive::{dump, into, write_streams};
@@ -65,7 +65,7 @@ pub fn directory(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// drctl with a copy of the archive: a restore leaves its record and its proof in the store.
+/// drctl with a copy of the archive: a restore leaves its record and its report in the store.
 pub fn drctl(name: &str) -> Drctl {
     let drctl = Drctl::new("golden");
     let copied = Command::new("cp")

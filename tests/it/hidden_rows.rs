@@ -32,7 +32,7 @@ fn a_limit_that_the_dump_program_cannot_lift_is_refused() {
         source.exec(&format!("{TABLE}; SET GLOBAL sql_select_limit = {limit}"));
         let drctl = Drctl::new("shop").source(&source);
         let words = [
-            &format!("{limit} rows of a table at most (sql_select_limit)"),
+            &format!("at most {limit} rows of a table (sql_select_limit)"),
             "SET GLOBAL sql_select_limit = 18446744073709551615",
         ];
         drctl.run(["backup"]).refused(9, &words);

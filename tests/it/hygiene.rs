@@ -110,10 +110,10 @@ fn the_readme_has_the_table_of_exit_codes() {
     let readme = file("README.md");
     let rows: Vec<(u8, &str)> = readme.lines().filter_map(exit_code_row).collect();
     let table: Vec<(u8, &str)> = Outcome::TABLE.iter().map(|row| (row.1, row.2)).collect();
-    assert_eq!(rows, table, "README.md and src/error.rs disagree");
+    assert_eq!(rows, table, "README.md and src/util/error.rs disagree");
 }
 
-/// A row `| 4 | the source failed |`.
+/// A row `| 5 | the store failed |`.
 fn exit_code_row(line: &str) -> Option<(u8, &str)> {
     let mut cells = line.strip_prefix('|')?.strip_suffix('|')?.split('|');
     let (code, meaning) = (cells.next()?.trim(), cells.next()?.trim());
@@ -121,6 +121,39 @@ fn exit_code_row(line: &str) -> Option<(u8, &str)> {
         .next()
         .is_none()
         .then(|| Some((code.parse().ok()?, meaning)))?
+}
+
+/// A filter that matches nothing runs nothing, in silence.
+#[test]
+fn every_filter_of_the_test_scripts_matches_a_test() {
+    let script = file("tests/lab/run-tests.sh");
+    let sources: Vec<(String, String)> = tracked()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("tests/it/") && name.ends_with(".rs"))
+        .collect();
+    let code = script
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let filters: Vec<&str> = code
+        .flat_map(str::split_whitespace)
+        .filter(|word| word.contains("::") && !word.contains('$'))
+        .collect();
+    assert!(filters.len() > 50, "hardly any filters: {}", filters.len());
+    for filter in filters {
+        let (module, test) = filter.rsplit_once("::").unwrap();
+        let path = module.replace("::", "/");
+        let matches = sources.iter().any(|(name, text)| {
+            let of_module = name.strip_prefix("tests/it/").unwrap();
+            let of_module = of_module.strip_suffix(".rs").unwrap();
+            let of_module = of_module.strip_suffix("/mod").unwrap_or(of_module);
+            (of_module == path || of_module.starts_with(&format!("{path}/")))
+                && (test.is_empty() || text.contains(&format!("fn {test}")))
+        });
+        assert!(
+            matches,
+            "tests/lab/run-tests.sh: no test begins with {filter}"
+        );
+    }
 }
 
 #[test]

@@ -47,8 +47,22 @@ fn a_value_that_a_key_cannot_have() {
         "DRCTL_BACKUP_CODEC",
         "lzma",
         2,
-        &["backup.codec does not fit: unknown variant `lzma`, expected"],
+        &["backup.codec is invalid: unknown variant `lzma`, expected"],
     );
+}
+
+#[test]
+fn a_configuration_from_a_pipe_that_nobody_writes_to_ends_by_a_signal() {
+    let drctl = Drctl::new("shop");
+    let pipe = drctl.home().join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    let running = drctl.start(["--config", pipe.to_str().unwrap(), "list"]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    running.signal(rustix::process::Signal::TERM);
+    let begun = std::time::Instant::now();
+    assert_eq!(running.wait().code, 143);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
 
 #[test]
@@ -58,19 +72,14 @@ fn a_url_of_something_else() {
         "DRCTL_SOURCE_URL",
         "http://x",
         2,
-        &["begins with http://, not mysql://", shape],
+        &["starts with http://, not mysql://", shape],
     );
-    wrong(
-        "DRCTL_SOURCE_URL",
-        "mysql://h",
-        2,
-        &["names no user", shape],
-    );
+    wrong("DRCTL_SOURCE_URL", "mysql://h", 2, &["has no user", shape]);
     wrong(
         "DRCTL_SOURCE_URL",
         "mysql://u@h/shop",
         2,
-        &["the server's URL", "end it after the port"],
+        &["the server URL", "schemas are selected"],
     );
 }
 
@@ -78,10 +87,9 @@ fn a_url_of_something_else() {
 fn a_password_in_a_url_is_refused_and_not_repeated() {
     let (_, drctl) = shop();
     let drctl = drctl.env("DRCTL_SOURCE_URL", "mysql://u:hunter2@h");
-    let run = drctl.run(["backup"]).refused(
-        2,
-        &["the server's URL", "password", "DRCTL_SOURCE_PASSWORD"],
-    );
+    let run = drctl
+        .run(["backup"])
+        .refused(2, &["the server URL", "password", "DRCTL_SOURCE_PASSWORD"]);
     assert!(!format!("{run:?}").contains("hunter2"));
     let run = drctl.run(["restore", "--latest", "--into", "mysql://u:hunter2@h"]);
     assert!(!run.refused(2, &["password"]).stderr.contains("hunter2"));
@@ -95,7 +103,7 @@ fn a_store_url_of_something_else() {
         let drctl = drctl.env("DRCTL_STORE", url);
         drctl
             .run(["backup"])
-            .refused(2, &["the store URL is not usable", write]);
+            .refused(2, &["invalid store URL", write]);
     }
 }
 
@@ -182,7 +190,7 @@ on_both!(
         std::fs::create_dir(&dir).unwrap();
         std::os::unix::fs::symlink(other.dump_bin(), dir.join("mysqldump")).unwrap();
         let drctl = drctl.env("DRCTL_SOURCE_CLIENT_DIR", &dir.display().to_string());
-        let fits = format!("fits the server, which is {server}");
+        let fits = format!("fits the server ({server} ");
         drctl.run(["backup"]).refused(2, &[&fits, "other/mysqldump is ", "; install "]);
         nothing_left(&drctl);
     }
@@ -230,14 +238,14 @@ fn a_backup_that_is_not_there() {
             .refused(3, &[unknown, "in file://", "see drctl list"]);
     }
     drctl
-        .run(["restore", "--at", "2001-01-01T00:00:00Z"])
+        .run(["restore", "--before", "2001-01-01T00:00:00Z"])
         .refused(3, &["2001-01-01", "see drctl list"]);
     drctl
         .run(["restore", "--latest-verified"])
         .refused(3, &["verified", "see drctl list"]);
     drctl
         .run(["restore"])
-        .refused(2, &["no backup is named", "give an ID, --latest"]);
+        .refused(2, &["no backup selected", "pass a backup ID, --latest"]);
     let run = drctl.run(["show", "not-an-id"]);
     assert!(run.code == 2 && run.stderr.contains("not-an-id"), "{run:?}");
 }
@@ -255,14 +263,14 @@ fn a_table_that_is_not_there() {
         .refused(3, &[&words, "see drctl show"]);
     drctl
         .run(["restore", "--latest", "--tables", "nope"])
-        .refused(2, &["--tables nope: no schema", "write SCHEMA.TABLE"]);
+        .refused(2, &["--tables nope has no schema", "write SCHEMA.TABLE"]);
     drctl
         .run(["restore", "--latest", "--rename", "nope=x"])
         .refused(3, &["the backup has no schema nope", "see drctl show"]);
     let rename = format!("{schema}=mysql");
     drctl
         .run(["restore", "--latest", "--rename", &rename])
-        .refused(2, &["the server's own", "; "]);
+        .refused(2, &["the name is reserved by the server", "; "]);
     assert_eq!(
         target.query(&format!("SHOW DATABASES LIKE '{schema}'")),
         Vec::<Vec<String>>::new()

@@ -1,4 +1,4 @@
-//! Who is told of runs: by the real program, at a real receiver.
+//! Notifications of runs, from the real program to a real receiver.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,11 +11,12 @@ use crate::support::Drctl;
 use crate::support::backup::{dump_by, listed, server, shop, walk};
 use crate::support::drctl::Run;
 use crate::support::receiver::{Answer, Receiver};
+use crate::support::wait::until;
 
-/// A part of a URL that nobody may read anywhere.
+/// A part of a URL that must not be printed anywhere.
 const TOKEN: &str = "T0KEN-that-nobody-may-read";
 
-/// A schema and drctl, told to notify by these keys.
+/// A schema, and drctl with these keys of `notify`.
 fn notifying(keys: &[(&str, &str)]) -> (String, Drctl) {
     let (schema, mut drctl) = shop();
     for (key, value) in keys {
@@ -24,7 +25,7 @@ fn notifying(keys: &[(&str, &str)]) -> (String, Drctl) {
     (schema, drctl)
 }
 
-/// What its last run left in the store.
+/// Name and contents of the record of its last run.
 #[track_caller]
 fn last_record(drctl: &Drctl) -> (String, Value) {
     let mut files = Vec::new();
@@ -46,7 +47,7 @@ fn silent_about_the_token(run: Run) -> Run {
 }
 
 #[test]
-fn a_failure_and_the_recovery_are_told_and_every_good_backup_gives_a_sign_of_life() {
+fn a_failure_and_the_recovery_are_notified_and_every_good_backup_sends_a_heartbeat() {
     need!(MariaDb);
     let (hook, slack, beat) = (Receiver::start(), Receiver::start(), Receiver::start());
     let (schema, drctl) = notifying(&[
@@ -61,7 +62,7 @@ fn a_failure_and_the_recovery_are_told_and_every_good_backup_gives_a_sign_of_lif
     drctl.run(["backup"]).ok();
     assert!(hook.take().is_empty() && slack.take().is_empty());
     let [life] = &beat.take()[..] else {
-        panic!("one sign of life")
+        panic!("one heartbeat")
     };
     assert_eq!(
         (life.method.as_str(), life.path.as_str()),
@@ -71,7 +72,7 @@ fn a_failure_and_the_recovery_are_told_and_every_good_backup_gives_a_sign_of_lif
     fs::write(drctl.home().join("broken"), "").unwrap();
     let run = drctl.run(["backup"]).refused(4, &["exited with 3"]);
     let [told] = &hook.take()[..] else {
-        panic!("one piece of news")
+        panic!("one notification")
     };
     let news = told.json();
     assert_eq!(told.path, "/hook");
@@ -100,7 +101,7 @@ fn a_failure_and_the_recovery_are_told_and_every_good_backup_gives_a_sign_of_lif
             && text.contains("DrctlBackupFailed.md"),
         "{text}"
     );
-    assert!(beat.take().is_empty(), "a failure is no sign of life");
+    assert!(beat.take().is_empty(), "a failure sends no heartbeat");
     let (_, record) = last_record(&drctl);
     assert_eq!(
         record["notify"],
@@ -108,14 +109,14 @@ fn a_failure_and_the_recovery_are_told_and_every_good_backup_gives_a_sign_of_lif
     );
 
     fs::remove_file(drctl.home().join("broken")).unwrap();
-    // Records are told apart by whole seconds.
+    // Names of records have whole seconds.
     std::thread::sleep(Duration::from_millis(1100));
     drctl.run(["backup"]).ok();
     let [told] = &hook.take()[..] else {
-        panic!("one piece of news")
+        panic!("one notification")
     };
     assert_eq!(told.json()["kind"], "recovered");
-    assert!(slack.take()[0].body.contains("works again"));
+    assert!(slack.take()[0].body.contains("recovered"));
     assert_eq!(beat.take().len(), 1);
 
     drctl.run(["backup"]).ok();
@@ -151,7 +152,7 @@ fn a_suspect_backup_is_an_alert_of_its_own() {
 }
 
 #[test]
-fn a_notifier_that_is_busy_is_tried_again() {
+fn a_busy_notifier_is_retried() {
     need!(MariaDb);
     let busy = [
         Answer::Is(503, String::new()),
@@ -177,13 +178,13 @@ fn a_notifier_that_is_busy_is_tried_again() {
     );
 }
 
-/// The backup is good, and that it is not told to somebody is seen in the log and in the record.
+/// The backup succeeds, and the failed notification is in the log and in the run record.
 #[track_caller]
 fn fails_visibly(keys: &[(&str, &str)], why: &str) {
     let (_, drctl) = notifying(keys);
     let drctl = drctl.env("DRCTL_LOG_FORMAT", "human");
     let run = silent_about_the_token(drctl.run(["-vv", "backup"]).ok());
-    let warned = |line: &&str| line.contains("cannot notify") && line.contains(why);
+    let warned = |line: &&str| line.contains("cannot send notification") && line.contains(why);
     assert!(
         run.stderr.lines().any(|line| warned(&line)),
         "not a word of {why:?}: {run:#?}"
@@ -201,7 +202,7 @@ fn fails_visibly(keys: &[(&str, &str)], why: &str) {
 }
 
 #[test]
-fn a_notifier_that_fails_changes_no_exit_code_and_is_seen() {
+fn a_failing_notifier_changes_no_exit_code_and_is_visible() {
     need!(MariaDb);
     let path = format!("/services/{TOKEN}");
     let gone = Receiver::start().answer_all(Answer::Is(404, TOKEN.into()));
@@ -209,11 +210,7 @@ fn a_notifier_that_fails_changes_no_exit_code_and_is_seen() {
         &[("HEARTBEAT_BACKUP_URL", &gone.url(&path))],
         "answered 404",
     );
-    assert_eq!(
-        gone.take().len(),
-        1,
-        "what was refused for good is not tried again"
-    );
+    assert_eq!(gone.take().len(), 1, "a definite refusal is not retried");
 
     let elsewhere = Receiver::start();
     let sent_on = Receiver::start().answer_all(Answer::Redirect(elsewhere.url(&path)));
@@ -223,7 +220,7 @@ fn a_notifier_that_fails_changes_no_exit_code_and_is_seen() {
     );
     assert!(
         elsewhere.take().is_empty(),
-        "the token went to somebody else"
+        "the token was sent to another host"
     );
 
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
@@ -233,19 +230,19 @@ fn a_notifier_that_fails_changes_no_exit_code_and_is_seen() {
     let url = format!("http://{closed}{path}");
     fails_visibly(
         &[("HEARTBEAT_BACKUP_URL", &url), ("TIMEOUT_SECONDS", "2")],
-        "cannot be reached: ",
+        "is unreachable: ",
     );
 
     let no_tls = Receiver::start();
     let url = no_tls.url(&path).replace("http:", "https:");
     fails_visibly(
         &[("HEARTBEAT_BACKUP_URL", &url), ("TIMEOUT_SECONDS", "2")],
-        "cannot be reached: ",
+        "is unreachable: ",
     );
 }
 
 #[test]
-fn a_notifier_that_never_answers_costs_its_time_out_and_no_more() {
+fn a_notifier_that_never_answers_costs_its_timeout_only() {
     need!(MariaDb);
     let (hung, well) = (
         Receiver::start().answer_all(Answer::Hang),
@@ -264,20 +261,17 @@ fn a_notifier_that_never_answers_costs_its_time_out_and_no_more() {
     assert_eq!(
         told[0],
         serde_json::json!({"notifier": "alertmanager"}),
-        "one must not wait for another"
+        "notifiers must not wait for each other"
     );
     assert!(
-        told[1]["error"]
-            .as_str()
-            .unwrap()
-            .ends_with("does not answer in time"),
+        told[1]["error"].as_str().unwrap().ends_with("timed out"),
         "{told:?}"
     );
     assert_eq!(well.take()[0].path, "/am/api/v2/alerts");
 }
 
 #[test]
-fn an_address_that_is_none_keeps_no_backup_from_being_made() {
+fn an_invalid_url_does_not_prevent_a_backup() {
     need!(MariaDb);
     fails_visibly(
         &[("HEARTBEAT_BACKUP_URL_FILE", "/nowhere/url")],
@@ -285,12 +279,12 @@ fn an_address_that_is_none_keeps_no_backup_from_being_made() {
     );
     fails_visibly(
         &[("HEARTBEAT_BACKUP_URL", &format!("hooks.example/{TOKEN}"))],
-        "notify.heartbeat.backup_url is no http:// or https:// URL",
+        "notify.heartbeat.backup_url is not an http:// or https:// URL",
     );
 }
 
 #[test]
-fn an_address_may_stand_in_a_file() {
+fn a_url_may_be_in_a_file() {
     need!(MariaDb);
     let beat = Receiver::start();
     let (_, drctl) = notifying(&[("HEARTBEAT_BACKUP_URL_FILE", "url")]);
@@ -319,7 +313,7 @@ fn settings_that_contradict_each_other_are_refused_without_their_values() {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_told_of() {
+fn a_store_that_cannot_be_opened_is_notified() {
     let hook = Receiver::start();
     let drctl = Drctl::new("shop")
         .env("DRCTL_NOTIFY_WEBHOOK_URL", &hook.url("/"))
@@ -349,7 +343,7 @@ fn a_store_that_cannot_be_opened_is_told_of() {
 }
 
 #[test]
-fn a_cancelled_run_and_one_that_gave_way_are_no_news() {
+fn a_cancelled_run_and_a_locked_out_one_are_not_notified() {
     need!(MariaDb);
     let hook = Receiver::start();
     let (_, drctl) = notifying(&[("WEBHOOK_URL", &hook.url("/"))]);
@@ -357,11 +351,7 @@ fn a_cancelled_run_and_one_that_gave_way_are_no_news() {
                   while [ ! -e go ]; do sleep 0.05; done; tail -c +901 whole";
     let drctl = dump_by(drctl, script);
     let running = drctl.start(["backup"]);
-    let begun = Instant::now();
-    while !drctl.home().join("paused").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "no dump began");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("a dump begins", || drctl.home().join("paused").exists());
     drctl.run(["backup"]).fails(11, "another backup");
     running.signal(Signal::TERM);
     running.wait().fails(143, "SIGTERM");
@@ -374,7 +364,7 @@ fn a_cancelled_run_and_one_that_gave_way_are_no_news() {
 }
 
 #[test]
-fn a_drill_that_fails_is_told_of_and_only_one_that_restored_gives_a_sign_of_life() {
+fn a_failed_drill_is_notified_and_only_a_verified_restore_sends_a_heartbeat() {
     need!(MariaDb);
     let (hook, beat) = (Receiver::start(), Receiver::start());
     let (_, drctl) = notifying(&[
@@ -391,14 +381,14 @@ fn a_drill_that_fails_is_told_of_and_only_one_that_restored_gives_a_sign_of_life
     drctl.run(["verify", "--latest", "--level", "archive"]).ok();
     assert!(
         hook.take().is_empty() && beat.take().is_empty(),
-        "half a proof ends nothing"
+        "an archive-only drill resolves nothing"
     );
     drctl.run(["verify", "--latest"]).ok();
     assert_eq!(beat.take().len(), 1);
 }
 
 #[test]
-fn alert_test_says_of_each_notifier_whether_it_took_the_marked_alert() {
+fn alert_test_prints_for_each_notifier_whether_it_accepted_the_marked_alert() {
     let [hook, am, slack, beat] = std::array::from_fn(|_| Receiver::start());
     let drctl = Drctl::new("shop")
         .env("DRCTL_STORE", "file:///proc/nowhere")
@@ -415,8 +405,8 @@ fn alert_test_says_of_each_notifier_whether_it_took_the_marked_alert() {
         "heartbeat-backup",
         "heartbeat-verify",
     ] {
-        let arrived = |line: &str| line.split_whitespace().eq([name, "arrived"]);
-        assert!(run.stdout.lines().any(arrived), "{run:#?}");
+        let delivered = |line: &str| line.split_whitespace().eq([name, "delivered"]);
+        assert!(run.stdout.lines().any(delivered), "{run:#?}");
     }
     let news = hook.take()[0].json();
     assert_eq!(
@@ -440,16 +430,13 @@ fn alert_test_says_of_each_notifier_whether_it_took_the_marked_alert() {
     let run = silent_about_the_token(drctl.run(["alert-test"]));
     let run = run.refused(
         10,
-        &[
-            "1 of 5 notifiers did not take the alert: slack",
-            "see above",
-        ],
+        &["1 of 5 notifiers failed: slack", "see the causes above"],
     );
     assert!(run.stdout.contains("answered 403"), "{run:#?}");
 }
 
 #[test]
-fn alert_test_goes_as_each_kind_of_news_and_stays_marked() {
+fn alert_test_simulates_each_kind_of_event_and_stays_marked() {
     let [hook, am, beat] = std::array::from_fn(|_| Receiver::start());
     let drctl = Drctl::new("shop")
         .env("DRCTL_NOTIFY_WEBHOOK_URL", &hook.url("/"))
@@ -478,7 +465,7 @@ fn alert_test_goes_as_each_kind_of_news_and_stays_marked() {
         for alert in am.take()[0].json().as_array().unwrap() {
             assert_eq!(
                 alert["labels"]["test"], "true",
-                "a test must end no true alert"
+                "a test must resolve no real alert"
             );
         }
     }
@@ -489,7 +476,7 @@ fn alert_test_goes_as_each_kind_of_news_and_stays_marked() {
 }
 
 #[test]
-fn alert_test_with_nobody_to_tell_names_the_key() {
+fn alert_test_without_notifiers_names_the_key() {
     let words = ["no notifier is configured", "set notify.webhook.url"];
     Drctl::new("shop").run(["alert-test"]).refused(2, &words);
 }

@@ -1,7 +1,7 @@
 //! What a scratch pod is told of its password: a server that was given the hash alone lets the password
 //! in, and nothing else.
 
-use drctl::drill::scratch::pod::hash::{identified, new_password};
+use drctl::verify::scratch::pod::hash::{identified, new_password};
 
 use crate::on_both;
 use crate::support::{Flavour, Server};
@@ -10,8 +10,8 @@ on_both!(
     fn a_server_that_was_given_the_hash_lets_the_password_in(flavour) {
         let server = Server::start(flavour);
         let of_drctl = match flavour {
-            Flavour::MySql => drctl::server::Flavour::MySql,
-            Flavour::MariaDb => drctl::server::Flavour::MariaDb,
+            Flavour::MySql => drctl::mysql::Flavour::MySql,
+            Flavour::MariaDb => drctl::mysql::Flavour::MariaDb,
         };
         let password = new_password();
         let how = identified(of_drctl, &password);

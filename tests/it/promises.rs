@@ -52,7 +52,7 @@ fn a_schedule_that_cannot_meet_the_rpo_is_told_with_its_worst_case() {
         &drctl,
         "RPO by schedule",
         "FAIL",
-        "worst case 1 d + 2 min that a backup takes; back up more often",
+        "worst case 1 d + 2 min that a backup takes; schedule backups more often",
     );
     assert_eq!(drctl.run(["doctor"]).code, 8);
 }
@@ -85,7 +85,7 @@ fn a_night_without_a_backup_is_seen_although_the_newest_is_fresh() {
         &drctl,
         "RPO",
         "WARN",
-        "find out why no backup was made then",
+        "find out why no backup succeeded then",
     );
     let drctl = drctl.env("DRCTL_OBJECTIVES_RPO_SECONDS", &(49 * 3600).to_string());
     says(&drctl, "RPO", "OK", "within 2 d 1 h");
@@ -98,7 +98,7 @@ fn backups_that_stopped_fail_the_rpo_and_suspect_ones_do_not_mend_it() {
         &drctl,
         "RPO",
         "WARN",
-        "there is no backup to meet an RPO of 1 d 2 h with; make one",
+        "an RPO of 1 d 2 h is declared, but there is no backup; create one",
     );
     drctl.had_backup("shop", hours_ago(30));
     drctl.had("shop", hours_ago(2), |manifest| {
@@ -113,29 +113,52 @@ fn backups_that_stopped_fail_the_rpo_and_suspect_ones_do_not_mend_it() {
 }
 
 #[test]
-fn a_proof_that_is_too_old_is_told() {
+fn where_all_backups_are_suspect_none_is_chosen_and_the_way_out_is_named() {
+    let drctl = Drctl::new("shop").env("DRCTL_INTO_URL", "mysql://root@127.0.0.1:1");
+    let at = hours_ago(1);
+    let id = drctl.had("shop", at, |manifest| {
+        manifest.suspect = vec!["it shrank".into()]
+    });
+    drctl.mark("shop", id, &passed(hours_ago(0)));
+    let now = hours_ago(0).to_string();
+    for args in [
+        &["show", "--latest"][..],
+        &["show", "--latest-verified"],
+        &["restore", "--before", &now],
+    ] {
+        let words = ["every backup of shop", "is suspect", "drctl accept ID"];
+        drctl.run(args).refused(3, &words);
+    }
+    drctl.run(["accept", &id.to_string()]).ok();
+    for latest in ["--latest", "--latest-verified"] {
+        drctl.run(["show", latest]).ok();
+    }
+}
+
+#[test]
+fn a_verified_restore_that_is_too_old_is_reported() {
     let drctl = promised(26, "0 2 * * *").env("DRCTL_SCHEDULE_VERIFY", "0 5 * * sun");
     let id = drctl.had_backup("shop", hours_ago(10 * 24));
     drctl.had_backup("shop", hours_ago(2));
     says(
         &drctl,
-        "proven RPO",
+        "verified RPO",
         "WARN",
-        "no backup was ever proven; run drctl verify",
+        "no backup was ever verified; run drctl verify",
     );
     drctl.mark("shop", id, &passed(hours_ago(9 * 24)));
     // A week, a day, and no time for the drill itself.
-    says(&drctl, "proven RPO", "WARN", "10 d old, more than 8 d");
+    says(&drctl, "verified RPO", "WARN", "10 d old, more than 8 d");
     let drctl = drctl.env(
-        "DRCTL_OBJECTIVES_PROVEN_RPO_SECONDS",
+        "DRCTL_OBJECTIVES_VERIFIED_RPO_SECONDS",
         &(9 * 86400).to_string(),
     );
-    says(&drctl, "proven RPO", "FAIL", "10 d old, more than 9 d");
+    says(&drctl, "verified RPO", "FAIL", "10 d old, more than 9 d");
     let drctl = drctl.env(
-        "DRCTL_OBJECTIVES_PROVEN_RPO_SECONDS",
+        "DRCTL_OBJECTIVES_VERIFIED_RPO_SECONDS",
         &(11 * 86400).to_string(),
     );
-    says(&drctl, "proven RPO", "OK", "within 11 d");
+    says(&drctl, "verified RPO", "OK", "within 11 d");
 }
 
 #[test]

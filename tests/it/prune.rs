@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use drctl::store::keys::{BackupId, BackupObject, DrillVerdict};
+use drctl::layout::{BackupId, BackupObject, DrillVerdict};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ fn a_dry_run_explains_every_backup_and_touches_nothing() {
         );
     }
     assert!(
-        page.contains("3 would be deleted, 4 kept, 0 wait; nothing was touched"),
+        page.contains("3 would be deleted, 4 kept, 0 postponed; nothing was changed"),
         "{page}"
     );
     let after = {
@@ -130,10 +130,10 @@ fn what_no_rule_keeps_goes_and_its_evidence_stays() {
     let drill = passed(hours_ago(8 * DAY));
     drctl.mark("shop", ids[0], &drill);
     drctl.mark("shop", ids[3], &passed(hours_ago(0)));
-    let drctl = drctl.env("DRCTL_RETENTION_PROVEN", "1");
+    let drctl = drctl.env("DRCTL_RETENTION_VERIFIED", "1");
     let page = drctl.run(["prune"]).ok().stdout;
     assert!(
-        page.contains("2 deleted, ") && page.contains("2 kept, 0 wait"),
+        page.contains("2 deleted, ") && page.contains("2 kept, 0 postponed"),
         "{page}"
     );
     assert_eq!(listed(&drctl), [ids[3].to_string(), ids[2].to_string()]);
@@ -146,7 +146,7 @@ fn what_no_rule_keeps_goes_and_its_evidence_stays() {
     );
     drctl
         .run(["show", &ids[0].to_string()])
-        .fails(3, "no backup");
+        .fails(3, "does not exist in");
     let page = drctl.run(["prune"]).ok().stdout;
     assert!(page.contains("0 deleted, "), "{page}");
     let runs = std::fs::read_dir(drctl.store_dir().join("shop/runs"))
@@ -192,10 +192,9 @@ fn what_went_did_protect_so_the_rpo_does_not_grow_by_pruning() {
 fn without_a_rule_nothing_is_pruned() {
     let drctl = Drctl::new("shop");
     drctl.had_backup("shop", hours_ago(1));
-    drctl.run(["prune"]).refused(
-        2,
-        &["nothing says which backups to keep", "retention.daily"],
-    );
+    drctl
+        .run(["prune"])
+        .refused(2, &["no retention rule is configured", "retention.daily"]);
 }
 
 #[test]
@@ -207,7 +206,7 @@ fn one_run_deletes_three_unless_forced() {
         &run,
         ids[3],
         "postpone",
-        "one run deletes at most 3; the next one goes on, or --force",
+        "one run deletes at most 3; the next run continues, or use --force",
     );
     assert_eq!(listed(&drctl).len(), 5);
     drctl.run(["prune", "--force"]).ok();
@@ -218,14 +217,14 @@ fn one_run_deletes_three_unless_forced() {
 fn while_verification_is_overdue_nothing_goes() {
     let (drctl, ids) = with_days(&[9, 8, 1, 0]);
     let drctl = drctl.env(
-        "DRCTL_OBJECTIVES_PROVEN_RPO_SECONDS",
+        "DRCTL_OBJECTIVES_VERIFIED_RPO_SECONDS",
         &(3 * 86400).to_string(),
     );
     drctl.run(["prune"]).refused(
         9,
         &[
             "no backup was deleted: verification is overdue",
-            "ever proven",
+            "ever verified",
             "drctl verify",
         ],
     );
@@ -266,7 +265,7 @@ fn suspect_ones_take_no_ones_place() {
         manifest.suspect = vec!["it shrank".into()]
     });
     let run = drctl.run(["prune", "--output", "json"]).ok();
-    is_fate(&run, suspect, "keep", "no newer one is trusted");
+    is_fate(&run, suspect, "keep", "with no newer usable backup");
     is_fate(&run, ids[0], "keep", "daily");
     is_fate(&run, old, "delete", "");
     assert!(objects(&drctl, old)[0].ends_with("-suspect.json"));
@@ -282,7 +281,7 @@ fn what_is_being_read_waits_and_a_dead_readers_lease_ends_after_a_day() {
     let path = drctl.mark("shop", ids[0], &lease);
     age(&path, 23);
     let run = drctl.run(["prune", "--output", "json"]).ok();
-    is_fate(&run, ids[0], "postpone", "a restore or a drill reads it");
+    is_fate(&run, ids[0], "postpone", "in use by a restore or drill");
     assert_eq!(listed(&drctl).len(), 3);
     age(&path, 25);
     drctl.run(["prune"]).ok();
@@ -302,19 +301,25 @@ fn an_interrupted_deletion_is_finished_at_once_and_a_killed_backup_after_a_day()
     // Pruned half-way just now; a backup that is being made; one that was killed two days ago.
     let note = BackupObject::Pruned {
         committed_at: hours_ago(9 * DAY),
-        trusted: true,
+        usable: true,
     };
     drctl.mark("shop", ids[0], &note);
     drctl.mark("shop", ids[1], &BackupObject::Running);
     age_all(&drctl, ids[2], 48);
     let dry = drctl.run(["prune", "--dry-run"]).ok().stdout;
     assert!(
-        dry.contains(&format!("left by a killed run: {}", ids[0])),
+        dry.contains(&format!(
+            "removed leftovers of an interrupted run: {}",
+            ids[0]
+        )),
         "{dry}"
     );
     let page = drctl.run(["prune"]).ok().stdout;
     assert!(
-        page.contains(&format!("left by a killed run: {}", ids[2])),
+        page.contains(&format!(
+            "removed leftovers of an interrupted run: {}",
+            ids[2]
+        )),
         "{page}"
     );
     assert_eq!(objects(&drctl, ids[0]), [note.to_string()]);
@@ -330,7 +335,7 @@ fn evidence_goes_when_it_is_old_enough() {
     drctl.mark("shop", ids[0], &old);
     drctl.mark("shop", ids[2], &passed(hours_ago(0)));
     let drctl = drctl
-        .env("DRCTL_RETENTION_PROVEN", "1")
+        .env("DRCTL_RETENTION_VERIFIED", "1")
         .env("DRCTL_RETENTION_EVIDENCE_DAYS", "510");
     drctl.run(["prune"]).ok();
     assert_eq!(objects(&drctl, ids[0]).len(), 2);

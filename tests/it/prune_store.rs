@@ -1,8 +1,9 @@
 //! `drctl prune` and the lease of readers on a real S3 server: clocks, refusals, versions, interruption.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use drctl::store::keys::BackupId;
+use drctl::layout::BackupId;
+use futures_util::StreamExt as _;
 use rustix::process::Signal;
 
 use crate::need;
@@ -10,6 +11,7 @@ use crate::support::Drctl;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::history::{self, hours_ago};
 use crate::support::versitygw::Gateway;
+use crate::support::wait::until;
 
 /// drctl behind a proxy in front of a bucket with backups of so many days ago, oldest first.
 struct Bucket {
@@ -75,14 +77,6 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Runtime::new().expect("a runtime")
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn clocks_that_disagree_stop_it() {
     need!(Gateway);
@@ -94,9 +88,111 @@ fn clocks_that_disagree_stop_it() {
         When::is("HEAD", "/runs/probe-"),
         Fault::Header("last-modified", wrong),
     );
-    let words = ["no backup was deleted", "clock are ", "apart", "NTP"];
-    bucket.drctl.run(["prune"]).refused(9, &words);
+    let words = [
+        "no backup was deleted",
+        "the clocks of this host and the store differ by ",
+        "NTP",
+    ];
+    for args in [&["prune"][..], &["prune", "--dry-run"]] {
+        bucket.drctl.run(args).refused(9, &words);
+    }
     assert_eq!(bucket.listed(), 3);
+}
+
+#[test]
+fn who_may_not_write_sees_what_would_be_deleted_without_a_comparison_of_clocks() {
+    need!(Gateway);
+    let bucket = Bucket::new(Gateway::shared().bucket(), &[9, 1, 0]);
+    let denied = Fault::Answer(403, "AccessDenied");
+    bucket.proxy.fault(When::put("/p/"), denied);
+    let run = bucket.drctl.run(["prune", "--dry-run"]).ok();
+    let words = "cannot compare the store's clock with this host's";
+    assert!(run.stderr.contains(words), "{run:#?}");
+    assert!(run.stdout.contains(&bucket.ids[0].to_string()), "{run:#?}");
+    bucket.drctl.run(["prune"]).refused(5, &["denied"]);
+    assert_eq!(bucket.listed(), 3);
+}
+
+/// A list without the first manifest, of which everything is old.
+fn without_a_manifest(list: &str) -> String {
+    let name = list.find("/manifest.json</Key>").expect("a manifest");
+    let from = list[..name].rfind("<Contents>").expect("its begin");
+    let to = name + list[name..].find("</Contents>").expect("its end") + "</Contents>".len();
+    let mut list = format!("{}{}", &list[..from], &list[to..]);
+    let cut = |list: &mut String, name: &str, by: &str| {
+        let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+        let mut at = 0;
+        while let Some(from) = list[at..].find(&begin).map(|from| at + from) {
+            let to = from + list[from..].find(&end).expect("an end") + end.len();
+            list.replace_range(from..to, by);
+            at = from + by.len();
+        }
+    };
+    cut(&mut list, "KeyCount", "");
+    let old = "<LastModified>2020-01-01T00:00:00Z</LastModified>";
+    cut(&mut list, "LastModified", old);
+    list
+}
+
+#[test]
+fn a_backup_whose_manifest_a_list_leaves_out_is_not_swept() {
+    need!(Gateway);
+    let bucket = Bucket::new(Gateway::shared().bucket(), &[9, 1, 0]);
+    let objects = || {
+        bucket
+            .ids
+            .iter()
+            .map(|id| bucket.objects(*id))
+            .collect::<Vec<_>>()
+    };
+    let before = objects();
+    let list = When::is("GET", "/").query("list-type=2").and("shop%2F2");
+    bucket.proxy.fault(list, Fault::Rewrite(without_a_manifest));
+    for args in [&["prune"][..], &["prune", "--dry-run"]] {
+        let words = [
+            "the store's list leaves out",
+            "manifest.json, which exists",
+            "nothing was deleted",
+        ];
+        bucket.drctl.run(args).refused(5, &words);
+    }
+    assert_eq!(objects(), before);
+}
+
+#[test]
+fn no_other_object_of_the_target_is_listed_however_many_there_are() {
+    need!(Gateway);
+    let bucket = Bucket::new(Gateway::shared().bucket(), &[9, 1, 0]);
+    runtime().block_on(async {
+        let client = Gateway::shared().client().await;
+        let puts = (0..3000).map(|n| {
+            let put = client.put_object().bucket(&bucket.name);
+            put.key(format!("p/shop/kept/{n:08}")).send()
+        });
+        let mut puts = futures_util::stream::iter(puts).buffer_unordered(50);
+        while let Some(put) = puts.next().await {
+            put.expect("an object");
+        }
+    });
+    assert_eq!(bucket.listed(), 3);
+    let lists = || {
+        let requests = bucket.proxy.requests();
+        let lists = requests.into_iter().map(|request| request.query);
+        lists
+            .filter(|query| query.contains("list-type=2"))
+            .collect::<Vec<_>>()
+    };
+    // Of the log the timelines alone, of which there are none.
+    assert_eq!(lists().len(), 3, "{:?}", lists());
+    for verb in [&["show", "--latest"][..], &["prune"], &["doctor"]] {
+        bucket.drctl.run(verb);
+    }
+    for query in lists() {
+        let prefixes = ["shop%2F1", "shop%2F2", "shop%2Fruns%2F", "shop%2Flog%2F"];
+        let is_known = prefixes.iter().any(|prefix| query.contains(prefix));
+        assert!(is_known && !query.contains("continuation"), "{query}");
+    }
+    assert_eq!(bucket.listed(), 2);
 }
 
 #[test]
@@ -108,10 +204,10 @@ fn one_that_the_store_refuses_keeps_none_of_the_others() {
         When::is("DELETE", &refused),
         Fault::Answer(403, "AccessDenied"),
     );
-    let run = bucket.drctl.run(["prune"]).refused(
-        5,
-        &["a backup could not be deleted", "denied", "credentials"],
-    );
+    let run = bucket
+        .drctl
+        .run(["prune"])
+        .refused(5, &["cannot delete 1 backup", "denied", "credentials"]);
     assert!(
         run.stdout.contains("FAILED") && run.stdout.contains("1 deleted"),
         "{run:#?}"
@@ -130,7 +226,7 @@ fn cut_off_half_way_nothing_is_half_listed_and_the_next_one_finishes() {
     let hang = When::is("DELETE", &bucket.ids[0].to_string()).nth(3);
     bucket.proxy.fault(hang, Fault::Hang);
     let running = bucket.drctl.start(["prune"]);
-    wait_until("the third delete", || {
+    until("the third delete", || {
         bucket.proxy.count("DELETE", &bucket.ids[0].to_string()) == 3
     });
     running.signal(Signal::KILL);
@@ -155,7 +251,7 @@ fn a_cancelled_run_ends_at_once() {
         .proxy
         .fault(When::is("DELETE", "/manifest.json"), Fault::Hang);
     let running = bucket.drctl.start(["prune"]);
-    wait_until("a delete", || {
+    until("a delete", || {
         bucket.proxy.count("DELETE", "/manifest.json") == 1
     });
     running.signal(Signal::TERM);
@@ -175,7 +271,7 @@ fn a_bucket_with_versions_and_locks_is_pruned_and_said_to_free_nothing() {
         .env("DRCTL_STORE_S3_OBJECT_LOCK_DAYS", "2");
     let page = bucket.drctl.run(["prune"]).ok().stdout;
     assert!(
-        page.contains("1 deleted") && page.contains("the bucket keeps versions"),
+        page.contains("1 deleted") && page.contains("the bucket is versioned"),
         "{page}"
     );
     assert_eq!(bucket.listed(), 2);
@@ -199,16 +295,16 @@ fn who_reads_a_backup_has_a_lease_on_it_until_it_ends() {
         .proxy
         .fault(When::is("GET", "/dump.sql").first(1), Fault::Hang);
     let reader = bucket.drctl.start(["cat", &id.to_string()]);
-    wait_until("a lease", || {
+    until("a lease", || {
         bucket
             .objects(id)
             .iter()
             .any(|name| name.starts_with("reading/"))
     });
-    wait_until("a read", || bucket.proxy.count("GET", "/dump.sql") == 1);
+    until("a read", || bucket.proxy.count("GET", "/dump.sql") == 1);
     let page = bucket.drctl.run(["prune"]).ok().stdout;
     assert!(
-        page.contains("wait") && page.contains("a restore or a drill reads it"),
+        page.contains("postponed") && page.contains("in use by a restore or drill"),
         "{page}"
     );
     reader.signal(Signal::TERM);
@@ -233,12 +329,15 @@ fn a_reader_whose_lease_came_too_late_to_be_seen_keeps_the_data() {
         Fault::Delay(Duration::from_secs(6)),
     );
     let prune = bucket.drctl.start(["prune"]);
-    wait_until("the delete", || {
+    until("the delete", || {
         bucket.proxy.count("DELETE", "/manifest.json") == 1
     });
     let reader = bucket.drctl.start(["cat", &id.to_string()]);
     let page = prune.wait().ok().stdout;
-    assert!(page.contains("its data when its reader is done"), "{page}");
+    assert!(
+        page.contains("data kept while a reader holds a lease"),
+        "{page}"
+    );
     let read = reader.wait().ok();
     assert!(read.stdout.contains("INSERT INTO"), "the whole dump");
     bucket.drctl.run(["prune"]).ok();
@@ -254,7 +353,7 @@ fn who_may_only_read_reads_without_a_lease() {
         .fault(When::put("/p/"), Fault::Answer(403, "AccessDenied"));
     let run = bucket.drctl.run(["cat", "--latest"]).ok();
     assert!(
-        run.stderr.contains("no lease on the backup"),
+        run.stderr.contains("cannot take a lease on the backup"),
         "{}",
         run.stderr
     );

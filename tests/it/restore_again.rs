@@ -21,7 +21,7 @@ fn shop() -> (Server, Server, Drctl) {
     (source, target, drctl)
 }
 
-/// Restores all but its proof, whose dump fails.
+/// Restores everything; the dump for the comparison fails.
 #[track_caller]
 fn break_off(drctl: Drctl) -> Drctl {
     let broken = in_front_of_dump(Flavour::MariaDb, drctl, "INTO", "", "exit 3");
@@ -88,7 +88,7 @@ fn the_remains_of_a_marker_are_not_believed() {
     need!(MariaDb);
     let (_source, target, drctl) = shop();
     leave_remains(&target);
-    drctl.run(["restore", "--latest", "--no-prove"]).ok();
+    drctl.run(["restore", "--latest", "--no-compare"]).ok();
     assert_eq!(rows(&target), "3");
 }
 
@@ -114,14 +114,18 @@ fn nothing_that_was_restored_is_dropped_before_its_target_is_named() {
     let unconfirmed = drctl.run(["restore", "--discard"]);
     assert_eq!(unconfirmed.code, 2);
     assert!(unconfirmed.stderr.contains("--confirm"), "{unconfirmed:?}");
-    drctl
-        .run(named("else"))
-        .refused(2, &["--confirm else is not the target", "look twice"]);
+    drctl.run(named("else")).refused(
+        2,
+        &[
+            "--confirm else is not the target",
+            "make sure that this is the server",
+        ],
+    );
     // Nor where the unfinished restore is that of another target.
     let other = drctl.env("DRCTL_TARGET", "other");
     other
         .run(named("other"))
-        .refused(9, &["is one of the target shop", "--confirm shop"]);
+        .refused(9, &["belongs to another target, shop", "--confirm shop"]);
     let drctl = other.env("DRCTL_TARGET", "shop");
     // A plan touches nothing, whatever it is a plan of.
     for planned in [&named("shop")[..], &["restore", "--keep"]] {
@@ -172,8 +176,8 @@ fn what_was_restored_can_be_kept_and_what_was_not_done_is_said() {
     let enable =
         "undone  an event is disabled: ALTER DEFINER=`root`@`localhost` EVENT `shop`.`tick` ENABLE";
     for what in [
-        "what it made stays",
-        "undone  nothing says that the data are right",
+        "its objects are kept",
+        "undone  the data are not verified",
         enable,
     ] {
         assert!(said.contains(what), "{said}");
@@ -193,7 +197,7 @@ fn somebody_who_reads_the_marker_is_not_waited_for_without_end() {
     let run = drctl.run(["restore", "--latest"]);
     run.refused(
         10,
-        &["all is done but for the schema drctl_restore", "--keep"],
+        &["the work is complete, but schema drctl_restore", "--keep"],
     );
     drop(session);
     drctl.run(["restore", "--keep"]).ok();

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::on_both;
 use crate::support::compare::{differences, picture};
@@ -49,14 +48,24 @@ impl Moments {
             ("CREATE DATABASE IF NOT EXISTS drctl_restore", "marker"),
             ("INSERT IGNORE INTO drctl_restore.settings", "settings"),
             ("REPLACE INTO drctl_restore.accounts", "accounts"),
-            ("SELECT name, value FROM drctl_restore.settings", "undo"),
         ] {
             if text.starts_with(begins) && !self.pass.starts_with("behind") {
                 self.pass = pass.to_owned();
             }
         }
-        if text.starts_with("SELECT name, value FROM drctl_restore.settings") {
-            self.pass = "undo".to_owned();
+        // Only these begin after a pass that was noted.
+        for (begins, pass) in [
+            ("/*!40100 SET @@SQL_MODE", "compare"),
+            (
+                "SELECT character_set_client, collation_connection, database_collation",
+                "events",
+            ),
+            ("SELECT name, value FROM drctl_restore.settings", "undo"),
+        ] {
+            // MySQL's clients put the number of attributes before a statement.
+            if text.contains(begins) {
+                self.pass = pass.to_owned();
+            }
         }
         let moment = (self.pass.clone(), text.to_owned());
         self.all.push(moment.clone());
@@ -106,9 +115,7 @@ impl Restores {
         for server in [&source, &into] {
             server.exec(OBJECTS);
         }
-        let drctl = Drctl::new("loss")
-            .source(&source)
-            .limit(Duration::from_secs(300));
+        let drctl = Drctl::new("loss").source(&source);
         drctl.run(["backup"]).ok();
         Restores {
             source,
@@ -179,6 +186,8 @@ impl Restores {
             "behind keys",
             "behind foreign-keys",
             "behind post-data",
+            "compare",
+            "events",
             "undo",
         ] {
             assert!(passes.contains(&pass.to_owned()), "{pass}: {passes:?}");

@@ -58,11 +58,11 @@ on_both!(
         let (server, _turn) = target(flavour);
         let (schema, drctl) = backup_of(flavour, ROWS, server);
         server.exec(&format!("CREATE DATABASE {schema}; CREATE TABLE {schema}.t (mine INT); INSERT {schema}.t VALUES (7)"));
-        let there = format!("the server has table `{schema}`.`t`");
+        let there = format!("the destination already contains table `{schema}`.`t`");
         refused(&drctl, server, &[], 9, &[&there, "--overwrite --confirm"]);
         assert_eq!(server.value(&format!("SELECT mine FROM {schema}.t")), "7");
         // Nor is it replaced by somebody who is mistaken about which server it is.
-        refused(&drctl, server, &["--overwrite", "--confirm", "else"], 2, &["--confirm else is not the target", "look twice"]);
+        refused(&drctl, server, &["--overwrite", "--confirm", "else"], 2, &["--confirm else is not the target", "make sure that this is the server"]);
         let confirmed = ["restore", "--latest", "--overwrite", "--confirm", &schema.replace('_', "-")];
         drctl.run(confirmed).ok();
         assert_eq!(server.value(&format!("SELECT COUNT(id) FROM {schema}.t")), "2");
@@ -75,7 +75,7 @@ on_both!(
         let (server, _turn) = target(flavour);
         let (schema, drctl) = backup_of(flavour, ROWS, server);
         server.exec(&format!("CREATE DATABASE {schema}; CREATE TABLE {schema}.mine (id INT)"));
-        let there = format!("the server has table `{schema}`.`mine`");
+        let there = format!("the destination already contains table `{schema}`.`mine`");
         refused(&drctl, server, &[], 9, &[&there, "--overwrite --confirm"]);
         server.exec(&format!("DROP DATABASE {schema}"));
     }
@@ -89,7 +89,7 @@ on_both!(
             Flavour::MariaDb => "CHANGE MASTER TO MASTER_HOST = 'db-0'",
             Flavour::MySql => "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'db-0'",
         });
-        refused(&drctl, server, &[], 9, &["the server is a replica of db-0", "restore into the primary", "--allow-replica"]);
+        refused(&drctl, server, &[], 9, &["the destination is a replica of db-0", "restore into the primary", "--allow-replica"]);
         server.exec(match flavour {
             Flavour::MariaDb => "RESET SLAVE ALL",
             Flavour::MySql => "RESET REPLICA ALL",
@@ -102,7 +102,7 @@ on_both!(
         let (server, _turn) = target(flavour);
         let (_, drctl) = backup_of(flavour, ROWS, server);
         server.exec("SET GLOBAL read_only = ON");
-        refused(&drctl, server, &[], 9, &["the server is read-only (read_only is on)", "make sure that it is the primary"]);
+        refused(&drctl, server, &[], 9, &["the destination is read-only (read_only is on)", "make sure that it is the primary"]);
         server.exec("SET GLOBAL read_only = OFF");
     }
 );
@@ -114,7 +114,7 @@ fn a_target_that_is_super_read_only() {
     let (_, drctl) = backup_of(Flavour::MySql, ROWS, server);
     server.exec("SET GLOBAL super_read_only = ON");
     let words = [
-        "the server is read-only (super_read_only is on)",
+        "the destination is read-only (super_read_only is on)",
         "turn it off",
     ];
     refused(&drctl, server, &[], 9, &words);
@@ -122,11 +122,38 @@ fn a_target_that_is_super_read_only() {
 }
 
 on_both!(
+    fn a_target_that_was_started_to_write_nothing(flavour) {
+        let (schema, drctl) = backup_of(flavour, ROWS, Server::shared(flavour));
+        for (option, says) in [
+            ("--innodb-force-recovery=1", "innodb_force_recovery is 1: nothing can be written"),
+            ("--innodb-read-only=ON", "innodb_read_only is ON: nothing can be written"),
+        ] {
+            let server = Server::start_with(flavour, &[option]);
+            let drctl = Drctl::new(&schema.replace('_', "-"))
+                .into(&server)
+                .env("DRCTL_STORE", &drctl.variables()["DRCTL_STORE"]);
+            refused(&drctl, &server, &[], 9, &[says, "start it with"]);
+        }
+    }
+);
+
+#[test]
+fn a_target_that_is_offline() {
+    need!(MySql);
+    let (server, _turn) = target(Flavour::MySql);
+    let (_, drctl) = backup_of(Flavour::MySql, ROWS, server);
+    server.exec("SET GLOBAL offline_mode = ON");
+    let words = ["offline_mode is ON", "start it with offline_mode=OFF"];
+    refused(&drctl, server, &[], 9, &words);
+    server.exec("SET GLOBAL offline_mode = OFF");
+}
+
+on_both!(
     fn a_target_that_others_are_connected_to(flavour) {
         let (server, _turn) = target(flavour);
         let (schema, drctl) = backup_of(flavour, ROWS, server);
         let session = server.session();
-        refused(&drctl, server, &[], 9, &["others are connected: root@localhost", "fence the server", "--allow-connections"]);
+        refused(&drctl, server, &[], 9, &["other clients are connected: root@localhost", "fence the server", "--allow-connections"]);
         drctl.run(["restore", "--latest", "--allow-connections"]).ok();
         drop(session);
         server.exec(&format!("DROP DATABASE {schema}"));
@@ -142,7 +169,7 @@ on_both!(
         };
         let sql = format!("CREATE USER {user}@'%'; {ROWS}; CREATE DEFINER = {user}@'%' VIEW v AS SELECT 1 AS one");
         let (schema, drctl) = backup_of(flavour, &sql, server);
-        let lacks = format!("the server lacks the definer `{user}`@`%`, of view `{schema}`.`v`");
+        let lacks = format!("the destination lacks the definer `{user}`@`%` (used by view `{schema}`.`v`)");
         refused(&drctl, server, &[], 9, &[&lacks, "create the accounts, or pass --accounts or --definer"]);
         server.exec(&format!("CREATE USER {user}@'%'"));
         drctl.run(["restore", "--latest"]).ok();
@@ -185,7 +212,7 @@ on_both!(
             "CREATE DATABASE drctl_restore; CREATE TABLE drctl_restore.run (run TEXT);
              INSERT INTO drctl_restore.run VALUES ('mine')",
         );
-        refused(&drctl, server, &[], 9, &["drctl_restore is not one that this drctl wrote", "DROP DATABASE drctl_restore"]);
+        refused(&drctl, server, &[], 9, &["drctl_restore was not written by this version of drctl", "DROP DATABASE drctl_restore"]);
         server.exec("DROP DATABASE drctl_restore");
     }
 );

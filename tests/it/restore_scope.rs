@@ -23,7 +23,7 @@ fn a_renamed_table_does_not_draw_from_the_sequence_of_the_old_schema() {
     );
     let rename = ["restore", "--latest", "--rename", "shop=copy"];
     let words = [
-        "name a schema that gets another name: table `shop`.`t`",
+        "reference a renamed schema: table `shop`.`t`",
         "without --rename",
     ];
     drctl.run(rename).refused(9, &words);
@@ -55,7 +55,7 @@ on_both!(
         );
         let args = ["restore", "--latest", "--accounts", "--tables", "shop.t"];
         let restored = drctl.run(args).ok().stdout;
-        for what in ["`app`@`localhost` was not given its privileges on `shop`.`u`", "on `shop`.`p`"] {
+        for what in ["`app`@`localhost` was not granted its privileges on `shop`.`u`", "on `shop`.`p`"] {
             assert!(restored.contains(what), "{restored}");
         }
         let grants = |server: &Server| server.exec("SHOW GRANTS FOR app@localhost");
@@ -79,7 +79,7 @@ on_both!(
         let id = crate::support::backup::listed(&drctl)[0]["id"].as_str().unwrap().to_owned();
         let restored = drctl.run(["restore", &id, "--accounts"]).ok().stdout;
         for gone in ["`shop`.`gone`", "`other`.`o`"] {
-            assert!(restored.contains(&format!("not given its privileges on {gone}")), "{restored}");
+            assert!(restored.contains(&format!("not granted its privileges on {gone}")), "{restored}");
         }
         assert!(target.exec("SHOW GRANTS FOR app@localhost").contains("INSERT"));
     }
@@ -100,7 +100,7 @@ on_both!(
         tables("shop.plain").ok();
         let way = "ALTER DATABASE `shop` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
         for (table, trigger) in [("shop.new", "`shop`.`new_tr`"), ("shop.old", "`shop`.`old_tr`")] {
-            tables(table).refused(9, &["collation latin2_general_ci", trigger, way]);
+            tables(table).refused(9, &["the default collation of the schema", "is latin2_general_ci", trigger, way]);
         }
         assert_eq!(target.exec("SHOW TABLES FROM shop").trim(), "plain");
         target.exec(way);
@@ -126,3 +126,30 @@ on_both!(
         assert_eq!(target.exec(told), source.exec(told));
     }
 );
+
+#[test]
+fn a_name_that_no_server_takes_is_refused_before_anything() {
+    need!(MariaDb);
+    let (_source, target, drctl) = shop(Flavour::MariaDb, "CREATE TABLE t (id INT PRIMARY KEY)");
+    let long = "x".repeat(70);
+    for name in [&long, "a ", "😀", "#mysql50#a", ""] {
+        let rename = format!("shop={name}");
+        for plan in [&["--plan"][..], &[]] {
+            let args = [&["restore", "--latest", "--rename", &rename], plan].concat();
+            let run = drctl.run(args);
+            assert_eq!(run.code, 2, "{run:?}");
+        }
+    }
+    // The server's own, and the hint names the schema of the backup.
+    drctl
+        .run(["restore", "--latest", "--rename", "shop=mysql"])
+        .refused(
+            2,
+            &["the name is reserved by the server", "--rename shop=<name>"],
+        );
+    let left = target.exec("SHOW DATABASES");
+    assert!(!left.contains("drctl") && !left.contains("xxx"), "{left}");
+    drctl
+        .run(["restore", "--latest", "--rename", "shop=a b"])
+        .ok();
+}

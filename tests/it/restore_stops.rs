@@ -1,7 +1,7 @@
 //! Restores that are stopped half-way, through the real program: what the line says, and that the
 //! same command resumes, doubles nothing and puts settings back.
 
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::process::Signal;
 
@@ -9,6 +9,7 @@ use super::restore_refusals::backup_of;
 use crate::on_both;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
+use crate::support::wait::until;
 use crate::support::wire::{Strike, Wire};
 use crate::support::{Drctl, Flavour, Server};
 
@@ -62,7 +63,7 @@ fn is_marked(server: &Server) -> bool {
         .is_empty()
 }
 
-/// Everything is there once, proven, and nothing else is left.
+/// Everything is there once, verified, and nothing else is left.
 #[track_caller]
 fn whole(server: &Server, schema: &str, drctl: &Drctl) {
     let count = |table: &str| server.value(&format!("SELECT COUNT(*) FROM {schema}.{table}"));
@@ -71,7 +72,7 @@ fn whole(server: &Server, schema: &str, drctl: &Drctl) {
         ("1".to_owned(), "6000".to_owned())
     );
     assert!(!is_marked(server));
-    assert!(!crate::support::backup::listed(drctl)[0]["proven_at"].is_null());
+    assert!(!crate::support::backup::listed(drctl)[0]["verified_at"].is_null());
 }
 
 on_both!(
@@ -80,7 +81,7 @@ on_both!(
         let (wire, drctl) = by_wire(&server, drctl, Strike::Cut);
         let run = drctl.run(["restore", "--latest", "--lanes", "1"]).ok();
         assert!(wire.has_struck());
-        assert!(run.stderr.contains("the connection was lost; connecting again"), "{run:?}");
+        assert!(run.stderr.contains("the connection was lost; reconnecting"), "{run:?}");
         whole(&server, &schema, &drctl);
     }
 );
@@ -92,7 +93,7 @@ fn a_store_that_fails_half_way_is_said_and_the_next_run_resumes() {
     drctl.run(["backup"]).ok();
     drctl.run(["restore", "--latest"]).ok();
     server.exec(&format!("DROP DATABASE {schema}"));
-    // What is proven is not read through first: its last request is for rows.
+    // What is verified is not read through first: its last request is for rows.
     let before = proxy.count("GET", "/dump.");
     drctl.run(["restore", "--latest"]).ok();
     let last = proxy.count("GET", "/dump.") - before;
@@ -105,6 +106,37 @@ fn a_store_that_fails_half_way_is_said_and_the_next_run_resumes() {
     assert!(is_marked(&server));
     drctl.run(["restore", "--latest"]).ok();
     whole(&server, &schema, &drctl);
+}
+
+/// A restore that checks a backup while it loads it costs no second reading of the rows, as `--check-first` does.
+#[test]
+fn rows_are_read_once_unless_they_are_to_be_checked_first() {
+    let (server, schema, drctl) = made(Flavour::MariaDb, &[]);
+    // Frames of rows are the long ones then.
+    let (proxy, drctl) = in_s3(drctl.env("DRCTL_BACKUP_CODEC", "none"));
+    drctl.run(["backup"]).ok();
+    let restored = |more: &[&str]| {
+        let before = proxy.requests().len();
+        drctl.run([&["restore", "--latest"], more].concat()).ok();
+        whole(&server, &schema, &drctl);
+        server.exec(&format!("DROP DATABASE {schema}"));
+        let mut reads = BTreeMap::new();
+        for request in proxy.requests().split_off(before) {
+            let range = request.header("range").unwrap_or_default().to_owned();
+            let bounds = range.trim_start_matches("bytes=").split_once('-');
+            let bytes = bounds
+                .and_then(|(from, to)| Some(to.parse::<u64>().ok()? - from.parse::<u64>().ok()?));
+            if request.path.contains("/dump.") && bytes > Some(1 << 20) {
+                *reads.entry((request.path, range)).or_insert(0) += 1;
+            }
+        }
+        assert!(reads.len() > 1, "no frames of rows: {:?}", proxy.requests());
+        reads.into_values().collect::<BTreeSet<u32>>()
+    };
+    // It is verified by the first one.
+    for (more, times) in [(&[][..], 1), (&[], 1), (&["--check-first"], 2)] {
+        assert_eq!(restored(more), [times].into(), "{more:?}");
+    }
 }
 
 on_both!(
@@ -137,7 +169,7 @@ on_both!(
         assert_ne!(settings(), before, "nothing was there to put back");
         // Until it is finished, nobody takes the half of it for the whole.
         let half = Drctl::new("half").source(&server);
-        half.run(["backup"]).refused(9, &["drctl_restore", "finish it by the same drctl restore"]);
+        half.run(["backup"]).refused(9, &["drctl_restore", "resume it with the same drctl restore"]);
         drctl.run(["restore", "--latest"]).ok();
         assert_eq!(settings(), before);
         whole(&server, &schema, &drctl);
@@ -180,7 +212,7 @@ on_both!(
         let (wire, drctl) = by_wire(&server, drctl, Strike::Sever);
         let drctl = drctl.env("DRCTL_RESTORE_RECONNECT_SECONDS", "2");
         let run = drctl.run(["restore", "--latest", "--lanes", "1"]);
-        run.refused(10, &["the connection was lost and cannot be opened again", "the same command resumes"]);
+        run.refused(10, &["the connection was lost, and cannot reconnect", "resume with the same command"]);
         assert!(is_marked(&server));
         wire.mend();
         drctl.run(["restore", "--latest"]).ok();
@@ -199,14 +231,11 @@ on_both!(
                SELECT REPEAT('x', 2000) FROM n; INSERT INTO fill.er SELECT * FROM fill.er;
              INSERT INTO fill.er SELECT * FROM fill.er; INSERT INTO fill.er SELECT * FROM fill.er",
         );
-        drctl.run(["restore", "--latest"]).refused(10, &["INSERT INTO `big`", "is full (1114)", "make room, and the same command resumes"]);
+        drctl.run(["restore", "--latest"]).refused(10, &["INSERT INTO `big`", "is full (1114)", "free disk space, then resume with the same command"]);
         assert!(is_marked(&server));
         server.exec("DROP DATABASE fill");
         // The pages of a dropped table are free a little later.
-        let dropped = Instant::now();
-        while drctl.run(["restore", "--latest"]).code != 0 {
-            assert!(dropped.elapsed() < Duration::from_secs(30), "it never resumed");
-        }
+        until("it resumes", || drctl.run(["restore", "--latest"]).code == 0);
         whole(&server, &schema, &drctl);
     }
 );

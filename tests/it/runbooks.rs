@@ -9,7 +9,7 @@ use std::fs;
 use std::process::Command;
 
 use clap::Parser as _;
-use drctl::cli::Cli;
+use drctl::cli::args::Cli;
 
 use crate::alerts::{OF_NOTIFIERS, repository, rules};
 use crate::need;

@@ -1,11 +1,13 @@
-//! What a backup's preflight and settlement refuse, on real servers.
+//! The preflight of a backup and its checks after the dump, on real servers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use drctl::source::scope::Scope;
-use drctl::source::{Ddl, NonTransactional, Preflight, Source, SourceOptions, Want};
+use drctl::backup::options::{Ddl, NonTransactional, SourceOptions, Want};
+use drctl::backup::preflight::{self, Preflight};
+use drctl::backup::source::Source;
+use drctl::mysql::scope::Scope;
 use drctl::sql::scan::Scanner;
 use drctl::sql::statement::{Kind, ObjectId};
 use drctl::{Error, Outcome, Result};
@@ -43,15 +45,15 @@ async fn open(server: &Server, user: &str, options: &SourceOptions) -> Result<So
 fn preflight(server: &Server, user: &str, options: &SourceOptions) -> Result<Preflight> {
     block_on(async {
         let mut source = open(server, user, options).await?;
-        let preflight = source.preflight().await;
+        let preflight = preflight::run(&mut source).await;
         source.close().await;
         preflight
     })
 }
 
-/// Reads a dump and names what it defines.
+/// Reads a dump, and returns the objects that it defines.
 async fn seen(source: &Source, preflight: &Preflight) -> Result<BTreeSet<ObjectId>> {
-    let mut dump = source.dump(preflight)?;
+    let mut dump = source.dump(&preflight.plan, &preflight.line_ends)?;
     let (mut scanner, mut buffer) = (Scanner::new(), BytesMut::new());
     let mut seen = BTreeSet::new();
     loop {
@@ -77,14 +79,14 @@ async fn seen(source: &Source, preflight: &Preflight) -> Result<BTreeSet<ObjectI
     }
 }
 
-/// Dumps, does something, and settles.
+/// Dumps, executes `sql`, and verifies that nothing changed.
 fn disturbed(server: &Server, options: &SourceOptions, sql: &str) -> Result<()> {
     block_on(async {
         let mut source = open(server, "backup", options).await?;
-        let preflight = source.preflight().await?;
+        let preflight = preflight::run(&mut source).await?;
         let seen = seen(&source, &preflight).await?;
         server.exec(sql);
-        let verdict = source.settle(&preflight, &seen).await;
+        let verdict = source.verify_unchanged(&preflight.inventory, &seen).await;
         source.close().await;
         verdict
     })
@@ -229,10 +231,10 @@ on_both!(
         ] {
             let error = disturbed(&server, &shop(), sql).expect_err(sql);
             assert!(error.to_string().contains(says), "{sql}: {error}");
-            assert!(error.is_passing(), "{sql}");
+            assert!(error.is_retryable(), "{sql}");
         }
-        let churn = SourceOptions { churn: vec!["shop.tmp%".into()], ..shop() };
-        disturbed(&server, &churn, "CREATE TABLE shop.tmp_1 (a INT)").unwrap();
+        let ignoring = SourceOptions { ignore_ddl_on: vec!["shop.tmp%".into()], ..shop() };
+        disturbed(&server, &ignoring, "CREATE TABLE shop.tmp_1 (a INT)").unwrap();
     }
 );
 
@@ -241,7 +243,7 @@ on_both!(
         let server = shop_server(flavour);
         server.exec("USE shop; CREATE TABLE a (x INT); CREATE TABLE b (x INT);");
         let error = disturbed(&server, &shop(), "USE shop; RENAME TABLE a TO c, b TO a, c TO b").unwrap_err();
-        assert!(error.is_passing() && error.to_string().contains("`shop`.`a` was exchanged by RENAME"), "{error}");
+        assert!(error.is_retryable() && error.to_string().contains("`shop`.`a` was exchanged by RENAME"), "{error}");
         server.account("no_process", "pw", &["SELECT, SHOW VIEW, TRIGGER, EVENT ON *.*"]);
         if flavour == Flavour::MySql {
             server.exec("GRANT SHOW_ROUTINE ON *.* TO no_process@'%'");
@@ -256,13 +258,13 @@ on_both!(
         let server = shop_server(flavour);
         let error: Error = block_on(async {
             let mut source = open(&server, "backup", &shop()).await.unwrap();
-            let preflight = source.preflight().await.unwrap();
+            let preflight = preflight::run(&mut source).await.unwrap();
             let mut seen = seen(&source, &preflight).await.unwrap();
             seen.retain(|object| object.name != "tr");
-            source.settle(&preflight, &seen).await.unwrap_err()
+            source.verify_unchanged(&preflight.inventory, &seen).await.unwrap_err()
         });
         assert_eq!(error.outcome(), Outcome::Source);
-        assert!(!error.is_passing());
+        assert!(!error.is_retryable());
         assert!(error.to_string().contains("trigger `shop`.`tr`"), "{error}");
     }
 );
@@ -273,12 +275,12 @@ on_both!(
         let blocked = SourceOptions { ddl: Ddl::Block, ..shop() };
         block_on(async {
             let mut source = open(&server, "backup", &blocked).await.unwrap();
-            let preflight = source.preflight().await.unwrap();
+            let preflight = preflight::run(&mut source).await.unwrap();
             server.exec("INSERT INTO shop.t VALUES (1, 1)");
             let denied = server.try_exec("SET SESSION lock_wait_timeout = 1; ALTER TABLE shop.t ADD COLUMN c INT").unwrap_err();
             assert!(denied.contains("1205"), "{denied}");
             let seen = seen(&source, &preflight).await.unwrap();
-            source.settle(&preflight, &seen).await.unwrap();
+            source.verify_unchanged(&preflight.inventory, &seen).await.unwrap();
             server.exec("ALTER TABLE shop.t ADD COLUMN c INT");
             source.close().await;
         });
@@ -295,7 +297,7 @@ on_both!(
         block_on(async {
             let first = open(&server, "backup", &shop()).await.unwrap();
             let error = open(&server, "backup", &shop()).await.unwrap_err();
-            assert_eq!(error.outcome(), Outcome::Held);
+            assert_eq!(error.outcome(), Outcome::Locked);
             assert!(error.to_string().contains("connection "), "{error}");
             first.close().await;
             open(&server, "backup", &shop()).await.unwrap().close().await;
@@ -328,7 +330,7 @@ on_both!(
         server.exec("CREATE DATABASE drctl_restore");
         let error = preflight(&server, "backup", &SourceOptions::default()).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Refused);
-        assert!(error.to_string().contains("not finished"), "{error}");
+        assert!(error.to_string().contains("unfinished restore"), "{error}");
     }
 );
 
@@ -336,12 +338,15 @@ on_both!(
     fn coordinates_come_with_the_snapshot_where_they_can_be_had(flavour) {
         let server = Server::start_with(flavour, &["--log-bin=binlog", "--server-id=7"]);
         server.exec(SHOP);
-        server.account("backup", "pw", &everything(flavour));
+        let mut all = everything(flavour);
+        // For the GTIDs.
+        all.push("REPLICATION SLAVE ON *.*");
+        server.account("backup", "pw", &all);
         let required = SourceOptions { coordinates: Want::Require, ..shop() };
         let found = block_on(async {
             let mut source = open(&server, "backup", &required).await.unwrap();
-            let preflight = source.preflight().await.unwrap();
-            let mut dump = source.dump(&preflight).unwrap();
+            let preflight = preflight::run(&mut source).await.unwrap();
+            let mut dump = source.dump(&preflight.plan, &preflight.line_ends).unwrap();
             let mut buffer = BytesMut::new();
             while { buffer.clear(); buffer.reserve(1 << 16); dump.read(&mut buffer).await.unwrap() > 0 } {}
             dump.coordinates().unwrap()
@@ -371,8 +376,7 @@ on_both!(
         let take = |server: &Server| {
             block_on(async {
                 let mut source = open(server, "backup", &SourceOptions::default()).await.unwrap();
-                let mut preflight = source.preflight().await.unwrap();
-                let sql = source.accounts(&mut preflight).await.unwrap().unwrap();
+                let sql = source.accounts().await.unwrap().0.unwrap();
                 source.close().await;
                 String::from_utf8(sql).unwrap()
             })
@@ -398,7 +402,7 @@ on_both!(
             Flavour::MariaDb => "GRANT SELECT ON mysql.proc TO no_mysql@'%'",
         });
         let warnings = preflight(&server, "no_mysql", &shop()).unwrap().warnings;
-        assert!(warnings.iter().any(|w| w.contains("without accounts")), "{warnings:?}");
+        assert!(warnings.iter().any(|w| w.contains("accounts are not backed up")), "{warnings:?}");
         let required = SourceOptions { accounts: Want::Require, ..shop() };
         assert_eq!(preflight(&server, "no_mysql", &required).unwrap_err().outcome(), Outcome::Source);
     }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use bytes::BytesMut;
-use drctl::server::{Client, Connection, DumpChild, Role, Secret, ServerConfig, connect};
-use drctl::source::dump::DumpPlan;
+use drctl::backup::dump::DumpPlan;
+use drctl::mysql::{Client, Connection, DumpChild, Role, ServerConfig, connect};
+use drctl::util::secret::Secret;
 use drctl::{Outcome, Result};
 
 use super::support::lab::ScratchDir;
@@ -159,7 +160,7 @@ on_both!(
             }
         });
         assert_eq!(error.outcome(), Outcome::Source);
-        assert!(error.to_string().contains("look at its log"), "{error}");
+        assert!(error.to_string().contains("check its log"), "{error}");
     }
 );
 
@@ -193,7 +194,10 @@ fn tls_is_as_the_url_asks() {
     let open = |url: String| block_on(connect(&config(&url, Some("pw"), Flavour::MariaDb)));
     assert!(!open(at("tls=preferred")).unwrap().encrypted());
     let error = open(at("tls=required")).unwrap_err();
-    assert!(error.to_string().contains("offers no TLS"), "{error}");
+    assert!(
+        error.to_string().contains("does not support TLS"),
+        "{error}"
+    );
 }
 
 on_both!(

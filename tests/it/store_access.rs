@@ -8,8 +8,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::need;
-use crate::support::Drctl;
+use crate::support::backup::shop;
+use crate::support::fault_proxy::{Fault, FaultProxy, Request, When};
 use crate::support::versitygw::{ACCESS_KEY, Gateway, SECRET_KEY};
+use crate::support::{Drctl, Flavour, Server};
 
 fn on_s3() -> Drctl {
     let mut drctl = Drctl::new("shop").env("DRCTL_STORE", "s3://no-bucket/p");
@@ -120,14 +122,12 @@ fn a_running_serve_reads_rotated_credentials_again() {
         .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string())
         .env("DRCTL_SERVE_INTERVAL_SECONDS", "1")
         .env("DRCTL_SERVE_LISTEN", "127.0.0.1:0");
-    let serving = drctl.start(["serve"]);
-    std::thread::sleep(Duration::from_secs(4));
+    let mut serving = drctl.start(["serve"]);
+    serving.until_says("SignatureDoesNotMatch");
     fs::write(&file, text(SECRET_KEY)).unwrap();
-    std::thread::sleep(Duration::from_secs(6));
+    serving.until_says("the store is readable again");
     serving.signal(Signal::TERM);
-    let said = serving.wait().stderr;
-    assert!(said.contains("SignatureDoesNotMatch"), "{said}");
-    assert!(said.contains("the store can be read again"), "{said}");
+    serving.wait();
 }
 
 /// A server's certificate and its authority.
@@ -189,7 +189,7 @@ fn an_authority_of_ones_own_is_trusted_by_each_way_to_name_it() {
         (
             "DRCTL_STORE_S3_CA_FILE",
             at("server.key"),
-            "holds no certificate",
+            "contains no certificate",
         ),
         ("AWS_CA_BUNDLE", at("empty.pem"), "AWS_CA_BUNDLE"),
         ("SSL_CERT_FILE", at("empty.pem"), "no certificate authority"),
@@ -209,6 +209,62 @@ fn with(drctl: &Drctl, more: &std::collections::BTreeMap<String, String>) -> Drc
         }
     }
     copy
+}
+
+/// Whether docs/iam.md gives a reader this request: `verify`, and restores that may write.
+fn is_a_readers(request: &Request) -> bool {
+    let names = |part: &str| request.path.contains(part);
+    match &*request.method {
+        "GET" | "HEAD" => true,
+        "PUT" => names("/drills/") || names("/runs/") || names("/reading/"),
+        "DELETE" => names("/reading/"),
+        _ => false,
+    }
+}
+
+#[test]
+fn drills_and_restores_ask_of_the_store_what_the_manual_gives_them() {
+    need!(Gateway);
+    need!(MariaDb);
+    let into = Server::start(Flavour::MariaDb);
+    let (schema, drctl) = shop();
+    let proxy = FaultProxy::start(Gateway::shared().address());
+    let mut drctl = drctl.into(&into);
+    for (name, value) in Gateway::shared().environment() {
+        drctl = drctl.env(name, &value);
+    }
+    let drctl = drctl
+        .env(
+            "DRCTL_STORE",
+            &format!("s3://{}/p", Gateway::shared().bucket()),
+        )
+        .env("AWS_ENDPOINT_URL", &proxy.url())
+        .env("DRCTL_STORE_S3_MAX_ATTEMPTS", "1");
+    drctl.run(["backup"]).ok();
+    let before = proxy.requests().len();
+    drctl.run(["verify", "--latest"]).ok();
+    drctl.run(["restore", "--latest"]).ok();
+    let asked = &proxy.requests()[before..];
+    let beyond: Vec<_> = asked.iter().filter(|one| !is_a_readers(one)).collect();
+    assert!(beyond.is_empty(), "{beyond:#?}");
+    for part in ["/drills/", "/runs/", "/reading/"] {
+        let puts = asked.iter().filter(|one| one.method == "PUT");
+        assert_eq!(
+            puts.filter(|one| one.path.contains(part)).count(),
+            2,
+            "{part}"
+        );
+    }
+
+    // Without leases and records a drill and a restore go on; without its report a drill has failed.
+    let denied = || Fault::Answer(403, "AccessDenied");
+    proxy.fault(When::put("/runs/"), denied());
+    proxy.fault(When::put("/reading/"), denied());
+    drctl.run(["verify", "--latest"]).ok();
+    proxy.fault(When::put("/drills/"), denied());
+    into.exec(&format!("DROP DATABASE `{schema}`"));
+    drctl.run(["restore", "--latest"]).ok();
+    drctl.run(["verify", "--latest"]).refused(5, &["drills/"]);
 }
 
 #[test]
@@ -234,9 +290,10 @@ fn a_secret_file_that_is_none_is_refused_and_an_odd_one_is_pointed_at() {
     let file = drctl.home().join("secret");
     let drctl = drctl.env("DRCTL_SOURCE_PASSWORD_FILE", &file.display().to_string());
     fs::write(&file, vec![b'x'; (64 << 10) + 1]).unwrap();
-    drctl
-        .run(["backup"])
-        .refused(2, &["DRCTL_SOURCE_PASSWORD_FILE", "more than 65536 bytes"]);
+    drctl.run(["backup"]).refused(
+        2,
+        &["DRCTL_SOURCE_PASSWORD_FILE", "larger than 65536 bytes"],
+    );
     for (text, word) in [
         ("\u{feff}hunter2", "byte order mark"),
         ("hunter2\n\n", "more than one newline"),

@@ -209,7 +209,7 @@ impl Reach {
         }
     }
 
-    /// `setup.sh PIECE…`, `needs PIECE…`; without a piece: all of them.
+    /// `setup.sh PIECE…`, `needs PIECE…`; without a piece: all of them; `servers`: those of that case.
     fn asks(&mut self, line: &str) {
         let scripts = lab_scripts();
         let asked = line
@@ -226,12 +226,15 @@ impl Reach {
             .filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
             .filter(|word| !word.starts_with('-'))
             .collect();
-        let all = scripts
-            .lines()
-            .find_map(|line| line.strip_prefix("'') everything "))
-            .expect("setup.sh says what everything is");
+        let several = |case: &str| -> Vec<&str> {
+            let begin = format!("{case}) everything ");
+            let all = scripts.lines().find_map(|line| line.strip_prefix(&*begin));
+            let all = all.expect("setup.sh says what everything is");
+            all.trim_end_matches(" ;;").split(' ').collect()
+        };
         let pieces = match pieces.as_slice() {
-            [] => all.trim_end_matches(" ;;").split(' ').collect(),
+            [] => several("''"),
+            ["servers"] => several("servers"),
             [.., "bench"] => vec!["packages", "gateway", "mysql", "templates", "bench", "aws"],
             _ => pieces,
         };

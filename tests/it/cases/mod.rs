@@ -5,6 +5,7 @@ mod accounts;
 mod refused;
 mod source;
 mod values;
+mod views;
 
 use std::path::{Path, PathBuf};
 

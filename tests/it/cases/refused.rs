@@ -144,6 +144,13 @@ on_both!(
         ));
         let drctl = Drctl::new("placed").source(&source).into(&into);
         drctl.run(["backup"]).ok();
+        let shown = drctl.run(["show", "--latest"]).ok().stdout;
+        for said in [drctl.run(["doctor"]).stdout, shown] {
+            for table in ["`d`.`p`", "`d`.`t`"] {
+                let named = format!("table {table} ({elsewhere}");
+                assert!(said.contains(&named), "{named}: {said}");
+            }
+        }
         for path in ["lanes", "client"] {
             let said = drilled(&drctl, path);
             assert!(said.contains("DATA DIRECTORY"), "{said}");
@@ -155,6 +162,105 @@ on_both!(
         }
     }
 );
+
+on_both!(
+    fn a_large_table_in_memory_comes_back_where_the_default_has_no_room_for_it(flavour) {
+        let source = Server::start_with(flavour, &["--max-heap-table-size=64M"]);
+        let into = Server::start_with(flavour, &["--max-heap-table-size=1M"]);
+        // One that fits under the server's limit alone, and one that was made under a session's.
+        source.exec(
+            "CREATE DATABASE d; USE d; CREATE TABLE rows_of (n INT PRIMARY KEY); INSERT rows_of VALUES (0), (1), (2), (3), (4), (5), (6), (7);
+             CREATE TABLE m (id INT PRIMARY KEY AUTO_INCREMENT, a CHAR(250) CHARACTER SET latin1, KEY (a)) ENGINE = MEMORY;
+             INSERT m (a) SELECT CONCAT(a.n, b.n, c.n, d.n, e.n) FROM rows_of a, rows_of b, rows_of c, rows_of d, rows_of e;
+             DROP TABLE rows_of",
+        );
+        let drctl = Drctl::new("heap").source(&source).into(&into).env("DRCTL_BACKUP_NON_TRANSACTIONAL", "allow");
+        drctl.run(["backup"]).ok();
+        drctl.run(["restore", "--latest"]).ok();
+        for path in ["lanes", "client"] {
+            drctl.run(["verify", "--latest", "--path", path]).ok();
+        }
+    }
+);
+
+on_both!(
+    fn full_text_keys_that_will_hold_other_words_are_named_by_the_plan(flavour) {
+        let source = Server::start_with(flavour, &["--innodb-ft-min-token-size=2", "--innodb-ft-enable-stopword=OFF"]);
+        let into = Server::start(flavour);
+        source.exec("CREATE DATABASE d; CREATE TABLE d.plain (id INT PRIMARY KEY)");
+        let drctl = Drctl::new("words").source(&source).into(&into);
+        let plan = || {
+            drctl.run(["backup"]).ok();
+            drctl.run(["restore", "--latest", "--plan"]).ok().stdout
+        };
+        let said = plan();
+        assert!(!said.contains("innodb_ft"), "{said}");
+        source.exec("CREATE TABLE d.t (id INT PRIMARY KEY, a TEXT, FULLTEXT KEY k (a))");
+        let said = plan();
+        for variable in ["innodb_ft_min_token_size is \"3\", it was \"2\"", "innodb_ft_enable_stopword is \"ON\""] {
+            assert!(said.contains(variable), "{variable}: {said}");
+        }
+        drctl.run(["restore", "--latest"]).ok();
+    }
+);
+
+#[test]
+fn an_engine_that_the_destination_lacks_is_named_by_the_plan() {
+    need!(MySql);
+    need!(MariaDb);
+    let (source, into) = (
+        Server::start(Flavour::MySql),
+        Server::start(Flavour::MariaDb),
+    );
+    source.exec(
+        "CREATE DATABASE d CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci; CREATE TABLE d.a (id INT) ENGINE = ARCHIVE;
+         CREATE TABLE d.t (id INT PRIMARY KEY)",
+    );
+    let drctl = Drctl::new("engine")
+        .source(&source)
+        .into(&into)
+        .clients_of(&source)
+        .env("DRCTL_BACKUP_NON_TRANSACTIONAL", "allow");
+    drctl.run(["backup"]).ok();
+    let plan = |args: &[&str]| {
+        let args = [&["restore", "--latest", "--plan"], args].concat();
+        drctl.run(args).ok().stdout
+    };
+    let said = plan(&[]);
+    assert!(
+        said.contains("lacks the storage engine ARCHIVE (used by table `d`.`a`)"),
+        "{said}"
+    );
+    let said = plan(&["--tables", "d.t"]);
+    assert!(!said.contains("ARCHIVE"), "{said}");
+}
+
+#[test]
+fn a_schema_that_the_account_may_not_create_unencrypted_is_refused_by_name() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source
+        .exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)");
+    case.drctl.run(["backup"]).ok();
+    case.into.exec(
+        "SET GLOBAL default_table_encryption = ON; SET GLOBAL table_encryption_privilege_check = ON;
+         CREATE USER restorer@localhost; GRANT ALL ON *.* TO restorer@localhost;
+         REVOKE TABLE_ENCRYPTION_ADMIN ON *.* FROM restorer@localhost",
+    );
+    let url = case.into.url_as("restorer");
+    let drctl = case.drctl.env("DRCTL_INTO_URL", &url);
+    drctl.run(["restore", "--latest"]).refused(
+        9,
+        &[
+            "table_encryption_privilege_check",
+            "schema `d`",
+            "TABLE_ENCRYPTION_ADMIN",
+        ],
+    );
+    // Without a keyring nothing can be created here that is encrypted by default.
+    case.into.exec("SET GLOBAL default_table_encryption = OFF");
+    drctl.run(["restore", "--latest"]).ok();
+}
 
 on_both!(
     fn rows_that_are_there_twice_fail_a_drill_and_break_none_off(flavour) {

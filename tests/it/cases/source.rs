@@ -1,6 +1,7 @@
 //! What a source has that a dump makes trouble of: names of the server's own, what no dump holds, what
 //! dump programs fail on, and settings that cut or end a dump.
 
+use crate::support::lab::ScratchDir;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
@@ -51,7 +52,7 @@ on_both!(
             let (code, told) = doctor(&case.drctl);
             assert_eq!(code, 4);
             says(&told, &["FAIL", "schema `MYSQL`", "takes"]);
-            case.drctl.run(["backup"]).refused(4, &["schema `MYSQL`", "leave its schema out"]);
+            case.drctl.run(["backup"]).refused(4, &["schema `MYSQL`", "exclude its schema"]);
             case.source.exec("DROP DATABASE `MYSQL`");
         }
         case.comes_back();
@@ -60,7 +61,7 @@ on_both!(
         for more in [&["--plan"][..], &[]] {
             let run = drctl.run([&["restore", "--latest"], more].concat());
             let said = format!("{}{}", run.stdout, run.stderr);
-            says(&said, &["schema `SYS`", "the server keeps that name for itself"]);
+            says(&said, &["the destination reserves the name of", "schema `SYS`"]);
         }
         assert_eq!(folding.value("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'drctl'"), "0");
     }
@@ -74,7 +75,7 @@ fn tables_that_mysqldump_takes_for_the_servers_own_are_refused_by_name() {
         "CREATE DATABASE `MYSQL`; CREATE TABLE `MYSQL`.gtid_executed (id INT PRIMARY KEY);
          INSERT INTO `MYSQL`.gtid_executed VALUES (1)",
     );
-    let words = ["table `MYSQL`.`gtid_executed`", "for the server's own"];
+    let words = ["table `MYSQL`.`gtid_executed`", "for a system object"];
     says(&doctor(&case.drctl).1, &words);
     case.drctl.run(["backup"]).refused(4, &words);
 }
@@ -83,8 +84,10 @@ fn tables_that_mysqldump_takes_for_the_servers_own_are_refused_by_name() {
 fn a_directory_that_mariadb_takes_for_a_schema_is_left_out_by_name() {
     need!(MariaDb);
     let case = Case::empty(Flavour::MariaDb, &[]);
-    case.source
-        .exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE DATABASE apart");
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE DATABASE apart; \
+         CREATE DATABASE `Performance_Schema`",
+    );
     std::fs::create_dir(case.source.datadir().join("lost+found")).expect("a data directory");
     let Case {
         source,
@@ -96,6 +99,10 @@ fn a_directory_that_mariadb_takes_for_a_schema_is_left_out_by_name() {
         &drctl,
         &[
             &["schema `#mysql50#lost+found` is left out", "directory"],
+            &[
+                "schema `Performance_Schema` is left out",
+                "no table can be created in it",
+            ],
             &["left out", "backup.exclude_schemas", "schema `apart`"],
         ],
     );
@@ -107,20 +114,32 @@ on_both!(
     fn what_no_dump_holds_is_named(flavour) {
         let case = Case::load(flavour, "servers_udf", &[]);
         let mut lines: Vec<&[&str]> = vec![
-            &["CREATE SERVER are not dumped: remote;"],
+            &["(CREATE SERVER) are not dumped: remote;"],
             &["objects in the server's own schemas are not dumped", "`mysql`.`mine`", "`sys`.`p`"],
         ];
         case.source.exec("CREATE TABLE mysql.mine (id INT PRIMARY KEY); CREATE PROCEDURE sys.p() SELECT 1");
         match flavour {
             Flavour::MariaDb => {
                 case.source.exec("ANALYZE TABLE servers_udf.t PERSISTENT FOR ALL");
-                lines.push(&["PERSISTENT are not dumped, those of: table `servers_udf`.`t`"]);
+                case.source.exec(
+                    "SET sql_mode = 'IGNORE_BAD_TABLE_OPTIONS'; CREATE TABLE servers_udf.e (id INT) ENGINE = MyISAM ENCRYPTED = YES;
+                     CREATE TABLE servers_udf.x (id INT, s BIGINT UNSIGNED GENERATED ALWAYS AS ROW START,
+                       e BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING;
+                     INSERT servers_udf.x (id) VALUES (1); DROP TABLE servers_udf.x",
+                );
+                lines.extend([
+                    &["PERSISTENT are not dumped: table `servers_udf`.`t`"][..],
+                    &["keys of encrypted tables are not dumped", "table `servers_udf`.`e`"],
+                    &["commit times of transaction-precise tables are not dumped", "transaction_registry"],
+                ]);
             }
             Flavour::MySql => {
                 case.source.exec(
                     "CREATE RESOURCE GROUP batch TYPE = USER; SET PERSIST max_connections = 99;
                      CREATE UNDO TABLESPACE more ADD DATAFILE 'more.ibu'; CREATE TABLESPACE apart ADD DATAFILE 'apart.ibd';
                      CREATE DATABASE x; CREATE TABLE x.t (id INT PRIMARY KEY);
+                     CREATE TABLE x.a (id INT) ENGINE = ARCHIVE; CREATE TABLE x.h (id INT) ENGINE = BLACKHOLE;
+                     CREATE DATABASE ey DEFAULT ENCRYPTION = 'Y';
                      UPDATE mysql.server_cost SET cost_value = 1 WHERE cost_name = 'row_evaluate_cost';
                      XA START 'prepared'; INSERT INTO x.t VALUES (1); XA END 'prepared'; XA PREPARE 'prepared'",
                 );
@@ -131,12 +150,112 @@ on_both!(
                     &["general tablespaces are not dumped: apart;"],
                     &["costs of the optimizer are not dumped: row_evaluate_cost;"],
                     &["prepared by XA are not dumped", "prepared;"],
+                    &["engines that a destination may lack", "table `x`.`a` (ARCHIVE), table `x`.`h` (BLACKHOLE);"],
+                    &["schemas encrypted by default", "schema `ey`;"],
                 ]);
             }
         }
-        named(&case.drctl, &lines);
+        named(&case.drctl.env("DRCTL_BACKUP_NON_TRANSACTIONAL", "allow"), &lines);
     }
 );
+
+on_both!(
+    fn what_no_dump_holds_keeps_nothing_else_from_coming_back(flavour) {
+        Case::load(flavour, "servers_udf", &[]).comes_back();
+    }
+);
+
+#[test]
+fn each_kind_that_no_dump_holds_is_known_to_a_server() {
+    need!(MariaDb);
+    need!(MySql);
+    for query in drctl::backup::not_restorable::queries() {
+        let answers = Flavour::ALL.map(|flavour| Server::shared(flavour).try_exec(query));
+        assert!(answers.iter().any(Result::is_ok), "{query}: {answers:?}");
+    }
+}
+
+on_both!(
+    fn replication_that_no_dump_holds_is_named(flavour) {
+        // A replica that has stopped is backed up by nobody: doctor alone goes on.
+        let source = Server::start_with(flavour, &["--server-id=7"]);
+        let lines: &[&[&str]] = match flavour {
+            Flavour::MariaDb => {
+                source.exec("CHANGE MASTER 'dc2' TO MASTER_HOST = 'db-0.invalid', MASTER_USER = 'repl'");
+                &[&["replication connections are not dumped: dc2;"]]
+            }
+            Flavour::MySql => {
+                source.exec(
+                    "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'db-0.invalid', SOURCE_USER = 'repl' FOR CHANNEL 'dc2';
+                     CHANGE REPLICATION FILTER REPLICATE_DO_DB = (d) FOR CHANNEL 'dc2';
+                     CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB = (other);
+                     SELECT asynchronous_connection_failover_add_source('dc2', 'db-1.invalid', 3306, '', 80)",
+                );
+                &[
+                    &["replication channels are not dumped: 'dc2' from db-0.invalid;"],
+                    &["replication filters are not dumped", "REPLICATE_DO_DB = d", "REPLICATE_IGNORE_DB = other"],
+                    &["failover sources of replication are not dumped: 'dc2' from db-1.invalid;"],
+                ]
+            }
+        };
+        let told = doctor(&Drctl::new("replica").source(&source)).1;
+        for words in lines {
+            says(&told, words);
+        }
+    }
+);
+
+on_both!(
+    fn a_collation_from_the_servers_files_is_named(flavour) {
+        const MINE: &str = "<charset name=\"utf8mb4\"><collation name=\"utf8mb4_mine_ci\" id=\"1999\">\
+                            <rules><reset>a</reset><p>b</p></rules></collation></charset>\n</charsets>";
+        let dir = ScratchDir::new();
+        let files = dir.path().join("charsets");
+        std::fs::create_dir(&files).expect("a scratch directory");
+        let of_the_server = Server::shared(flavour).value("SELECT @@character_sets_dir");
+        for entry in std::fs::read_dir(of_the_server).expect("the server's files") {
+            let entry = entry.expect("an entry");
+            std::fs::copy(entry.path(), files.join(entry.file_name())).expect("a copy");
+        }
+        let index = std::fs::read_to_string(files.join("Index.xml")).expect("the list of collations");
+        std::fs::write(files.join("Index.xml"), index.replace("</charsets>", MINE)).expect("a list with one more");
+        let case = Case::empty(flavour, &[&format!("--character-sets-dir={}", files.display())]);
+        case.source.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a VARCHAR(9) COLLATE utf8mb4_mine_ci)");
+        named(&case.drctl, &[&["collations from files of the server are not dumped: utf8mb4_mine_ci;"]]);
+    }
+);
+
+#[test]
+fn transaction_precise_history_is_refused_by_name() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.fine (id INT PRIMARY KEY) WITH SYSTEM VERSIONING; CREATE DATABASE p;
+         CREATE TABLE p.t (id INT PRIMARY KEY, s BIGINT UNSIGNED GENERATED ALWAYS AS ROW START,
+           e BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING;
+         INSERT p.t (id) VALUES (1)",
+    );
+    let words = [
+        "transaction-precise",
+        "table `p`.`t`",
+        "backup.exclude_schemas",
+    ];
+    let (code, told) = doctor(&case.drctl);
+    assert_eq!(code, 4, "{told}");
+    says(&told, &[&["FAIL"], &words[..]].concat());
+    assert!(!told.contains("`fine`"), "{told}");
+    case.drctl.run(["backup"]).refused(4, &words);
+    let Case {
+        source,
+        into,
+        drctl,
+    } = case;
+    // The way out.
+    let drctl = drctl.env("DRCTL_BACKUP_EXCLUDE_SCHEMAS", "p");
+    drctl.run(["backup"]).ok();
+    drctl.run(["restore", "--latest"]).ok();
+    drop((source, into));
+}
 
 #[test]
 fn a_spatial_reference_system_of_ones_own_is_named() {
@@ -193,12 +312,12 @@ on_both!(
         let drctl = Drctl::new("views").source(&source);
         let (code, told) = doctor(&drctl);
         assert_eq!(code, 4, "{told}");
-        let words = ["4 views cannot be dumped", "`no_column`", "`no_function`", "`no_table`", "`on.``one`"];
+        let words = ["cannot dump 4 views", "`no_column`", "`no_function`", "`no_table`", "`on.``one`"];
         says(&told, &words);
         assert!(!told.contains("`fine`"), "{told}");
         drctl.run(["backup"]).refused(4, &words);
         source.exec("DROP VIEW v.`on.``one`; DROP VIEW v.no_table, v.no_column, v.no_function");
-        assert!(doctor(&drctl).1.contains("1 schema with 3 objects can be dumped completely"));
+        assert!(doctor(&drctl).1.contains("1 schema with 3 objects: everything can be dumped"));
         drctl.run(["backup"]).ok();
     }
 );
@@ -269,7 +388,7 @@ fn settings_that_mariadbs_dump_program_cannot_change_are_named() {
         let fix = format!("SET GLOBAL {name} = 600");
         named(
             &drctl,
-            &[&["a store that stalls for 30 s ends the dump", &fix]],
+            &[&["the dump aborts if the store stalls for 30 s", &fix]],
         );
     }
 }
@@ -284,7 +403,7 @@ on_both!(
         let drctl = Drctl::new("discarded").source(&server);
         let (code, told) = doctor(&drctl);
         assert_eq!(code, 4, "{told}");
-        says(&told, &["FAIL", "1 table cannot be read: table `d`.`gone%s.x`"]);
+        says(&told, &["FAIL", "cannot read 1 table: table `d`.`gone%s.x`"]);
         drctl.run(["backup"]).refused(4, &["table `d`.`gone%s.x`"]);
     }
 );
@@ -303,5 +422,53 @@ on_both!(
         assert_eq!(code, 4, "{told}");
         says(&told, &["FAIL", "max_user_connections"]);
         drctl.run(["backup"]).refused(4, &["max_user_connections"]);
+    }
+);
+
+#[test]
+fn what_mysql_loaded_from_files_is_named() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY);
+         INSTALL PLUGIN auth_socket SONAME 'auth_socket.so';
+         INSTALL COMPONENT 'file://component_log_filter_dragnet';
+         INSTALL PLUGIN keyring_udf SONAME 'keyring_udf.so';
+         CREATE FUNCTION keyring_key_fetch RETURNS STRING SONAME 'keyring_udf.so'",
+    );
+    named(
+        &case.drctl,
+        &[
+            &["installed plugins are not dumped: auth_socket, keyring_udf;"],
+            &["components are not dumped: file://component_log_filter_dragnet;"],
+            &["loadable functions are not dumped: keyring_key_fetch;"],
+        ],
+    );
+}
+
+#[test]
+fn programs_of_schemas_that_are_gone_are_named() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE PROCEDURE d.p() SELECT 1;
+         UPDATE mysql.proc SET db = 'gone' WHERE db = 'd'",
+    );
+    let words = "programs of schemas that do not exist are not dumped: gone.p;";
+    named(&case.drctl, &[&[words]]);
+}
+
+on_both!(
+    fn programs_whose_comment_comes_back_with_more_backslashes_are_named(flavour) {
+        let case = Case::empty(flavour, &[]);
+        case.source.exec(
+            "CREATE DATABASE o; USE o; CREATE PROCEDURE fine() COMMENT 'C:\\\\data' SELECT 1; \
+             SET sql_mode = 'NO_BACKSLASH_ESCAPES'; CREATE PROCEDURE plain() COMMENT 'data' SELECT 1; \
+             CREATE PROCEDURE p() COMMENT 'C:\\data' SELECT 1",
+        );
+        named(&case.drctl, &[&["NO_BACKSLASH_ESCAPES", "procedure `o`.`p`"]]);
+        let told = doctor(&case.drctl).1;
+        assert!(!told.contains("`fine`") && !told.contains("`plain`"), "{told}");
+        case.drctl.run(["restore", "--latest"]).fails(7, "procedure `o`.`p`");
     }
 );

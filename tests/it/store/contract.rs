@@ -116,6 +116,18 @@ on_every_store!(
 );
 
 on_every_store!(
+    async fn an_object_that_is_longer_than_it_may_be_is_not_read(store) {
+        store.put_new("t/a", noise(1_000)).await.unwrap();
+        assert_eq!(store.get_at_most("t/a", 1_000).await.unwrap().len(), 1_000);
+        let longer = store.get_at_most("t/a", 999).await.unwrap_err();
+        assert!(matches!(longer, StoreError::TooLong { bytes: 1_000, most: 999, .. }), "{longer:?}");
+        assert_absent(store.get_at_most("t/b", 999).await);
+        store.put_new("t/empty", Bytes::new()).await.unwrap();
+        assert_eq!(store.get_at_most("t/empty", 0).await.unwrap(), "");
+    }
+);
+
+on_every_store!(
     async fn objects_may_be_empty(store) {
         store.put_new("a", Bytes::new()).await.unwrap();
         let upload = store.upload("b").await.unwrap();
@@ -171,7 +183,29 @@ on_every_store!(
         assert_eq!(keys(store, "a/b").await, ["a/b/a", "a/b/c", "a/bb"]);
         assert_eq!(keys(store, "a/b/").await, ["a/b/a", "a/b/c"]);
         assert_eq!(keys(store, "c/").await, [""; 0]);
+        let after: Vec<String> = store.list_after("a/", "a/b/a").await.unwrap().into_iter().map(|o| o.key).collect();
+        assert_eq!(after, ["a/b/c", "a/bb"]);
+        assert!(store.list_after("a/", "a/bb").await.unwrap().is_empty());
         assert_eq!(store.list("b/").await.unwrap()[0].size, 1);
+    }
+);
+
+on_every_store!(
+    async fn folders_are_those_directly_below(store) {
+        assert_eq!(store.folders("t/").await.unwrap(), [""; 0]);
+        for key in ["t/b/c/d", "t/b/e", "t/a", "t/b-/x", "tt/x/y", "t/ü/x"] {
+            store.put_new(key, "x".into()).await.unwrap();
+        }
+        assert_eq!(store.folders("t/").await.unwrap(), ["b", "b-", "ü"]);
+        assert_eq!(store.folders("t/b/").await.unwrap(), ["c"]);
+        store.delete("t/b/c/d").await.unwrap();
+        assert_eq!(store.folders("t/b/").await.unwrap(), [""; 0]);
+        let put = |n: usize| async move {
+            store.put_new(&format!("m/{n:04}/x"), "x".into()).await.unwrap();
+        };
+        stream::iter(0..1_005).map(put).buffer_unordered(32).collect::<Vec<()>>().await;
+        let folders = store.folders("m/").await.unwrap();
+        assert!(folders.len() == 1_005 && folders.is_sorted());
     }
 );
 

@@ -132,13 +132,136 @@ async fn puts_survive_deletes_that_take_their_directory_away() {
 }
 
 #[tokio::test]
-async fn links_are_not_listed() {
+async fn what_a_link_leads_to_is_listed_as_it_is_read() {
+    let (directory, disk) = (ScratchDir::new(), ScratchDir::new());
+    let (root, disk) = (directory.path(), disk.path());
+    let store = marked(root).await;
+    store.put_new("t/a/dump", "dump".into()).await.unwrap();
+    store.put_new("t/b/dump", "other".into()).await.unwrap();
+    fs::rename(root.join("t/a/dump"), disk.join("dump")).unwrap();
+    symlink(disk.join("dump"), root.join("t/a/dump")).unwrap();
+    fs::rename(root.join("t/b"), disk.join("b")).unwrap();
+    symlink(disk.join("b"), root.join("t/b")).unwrap();
+    assert_eq!(keys(&store, "t/").await, ["t/a/dump", "t/b/dump"]);
+    for object in store.list("t/").await.unwrap() {
+        assert_eq!(store.head(&object.key).await.unwrap(), object);
+        let body = store.get(&object.key, None).await.unwrap();
+        assert_eq!(body.len() as u64, object.size);
+    }
+    // The whole target.
+    fs::rename(root.join("t"), disk.join("t")).unwrap();
+    symlink(disk.join("t"), root.join("t")).unwrap();
+    assert_eq!(keys(&store, "t/").await, ["t/a/dump", "t/b/dump"]);
+    store.put_new("t/a/pin", "".into()).await.unwrap();
+    store.delete("t/a/dump").await.unwrap();
+    assert_eq!(keys(&store, "t/").await, ["t/a/pin", "t/b/dump"]);
+    assert!(
+        disk.join("dump").exists(),
+        "the link goes, what it led to stays"
+    );
+}
+
+/// What may lie at a name and is neither an object nor a directory, and what is said of it.
+const STRANGE: &[(&str, &str)] = &[
+    ("dangling", "which cannot be followed: No such file"),
+    ("itself", "which cannot be followed: "),
+    ("fifo", "a FIFO, not a regular file"),
+    ("socket", "a socket, not a regular file"),
+    ("device", "a device, not a regular file"),
+];
+
+fn make_strange(kind: &str, path: &Path) {
+    match kind {
+        "dangling" => symlink("/no/such/disk/x", path).unwrap(),
+        "itself" => symlink(path, path).unwrap(),
+        "fifo" => {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+        }
+        "socket" => drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+        _ => symlink("/dev/zero", path).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_neither_a_file_nor_a_directory_is_no_absence_to_any_operation() {
+    for (kind, said) in STRANGE {
+        let directory = ScratchDir::new();
+        let store = marked(directory.path()).await;
+        store.put_new("t/a", "x".into()).await.unwrap();
+        make_strange(kind, &directory.path().join("t/odd"));
+        let named = |error: StoreError| {
+            let text = error.to_string();
+            assert!(matches!(error, StoreError::NotAnObject { .. }), "{error:?}");
+            assert!(text.contains("/t/odd: ") && text.contains(said), "{text}");
+        };
+        named(store.list("t/").await.unwrap_err());
+        named(store.head("t/odd").await.unwrap_err());
+        named(store.get("t/odd", None).await.unwrap_err());
+        named(store.get_at_most("t/odd", 10).await.unwrap_err());
+        named(
+            store
+                .abort_stale_uploads("t/", Timestamp::now())
+                .await
+                .unwrap_err(),
+        );
+        if ["dangling", "itself"].contains(kind) {
+            named(store.list("t/odd/").await.unwrap_err());
+            named(store.head("t/odd/x").await.unwrap_err());
+            named(store.get("t/odd/x", None).await.unwrap_err());
+            named(store.put_new("t/odd/x", "x".into()).await.unwrap_err());
+            named(store.upload("t/odd/x").await.map(drop).unwrap_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_where_a_directory_is_listed_is_no_empty_list() {
     let directory = ScratchDir::new();
     let store = marked(directory.path()).await;
-    store.put_new("t/a", "x".into()).await.unwrap();
-    symlink("..", directory.path().join("t/loop")).unwrap();
-    symlink("a", directory.path().join("t/link")).unwrap();
-    assert_eq!(keys(&store, "").await, ["t/a"]);
+    fs::write(directory.path().join("t"), "x").unwrap();
+    let text = store.list("t/").await.unwrap_err().to_string();
+    assert!(text.ends_with("/t: not a directory"), "{text}");
+    assert_eq!(keys(&store, "u/").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_link_to_a_directory_above_it_is_named_and_not_followed_for_ever() {
+    let directory = ScratchDir::new();
+    let store = marked(directory.path()).await;
+    store.put_new("t/a/b", "x".into()).await.unwrap();
+    symlink("..", directory.path().join("t/a/up")).unwrap();
+    symlink("../a", directory.path().join("t/a/same")).unwrap();
+    let text = store.list("t/").await.unwrap_err().to_string();
+    assert!(
+        text.contains("a link to a directory that contains it"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn only_a_regular_file_is_the_mark() {
+    for kind in ["directory", "dangling", "fifo"] {
+        let directory = ScratchDir::new();
+        let mark = directory.path().join(".drctl-store");
+        match kind {
+            "directory" => fs::create_dir(&mark).unwrap(),
+            kind => make_strange(kind, &mark),
+        }
+        let store = FileStore::new(directory.path());
+        for refused in [store.check().await, store.init(true).await] {
+            let text = refused.unwrap_err().to_string();
+            assert!(
+                text.contains("marker .drctl-store is not a regular file"),
+                "{text}"
+            );
+        }
+    }
+    let directory = ScratchDir::new();
+    fs::write(directory.path().join("file"), "x").unwrap();
+    let store = FileStore::new(directory.path().join("file"));
+    let text = store.check().await.unwrap_err().to_string();
+    assert!(text.ends_with("it is not a directory"), "{text}");
 }
 
 #[tokio::test]
@@ -224,7 +347,7 @@ async fn fill_the_disk(directory: &Path) {
     full(upload.part(kib(1)).await);
     // The bytes that fitted are no object.
     let text = upload.complete().await.unwrap_err().to_string();
-    assert!(text.contains("a part of it failed before"), "{text}");
+    assert!(text.contains("an earlier part failed"), "{text}");
     assert_eq!(keys(&store, "").await, [""; 0]);
     store.put_new("t/a", kib(LIMIT_KIB)).await.unwrap();
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drctl::store::s3::S3Store;
 use drctl::store::{MIN_PART_BYTES, Store, StoreError};
+use drctl::util::times::Seconds;
 use drctl::{Error, Outcome};
 use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -384,10 +385,15 @@ async fn a_server_that_asks_to_be_left_alone_is_left_alone_for_so_long() {
     let proxy = FaultProxy::start(Gateway::shared().address());
     let mut config = config_at(&proxy.url(), &Gateway::shared().bucket());
     let store = open(&config).await;
-    let in_two = Timestamp::now() + SignedDuration::from_secs(3);
-    let date = in_two.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    for (key, after, least) in [("a", "2".to_owned(), 2), ("b", date, 1)] {
-        let headers = vec![("retry-after", after)];
+    // A date has no fractions of a second: at least two of the three seconds are left.
+    let date = || {
+        let at = Timestamp::now() + SignedDuration::from_secs(3);
+        at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    let after: [(&str, &dyn Fn() -> String, u64); 2] =
+        [("a", &|| "2".to_owned(), 2), ("b", &date, 1)];
+    for (key, after, least) in after {
+        let headers = vec![("retry-after", after())];
         proxy.fault(
             When::put(key).first(1),
             Fault::Say(503, headers, String::new()),
@@ -397,8 +403,8 @@ async fn a_server_that_asks_to_be_left_alone_is_left_alone_for_so_long() {
         assert!(begun.elapsed() >= Duration::from_secs(least), "{key}");
     }
     // Not for longer than a request may take.
-    config.s3.attempt_timeout_seconds = 3;
-    config.s3.operation_timeout_seconds = 3;
+    config.s3.attempt_timeout_seconds = Seconds(3);
+    config.s3.operation_timeout_seconds = Seconds(3);
     let headers = vec![("retry-after", "86400".to_owned())];
     proxy.fault(When::put("/c"), Fault::Say(503, headers, String::new()));
     let begun = Instant::now();

@@ -1,5 +1,6 @@
 //! S3 where it fails: a real server behind a proxy that answers wrongly, late or never.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use drctl::store::config::{Checksum, LockMode, ObjectLock};
 use drctl::store::s3::S3Store;
 use drctl::store::{Lack, MIN_PART_BYTES, Store, StoreConfig, StoreError};
+use drctl::util::times::Seconds;
 use drctl::{Error, Outcome};
 use jiff::{SignedDuration, Timestamp};
 
@@ -354,12 +356,103 @@ async fn a_body_that_stays_cut_off_is_an_error() {
     assert_eq!(proxy.count("GET", "/a"), 2);
 }
 
+/// A list without its last object and what is behind that: the answer itself is whole.
+fn cut_off(list: &str) -> String {
+    let end = list.rfind("<Contents>").expect("an object");
+    without(&list[..end], "KeyCount")
+}
+
+/// A document without an element.
+fn without(document: &str, name: &str) -> String {
+    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+    match (document.find(&begin), document.find(&end)) {
+        (Some(from), Some(to)) => format!("{}{}", &document[..from], &document[to + end.len()..]),
+        _ => document.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_off_between_two_objects_is_asked_for_again_and_never_believed() {
+    need!(Gateway);
+    let Behind { proxy, store } = Behind::with(|config| config.s3.max_attempts = 3).await;
+    for key in ["a", "b", "c"] {
+        store.put_new(key, "x".into()).await.unwrap();
+    }
+    let list = When::is("GET", "/").query("list-type=2");
+    proxy.fault(list.clone().first(2), Fault::Rewrite(cut_off));
+    assert_eq!(keys(&store, "").await, ["a", "b", "c"]);
+    assert_eq!(proxy.count_of(&list), 3);
+    proxy.fault(list, Fault::Rewrite(cut_off));
+    let text = line(store.list("").await);
+    assert!(text.contains("a truncated list"), "{text}");
+}
+
+/// A page that has another one behind it, which is asked for by that.
+fn page_before(list: &str, token: &str) -> String {
+    let list = without(list, "IsTruncated");
+    let more = format!(
+        "<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>\
+         </ListBucketResult>"
+    );
+    list.replace("</ListBucketResult>", &more)
+}
+
+/// A page of one object, with another one behind it.
+fn page_of(key: &str, token: &str) -> Fault {
+    let page = format!(
+        "<ListBucketResult><Contents><Key>{key}</Key><Size>1</Size></Contents></ListBucketResult>"
+    );
+    let headers = vec![("content-type", "application/xml".to_owned())];
+    Fault::Say(200, headers, page_before(&page, token))
+}
+
+#[tokio::test]
+async fn a_list_whose_pages_lead_in_circles_ends() {
+    need!(Gateway);
+    let list = When::is("GET", "/").query("list-type=2");
+
+    // From one page to the other and back.
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    let behind = |token: &str| list.clone().and(&format!("continuation-token={token}"));
+    proxy.fault(behind("one"), page_of("b", "two"));
+    proxy.fault(behind("two"), page_of("a", "one"));
+    proxy.fault(list.clone(), page_of("a", "one"));
+    let text = line(store.list("").await);
+    assert!(text.contains("the list does not end"), "{text}");
+    assert!(proxy.count_of(&list) <= 3);
+
+    // The same objects by one token after the other.
+    let Behind { proxy, store } = Behind::a_proxy().await;
+    for n in 1..10 {
+        proxy.fault(list.clone().nth(1), page_of("a", &n.to_string()));
+    }
+    let text = line(store.list("").await);
+    assert!(text.contains("the list does not end"), "{text}");
+    assert_eq!(proxy.count_of(&list), 2);
+
+    // Nothing at all by one token after the other.
+    static PAGES: AtomicUsize = AtomicUsize::new(0);
+    let empty = |list: &str| page_before(list, &PAGES.fetch_add(1, Ordering::Relaxed).to_string());
+    let Behind { proxy, store } = Behind::with(|config| {
+        (
+            config.s3.attempt_timeout_seconds,
+            config.s3.operation_timeout_seconds,
+        ) = (Seconds(1), Seconds(1));
+    })
+    .await;
+    proxy.fault(list, Fault::Rewrite(empty));
+    let begun = Instant::now();
+    let text = line(store.list("").await);
+    assert!(text.contains("nothing new within 1s"), "{text}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up_in_time() {
     need!(Gateway);
     let behind = Behind::with(|config| {
-        config.s3.attempt_timeout_seconds = 1;
-        config.s3.operation_timeout_seconds = 2;
+        config.s3.attempt_timeout_seconds = Seconds(1);
+        config.s3.operation_timeout_seconds = Seconds(2);
     })
     .await;
     let Behind { proxy, store } = &behind;
@@ -390,8 +483,8 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
 async fn an_upload_to_a_server_that_hangs_is_given_up_in_time() {
     need!(Gateway);
     let behind = Behind::with(|config| {
-        config.s3.attempt_timeout_seconds = 4;
-        config.s3.operation_timeout_seconds = 8;
+        config.s3.attempt_timeout_seconds = Seconds(4);
+        config.s3.operation_timeout_seconds = Seconds(8);
         config.s3.max_attempts = 1;
     })
     .await;

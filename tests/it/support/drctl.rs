@@ -1,18 +1,17 @@
-//! The real binary in a clean environment, with a hard time limit, and what its runs must look like.
+//! The real binary in a clean environment, with a time limit, and what its runs must look like.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::lab::{self, ScratchDir};
 use super::server::{Server, signal};
-
-/// What a run may take before it counts as hung.
-const LIMIT: Duration = Duration::from_secs(120);
+use super::wait::PATIENCE;
 
 /// How drctl is run: nothing of the test's own environment reaches it.
 #[derive(Debug)]
@@ -21,8 +20,6 @@ pub struct Drctl {
     home: ScratchDir,
     /// Its whole environment.
     env: BTreeMap<String, String>,
-    /// When a run counts as hung.
-    limit: Duration,
     /// What a shell does before it becomes drctl.
     before: String,
     /// Whether a run may panic.
@@ -47,11 +44,15 @@ impl Drctl {
             // A server that is not there will not come.
             ("DRCTL_BACKUP_CONNECT_SECONDS".to_owned(), "0".to_owned()),
             ("DRCTL_STORE".to_owned(), format!("file://{}", at("store"))),
+            // Initialised data for the drills of all tests, also of the next run.
+            (
+                "DRCTL_VERIFY_CACHE_DIR".to_owned(),
+                lab::root().join("drills").display().to_string(),
+            ),
         ]);
         Drctl {
             home,
             env,
-            limit: LIMIT,
             before: String::new(),
             may_panic: false,
         }
@@ -94,13 +95,6 @@ impl Drctl {
     /// Its whole environment.
     pub fn variables(&self) -> &BTreeMap<String, String> {
         &self.env
-    }
-
-    /// Lets a run take longer.
-    #[must_use]
-    pub fn limit(mut self, limit: Duration) -> Drctl {
-        self.limit = limit;
-        self
     }
 
     /// Runs it behind shell commands that narrow what it may have, such as `ulimit -f 100`.
@@ -172,11 +166,10 @@ impl Drctl {
             .stderr(Stdio::piped());
         let mut child = lab::spawn(command).expect("drctl was built");
         Running {
-            stdout: collect(child.stdout.take().expect("a pipe")),
-            stderr: collect(child.stderr.take().expect("a pipe")),
+            stdout: Pipe::collect(child.stdout.take().expect("a pipe")),
+            stderr: Pipe::collect(child.stderr.take().expect("a pipe")),
             child,
             begun: Instant::now(),
-            limit: self.limit,
             secrets: self.secrets(),
             may_panic: self.may_panic,
         }
@@ -198,13 +191,11 @@ pub struct Running {
     /// The process.
     child: Child,
     /// Reads its standard output.
-    stdout: JoinHandle<Vec<u8>>,
+    stdout: Pipe,
     /// Reads its standard error.
-    stderr: JoinHandle<Vec<u8>>,
+    stderr: Pipe,
     /// When it was started.
     begun: Instant,
-    /// When it counts as hung.
-    limit: Duration,
     /// What it may not say.
     secrets: Vec<String>,
     /// Whether it may panic.
@@ -227,7 +218,22 @@ impl Running {
         self.child.try_wait().expect("our own child").is_some()
     }
 
-    /// Waits for its end; a run that takes longer than its limit is killed and fails the test.
+    /// Waits until its log says something.
+    #[track_caller]
+    pub fn until_says(&mut self, words: &str) {
+        while !self.stderr.so_far().contains(words) {
+            let ended = self.has_ended() && !self.stderr.so_far().contains(words);
+            let late = self.begun.elapsed() > PATIENCE;
+            assert!(
+                !ended && !late,
+                "it does not say {words:?}: {}",
+                self.stderr.so_far()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for its end; a run that hangs is killed and fails the test.
     #[track_caller]
     pub fn wait(mut self) -> Run {
         use std::os::unix::process::ExitStatusExt as _;
@@ -236,13 +242,13 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("our own child") {
                 break status;
             }
-            if self.begun.elapsed() > self.limit {
+            if self.begun.elapsed() > PATIENCE {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
                 panic!(
                     "drctl hung for {:?}; it had said:\n{}",
-                    self.limit,
-                    text(self.stderr)
+                    PATIENCE,
+                    self.stderr.whole()
                 );
             }
             std::thread::sleep(nap);
@@ -253,8 +259,8 @@ impl Running {
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             took: self.begun.elapsed(),
-            stdout: text(self.stdout),
-            stderr: text(self.stderr),
+            stdout: self.stdout.whole(),
+            stderr: self.stderr.whole(),
         };
         assert!(
             self.may_panic || !run.stderr.contains("panicked at"),
@@ -268,16 +274,40 @@ impl Running {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
-    })
+/// What comes out of a process, read all along.
+#[derive(Debug)]
+struct Pipe {
+    /// What has come so far.
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// Ends when the process has closed it.
+    reader: JoinHandle<()>,
 }
 
-fn text(reader: JoinHandle<Vec<u8>>) -> String {
-    String::from_utf8_lossy(&reader.join().expect("a reader does not panic")).into_owned()
+impl Pipe {
+    fn collect(mut pipe: impl Read + Send + 'static) -> Pipe {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let into = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut part = [0; 16 << 10];
+            while let Ok(read @ 1..) = pipe.read(&mut part) {
+                let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+                into.extend_from_slice(&part[..read]);
+            }
+        });
+        Pipe { bytes, reader }
+    }
+
+    fn so_far(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn whole(self) -> String {
+        let Pipe { bytes, reader } = self;
+        reader.join().expect("a reader does not panic");
+        let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
 }
 
 /// A run that has ended.

@@ -32,6 +32,8 @@ pub enum Fault {
     ReplaceAnswer(u16, &'static str),
     /// One bit of its body changes on the way to the server.
     FlipBit,
+    /// The server does it, and the body of its answer is what this makes of it.
+    Rewrite(fn(&str) -> String),
     /// The answer has another value in this header, whose name is in lower case.
     Header(&'static str, String),
     /// The answer lacks this header, whose name is in lower case.
@@ -277,6 +279,14 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
                 }
                 let head = message.head;
                 forward(state.upstream, &Message { head, body })?
+            }
+            Some(Fault::Rewrite(change)) => {
+                let mut answer = forward(state.upstream, &message)?;
+                let body = change(&String::from_utf8_lossy(&answer.body));
+                let length = body.len().to_string();
+                answer.head = with_header(&answer.head, "content-length", &length);
+                answer.body = body.into_bytes();
+                answer
             }
             Some(Fault::Header(name, value)) => {
                 let mut answer = forward(state.upstream, &message)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use drctl::archive::manifest::Manifest;
-use drctl::store::keys::{BackupId, BackupObject, DrillLevel, DrillName, DrillVerdict, TargetName};
+use drctl::layout::{BackupId, BackupObject, DrillLevel, DrillName, DrillVerdict, TargetName};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Drctl;
@@ -55,7 +55,7 @@ pub fn objects(
     (id, objects)
 }
 
-/// The name of a drill's report that proved its backup then.
+/// Name of the report of a drill that verified its backup at that time.
 pub fn passed(time: Timestamp) -> BackupObject {
     drilled(time, DrillVerdict::Pass)
 }

@@ -117,12 +117,23 @@ macro_rules! on_both {
 pub struct ScratchDir(PathBuf);
 
 impl ScratchDir {
-    /// A new, empty directory.
+    /// A new, empty directory, in memory where this machine has the room.
     #[allow(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Self {
+        static MEMORY: LazyLock<Base> = LazyLock::new(|| Base::new(fastest()));
+        ScratchDir::below(&MEMORY)
+    }
+
+    /// A new, empty directory on a disk, whose files can have extended attributes.
+    pub fn on_disk() -> Self {
+        static DISK: LazyLock<Base> = LazyLock::new(|| Base::new("/tmp"));
+        ScratchDir::below(&DISK)
+    }
+
+    fn below(base: &Base) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let dir = BASE
-            .0
+        let dir = base
+            .dir
             .join(COUNT.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&dir).expect("a scratch directory");
         ScratchDir(dir)
@@ -141,25 +152,47 @@ impl Drop for ScratchDir {
     }
 }
 
-/// `/tmp/drctl-it-<pid>`, and the janitor that waits for our end of its pipe to close: that
-/// happens however this process ends.
-static BASE: LazyLock<(PathBuf, Child)> = LazyLock::new(|| {
-    use std::os::unix::process::CommandExt as _;
-    let dir = PathBuf::from(format!("/tmp/drctl-it-{}", std::process::id()));
-    // A killed run of the same process id, some boots ago.
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("/tmp can be written");
-    let janitor = Command::new("/bin/sh")
-        .args(["-c", r#"read -r _; sleep 0.3; rm -rf "$0""#])
-        .arg(&dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("/bin/sh runs");
-    (dir, janitor)
-});
+/// `drctl-it-<pid>`, where all scratch directories are, and the janitor that waits for our end of its pipe to
+/// close: that happens however this process ends.
+struct Base {
+    dir: PathBuf,
+    _janitor: Child,
+}
+
+impl Base {
+    fn new(parent: &str) -> Base {
+        use std::os::unix::process::CommandExt as _;
+        let dir = Path::new(parent).join(format!("drctl-it-{}", std::process::id()));
+        // A killed run of the same process id, some boots ago.
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("the directory can be written");
+        let janitor = Command::new("/bin/sh")
+            .args(["-c", r#"read -r _; sleep 0.3; rm -rf "$0""#])
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("/bin/sh runs");
+        Base {
+            dir,
+            _janitor: janitor,
+        }
+    }
+}
+
+/// Where data directories cost least: the file system in memory, if it has room for the servers of all tests
+/// that run at a time.
+fn fastest() -> &'static str {
+    const NEEDED_BYTES: u64 = 8 << 30;
+    const MEMORY: &str = "/dev/shm";
+    let free = rustix::fs::statvfs(MEMORY).map(|space| space.f_bavail * space.f_frsize);
+    match free.is_ok_and(|bytes| bytes >= NEEDED_BYTES) {
+        true => MEMORY,
+        false => "/tmp",
+    }
+}
 
 /// A command to give to [`spawn`]: the kernel kills its process when this one ends, however it
 /// ends. It goes through setpriv, which asks for that and becomes the program, process id and all.

@@ -32,6 +32,7 @@ pub mod serving;
 pub mod session;
 pub mod statements;
 pub mod versitygw;
+pub mod wait;
 pub mod wire;
 
 #[allow(unused_imports, reason = "as above")]

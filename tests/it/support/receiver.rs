@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::wait::PATIENCE;
 use serde_json::Value;
 
 /// How a request is answered.
@@ -107,14 +108,14 @@ impl Receiver {
 
     /// Waits until something came that fits.
     #[track_caller]
-    pub fn wait_for(&self, within: Duration, fits: impl Fn(&Received) -> bool) -> Received {
+    pub fn wait_for(&self, fits: impl Fn(&Received) -> bool) -> Received {
         let begun = Instant::now();
         loop {
             if let Some(found) = self.received().into_iter().find(&fits) {
                 return found;
             }
             let received = self.received();
-            assert!(begun.elapsed() < within, "it never came: {received:#?}");
+            assert!(begun.elapsed() < PATIENCE, "it never came: {received:#?}");
             thread::sleep(Duration::from_millis(50));
         }
     }

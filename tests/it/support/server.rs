@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::lab::{self, ScratchDir};
 use super::session::Session;
-
-/// How long a server may take to answer, or to end in order.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::wait::{PATIENCE, until};
 
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +76,25 @@ impl Flavour {
         })
     }
 
-    /// Short and durable against a killed server, not against a power cut: no fsync.
+    /// Short and durable against a killed server, not against a power cut: no fsync. Redo logs are allocated at
+    /// each start: small ones. MySQL fills its caches and the memory of its performance schema at once, half a
+    /// gigabyte, and dozens of servers run at a time: 280 MB of it do.
     fn lab_options(self) -> &'static [&'static str] {
         match self {
-            Flavour::MariaDb => &["--innodb-flush-method=nosync"],
+            Flavour::MariaDb => &["--innodb-flush-method=nosync", "--innodb-log-file-size=32M"],
             Flavour::MySql => &[
                 "--innodb-flush-method=nosync",
+                "--innodb-redo-log-capacity=32M",
                 "--mysqlx=OFF",
                 "--secure-file-priv=",
+                "--innodb-buffer-pool-size=32M",
+                "--innodb-log-buffer-size=8M",
+                "--performance-schema-digests-size=100",
+                "--performance-schema-error-size=1",
+                "--performance-schema-events-stages-history-long-size=100",
+                "--performance-schema-events-statements-history-long-size=100",
+                "--performance-schema-events-transactions-history-long-size=100",
+                "--performance-schema-events-waits-history-long-size=100",
             ],
         }
     }
@@ -100,6 +109,8 @@ pub struct Server {
     dir: ScratchDir,
     /// The test's own server options, the last word.
     options: Vec<String>,
+    /// The machine's time zone, as it takes it (`TZ`).
+    zone: Option<String>,
     /// Its loopback port.
     port: u16,
     /// The process; none while stopped.
@@ -115,6 +126,14 @@ impl Server {
     /// A private, empty server with options of its own, such as `--sql-mode=ANSI_QUOTES`.
     pub fn start_with(flavour: Flavour, options: &[&str]) -> Server {
         let server = Server::unstarted(flavour, options);
+        server.start_again();
+        server
+    }
+
+    /// A private, empty server on a machine in a time zone such as `Europe/Berlin`.
+    pub fn start_in(flavour: Flavour, zone: &str) -> Server {
+        let mut server = Server::unstarted(flavour, &[]);
+        server.zone = Some(zone.to_owned());
         server.start_again();
         server
     }
@@ -135,6 +154,7 @@ impl Server {
             flavour,
             dir,
             options: options.iter().map(ToString::to_string).collect(),
+            zone: None,
             port: free_port(),
             child: Mutex::new(None),
         }
@@ -327,11 +347,9 @@ impl Server {
             return;
         };
         signal(&child, rustix::process::Signal::TERM);
-        let begun = Instant::now();
-        while child.try_wait().expect("our own child").is_none() {
-            assert!(begun.elapsed() < PATIENCE, "the server does not stop");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("the server stops", || {
+            child.try_wait().expect("our own child").is_some()
+        });
     }
 
     /// Starts a stopped or killed server on the data it left, and waits until it answers.
@@ -388,6 +406,7 @@ impl Server {
             .args(self.flavour.lab_options())
             .args(&self.options)
             .args(as_root())
+            .envs(self.zone.iter().map(|zone| ("TZ", zone)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);

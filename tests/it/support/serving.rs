@@ -9,9 +9,7 @@ use rustix::process::Signal;
 use super::Drctl;
 use super::drctl::{Run, Running};
 use super::versitygw::free_address;
-
-/// How long something may take to show.
-const SOON: Duration = Duration::from_secs(30);
+use super::wait::{PATIENCE, until};
 
 /// It, until it is stopped or dropped.
 #[derive(Debug)]
@@ -38,12 +36,10 @@ impl Serving {
             running: drctl.start(["serve"]),
             address,
         };
-        let begun = Instant::now();
-        while serving.ask("GET", "/healthz").is_none() {
-            let ended = serving.running.has_ended();
-            assert!(!ended && begun.elapsed() < SOON, "it does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("it answers", || {
+            assert!(!serving.running.has_ended(), "it has ended");
+            serving.ask("GET", "/healthz").is_some()
+        });
         serving
     }
 
@@ -114,7 +110,7 @@ impl Serving {
         let begun = Instant::now();
         while !is_so(self) {
             let metrics = || self.metrics().join("\n");
-            assert!(begun.elapsed() < SOON, "never: {what}\n{}", metrics());
+            assert!(begun.elapsed() < PATIENCE, "never: {what}\n{}", metrics());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

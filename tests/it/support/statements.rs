@@ -23,6 +23,8 @@ pub enum Strike {
     Before,
     /// The server has executed it, and the connection is cut instead of its answer.
     After,
+    /// The server never gets it, and the answer is that it was interrupted.
+    Refuse,
 }
 
 /// Decides about a statement by its text.
@@ -93,6 +95,10 @@ fn carry(client: &UnixStream, server: &UnixStream, decide: &Mutex<Decide>) {
             }) {
                 Some(Strike::Before) => break,
                 Some(Strike::After) => swallow.store(true, Ordering::SeqCst),
+                Some(Strike::Refuse) => match from.write_all(&interrupted()) {
+                    Ok(()) => continue,
+                    Err(_) => break,
+                },
                 Some(Strike::Pass) | None => {}
             }
             if to.write_all(&packet).is_err() {
@@ -114,6 +120,13 @@ fn packet(from: &mut impl Read) -> Option<Vec<u8>> {
     packet.resize(4 + length, 0);
     from.read_exact(&mut packet[4..]).ok()?;
     Some(packet)
+}
+
+/// ER_QUERY_INTERRUPTED (1317) as the answer to a statement.
+fn interrupted() -> Vec<u8> {
+    let mut answer = b"\xff\x25\x05#70100Query execution was interrupted".to_vec();
+    answer.splice(0..0, [answer.len() as u8, 0, 0, 1]);
+    answer
 }
 
 /// The beginning of a statement that a packet brings: COM_QUERY or COM_STMT_PREPARE.

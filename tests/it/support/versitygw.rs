@@ -58,7 +58,8 @@ impl Gateway {
     }
 
     fn start_with(ip: IpAddr, options: &[&str]) -> Gateway {
-        let directory = ScratchDir::new();
+        // It keeps what it knows of an object in extended attributes.
+        let directory = ScratchDir::on_disk();
         let (data, versions) = (
             directory.path().join("data"),
             directory.path().join("versions"),

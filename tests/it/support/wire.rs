@@ -8,9 +8,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::server::Server;
+use super::wait::until;
 
 /// What happens where it strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +78,7 @@ impl Wire {
     /// Waits until it has struck.
     #[track_caller]
     pub fn wait_until_struck(&self) {
-        let begun = Instant::now();
-        while !self.has_struck() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "never struck");
-            thread::sleep(Duration::from_millis(10));
-        }
+        until("it strikes", || self.has_struck());
     }
 
     /// Whether it has struck.
