@@ -56,5 +56,5 @@ k create job "drctl-accept-$stamp" --from=cronjob/drctl-backup --dry-run=client 
     jq --arg id "$id" '.spec.template.spec.containers[0].args = ["accept", $id]' | k create -f - >/dev/null
 ended "drctl-accept-$stamp"
 
-printf '\nRTO of the disaster: %s\n  an empty server after %s; from the button to the application with proven data %s\n' \
+printf '\nRTO of the disaster: %s\n  an empty server after %s; from the button to the application with verified data %s\n' \
     "$(seconds $((t2 - t0)))" "$(seconds $((t1 - t0)))" "$(seconds $((t2 - t1)))"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the stack on the test cluster: an S3 server, the chart with some data in its database, a first backup, and
-# the drill that proves it. Says where everything is. Run it again after a change of the chart or of the image; data
+# the drill that verifies it. Prints where everything is. Run it again after a change of the chart or of the image; data
 # and backups stay until the cluster ends.
 #
 #   install.sh [NAMESPACE]     dr, unless another is named

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves of a cluster what the tests build on; half a minute. Works on any KUBECONFIG whose nodes have the
+# Checks what the tests need of a cluster; half a minute. Works on any KUBECONFIG whose nodes have the
 # images, for the NodePort if NODE_IP names a node.
 set -euo pipefail
 given=${KUBECONFIG:-} given_ip=${NODE_IP:-}
@@ -14,13 +14,13 @@ forward=
 trap 'kill $forward 2>/dev/null || true; rm -rf "$DIRECTORY"; kubectl delete namespace "$SPACE" --wait=false >/dev/null' EXIT
 
 k() { kubectl --namespace "$SPACE" "$@"; }
-proven() { printf '%3d s  %s\n' "$SECONDS" "$*"; }
+verified() { printf '%3d s  %s\n' "$SECONDS" "$*"; }
 missed() { printf 'smoke: %s\n' "$*" >&2; k get pods,events >&2; exit 1; }
 within() {
     local seconds=$1 what=$2
     shift 2
     for ((i = 0; i < seconds * 4; i++)); do
-        if "$@" >"$DIRECTORY/out" 2>&1; then proven "$what"; return; fi
+        if "$@" >"$DIRECTORY/out" 2>&1; then verified "$what"; return; fi
         sleep 0.25
     done
     cat "$DIRECTORY/out" >&2

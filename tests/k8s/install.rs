@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
-use crate::cluster::until;
 use crate::stack::Stack;
+use crate::support::wait::until;
 
 /// The body that an HTTP server answers with.
 pub fn get(ip: IpAddr, port: u16, path: &str) -> String {
@@ -68,7 +68,7 @@ fn three_pages_are_at_the_node_port_each_of_a_pod_of_its_own() {
     assert_eq!(expected.len(), 3, "{expected:?}");
     let node = stack.space.node();
     let mut seen = BTreeSet::new();
-    until(Duration::from_secs(20), "each replica answers", || {
+    until("each replica answers", || {
         let page = get(node, 30080, "/");
         let own = |(host, ip): &&(String, String)| {
             page.contains(&format!("<h1>{host}</h1>"))

@@ -1,13 +1,12 @@
 //! What is killed, deleted or evicted in the midst: nothing half-done is listed, the Job tries again, and what
 //! was left is gone.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::cluster::{Turn, until};
-use crate::serial::{SOON, Serial, exit_code, name_of, serial};
+use crate::cluster::Turn;
+use crate::serial::{Serial, exit_code, name_of, serial};
 use crate::stack::RELEASE;
+use crate::support::wait::until;
 
 /// Whether a Job counts failures of its own pods.
 #[track_caller]
@@ -60,7 +59,7 @@ fn a_backup_that_is_evicted_ends_by_itself_and_is_done_again_without_being_a_fai
     let (before, records) = (stack.ids(), stack.records("backup", 143));
     let (job, pod) = stack.held(|stack| stack.begin("backup"));
     stack.evict(&pod);
-    until(SOON, "it writes down that it was cancelled", || {
+    until("it writes down that it was cancelled", || {
         stack.records("backup", 143) == records + 1
     });
     stack.release();
@@ -92,7 +91,7 @@ fn a_node_short_of_memory_evicts_a_backup_and_the_next_attempt_commits() {
         return;
     };
     let mut evicted = Value::Null;
-    until(SOON, "kubelet evicts it", || {
+    until("kubelet evicts it", || {
         evicted = stack.json(&["get", "pod", &pod])["status"].clone();
         evicted["reason"] == "Evicted"
     });
@@ -101,7 +100,7 @@ fn a_node_short_of_memory_evicts_a_backup_and_the_next_attempt_commits() {
     assert!(why.contains("low on resource: memory"), "{evicted:#}");
     // Its kubelet has just begun, and the database may have gone as well.
     let enter = ["exec", &format!("{RELEASE}-database-0"), "--", "echo", "in"];
-    until(SOON, "the database's pod can be entered", || {
+    until("the database's pod can be entered", || {
         stack.space.says(&enter).trim() == "in"
     });
     stack.database_is_up();
@@ -127,7 +126,7 @@ fn a_backup_that_takes_more_room_than_it_may_is_evicted_and_tried_again() {
     let fill = "head -c 100M /dev/zero >/tmp/fill";
     stack.kubectl(&["exec", &pod, "--", "sh", "-c", fill]);
     let mut evicted = Value::Null;
-    until(SOON, "kubelet evicts it", || {
+    until("kubelet evicts it", || {
         evicted = stack.json(&["get", "pod", &pod])["status"].clone();
         evicted["reason"] == "Evicted"
     });
@@ -156,7 +155,7 @@ fn slow_drill(stack: &Serial, name: &str, seconds: u32) -> String {
 #[track_caller]
 fn scratch(stack: &Serial) -> String {
     let mut found = None;
-    until(SOON, "a scratch pod is ready", || {
+    until("a scratch pod is ready", || {
         let pods = stack.json(&["get", "pods", "--selector", "drctl.io/role=scratch"]);
         let pods = pods["items"].as_array().expect("a list");
         let ready = |pod: &&Value| pod["status"]["containerStatuses"][0]["ready"] == true;
@@ -181,7 +180,7 @@ fn a_drill_that_is_killed_is_done_again_and_its_scratch_pod_goes() {
     assert_eq!(failures(&stack, &job), 1);
     // With the Job go its pods, and with them what they own.
     stack.kubectl(&["delete", "job", &job]);
-    until(Duration::from_secs(60), &format!("{left} is gone"), || {
+    until(&format!("{left} is gone"), || {
         stack.space.scratch_pods().is_empty()
     });
     stack.run("verify").ok();

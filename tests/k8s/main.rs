@@ -25,6 +25,7 @@ mod release;
 mod schedules;
 mod serial;
 mod stack;
+mod stream;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod watch;

@@ -1,7 +1,7 @@
-//! From the cluster to the person: a real Prometheus finds the pods by what the chart says of them, judges by the
-//! chart's rules, and a real Alertmanager passes on what a broken drill raises; and the dashboard has data.
+//! From the cluster to the engineer on call: a real Prometheus discovers the pods by the chart's annotations and
+//! evaluates its rules, a real Alertmanager forwards the alert of a failed drill, and the dashboard has data.
 //!
-//! The rules of the group `drctl-kubernetes` need kube-state-metrics, which is not here: promtool tries them
+//! The rules of the group `drctl-kubernetes` need kube-state-metrics, which is not installed: promtool tests them
 //! (`tests/it/alerts.rs`).
 
 use std::collections::BTreeSet;
@@ -9,18 +9,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::until;
 use crate::need;
 use crate::stack::{RELEASE, Stack};
 use crate::support::backup::walk;
 use crate::support::lab::ScratchDir;
 use crate::support::monitoring::Daemon;
 use crate::support::receiver::Receiver;
+use crate::support::wait::PATIENCE;
+use crate::support::wait::until;
 
-/// How long something may take to be scraped, judged and passed on, on a busy machine.
-const SOON: Duration = Duration::from_secs(120);
-
-/// An account that finds pods and asks them through the API server, which works from outside of any cluster.
+/// An account that discovers pods and scrapes them through the API server, which works from outside the cluster.
 const PROMETHEUS: &str = "
 apiVersion: v1
 kind: ServiceAccount
@@ -40,12 +38,12 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: prometheus}
 subjects: [{kind: ServiceAccount, name: prometheus}]
 ";
 
-/// How each of them is asked.
+/// The scrape configuration of each.
 const SCRAPE: &str = r#"{job_name: pods, honor_labels: true, scheme: https,
   authorization: {credentials_file: DIR/token}, tls_config: {ca_file: DIR/ca}, static_configs: [TARGETS]}"#;
 
-/// The pods that the annotations tell a Prometheus to ask, as its discovery would find them: Debian's is built
-/// without that of Kubernetes.
+/// The pods annotated for scraping, as Prometheus would discover them: Debian's is built without the discovery
+/// of Kubernetes.
 #[track_caller]
 fn annotated(stack: &Stack, server: &str) -> String {
     let pods = stack.json(&["get", "pods", "--field-selector=status.phase=Running"]);
@@ -102,14 +100,13 @@ impl Watching {
         };
         let up = format!("sum(up{{namespace=\"{}\"}})", stack.space.name);
         until(
-            SOON,
             "serve and the watcher are scraped, and nothing else",
             || this.value(&up) == Some(2.0) && this.query("up").len() == 2,
         );
         this
     }
 
-    /// What a query answers.
+    /// Result of a query.
     #[track_caller]
     fn query(&self, query: &str) -> Vec<Value> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -145,8 +142,7 @@ fn authority(cluster: &Value) -> Vec<u8> {
     }
 }
 
-/// What the chart renders for an operator whose kinds this cluster does not have: one template, with one value
-/// set.
+/// One template of the chart with one value set, for an operator whose kinds this cluster does not have.
 #[track_caller]
 pub fn rendered(stack: &Stack, set: &str, template: &str) -> String {
     let version = stack.json(&["version"])["serverVersion"]["gitVersion"].clone();
@@ -162,7 +158,7 @@ pub fn rendered(stack: &Stack, set: &str, template: &str) -> String {
     stack.helm("template", &args)
 }
 
-/// The rules as the chart gives them to an operator.
+/// The rules that the chart renders for an operator.
 #[track_caller]
 fn rules(stack: &Stack) -> String {
     let template = "templates/monitoring/rules.yaml";
@@ -190,7 +186,7 @@ fn damage(stack: &Stack) {
 }
 
 #[test]
-fn a_drill_that_fails_reaches_a_person_from_the_cluster_and_before_it_nothing_does() {
+fn a_failed_drill_in_the_cluster_is_received_as_an_alert_and_nothing_before_it() {
     need!(Prometheus);
     let Some(stack) = Stack::install("config: {serve: {interval_seconds: 1}}") else {
         return;
@@ -201,11 +197,11 @@ fn a_drill_that_fails_reaches_a_person_from_the_cluster_and_before_it_nothing_do
     let person = Receiver::start();
     let alertmanager = Daemon::alertmanager(&person.url("/"));
     let watching = Watching::begin(&stack, &alertmanager);
-    until(SOON, "the proof is seen", || {
+    until("the verified restore is seen", || {
         watching.value("drctl_verify_last_result{level=\"restore\"}") == Some(1.0)
     });
     // DrctlMetricsAbsent may have been about to fire before the first scrape.
-    until(SOON, "nothing is about to fire", || {
+    until("nothing is about to fire", || {
         watching.query("ALERTS").is_empty()
     });
     let quiet = Instant::now();
@@ -230,7 +226,7 @@ fn a_drill_that_fails_reaches_a_person_from_the_cluster_and_before_it_nothing_do
             .as_array()
             .and_then(|all| all.iter().find(|one| fits(one)).cloned())
     };
-    let came = person.wait_for(SOON, |one| find(&one.json()).is_some());
+    let came = person.wait_for(|one| find(&one.json()).is_some());
     let alert = find(&came.json()).expect("it was just found");
     assert_eq!(alert["labels"]["namespace"], stack.space.name.as_str());
     assert_eq!(alert["labels"]["target"], "shop");
@@ -270,7 +266,7 @@ fn every_query_of_the_dashboard_has_data() {
     let person = Receiver::start();
     let alertmanager = Daemon::alertmanager(&person.url("/"));
     let watching = Watching::begin(&stack, &alertmanager);
-    // Deletions are among what increases.
+    // Deletions count, too.
     stack.kubectl(&[
         "create",
         "job",
@@ -291,8 +287,8 @@ fn every_query_of_the_dashboard_has_data() {
     };
     let begun = Instant::now();
     while !missing().is_empty() {
-        assert!(begun.elapsed() < SOON, "no data: {:#?}", missing());
-        // A pod that nothing admits or starts is enough for an event; each Job makes some of its own.
+        assert!(begun.elapsed() < PATIENCE, "no data: {:#?}", missing());
+        // A pod that is never started is enough for an event; each Job creates some more.
         stack.kubectl(&[
             "delete",
             "pod",

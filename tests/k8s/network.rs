@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::{Namespace, namespace, namespace_alone, tool, until};
+use crate::cluster::{Namespace, namespace, namespace_alone, tool};
 use crate::stack::{RELEASE, Stack};
 use crate::support::lab;
+use crate::support::wait::until;
 
 /// Something that listens, something that asks, and a policy that lets nothing through.
 const CANARY: &str = "
@@ -51,7 +52,7 @@ spec:
 #[track_caller]
 fn address(space: &Namespace, name: &str) -> String {
     let mut ip = String::new();
-    until(Duration::from_secs(60), &format!("{name} runs"), || {
+    until(&format!("{name} runs"), || {
         let status = space.json(&["get", "pod", name])["status"].clone();
         ip = status["podIP"].as_str().unwrap_or_default().to_owned();
         status["phase"] == "Running" && !ip.is_empty()
@@ -250,7 +251,7 @@ impl<'a> Crowd<'a> {
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
         crowd.world(&["begin", &outside.join(" "), &ports.join(" ")], "");
         for (end, (namespace, name, ip)) in &mut crowd.pods {
-            until(Duration::from_secs(180), &format!("{end} answers"), || {
+            until(&format!("{end} answers"), || {
                 let pod = [
                     "get",
                     "pod",
@@ -560,9 +561,7 @@ fn while_nobody_judges_no_connection_comes_about_and_those_that_stand_stay() {
     space.apply(&format!("{listens}{}", pod("asks", "app: asks")));
     let ip = address(&space, "listens");
     address(&space, "asks");
-    until(Duration::from_secs(60), "it connects", || {
-        connects(&space, "asks", &ip, 8080)
-    });
+    until("it connects", || connects(&space, "asks", &ip, 8080));
 
     // A connection that says something once a second, also while the engine is away.
     let talk = format!(
@@ -585,7 +584,5 @@ fn while_nobody_judges_no_connection_comes_about_and_those_that_stand_stay() {
         said.starts_with("HTTP/1.1 200"),
         "the connection that stood: {said:?}"
     );
-    until(Duration::from_secs(30), "it connects again", || {
-        connects(&space, "asks", &ip, 8080)
-    });
+    until("it connects again", || connects(&space, "asks", &ip, 8080));
 }

@@ -1,19 +1,20 @@
-//! Drills in scratch pods: proven, told apart in their troubles, and gone whatever becomes of them.
+//! Drills in scratch pods: verified, failures distinguished, and the pods removed in every case.
 
 use std::fs;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::cluster::{Namespace, namespace, until};
+use crate::cluster::{Namespace, namespace};
 use crate::need;
 use crate::support::backup::in_front_of_dump;
 use crate::support::drctl::Running;
+use crate::support::wait::until;
 use crate::support::{Drctl, Flavour, Server};
 
 const RESTRICTED: &str = "pod-security.kubernetes.io/enforce=restricted";
 
-/// A table, what stands on it, and an account.
+/// A table, objects that depend on it, and an account.
 const SHOP: &str = "
     CREATE DATABASE shop; USE shop;
     CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(20), KEY by_name (name));
@@ -22,7 +23,7 @@ const SHOP: &str = "
     CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.name = UPPER(NEW.name);
     CREATE USER app@localhost IDENTIFIED BY 'hunter2hunter2'; GRANT SELECT ON shop.t TO app@localhost";
 
-/// A backup, its server, and a namespace that admits nothing but restricted pods.
+/// A backup, its server, and a namespace that admits only restricted pods.
 fn shop(flavour: Flavour) -> Option<(Namespace, Server, Drctl)> {
     let space = namespace(&[RESTRICTED])?;
     let source = Server::start(flavour);
@@ -49,31 +50,29 @@ fn name_of(flavour: Flavour) -> &'static str {
     }
 }
 
-/// There is an image of MariaDB 11.8 alone; the distribution's is older.
+/// The only MariaDB image is of 11.8; the distribution's version is older.
 fn has_image(flavour: Flavour) -> bool {
     let server = Server::shared(flavour);
     flavour == Flavour::MySql || server.value("SELECT VERSION()").starts_with("11.8")
 }
 
 #[track_caller]
-fn is_proven(drctl: &Drctl) -> bool {
+fn is_verified(drctl: &Drctl) -> bool {
     let list = drctl.run(["list", "--output", "json"]).ok().json();
-    !list[0]["proven_at"].is_null()
+    !list[0]["verified_at"].is_null()
 }
 
-/// A drill that stands still at its proof.
-fn standing_still(drctl: Drctl, flavour: Flavour) -> (Drctl, Running) {
+/// A drill that is stopped at its comparison.
+fn stopped_at_comparison(drctl: Drctl, flavour: Flavour) -> (Drctl, Running) {
     let there = drctl.home().join("there");
     let script = format!("touch {}; sleep 600", there.display());
     let slow = in_front_of_dump(flavour, drctl, "INTO", "$1", &script);
     let running = slow.start(["verify", "--latest"]);
-    until(Duration::from_secs(110), "the drill proves", || {
-        there.exists()
-    });
+    until("the drill compares", || there.exists());
     (slow.without("DRCTL_INTO_CLIENT_DIR"), running)
 }
 
-fn a_drill_is_proven(flavour: Flavour) {
+fn a_drill_is_verified(flavour: Flavour) {
     let Some((space, _source, drctl)) = shop(flavour) else {
         return;
     };
@@ -85,28 +84,28 @@ fn a_drill_is_proven(flavour: Flavour) {
         );
         assert_eq!(space.scratch_pods(), [""; 0]);
     }
-    assert!(is_proven(&drctl));
+    assert!(is_verified(&drctl));
     let run = drctl.run(["verify", "--latest", "--output", "json"]);
     let id = &run.ok().json()["scratch"]["settings"]["image_id"];
     assert!(id.as_str().is_some_and(|id| id.contains("sha256:")), "{id}");
 }
 
 #[test]
-fn a_backup_of_mysql_is_proven_in_a_pod_that_leaves_nothing() {
+fn a_backup_of_mysql_is_verified_in_a_pod_that_leaves_nothing() {
     need!(MySql);
-    a_drill_is_proven(Flavour::MySql);
+    a_drill_is_verified(Flavour::MySql);
 }
 
 #[test]
-fn a_backup_of_mariadb_is_proven_in_a_pod_that_leaves_nothing() {
+fn a_backup_of_mariadb_is_verified_in_a_pod_that_leaves_nothing() {
     need!(MariaDb);
     if has_image(Flavour::MariaDb) {
-        a_drill_is_proven(Flavour::MariaDb);
+        a_drill_is_verified(Flavour::MariaDb);
     }
 }
 
 #[test]
-fn troubles_of_a_pod_are_told_apart_and_quickly() {
+fn failures_of_a_pod_are_distinguished_and_reported_quickly() {
     need!(MySql);
     let Some((space, _source, mut drctl)) = shop(Flavour::MySql) else {
         return;
@@ -143,7 +142,7 @@ fn troubles_of_a_pod_are_told_apart_and_quickly() {
             r#"{"requests": {"memory": "900Gi"}}"#,
             10,
             &[
-                "finds no node (Unschedulable)",
+                "cannot be scheduled (Unschedulable)",
                 "memory",
                 "verify.pod.resources",
             ],
@@ -159,7 +158,7 @@ fn troubles_of_a_pod_are_told_apart_and_quickly() {
             "no-such-class",
             10,
             &[
-                "finds no node",
+                "cannot be scheduled",
                 "PersistentVolumeClaim",
                 "verify.pod.storage_class",
             ],
@@ -180,22 +179,22 @@ fn troubles_of_a_pod_are_told_apart_and_quickly() {
             false => drctl.without(name),
         };
     }
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
 }
 
-/// The image that was chosen for the server of this test.
+/// The image configured for the server of this test.
 fn drctl_env(drctl: &Drctl, name: &str) -> String {
     let run = drctl.shell(&format!("printf %s \"${name}\"")).ok();
     run.stdout
 }
 
 #[test]
-fn a_pod_that_is_deleted_in_the_middle_is_the_reason_that_is_told() {
+fn a_pod_deleted_during_the_drill_is_reported_as_the_cause() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
     };
-    let (drctl, running) = standing_still(drctl, Flavour::MySql);
+    let (drctl, running) = stopped_at_comparison(drctl, Flavour::MySql);
     let pods = space.scratch_pods();
     space.delete_by_force(&pods[0]);
     let run = running.wait();
@@ -209,16 +208,16 @@ fn a_pod_that_is_deleted_in_the_middle_is_the_reason_that_is_told() {
         ],
     );
     assert_eq!(space.scratch_pods(), [""; 0]);
-    assert!(!is_proven(&drctl));
+    assert!(!is_verified(&drctl));
 }
 
 #[test]
-fn a_drill_that_is_stopped_removes_its_pod() {
+fn a_stopped_drill_removes_its_pod() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
     };
-    let (_drctl, running) = standing_still(drctl, Flavour::MySql);
+    let (_drctl, running) = stopped_at_comparison(drctl, Flavour::MySql);
     assert_eq!(space.scratch_pods().len(), 1);
     running.signal(Signal::TERM);
     let run = running.wait();
@@ -227,18 +226,18 @@ fn a_drill_that_is_stopped_removes_its_pod() {
 }
 
 #[test]
-fn what_a_killed_drill_leaves_is_removed_by_the_next_one_and_what_a_living_one_has_is_not() {
+fn the_pod_of_a_killed_drill_is_removed_by_the_next_and_that_of_a_running_one_is_not() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
     };
-    let (drctl, running) = standing_still(drctl, Flavour::MySql);
+    let (drctl, running) = stopped_at_comparison(drctl, Flavour::MySql);
     let left = space.scratch_pods();
     drctl.run(["verify", "--latest"]).ok();
     assert_eq!(space.scratch_pods(), left, "the drill that owns it lives");
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, 128 + 9);
-    // As it is two minutes later.
+    // As two minutes later.
     let beat = "drctl.io/heartbeat=2026-01-01T00:00:00Z";
     space.kubectl(&["annotate", "pod", &left[0], "--overwrite", beat]);
     drctl.run(["verify", "--latest"]).ok();
@@ -246,12 +245,12 @@ fn what_a_killed_drill_leaves_is_removed_by_the_next_one_and_what_a_living_one_h
 }
 
 #[test]
-fn a_pod_holds_a_hash_and_no_password_and_no_rights() {
+fn a_pod_has_a_hash_but_no_password_and_no_rights() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
     };
-    let (_drctl, running) = standing_still(drctl, Flavour::MySql);
+    let (_drctl, running) = stopped_at_comparison(drctl, Flavour::MySql);
     let pod =
         space.json(&["get", "pods", "--selector", "drctl.io/role=scratch"])["items"][0].clone();
     let spec = pod["spec"].to_string();
@@ -275,7 +274,7 @@ fn a_pod_holds_a_hash_and_no_password_and_no_rights() {
     running.wait();
 }
 
-/// A pod that satisfies `restricted`, and that no node is asked for.
+/// A pod that satisfies `restricted` and is not scheduled.
 const DRILL: &str = "
 apiVersion: v1
 kind: Pod
@@ -290,7 +289,7 @@ spec:
 ";
 
 #[test]
-fn a_scratch_pod_goes_with_the_pod_of_its_drill() {
+fn a_scratch_pod_is_removed_with_the_pod_of_its_drill() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
@@ -301,18 +300,16 @@ fn a_scratch_pod_goes_with_the_pod_of_its_drill() {
         .env("POD_NAMESPACE", &space.name)
         .env("POD_NAME", "verify")
         .env("POD_UID", uid.as_str().unwrap());
-    let (_drctl, running) = standing_still(drctl, Flavour::MySql);
+    let (_drctl, running) = stopped_at_comparison(drctl, Flavour::MySql);
     assert_eq!(space.scratch_pods().len(), 1);
     running.signal(Signal::KILL);
     running.wait();
     space.delete_by_force("verify");
-    until(Duration::from_secs(60), "its owner is gone", || {
-        space.scratch_pods().is_empty()
-    });
+    until("its owner is gone", || space.scratch_pods().is_empty());
 }
 
 #[test]
-fn who_may_not_is_told_which_right_is_missing() {
+fn a_missing_right_is_reported() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
@@ -322,7 +319,7 @@ fn who_may_not_is_told_which_right_is_missing() {
     let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
     drctl
         .run(["verify", "--latest"])
-        .refused(2, &["cannot list resource \"pods\"", "by a Role"]);
+        .refused(2, &["cannot list resource \"pods\"", "with a Role"]);
     let none = drctl.env("KUBECONFIG", "/nonexistent");
     none.run(["verify", "--latest"])
         .refused(2, &["no Kubernetes cluster is configured", "KUBECONFIG"]);
@@ -331,7 +328,7 @@ fn who_may_not_is_told_which_right_is_missing() {
 const PODS: &str = "create,get,list,delete,patch";
 
 #[test]
-fn a_right_that_is_missing_later_is_told_before_patience_ends() {
+fn a_right_missing_later_is_reported_before_the_timeout() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
@@ -349,20 +346,20 @@ fn a_right_that_is_missing_later_is_told_before_patience_ends() {
     for (name, verbs, word) in cases {
         let file = drctl.home().join(name);
         fs::write(&file, space.account(name, &[(verbs, "pods")])).unwrap();
-        // Also where it runs in a pod of another cluster: by its address it would reach somebody else.
+        // Also in a pod of another cluster: there the address belongs to another pod.
         drctl = drctl
             .env("KUBECONFIG", &file.display().to_string())
             .env("KUBERNETES_SERVICE_HOST", "192.0.2.1")
             .env("KUBERNETES_SERVICE_PORT", "443");
         let run = drctl.run(["verify", "--latest"]);
         assert!(run.took < Duration::from_secs(40), "{run:#?}");
-        run.refused(2, &[word, "by a Role"]);
+        run.refused(2, &[word, "with a Role"]);
         assert_eq!(space.scratch_pods(), [""; 0], "{name}");
     }
 }
 
 #[test]
-fn doctor_names_the_rights_that_are_missing() {
+fn doctor_lists_the_missing_rights() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
@@ -372,7 +369,7 @@ fn doctor_names_the_rights_that_are_missing() {
         .env("DRCTL_RESTORE_FENCE_NAMESPACE", &space.name);
     let run = drctl.run(["doctor"]).ok();
     for whose in ["drills in pods", "the fence"] {
-        let line = format!("{whose}: this account has all of them");
+        let line = format!("{whose}: all permissions granted");
         assert!(run.stdout.contains(&line), "{run:#?}");
     }
     let rights = [
@@ -388,7 +385,7 @@ fn doctor_names_the_rights_that_are_missing() {
     let lacks: Vec<&str> = run
         .stdout
         .lines()
-        .filter_map(|line| line.split_once("may not ")?.1.split_once(" in "))
+        .filter_map(|line| line.split_once("no permission to ")?.1.split_once(" in "))
         .map(|(what, _)| what)
         .collect();
     assert_eq!(
@@ -405,14 +402,14 @@ fn doctor_names_the_rights_that_are_missing() {
 }
 
 #[test]
-fn a_drill_that_lives_keeps_its_pod_however_far_clocks_are_apart() {
+fn a_running_drill_keeps_its_pod_whatever_the_clock_difference() {
     need!(MySql);
     let Some((space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
     };
-    let (drctl, running) = standing_still(drctl, Flavour::MySql);
+    let (drctl, running) = stopped_at_comparison(drctl, Flavour::MySql);
     let alive = space.scratch_pods();
-    // As a clock says it that is behind.
+    // As by a clock that is behind.
     let beat = "drctl.io/heartbeat=2026-01-01T00:00:00Z";
     space.kubectl(&["annotate", "pod", &alive[0], "--overwrite", beat]);
     drctl.run(["verify", "--latest"]).ok();
@@ -422,7 +419,7 @@ fn a_drill_that_lives_keeps_its_pod_however_far_clocks_are_apart() {
 }
 
 #[test]
-fn what_a_drill_found_is_not_hidden_by_a_reader_that_takes_no_report() {
+fn the_result_of_a_drill_is_not_hidden_by_a_closed_output() {
     need!(MySql);
     let Some((_space, _source, drctl)) = shop(Flavour::MySql) else {
         return;
@@ -432,5 +429,5 @@ fn what_a_drill_found_is_not_hidden_by_a_reader_that_takes_no_report() {
         .env("DRCTL_VERIFY_CHECKS", checks)
         .behind("exec >/dev/full")
         .run(["verify", "--latest"]);
-    run.refused(7, &["the check"]);
+    run.refused(7, &["check \"", "failed: expected "]);
 }

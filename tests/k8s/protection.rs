@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::until;
 use crate::stack::{RELEASE, Stack};
+use crate::support::wait::{until, within};
 
 /// Verbs and things that are asked for, and who alone has the right.
 const RIGHTS: [(&str, &str, &[&str]); 12] = [
@@ -27,12 +27,12 @@ const RIGHTS: [(&str, &str, &[&str]); 12] = [
 ];
 
 #[test]
-fn the_schedule_backs_up_and_a_drill_proves_it_in_a_pod_that_goes_again() {
+fn the_schedule_backs_up_and_a_drill_verifies_it_in_a_pod_that_is_removed() {
     let Some(stack) = Stack::install("backup: {schedule: '* * * * *'}") else {
         return;
     };
     stack.fill();
-    until(Duration::from_secs(150), "the clock's own backup", || {
+    until("the clock's own backup", || {
         let rows = |backup: &Value| backup["rows"].as_u64().unwrap_or_default();
         stack
             .backups()
@@ -47,7 +47,7 @@ fn the_schedule_backs_up_and_a_drill_proves_it_in_a_pod_that_goes_again() {
     );
     let suspend = r#"{"spec": {"suspend": true}}"#;
     stack.kubectl(&["patch", "cronjob", "drctl-backup", "--patch", suspend]);
-    until(Duration::from_secs(60), "no backup is under way", || {
+    until("no backup is under way", || {
         let jobs = stack.json(&["get", "jobs"]);
         let jobs = jobs["items"].as_array().unwrap().clone();
         jobs.iter().all(|job| job["status"]["active"].is_null())
@@ -55,7 +55,7 @@ fn the_schedule_backs_up_and_a_drill_proves_it_in_a_pod_that_goes_again() {
 
     let newest = stack.backups()[0].clone();
     assert!(
-        newest["proven_at"].is_null() && newest["suspect"] == false,
+        newest["verified_at"].is_null() && newest["suspect"] == false,
         "{newest}"
     );
     let id = newest["id"].as_str().unwrap();
@@ -63,7 +63,7 @@ fn the_schedule_backs_up_and_a_drill_proves_it_in_a_pod_that_goes_again() {
     for words in ["verdict  PASS", "(pod, relaxed)", id] {
         assert!(drill.log.contains(words), "{words}: {drill:#?}");
     }
-    assert!(!stack.backups()[0]["proven_at"].is_null());
+    assert!(!stack.backups()[0]["verified_at"].is_null());
     let archive = format!("backups/shop/{id}/drills");
     let drills = stack.gateway.object(&stack.bucket, &archive);
     let reports: Vec<_> = std::fs::read_dir(drills).unwrap().flatten().collect();
@@ -140,13 +140,13 @@ fn the_watcher_in_the_cluster_tells_of_each_pod_within_two_seconds() {
     };
     let soon = Duration::from_secs(2);
     stack.space.apply(&create("seen"));
-    until(soon, "its creation", || told(&stack, "seen") == ["created"]);
+    within(soon, "its creation", || told(&stack, "seen") == ["created"]);
     stack.space.unready("seen");
-    until(soon, "its update", || {
+    within(soon, "its update", || {
         told(&stack, "seen").contains(&"updated".to_owned())
     });
     stack.space.delete_by_force("seen");
-    until(soon, "its end", || {
+    within(soon, "its end", || {
         told(&stack, "seen")
             .last()
             .is_some_and(|last| last == "deleted")
@@ -178,7 +178,7 @@ fn the_watcher_in_the_cluster_misses_no_pod_across_a_restart_of_the_api_server()
         stack.space.delete_by_force(name);
     }
     // kubelet, which shows the log, has been without an API server, too.
-    until(Duration::from_secs(30), "each pod is told once", || {
+    until("each pod is told once", || {
         names.iter().enumerate().all(|(n, name)| {
             let told = told(&stack, name);
             let count = |what: &str| told.iter().filter(|one| *one == what).count();
@@ -283,7 +283,8 @@ pub fn no_secret_is_seen(stack: &Stack) {
         assert!(all.contains(part), "not looked at: {part}");
     }
     let secrets = stack.secrets();
-    assert_eq!(secrets.len(), 5);
+    // The streamer's comes to them where there is one.
+    assert!(secrets.len() >= 5, "hardly any secrets");
     for secret in &secrets {
         let coded = base64::engine::general_purpose::STANDARD.encode(secret);
         for form in [secret.as_str(), coded.trim_end_matches('=')] {

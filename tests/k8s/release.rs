@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::cluster::{Turn, namespace, tool, until};
+use crate::cluster::{Turn, namespace, tool};
 use crate::stack::{RELEASE, Stack};
 use crate::support::lab;
+use crate::support::wait::until;
 
 #[test]
 fn data_and_passwords_outlive_upgrade_rollback_uninstall_and_installation() {
@@ -18,7 +18,7 @@ fn data_and_passwords_outlive_upgrade_rollback_uninstall_and_installation() {
         "install",
         &["--set", "database.image.tag=9.7-there-is-none"],
     );
-    until(Duration::from_secs(60), "the image is missed", || {
+    until("the image is missed", || {
         let pods = stack.pods("database");
         pods.iter().any(|pod| {
             let waits = &pod["status"]["initContainerStatuses"][0]["state"]["waiting"]["reason"];
@@ -100,23 +100,18 @@ fn a_secret_that_lacks_a_password_is_named_by_the_database_and_by_helm_test() {
         "install",
         &["--set", "database.credentials.existingSecret=mine"],
     );
-    until(
-        Duration::from_secs(90),
-        "the database says what is missing",
-        || {
-            let pods = stack.pods("database");
-            pods.iter().any(|pod| {
-                let status = &pod["status"]["initContainerStatuses"][0];
-                let ended =
-                    ["state", "lastState"].map(|state| &status[state]["terminated"]["message"]);
-                let says = |text: &&serde_json::Value| {
-                    let text = text.as_str().unwrap_or_default();
-                    text.contains("the Secret mine has no backup-password")
-                };
-                ended.iter().any(says)
-            })
-        },
-    );
+    until("the database says what is missing", || {
+        let pods = stack.pods("database");
+        pods.iter().any(|pod| {
+            let status = &pod["status"]["initContainerStatuses"][0];
+            let ended = ["state", "lastState"].map(|state| &status[state]["terminated"]["message"]);
+            let says = |text: &&serde_json::Value| {
+                let text = text.as_str().unwrap_or_default();
+                text.contains("the Secret mine: backup-password is missing")
+            };
+            ended.iter().any(says)
+        })
+    });
     let tested = stack.try_helm("test", &["--logs", "--timeout", "2m"]);
     assert!(tested.is_err(), "{tested:?}");
     let said = stack.kubectl(&["logs", "drctl-doctor"]);
@@ -196,7 +191,7 @@ fn what_is_rendered_is_what_the_api_server_keeps() {
             &name,
         ]);
         // The next one's are not changes of these.
-        until(Duration::from_secs(60), "nothing is left", || {
+        until("nothing is left", || {
             let left = "statefulsets,deployments,cronjobs,services,networkpolicies,roles,pods";
             let left = space.kubectl(&["get", left, "--output", "name"]);
             left.trim().is_empty()

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
-use crate::cluster::{Turn, until};
+use crate::cluster::Turn;
 use crate::monitoring::rendered;
-use crate::serial::{SOON, Serial, serial};
-use crate::stack::RELEASE;
+use crate::serial::{Serial, serial};
+use crate::stack::{RELEASE, Stack};
+use crate::support::wait::until;
 
 #[test]
 fn of_two_backups_at_once_one_gives_way_for_good_and_the_other_commits() {
@@ -40,7 +41,7 @@ fn of_two_backups_at_once_one_gives_way_for_good_and_the_other_commits() {
 
 #[test]
 fn a_rule_watches_for_the_names_of_this_release() {
-    let Some(stack) = serial(Turn::shared()) else {
+    let Some(stack) = Stack::shared() else {
         return;
     };
     let rendered = rendered(
@@ -146,7 +147,7 @@ fn times_that_were_missed_are_made_up_for_once_and_a_suspended_cronjob_does_noth
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(made(&stack), [""; 0], "there is nobody who could");
     assert!(stack.space.program("start", "kube-controller-manager"));
-    until(SOON, "a Job is made", || !made(&stack).is_empty());
+    until("a Job is made", || !made(&stack).is_empty());
     let job = made(&stack)[0].clone();
     stack.ended(&job).ok();
     std::thread::sleep(Duration::from_secs(5));

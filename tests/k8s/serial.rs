@@ -1,20 +1,18 @@
-//! A stack that tests of faults use one after another, and what they do to it: a backup that stands still, a
+//! Two stacks that tests of faults use one after another, and what they do to it: a backup that stands still, a
 //! Job that differs from its CronJob's, a process killed from outside.
 
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use crate::cluster::{Turn, until};
+use crate::cluster::Turn;
 use crate::stack::{RELEASE, Stack, TARGET};
 use crate::support::backup::walk;
-
-/// What a pod may take to begin.
-pub const SOON: Duration = Duration::from_secs(90);
+use crate::support::wait::until;
 
 /// The stack, and a turn at it. It holds data and a backup of them.
 #[derive(Debug)]
@@ -33,7 +31,10 @@ impl Deref for Serial {
 
 /// As the test before left it, less its Jobs and locks; none, and the test is skipped, where there is no cluster.
 pub fn serial(turn: Turn) -> Option<Serial> {
-    static STACK: LazyLock<Option<Mutex<Stack>>> = LazyLock::new(|| {
+    type One = LazyLock<Option<Mutex<Stack>>>;
+    static STACKS: [One; 2] = [LazyLock::new(install), LazyLock::new(install)];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    fn install() -> Option<Mutex<Stack>> {
         let stack = Stack::prepare("", None)?;
         stack.helm("install", &["--wait"]);
         stack.fill();
@@ -47,8 +48,8 @@ pub fn serial(turn: Turn) -> Option<Serial> {
         );
         stack.run("backup").ok();
         Some(Mutex::new(stack))
-    });
-    let stack = STACK.as_ref()?;
+    }
+    let stack = STACKS[NEXT.fetch_add(1, Ordering::Relaxed) % STACKS.len()].as_ref()?;
     let serial = Serial {
         stack: stack.lock().unwrap_or_else(PoisonError::into_inner),
         _turn: turn,
@@ -82,7 +83,7 @@ impl Serial {
         let runs =
             |pod: &Value| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null();
         let mut last = Value::Null;
-        until(SOON, &format!("{job} runs"), || {
+        until(&format!("{job} runs"), || {
             last = self.pods_of(job).pop().unwrap_or_default();
             runs(&last)
         });
@@ -123,7 +124,7 @@ impl Serial {
     /// Waits until the database is busy with such a statement.
     #[track_caller]
     pub fn until_busy(&self, like: &str) {
-        until(SOON, &format!("the database does {like}"), || {
+        until(&format!("the database does {like}"), || {
             !self.busy(like).is_empty()
         });
     }
@@ -159,7 +160,7 @@ impl Serial {
         };
         let before = manifests();
         let job = self.begin("backup");
-        until(SOON, "a part is uploaded", || {
+        until("a part is uploaded", || {
             files()
                 .iter()
                 .any(|file| file.contains(".sgwtmp/multipart"))

@@ -17,21 +17,18 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::{Namespace, Turn, make, tool, until};
+use crate::cluster::{Namespace, Turn, make, tool};
 use crate::support::lab::{self, Piece};
 use crate::support::versitygw::{Gateway, SECRET_KEY};
+use crate::support::wait::until;
 
 /// What everything of the release is named after.
 pub const RELEASE: &str = "drctl";
 /// The protected server.
 pub const TARGET: &str = "shop";
-/// What a Job may take before it counts as hung.
-const LIMIT: Duration = Duration::from_secs(480);
-
 /// A release of the chart in a namespace of its own.
 #[derive(Debug)]
 pub struct Stack {
@@ -97,7 +94,7 @@ impl Stack {
         Some(stack)
     }
 
-    /// The one that tests share: it holds some data, one backup of them, and the proof of that. Its database has a
+    /// The one that tests share: it holds some data, one verified backup of them. Its database has a
     /// certificate that drctl verifies.
     pub fn shared() -> Option<Shared> {
         static SHARED: LazyLock<Option<Stack>> = LazyLock::new(|| {
@@ -231,7 +228,7 @@ impl Stack {
     /// Waits until a Job has ended, well or not.
     #[track_caller]
     pub fn ended(&self, job: &str) -> Ran {
-        until(LIMIT, &format!("{job} ends"), || {
+        until(&format!("{job} ends"), || {
             let job = self.json(&["get", "job", job]);
             let conditions = job["status"]["conditions"].as_array().cloned();
             conditions.unwrap_or_default().iter().any(|one| {
@@ -332,7 +329,7 @@ impl Stack {
     /// Waits until the database answers.
     #[track_caller]
     pub fn database_is_up(&self) {
-        until(Duration::from_secs(120), "the database is ready", || {
+        until("the database is ready", || {
             let pods = self.pods("database");
             pods.iter()
                 .any(|pod| pod["status"]["containerStatuses"][0]["ready"].as_bool() == Some(true))
@@ -343,9 +340,22 @@ impl Stack {
     #[track_caller]
     pub fn secrets(&self) -> Vec<String> {
         use base64::Engine as _;
-        let secret = self.json(&["get", "secret", &format!("{RELEASE}-database")]);
-        let data = secret["data"].as_object().expect("passwords").clone();
-        let decoded = data.values().map(|value| {
+        // The streamer's, where there is one.
+        let secrets = self.json(&["get", "secrets"]);
+        let secrets = secrets["items"].as_array().expect("a list").iter();
+        let names = ["database", "stream"].map(|name| format!("{RELEASE}-{name}"));
+        let ours = secrets.filter(|one| names.iter().any(|name| one["metadata"]["name"] == *name));
+        let data: Vec<Value> = ours
+            .flat_map(|one| {
+                one["data"]
+                    .as_object()
+                    .expect("passwords")
+                    .values()
+                    .cloned()
+            })
+            .collect();
+        assert!(data.len() >= 4, "hardly any passwords");
+        let decoded = data.iter().map(|value| {
             let bytes =
                 base64::engine::general_purpose::STANDARD.decode(value.as_str().expect("text"));
             String::from_utf8(bytes.expect("base64")).expect("text")

@@ -1,5 +1,5 @@
-//! `drctl watch pods`: what happens is told within two seconds, each event once, also what happened
-//! while the API server was away.
+//! `drctl watch pods`: events are reported within two seconds, each once, including those during an outage of
+//! the API server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,13 +10,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Namespace, namespace, namespace_alone, until};
+use crate::cluster::{Namespace, namespace, namespace_alone};
 use crate::support::Drctl;
 use crate::support::drctl::Running;
 use crate::support::server::free_port;
-
-/// What an event may take.
-const SOON: Duration = Duration::from_secs(2);
+use crate::support::wait::until;
 
 /// A watcher whose lines go to a file.
 struct Watcher {
@@ -47,7 +45,7 @@ impl Watcher {
             running,
             port,
         };
-        until(Duration::from_secs(20), "the watcher is ready", || {
+        until("the watcher is ready", || {
             this.get("/readyz").contains("200 OK")
         });
         this
@@ -88,7 +86,7 @@ impl Watcher {
     }
 }
 
-/// A pod that no node is asked for: what the watcher tells needs no image.
+/// A pod that is not scheduled: the watcher needs no image.
 fn create(space: &Namespace, name: &str) {
     space.apply(&format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{schedulerName: nobody, \
@@ -101,19 +99,17 @@ fn delete(space: &Namespace, name: &str) {
 }
 
 #[test]
-fn what_becomes_of_a_pod_is_told_within_two_seconds() {
+fn events_of_a_pod_are_reported_within_two_seconds() {
     let Some(space) = namespace(&[]) else {
         return;
     };
     create(&space, "old");
     let watcher = Watcher::begin(&space, &space.kubeconfig());
-    until(SOON, "the pod that was there", || {
-        watcher.types("old") == ["existing"]
-    });
+    until("the existing pod", || watcher.types("old") == ["existing"]);
     create(&space, "new");
-    until(SOON, "the new pod", || watcher.types("new") == ["created"]);
+    until("the new pod", || watcher.types("new") == ["created"]);
     space.unready("new");
-    until(SOON, "its update", || {
+    until("its update", || {
         let events = watcher.events();
         let mut updates = events.iter().filter(|event| event["type"] == "updated");
         updates.any(|event| event["changes"]["condition Ready"][1] == "False")
@@ -121,9 +117,7 @@ fn what_becomes_of_a_pod_is_told_within_two_seconds() {
     let told = watcher.events().len();
     space.kubectl(&["annotate", "pod", "new", "a=heartbeat"]);
     delete(&space, "new");
-    until(SOON, "its end", || {
-        watcher.types("new") == ["created", "deleted"]
-    });
+    until("its end", || watcher.types("new") == ["created", "deleted"]);
     let since = watcher.events().split_off(told);
     assert!(
         since
@@ -143,15 +137,15 @@ fn what_becomes_of_a_pod_is_told_within_two_seconds() {
     watcher.end();
 }
 
-/// A way to the API server that can be cut.
-struct Way {
+/// A connection to the API server that can be interrupted.
+struct Link {
     cut: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
     port: u16,
 }
 
-impl Way {
-    fn to(server: &str) -> Way {
+impl Link {
+    fn to(server: &str) -> Link {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (cut, streams) = (
@@ -173,7 +167,7 @@ impl Way {
                 kept.lock().unwrap().extend([here, there]);
             }
         });
-        Way { cut, streams, port }
+        Link { cut, streams, port }
     }
 
     fn cut(&self) {
@@ -183,13 +177,13 @@ impl Way {
         }
     }
 
-    fn mend(&self) {
+    fn restore(&self) {
         self.cut.store(false, Ordering::SeqCst);
     }
 }
 
 #[test]
-fn what_happened_while_the_api_server_was_away_is_told_once() {
+fn events_during_an_outage_of_the_api_server_are_reported_once() {
     let Some(space) = namespace(&[]) else {
         return;
     };
@@ -200,8 +194,8 @@ fn what_happened_while_the_api_server_was_away_is_told_once() {
         .unwrap()
         .trim_start_matches("https://")
         .to_owned();
-    let way = Way::to(&server);
-    cluster["server"] = format!("https://127.0.0.1:{}", way.port).into();
+    let link = Link::to(&server);
+    cluster["server"] = format!("https://127.0.0.1:{}", link.port).into();
     cluster["tls-server-name"] = server.split(':').next().unwrap().into();
     let home = crate::support::lab::ScratchDir::new();
     let file = home.path().join("kubeconfig.json");
@@ -211,8 +205,8 @@ fn what_happened_while_the_api_server_was_away_is_told_once() {
         create(&space, name);
     }
     let watcher = Watcher::begin(&space, &file.display().to_string());
-    way.cut();
-    until(Duration::from_secs(20), "the watcher is down", || {
+    link.cut();
+    until("the watcher is down", || {
         watcher.get("/readyz").contains("503")
     });
     delete(&space, "goes");
@@ -220,16 +214,16 @@ fn what_happened_while_the_api_server_was_away_is_told_once() {
     create(&space, "flits");
     delete(&space, "flits");
     assert_eq!(watcher.types("comes"), [""; 0]);
-    way.mend();
-    until(Duration::from_secs(5), "what happened meanwhile", || {
+    link.restore();
+    until("the events of the outage", || {
         watcher.types("comes") == ["created"] && watcher.types("goes") == ["existing", "deleted"]
     });
     create(&space, "later");
-    until(SOON, "what happens afterwards", || {
+    until("the events after it", || {
         watcher.types("later") == ["created"]
     });
     assert_eq!(watcher.types("stays"), ["existing"]);
-    // Where the history reached back that far it was told, too; never one half of it alone.
+    // Reported if the history reaches back that far; never only one half of it.
     let flits = watcher.types("flits");
     assert!(
         flits.is_empty() || flits == ["created", "deleted"],
@@ -248,7 +242,7 @@ fn a_restart_of_the_api_server_costs_no_event() {
     if space.restart_the_api_server() {
         delete(&space, "before");
         create(&space, "after");
-        until(Duration::from_secs(5), "what happened afterwards", || {
+        until("the events after it", || {
             watcher.types("before") == ["existing", "deleted"]
                 && watcher.types("after") == ["created"]
         });
@@ -257,18 +251,16 @@ fn a_restart_of_the_api_server_costs_no_event() {
 }
 
 #[test]
-fn a_watcher_whose_reader_has_seen_enough_ends() {
+fn a_watcher_ends_when_its_reader_closes_the_pipe() {
     let Some(space) = namespace(&[]) else {
         return;
     };
     create(&space, "first");
-    let drctl = space
-        .knows(Drctl::new("shop"))
-        .limit(Duration::from_secs(30));
+    let drctl = space.knows(Drctl::new("shop"));
     let script = format!("drctl watch pods -n {} | head -1", space.name);
     std::thread::scope(|scope| {
         let run = scope.spawn(|| drctl.shell(&script).ok());
-        // It is the next line that finds nobody to read it.
+        // The next line is the one that cannot be written.
         while !run.is_finished() {
             create(&space, "second");
             delete(&space, "second");
@@ -278,7 +270,7 @@ fn a_watcher_whose_reader_has_seen_enough_ends() {
 }
 
 #[test]
-fn who_may_not_watch_is_told_at_once() {
+fn a_missing_right_is_reported_at_once() {
     let Some(space) = namespace(&[]) else {
         return;
     };
@@ -293,12 +285,12 @@ fn who_may_not_watch_is_told_at_once() {
     let run = drctl.run(["watch", "pods", "--namespace", &space.name]);
     run.refused(
         2,
-        &["watch pods", "cannot list resource \"pods\"", "by a Role"],
+        &["watch pods", "cannot list resource \"pods\"", "with a Role"],
     );
 }
 
 #[test]
-fn who_may_list_and_not_watch_is_told_so_at_once() {
+fn a_right_to_list_without_watch_is_reported_at_once() {
     let Some(space) = namespace(&[]) else {
         return;
     };
@@ -309,11 +301,11 @@ fn who_may_list_and_not_watch_is_told_so_at_once() {
     let drctl = drctl.env("KUBECONFIG", &file.display().to_string());
     drctl
         .run(["watch", "pods", "--namespace", &space.name])
-        .refused(2, &["cannot watch resource \"pods\"", "by a Role"]);
+        .refused(2, &["cannot watch resource \"pods\"", "with a Role"]);
 }
 
 #[test]
-fn a_namespace_that_is_named_twice_is_told_once() {
+fn a_namespace_named_twice_is_watched_once() {
     let Some(space) = namespace(&[]) else {
         return;
     };
@@ -322,11 +314,9 @@ fn a_namespace_that_is_named_twice_is_told_once() {
     let twice = ["--namespace", &space.name, "--namespace", &space.name];
     let running = drctl.start([&["watch", "pods"][..], &twice[..]].concat());
     let told = || std::fs::read_to_string(drctl.home().join("lines")).unwrap_or_default();
-    until(Duration::from_secs(20), "the pod is told", || {
-        !told().is_empty()
-    });
+    until("the pod is reported", || !told().is_empty());
     create(&space, "two");
-    until(SOON, "the new pod is told", || told().contains("/two "));
+    until("the new pod is reported", || told().contains("/two "));
     running.signal(Signal::TERM);
     running.wait().ok();
     assert_eq!(told().matches("existing").count(), 1, "{}", told());
@@ -334,7 +324,7 @@ fn a_namespace_that_is_named_twice_is_told_once() {
 }
 
 #[test]
-fn a_login_that_fails_tells_no_secret_and_one_that_hangs_can_be_stopped() {
+fn a_failed_login_prints_no_secret_and_a_hanging_one_can_be_stopped() {
     use std::os::unix::fs::PermissionsExt as _;
     let Some(space) = namespace(&[]) else {
         return;
@@ -361,14 +351,14 @@ fn a_login_that_fails_tells_no_secret_and_one_that_hangs_can_be_stopped() {
     says("touch \"$HOME/asked\"; sleep 40");
     let running = drctl.start(["watch", "pods"]);
     let asked = drctl.home().join("asked");
-    until(Duration::from_secs(20), "the login", || asked.exists());
+    until("the login", || asked.exists());
     running.signal(Signal::TERM);
     let run = running.wait().ok();
     assert!(run.took < Duration::from_secs(20), "{run:#?}");
 }
 
 #[test]
-fn a_reader_that_stands_still_holds_up_neither_the_probes_nor_the_end() {
+fn a_stalled_reader_delays_neither_the_probes_nor_the_shutdown() {
     let Some(space) = namespace(&[]) else {
         return;
     };
@@ -377,10 +367,8 @@ fn a_reader_that_stands_still_holds_up_neither_the_probes_nor_the_end() {
          {schedulerName: nobody, containers: [{name: c, image: 'localhost/nginx:test'}]}}}}";
     space.apply(replicas);
     let pods = ["get", "pods", "--no-headers"];
-    until(Duration::from_secs(60), "so many pods", || {
-        space.says(&pods).lines().count() == 200
-    });
-    // Their lines do not fit into a pipe that nobody reads.
+    until("all pods", || space.says(&pods).lines().count() == 200);
+    // Their lines exceed the buffer of an unread pipe.
     let drctl = space
         .knows(Drctl::new("shop"))
         .behind("mkfifo pipe; exec 3<>pipe >pipe");
