@@ -41,7 +41,7 @@ RUN for program in drctl mysql mysqldump mariadb mariadb-dump; do \
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="drctl" \
-    org.opencontainers.image.description="Backs up MySQL and MariaDB, and proves that the backups restore" \
+    org.opencontainers.image.description="Backs up MySQL and MariaDB, and verifies that the backups restore" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"

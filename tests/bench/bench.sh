@@ -3,7 +3,7 @@
 #
 #   bench.sh [--rows N] [--runs N] [--flavour mysql|mariadb] [--baselines] [PART...]
 #
-#   parts: backup gzip restore relaxed proof drill memory list      default: all of them
+#   parts: backup gzip restore relaxed compare drill memory list      default: all of them
 #   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
 #   --runs N        runs of each contestant, default 3
 #   --baselines     only the ordinary tools, to see that the scripts work
@@ -22,12 +22,12 @@ while [ $# -gt 0 ]; do
     --runs) runs=$2 && shift ;;
     --flavour) flavour=$2 && shift ;;
     --baselines) baselines=yes ;;
-    backup | gzip | restore | relaxed | proof | drill | memory | list) parts+=("$1") ;;
+    backup | gzip | restore | relaxed | compare | drill | memory | list) parts+=("$1") ;;
     *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed proof drill memory list)
+[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed compare drill memory list)
 
 here=$(mktemp -d /tmp/drctl-bench.XXXX)
 trap 'servers_end; rm -rf "$here"' EXIT
@@ -110,7 +110,7 @@ part_restore() {
             timed "zcat-mysql-$schema" plain_restore "$schema"
             ours || continue
             start_target
-            timed "drctl-restore-$schema" drctl restore --latest --no-prove
+            timed "drctl-restore-$schema" drctl restore --latest --no-compare
         done
     done
     ours || return 0
@@ -130,35 +130,35 @@ part_relaxed() {
         ours || continue
         start_target "${relaxed[@]}"
         [ "$flavour" != mysql ] || server_sql "$here/target" -e 'ALTER INSTANCE DISABLE INNODB REDO_LOG'
-        timed drctl-restore-relaxed drctl restore --latest --no-prove
+        timed drctl-restore-relaxed drctl restore --latest --no-compare
     done
     ours || return 0
     row 'restore into a relaxed server, three' drctl-restore-relaxed 'zcat \| mysql into a default one' zcat-mysql-default '≥ 3.5 × as fast'
 }
 
-# What the proof adds to a restore: the same restore with and without it, one after the other.
-part_proof() {
+# What the comparison adds to a restore: the same restore with and without it, one after the other.
+part_compare() {
     local _ with without
     fresh_backup one
     for _ in $(each_run); do
-        timed mysqldump-nothing-proof dump_to_nothing one
+        timed mysqldump-nothing-compare dump_to_nothing one
         ours || continue
         start_target
-        timed restore-unproved drctl restore --latest --no-prove
+        timed restore-only drctl restore --latest --no-compare
         start_target
-        timed restore-proved drctl restore --latest
-        with=$(tail -n 1 "$here/times/restore-proved")
-        without=$(tail -n 1 "$here/times/restore-unproved")
-        echo $((with - without)) >>"$here/times/proof"
+        timed restore-compared drctl restore --latest
+        with=$(tail -n 1 "$here/times/restore-compared")
+        without=$(tail -n 1 "$here/times/restore-only")
+        echo $((with - without)) >>"$here/times/compare"
     done
     ours || return 0
-    row 'proof' proof 'mysqldump > /dev/null' mysqldump-nothing-proof '≤ 1.3 × its time'
+    row 'comparison' compare 'mysqldump > /dev/null' mysqldump-nothing-compare '≤ 1.3 × its time'
 }
 
-# A whole drill, its server's boot and the proof included, against the load alone that a person would do;
+# A whole drill, its server's boot and the comparison included, against a plain load by hand;
 # and the archive read to its last byte, against the ordinary tools.
 part_drill() {
-    local _ dump prove
+    local _ dump compare
     [ -f "$here/dumps/three.gz" ] || dump_gzip three
     fresh_backup three
     mkdir -p "$here/scratch"
@@ -171,14 +171,14 @@ part_drill() {
         timed mysqldump-nothing-drill dump_to_nothing three
         ours || continue
         timed drctl-drill drctl verify --latest --scratch-profile relaxed --path lanes --output json
-        prove=$(jq '[.stages[] | select(.name == "prove").seconds] | add * 1000 | round' "$here/out")
-        echo "$prove" >>"$here/times/drill-proof"
+        compare=$(jq '[.stages[] | select(.name == "compare").seconds] | add * 1000 | round' "$here/out")
+        echo "$compare" >>"$here/times/drill-compare"
         timed sha256sum-zstd digest_and_decode "$dump"
         timed drctl-archive drctl verify --latest --level archive
     done
     ours || return 0
-    row 'drill: boot, restore, proof, three' drctl-drill 'zcat \| mysql alone, into a default one' zcat-mysql-drill '≥ 2.5 × as fast'
-    row 'the proof in it' drill-proof 'mysqldump > /dev/null' mysqldump-nothing-drill '≤ 1.2 × its time'
+    row 'drill: boot, restore, comparison, three' drctl-drill 'zcat \| mysql alone, into a default one' zcat-mysql-drill '≥ 2.5 × as fast'
+    row 'the comparison in it' drill-compare 'mysqldump > /dev/null' mysqldump-nothing-drill '≤ 1.2 × its time'
     row 'drill of the archive alone' drctl-archive 'sha256sum; zstd -d > /dev/null' sha256sum-zstd '≤ 1 × its time'
 }
 
@@ -191,7 +191,7 @@ part_memory() {
     as file "$schema" zstd
     fact "peak memory of backup, 4 × $rows rows" "$(peak_mib drctl backup) MiB" '≤ 128 MiB'
     start_target
-    fact "peak memory of restore and proof, 4 × $rows rows" "$(peak_mib drctl restore --latest) MiB" '≤ 128 MiB'
+    fact "peak memory of restore and comparison, 4 × $rows rows" "$(peak_mib drctl restore --latest) MiB" '≤ 128 MiB'
 }
 
 # A thousand committed backups: one of an empty schema, copied under a thousand ids and times.

@@ -73,6 +73,15 @@ for values in chart/ci/*-values.yaml; do
     check "$name: Kubernetes' schemas" conforms "$WORK/$name.yaml"
     check "$name: Pod Security restricted, and limits everywhere" "$tool" restricted "$WORK/$name.yaml"
 done
+# Each object of the chart, and not only pods, has the annotations that are asked for.
+annotated() { awk -v RS='(^|\n)---\n' 'NF && !/\n    example\.com\/owner: platform\n/ { print; bad = 1 } END { exit bad }' "$1"; }
+for name in extended full; do
+    render --values "chart/ci/$name-values.yaml" --set-json 'extraDeploy=[]' \
+        --set-json 'commonAnnotations={"example.com/owner":"platform"}' >"$WORK/$name-annotated.yaml"
+    check "$name: the common annotations on each object" annotated "$WORK/$name-annotated.yaml"
+done
+awk '!/^    example/ || seen++ != 5' "$WORK/full-annotated.yaml" >"$WORK/full-but-one.yaml"
+refuses "an object without the common annotations" "^kind: " annotated "$WORK/full-but-one.yaml"
 refuses "a field that Kubernetes does not have" "concurencyPolicy" \
     conforms - < <(sed 's/concurrencyPolicy/concurencyPolicy/' "$WORK/minimal.yaml")
 sed 's/readOnlyRootFilesystem: true/readOnlyRootFilesystem: false/' "$WORK/minimal.yaml" >"$WORK/writable.yaml"
@@ -144,20 +153,59 @@ fullnameOverride="a-name-that-is-longer-than-the-forty-two-that-fit"
 global.imageRegistry="https://mirror"
 extraDeploy="x"
 VALUES
+while IFS=$'\t' read -r key value; do
+    case $key in '#'*) continue ;; esac
+    refuses "a value that drctl or Kubernetes would refuse in a pod: $key $value" \
+        "values don't meet the specifications|: (config\.|[a-z]+\.schedule|extraDeploy)" \
+        render --values chart/ci/minimal-values.yaml --set-json "$key=$value"
+done <$HERE/refused.tsv
+for value in 'backup.schedule=0 0 30-31 2 mon' 'backup.schedule=0 0 31 1-12/5 *' 'backup.schedule=0 0 31 2 */2' \
+    'backup.schedule=0 0 29 2 *' 'backup.schedule=*/7 08-18/2 * jan-mar *' 'verify.schedule=@every 999999h' \
+    'config.store.url=s3://a.b/c/d@e/' 'config.store.url=file:///srv/a%20b' 'config.store.s3.endpoint_url=http://minio:65535/s3' \
+    'config.notify.alertmanager.url=http://alertmanager:9093' 'config.restore.fence={StatefulSet/x}'; do
+    check "a value that drctl takes: $value" render --values chart/ci/minimal-values.yaml --set-string "$value"
+done
 refuses "no store" "config.store.url" render
-refuses "a section of drctl.yaml that is emptied" "config.retention: no rule says what prune keeps" \
+refuses "a section of drctl.yaml that is emptied" "config.retention: no retention rule" \
     render --values chart/ci/minimal-values.yaml --set-json config.retention=null
-for value in config.source.url=postgres://hidden@db config.notify.slack.url=hooks.example.com/hidden config.verify.scratch=hidden; do
+for value in config.store.url='s3://KEY:hidden@b/p' config.store.url='s3://b/p?secret=hidden' \
+    config.store.s3.endpoint_url='http://user:hidden@minio:9000' config.notify.webhook.url=https://hooks.example.com/hidden \
+    config.notify.slack.url=https://hooks.example.com/hidden config.notify.heartbeat.backup_url=https://a.example/hidden \
+    config.notify.heartbeat.verify_url=https://a.example/hidden config.notify.alertmanager.url=http://user:hidden@am:9093 \
+    config.source.url=mysql://a:hidden@db config.into.url=mysql://a:hidden@db config.verify.scratch=mysql://a:hidden@db \
+    config.source.password=hidden config.into.password=hidden config.verify.scratch_password=hidden; do
     render --values chart/ci/minimal-values.yaml --set "$value" >"$WORK/said" 2>&1 || true
-    refuses "a URL that is none: ${value%%=*}" "${value%%=*}: it (is not of the form|does not begin|is not local)" \
+    refuses "a secret that a ConfigMap would show: ${value%%=*}" "${value%%=*}: .*(Secret|_file)" \
         render --values chart/ci/minimal-values.yaml --set "$value"
     check "and it is not shown" not grep hidden "$WORK/said"
 done
+for value in config.source.url=postgres://hidden@db config.notify.alertmanager.url=hidden.example.com config.verify.scratch=hidden; do
+    render --values chart/ci/minimal-values.yaml --set "$value" >"$WORK/said" 2>&1 || true
+    refuses "a URL that is none: ${value%%=*}" "${value%%=*}: invalid (URL|value)" \
+        render --values chart/ci/minimal-values.yaml --set "$value"
+    check "and it is not shown" not grep hidden "$WORK/said"
+done
+# Each other refusal of the templates: a value, and what is said of it.
+while read -r value why; do
+    refuses "a value that cannot go on: $value" "$why" render --values chart/ci/minimal-values.yaml --set-json "$value"
+done <<'VALUES'
+config.backup={"schemas":["a"],"exclude_schemas":["b"]} config.backup.schemas and config.backup.exclude_schemas are mutually exclusive
+config.backup={"codec":"gzip","level":15} config.backup.level: 15: gzip supports levels 1 to 9
+config.store.s3={"object_lock":{"mode":"compliance"}} config.store.s3.object_lock: both mode and days are required
+config.notify={"alertmanager":{"url":"https://a/b","url_file":"/c"}} config.notify.alertmanager.url and url_file are mutually exclusive
+config.notify={"labels":{"severity":"page"}} config.notify.labels: severity is set by drctl itself
+timeZone="Local" timeZone: Local: Kubernetes does not accept this time zone
+database={"kind":"existing","existing":{"host":"db"}} database.credentials.existingSecret: required if database.kind is existing
+database.credentials.externalSecret={"enabled":true} database.credentials.externalSecret.key: required: the name of the entry
+web.autoscaling={"enabled":true,"minReplicas":9,"maxReplicas":3} web.autoscaling.minReplicas: greater than maxReplicas
+web.keda={"enabled":true} web.keda.triggers: at least one trigger is required
+web.service.nodePort=80 web.service.nodePort: 80: outside the range 30000 to 32767
+VALUES
 check "a user that is taken away, a section of drctl.yaml, too" render --values chart/ci/minimal-values.yaml \
     --set-json database.runAsUser=null --set-json config.objectives=null
-refuses "an image of another version line than the drills" "database.image.tag is of 8.4" \
+refuses "an image of another release series than the drills" "database.image.tag is of version 8.4" \
     render --values chart/ci/minimal-values.yaml --set-string database.version=9.7,database.image.tag=8.4.3
-refuses "a label twice" "app.kubernetes.io/part-of is the chart's own" render --values chart/ci/minimal-values.yaml \
+refuses "a label twice" "app.kubernetes.io/part-of is reserved for the chart" render --values chart/ci/minimal-values.yaml \
     --set-string 'commonLabels.app\.kubernetes\.io/part-of=shop'
 
 # What the templates promise.

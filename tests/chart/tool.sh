@@ -9,7 +9,8 @@ version=$(cat "$source"/go.{mod,sum} "$source"/*.go | sha256sum)
 if [ "$(cat "$tool.version" 2>/dev/null)" != "$version" ]; then
     echo "chart: building its checker (a minute or two, once)" >&2
     mkdir -p "$LAB/bin"
-    (cd "$source" && go build -trimpath -o "$tool.new" .)
+    # What it shares with Kubernetes is of the same versions and flags (go.mod), and compiled once.
+    (cd "$source" && CGO_ENABLED=0 go build -trimpath -o "$tool.new" .)
     mv "$tool.new" "$tool"
     echo "$version" >"$tool.version"
 fi

