@@ -1,6 +1,6 @@
 {{/*
-What no schema can judge, refused before the cluster has half of it: (dict "root" . "config" what drctl.yaml will be).
-Whatever is let through here and is wrong is refused by drctl in a pod, again and again.
+Checks that a schema cannot express, made before any object is created: (dict "root" . "config" the future drctl.yaml).
+An error that passes here makes every pod of drctl fail.
 */}}
 {{- define "drctl.checks" -}}
 {{- $ := .root -}}
@@ -12,69 +12,72 @@ Whatever is let through here and is wrong is refused by drctl in a pod, again an
 {{- if $why }}{{ fail (printf "%s.schedule: %s: %s" $task . $why) }}{{ end -}}
 {{- end -}}
 {{- end -}}
-{{- /* Where this machine knows zones at all. An unknown one is taken for UTC by the function. */ -}}
+{{- /* Only where the machine has time zone data. The function treats an unknown zone as UTC. */ -}}
 {{- $zone := $config.schedule.time_zone | default "UTC" -}}
 {{- if ne (dateInZone "MST" (toDate "2006-01-02" "2026-01-15") "Asia/Tokyo") "UTC" -}}
 {{- if and (eq (dateInZone "MST" (toDate "2006-01-02" "2026-01-15") $zone) "UTC") (not (regexMatch "^((Etc/)?(UTC|UCT|Universal|Zulu)|Local)$" $zone)) -}}
-{{- fail (printf "timeZone: %s: there is no such time zone; write its name in the IANA database, like Europe/Berlin" $zone) -}}
+{{- fail (printf "timeZone: %s: unknown time zone; use a name of the IANA database, such as Europe/Berlin" $zone) -}}
 {{- end -}}
 {{- end -}}
-{{- if eq $zone "Local" }}{{ fail "timeZone: Local: Kubernetes takes no such time zone" }}{{ end -}}
-{{- /* URLs that may hold a secret: a schema would show the value that it refuses. */ -}}
+{{- if eq $zone "Local" }}{{ fail "timeZone: Local: Kubernetes does not accept this time zone; use a name of the IANA database" }}{{ end -}}
+{{- /* URLs that may contain a secret: the error of a schema would show the value. */ -}}
 {{- $notify := $config.notify | default dict -}}
 {{- range $key, $url := dict "source.url" $config.source.url "into.url" $config.into.url -}}
-{{- if and $url (not (regexMatch "^(mysql|mariadb)://[^/@[:space:]]+@[^[:space:]]+$" $url)) }}{{ fail (printf "config.%s: it is not of the form mysql://user@host:3306" $key) }}{{ end -}}
+{{- if and $url (not (regexMatch "^(mysql|mariadb)://[^/@[:space:]]+@[^[:space:]]+$" $url)) }}{{ fail (printf "config.%s: invalid URL; the form is mysql://user@host:3306" $key) }}{{ end -}}
 {{- end -}}
-{{- if not (regexMatch "^(local|pod|(mysql|mariadb)://[^/@[:space:]]+@[^[:space:]]+)$" $config.verify.scratch) }}{{ fail "config.verify.scratch: it is not local, pod, or of the form mysql://user@host:3306" }}{{ end -}}
-{{- range $name, $keys := dict "webhook" (list "url") "alertmanager" (list "url") "slack" (list "url") "heartbeat" (list "backup_url" "verify_url") -}}
-{{- range $key := $keys -}}
-{{- $url := get (get $notify $name | default dict) $key -}}
-{{- if and $url (not (regexMatch "^https?://[^/?#[:space:]]+[^[:space:]]*$" $url)) }}{{ fail (printf "config.notify.%s.%s: it does not begin with https:// or http:// and a host" $name $key) }}{{ end -}}
+{{- if not (regexMatch "^(local|pod|(mysql|mariadb)://[^/@[:space:]]+@[^[:space:]]+)$" $config.verify.scratch) }}{{ fail "config.verify.scratch: invalid value; use local, pod, or mysql://user@host:3306" }}{{ end -}}
+{{- with dig "alertmanager" "url" "" $notify -}}
+{{- if not (regexMatch "^https?://[^/?#[:space:]]+[^[:space:]]*$" .) }}{{ fail "config.notify.alertmanager.url: invalid URL; it must start with https:// or http:// and a host" }}{{ end -}}
 {{- end -}}
-{{- end -}}
-{{- /* What excludes or needs each other. */ -}}
+{{- $url := $config.store.url -}}
+{{- if not (regexMatch "^(s3://[A-Za-z0-9._-]+(/[^/?#[:space:]]+)*/*|file:///[^?#[:space:]]*[^/?#[:space:]][^?#[:space:]]*)$" $url) }}{{ fail "config.store.url: invalid URL; use s3://bucket/prefix or file:///absolute/directory" }}{{ end -}}
+{{- if and (hasPrefix "s3://" $url) (regexMatch "/(\\.{1,2}|\\.drctl-tmp-[^/]*)(/|$)" (trimPrefix "s3:/" $url)) }}{{ fail "config.store.url: no component of the prefix may be . or .. or start with .drctl-tmp-" }}{{ end -}}
+{{- /* Keys that exclude or require each other. */ -}}
 {{- $backup := $config.backup -}}
-{{- if and $backup.schemas $backup.exclude_schemas }}{{ fail "config.backup.schemas and config.backup.exclude_schemas: name the schemas to take, or those to leave out" }}{{ end -}}
-{{- if and (hasKey $backup "level") (eq ($backup.codec | default "zstd") "gzip") (gt (int $backup.level) 9) }}{{ fail (printf "config.backup.level: %v: gzip has 1 to 9" $backup.level) }}{{ end -}}
-{{- range $name, $keys := dict "webhook" (list "url") "alertmanager" (list "url") "slack" (list "url") "heartbeat" (list "backup_url" "verify_url") -}}
-{{- range $key := $keys -}}
-{{- $one := get $notify $name | default dict -}}
-{{- if and (get $one $key) (get $one (printf "%s_file" $key)) }}{{ fail (printf "config.notify.%s.%s and %s_file: give one of them; keep the file" $name $key $key) }}{{ end -}}
-{{- end -}}
-{{- end -}}
+{{- if and $backup.schemas $backup.exclude_schemas }}{{ fail "config.backup.schemas and config.backup.exclude_schemas are mutually exclusive; set one of them" }}{{ end -}}
+{{- if and (hasKey $backup "level") (eq ($backup.codec | default "zstd") "gzip") (gt (int $backup.level) 9) }}{{ fail (printf "config.backup.level: %v: gzip supports levels 1 to 9" $backup.level) }}{{ end -}}
+{{- if and (eq ($backup.codec | default "zstd") "none") (hasKey $backup "level") (ne (int $backup.level) 0) }}{{ fail (printf "config.backup.level: %v: codec none has no levels" $backup.level) }}{{ end -}}
+{{- $alertmanager := $notify.alertmanager | default dict -}}
+{{- if and $alertmanager.url $alertmanager.url_file }}{{ fail "config.notify.alertmanager.url and url_file are mutually exclusive; set only the file" }}{{ end -}}
 {{- range $label := list "alertname" "severity" "target" "test" -}}
-{{- if hasKey ($notify.labels | default dict) $label }}{{ fail (printf "config.notify.labels: %s: drctl sets that one itself" $label) }}{{ end -}}
+{{- if hasKey ($notify.labels | default dict) $label }}{{ fail (printf "config.notify.labels: %s is set by drctl itself; use another name" $label) }}{{ end -}}
 {{- end -}}
 {{- $lock := dig "s3" "object_lock" dict $config.store -}}
-{{- if and $lock (not (and $lock.mode $lock.days)) }}{{ fail "config.store.s3.object_lock: mode and days are needed, both" }}{{ end -}}
+{{- if and $lock (not (and $lock.mode $lock.days)) }}{{ fail "config.store.s3.object_lock: both mode and days are required" }}{{ end -}}
+{{- $s3 := $config.store.s3 | default dict -}}
+{{- if and $lock (eq ($s3.checksum | default "") "off") }}{{ fail "config.store.s3.object_lock: requires a checksum of every object; set config.store.s3.checksum to crc64nvme" }}{{ end -}}
+{{- $attempt := $s3.attempt_timeout_seconds | default 60 -}}
+{{- $operation := $s3.operation_timeout_seconds | default 300 -}}
+{{- if gt (int64 $attempt) (int64 $operation) }}{{ fail (printf "config.store.s3.attempt_timeout_seconds: %d exceeds operation_timeout_seconds (%d)" (int64 $attempt) (int64 $operation)) }}{{ end -}}
+{{- if has ($s3.storage_class | default "") (list "GLACIER" "DEEP_ARCHIVE") }}{{ fail (printf "config.store.s3.storage_class: %s takes hours to read; use a class with immediate access, such as STANDARD_IA or GLACIER_IR" $s3.storage_class) }}{{ end -}}
 {{- if $.Values.prune.enabled -}}
 {{- $rules := 0 -}}
 {{- range $rule := list "last" "daily" "weekly" "monthly" "yearly" "within_days" "labels" -}}
 {{- with get ($config.retention | default dict) $rule }}{{ $rules = add1 $rules }}{{ end -}}
 {{- end -}}
-{{- if eq (int $rules) 0 }}{{ fail "config.retention: no rule says what prune keeps: give one of last, daily, weekly, monthly, yearly, within_days, labels, or set prune.enabled to false" }}{{ end -}}
+{{- if eq (int $rules) 0 }}{{ fail "config.retention: no retention rule; set one of last, daily, weekly, monthly, yearly, within_days, labels, or set prune.enabled to false" }}{{ end -}}
 {{- end -}}
-{{- /* Kubernetes makes no pod that asks for more than it may have; the workload would stand there without one. */ -}}
-{{- range $section := list "database" "web" "backup" "verify" "prune" "restore" "serve" "watcher" -}}
+{{- /* Kubernetes rejects a pod whose requests exceed its limits; the workload would have no pods. */ -}}
+{{- range $section := list "database" "web" "backup" "verify" "prune" "restore" "serve" "stream" "watcher" -}}
 {{- include "drctl.resources.check" (list $section (get $.Values $section).resources) -}}
 {{- end -}}
 {{- include "drctl.resources.check" (list "verify.scratch" $.Values.verify.scratch.resources) -}}
 {{- include "drctl.resources.check" (list "verify.scratch.production" $.Values.verify.scratch.productionResources) -}}
 {{- $autoscaling := $.Values.web.autoscaling -}}
-{{- if and (or $autoscaling.enabled $.Values.web.keda.enabled) (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) }}{{ fail "web.autoscaling.minReplicas: more than maxReplicas" }}{{ end -}}
+{{- if and (or $autoscaling.enabled $.Values.web.keda.enabled) (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) }}{{ fail "web.autoscaling.minReplicas: greater than maxReplicas" }}{{ end -}}
 {{- with $.Values.web.service.nodePort -}}
-{{- if and (gt (int .) 0) (lt (int .) 30000) (eq $.Values.web.service.type "NodePort") }}{{ fail (printf "web.service.nodePort: %d: Kubernetes has 30000 to 32767 for these" (int .)) }}{{ end -}}
+{{- if and (gt (int .) 0) (lt (int .) 30000) (eq $.Values.web.service.type "NodePort") }}{{ fail (printf "web.service.nodePort: %d: outside the range 30000 to 32767" (int .)) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Requests that are more than the limit: (list "section" resources). */}}
+{{/* Rejects requests that exceed the limit: (list "section" resources). */}}
 {{- define "drctl.resources.check" -}}
 {{- $section := index . 0 -}}
 {{- $resources := index . 1 | default dict -}}
 {{- $limits := $resources.limits | default dict -}}
 {{- range $name, $amount := $resources.requests | default dict -}}
 {{- with get $limits $name -}}
-{{- if gt (include "drctl.amount" $amount | float64) (include "drctl.amount" . | float64) }}{{ fail (printf "%s.resources: more %s is requested (%v) than the limit allows (%v)" $section $name $amount .) }}{{ end -}}
+{{- if gt (include "drctl.amount" $amount | float64) (include "drctl.amount" . | float64) }}{{ fail (printf "%s.resources: the request for %s (%v) exceeds the limit (%v)" $section $name $amount .) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -87,7 +90,7 @@ Whatever is let through here and is wrong is refused by drctl in a pod, again an
 {{- mulf (trimSuffix $unit $text | float64) (get $factors $unit | default 1.0) -}}
 {{- end -}}
 
-{{/* Why a schedule whose words are right is none: a range that ends before it begins, days that no month has. */}}
+{{/* Why a schedule with valid syntax never runs: a range that ends before it starts, or a day that no month has. */}}
 {{- define "drctl.schedule.wrong" -}}
 {{- $fields := regexSplit "\\s+" (trim .) -1 -}}
 {{- $why := "" -}}
@@ -100,17 +103,32 @@ Whatever is let through here and is wrong is refused by drctl in a pod, again an
 {{- $low := first $ends | lower -}}
 {{- $high := last $ends | lower -}}
 {{- if gt (get $names $low | default ($low | trimPrefix "0" | int) | int) (get $names $high | default ($high | trimPrefix "0" | int) | int) -}}
-{{- $why = printf "%s ends before it begins" $part -}}
+{{- $why = printf "the range %s ends before it starts" $part -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $day := index $fields 2 -}}
-{{- $month := index $fields 3 | lower -}}
-{{- if and (regexMatch "^[0-9]+$" $day) (regexMatch "^[*?]" (index $fields 4)) (regexMatch "^([0-9]+|[a-z]+)$" $month) -}}
-{{- $number := get $names $month | default ($month | trimPrefix "0" | int) | int -}}
-{{- $longest := has $number (list 4 6 9 11) | ternary 30 (eq $number 2 | ternary 29 31) -}}
-{{- if gt ($day | trimPrefix "0" | int) $longest }}{{ $why = "there is no such day" }}{{ end -}}
+{{- /* If the day of the week is a star, only the days of the month count: the first of them, in the longest month. */ -}}
+{{- if and (not $why) (regexMatch "(^|,)[*?](/0*1)?(,|$)" (index $fields 4)) -}}
+{{- $first := 31 -}}
+{{- range $part := splitList "," (index $fields 2) -}}
+{{- $low := regexFind "^[*?0-9]+" $part -}}
+{{- $first = min $first (regexMatch "[*?]" $low | ternary 1 (regexReplaceAll "^0+" $low "" | int)) -}}
+{{- end -}}
+{{- $longest := 0 -}}
+{{- range $part := splitList "," (index $fields 3 | lower) -}}
+{{- $step := regexFind "/[0-9]+$" $part | trimPrefix "/" -}}
+{{- $ends := splitList "-" (splitList "/" $part | first) -}}
+{{- $low := first $ends -}}
+{{- $star := regexMatch "[*?]" $low -}}
+{{- $low = $star | ternary 1 (get $names $low | default (regexReplaceAll "^0+" $low "" | int) | int) -}}
+{{- $high := last $ends -}}
+{{- $high = or $star (and (ne $step "") (eq (len $ends) 1)) | ternary 12 (get $names $high | default (regexReplaceAll "^0+" $high "" | int) | int) -}}
+{{- range $month := untilStep (int $low) (add1 $high | int) (regexReplaceAll "^0+" $step "" | default "1" | int) -}}
+{{- $longest = max $longest (has $month (list 4 6 9 11) | ternary 30 (eq $month 2 | ternary 29 31)) -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (int $first) (int $longest) }}{{ $why = "this day does not exist" }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- $why -}}

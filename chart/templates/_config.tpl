@@ -1,9 +1,9 @@
-{{/* drctl.yaml: what the chart knows, and `config` over it. */}}
+{{/* drctl.yaml: the settings of the chart, overridden by `config`. */}}
 {{- define "drctl.config" -}}
 {{- $db := .Values.database -}}
 {{- $config := dict
   "target" (include "drctl.target" .)
-  "source" (dict "url" (include "drctl.database.url" .) "password_file" "/run/secrets/database/backup-password")
+  "source" (dict "url" (include "drctl.database.url" (list . $db.backupUser)) "password_file" "/run/secrets/database/backup-password")
   "into" (dict "user" $db.restoreUser "password_file" "/run/secrets/database/restore-password")
   "backup" (dict "deadline_seconds" (include "drctl.deadline" .Values.backup.deadlineSeconds | int))
   "restore" (dict "deadline_seconds" (include "drctl.deadline" .Values.restore.deadlineSeconds | int))
@@ -21,28 +21,44 @@
 {{- range $key := list "source.password" "into.password" "verify.scratch_password" -}}
 {{- $at := splitList "." $key -}}
 {{- if dig (first $at) (last $at) "" $own -}}
-{{- fail (printf "config.%s: drctl.yaml is a ConfigMap, which is no place for a password; put it in a Secret and name a file in %s_file" $key $key) -}}
+{{- fail (printf "config.%s: drctl.yaml is a ConfigMap and must not contain a password; put it in a Secret and set %s_file" $key $key) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key := list "source" "into" -}}
-{{- if regexMatch "://[^/@]*:[^/@]*@" (dig $key "url" "" $own) -}}
-{{- fail (printf "config.%s.url: no password may stand in it; put it in a Secret and name a file in %s.password_file" $key $key) -}}
+{{- range $key, $file := dict "source.url" "source.password_file" "into.url" "into.password_file" "verify.scratch" "verify.scratch_password_file" -}}
+{{- $at := splitList "." $key -}}
+{{- if regexMatch "://[^/@]*:[^/@]*@" (dig (first $at) (last $at) "" $own) -}}
+{{- fail (printf "config.%s: must not contain a password; put it in a Secret and set %s" $key $file) -}}
 {{- end -}}
+{{- end -}}
+{{- /* Such a URL is a credential; the URL of an Alertmanager is an address, unless it contains a user, ? or #. */ -}}
+{{- range $key := list "webhook.url" "slack.url" "heartbeat.backup_url" "heartbeat.verify_url" "alertmanager.url" -}}
+{{- $at := splitList "." $key -}}
+{{- $url := dig "notify" (first $at) (last $at) "" $own -}}
+{{- if and $url (or (ne $key "alertmanager.url") (regexMatch "[@?#]" $url)) -}}
+{{- fail (printf "config.notify.%s: drctl.yaml is a ConfigMap, which is no place for a URL that is a secret; put it in a Secret, mount that by drctl.extraVolumes and drctl.extraVolumeMounts, and name the file in config.notify.%s_file" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "[@?#]" (dig "store" "s3" "endpoint_url" "" $own) -}}
+{{- fail "config.store.s3.endpoint_url: no user, password, ? or # may stand in it; drctl.yaml is a ConfigMap: put the keys in a Secret and name it in storeCredentials.existingSecret" -}}
+{{- end -}}
+{{- $store := dig "store" "url" "" $own -}}
+{{- if regexMatch "^s3://([^/]*@|[^?#]*[?#])" $store -}}
+{{- fail "config.store.url: no credentials, ? or # may stand in it; drctl.yaml is a ConfigMap: put the keys in a Secret and name it in storeCredentials.existingSecret" -}}
 {{- end -}}
 {{- if $own.notify -}}
 {{- $_ := set $config "notify" (dict "labels" (dict "namespace" .Release.Namespace)) -}}
 {{- with .Values.monitoring.rules.runbooksUrl }}{{ $_ := set $config.notify "runbooks_url" . }}{{ end -}}
 {{- end -}}
 {{- $config = mergeOverwrite $config $own -}}
-{{- $_ := required "config.store.url: where archives live is needed, like s3://bucket/prefix" (dig "store" "url" "" $config) -}}
+{{- $_ := required "config.store.url: required: the URL of the store, such as s3://bucket/prefix" (dig "store" "url" "" $config) -}}
 {{- if and .Values.verify.enabled (eq $config.verify.scratch "pod") (not $config.verify.pod.images) -}}
-{{- fail "verify.scratch.images: the image of scratch pods is needed, like mysql-8.4: mysql:8.4, as the database is not the chart's" -}}
+{{- fail "verify.scratch.images: required for an existing database: the image of scratch pods, such as mysql-8.4: mysql:8.4" -}}
 {{- end -}}
 {{- include "drctl.checks" (dict "root" . "config" $config) -}}
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* A run ends itself a minute before its Job does, so that it can say so and tidy up. */}}
+{{/* A run ends itself a minute before the deadline of its Job, so that it can report the failure and clean up. */}}
 {{- define "drctl.deadline" -}}
 {{- sub (int .) 60 -}}
 {{- end -}}
@@ -68,21 +84,21 @@ namespace: {{ .Release.Namespace | quote }}
 {{- range $line, $image := $scratch.images }}{{ $_ := set $images $line (include "drctl.fromRegistry" (list $ $image)) }}{{ end }}
 images: {{ toJson $images }}
 service_account: {{ include "drctl.fullname" . }}-scratch
-# 0: whatever the cluster gives.
+# 0: assigned by the cluster.
 run_as_user: {{ .Values.database.runAsUser | default 0 | int64 }}
 {{- with $scratch.resources }}
 resources: {{ toJson . }}
 {{- end }}
 {{- $production := $scratch.productionResources }}
 {{- if and (not $production) (include "drctl.database.own" .) }}
-{{- /* Room on the node's disk depends on the backup, which drctl knows. */}}
+{{- /* Ephemeral storage depends on the backup; drctl calculates it. */}}
 {{- $production = dict }}
 {{- range $kind, $amounts := .Values.database.resources }}{{ $_ := set $production $kind (omit $amounts "ephemeral-storage") }}{{ end }}
 {{- end }}
 {{- with $production }}
 production_resources: {{ toJson . }}
 {{- end }}
-# The network policy of scratch pods knows them by these.
+# Selected by the network policy of scratch pods.
 labels:
   {{- $velero := .Values.velero.exclude | ternary (dict "velero.io/exclude-from-backup" "true") dict }}
   {{- include "drctl.podLabels" (list . "scratch" $velero (include "drctl.mesh.labels" (list . false) | fromYaml)) | nindent 2 }}
@@ -103,7 +119,7 @@ tolerations: {{ toJson . }}
 {{- end }}
 {{- end -}}
 
-{{/* The workloads that a restore fences off, kind/name. */}}
+{{/* The workloads that a restore fences, as kind/name. */}}
 {{- define "drctl.fenced" -}}
 {{- if and .Values.restore.enabled .Values.restore.fence }}
 {{- if .Values.web.enabled }}

@@ -1,15 +1,15 @@
-{{/* What the database is, wherever it runs. */}}
+{{/* Properties of the database, deployed by the chart or existing. */}}
 
 {{- define "drctl.database.own" -}}
 {{- if ne .Values.database.kind "existing" }}true{{ end -}}
 {{- end -}}
 
-{{/* The accounts, and the image of drills, go by it: a tag that says another version line is a mistake. */}}
+{{/* The accounts and the image of drills depend on it: a tag of another release series is an error. */}}
 {{- define "drctl.database.version" -}}
 {{- $db := .Values.database -}}
 {{- $tagged := regexFind "^[0-9]+\\.[0-9]+" (toString $db.image.tag) -}}
 {{- if and $db.version $tagged (ne $db.version $tagged) -}}
-{{- fail (printf "database.version: %s, and database.image.tag is of %s" $db.version $tagged) -}}
+{{- fail (printf "database.version is %s, but database.image.tag is of version %s" $db.version $tagged) -}}
 {{- end -}}
 {{- $db.version | default $tagged | default (eq $db.kind "mysql" | ternary "9.7" "11.8") -}}
 {{- end -}}
@@ -25,7 +25,7 @@
 
 {{- define "drctl.database.host" -}}
 {{- if not (include "drctl.database.own" .) -}}
-{{- required "database.existing.host: the server's host name is needed, as database.kind is existing" .Values.database.existing.host -}}
+{{- required "database.existing.host: required if database.kind is existing: the server's host name" .Values.database.existing.host -}}
 {{- else if and .Values.backupNetwork.enabled .Values.backupNetwork.databaseAddress -}}
 {{- .Values.backupNetwork.databaseAddress | splitList "/" | first -}}
 {{- else -}}
@@ -37,40 +37,60 @@
 {{- if include "drctl.database.own" . }}3306{{ else }}{{ .Values.database.existing.port }}{{ end -}}
 {{- end -}}
 
+{{/* The URL of the server for an account: (list . user). */}}
 {{- define "drctl.database.url" -}}
-{{- $parameters := .Values.database.existing.parameters -}}
-{{- if include "drctl.database.own" . -}}
-{{- $parameters = empty (include "drctl.database.tls" .) | ternary "" "tls=verify&ca=/run/secrets/database-tls/ca.crt" -}}
+{{- $ := index . 0 -}}
+{{- $parameters := $.Values.database.existing.parameters -}}
+{{- if include "drctl.database.own" $ -}}
+{{- $parameters = empty (include "drctl.database.tls" $) | ternary "" "tls=verify&ca=/run/secrets/database-tls/ca.crt" -}}
 {{- end -}}
-{{- $host := include "drctl.database.host" . -}}
+{{- $host := include "drctl.database.host" $ -}}
 {{- if and (contains ":" $host) (not (hasPrefix "[" $host)) }}{{ $host = printf "[%s]" $host }}{{ end -}}
-mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database.port" . }}{{ with $parameters }}/?{{ . }}{{ end }}
+mysql://{{ index . 1 }}@{{ $host }}:{{ include "drctl.database.port" $ }}{{ with $parameters }}/?{{ . }}{{ end }}
 {{- end -}}
 
-{{/* Three accounts, none of them root: who restores has rights that the others must not have. */}}
+{{/* Separate accounts, none of them root: the restore account has privileges that the others must not have. */}}
 {{- define "drctl.database.accounts" -}}
 {{- $db := .Values.database -}}
-{{- $names := list $db.user $db.backupUser $db.restoreUser -}}
-{{- if or (ne (len (uniq $names)) 3) (has "root" $names) -}}
-{{- fail (printf "database.user, backupUser and restoreUser: %s: three names are needed, and none of them root" (join ", " $names)) -}}
+{{- $names := list $db.user $db.backupUser $db.restoreUser $db.streamUser -}}
+{{- if or (ne (len (uniq $names)) 4) (has "root" $names) -}}
+{{- fail (printf "database.user, backupUser, restoreUser and streamUser: %s: the names must be different and none of them root" (join ", " $names)) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret with the four passwords. */}}
+{{/* The keys of the passwords that the chart's database needs, as a list. */}}
+{{- define "drctl.credentials.keys" -}}
+{{- concat (list "root-password" "app-password" "backup-password" "restore-password") (.Values.stream.enabled | ternary (list "stream-password") list) | toJson -}}
+{{- end -}}
+
+{{/*
+The Secret with the streamer's password: one of its own where the chart generates it, because the Secret with the others
+is immutable and may be older.
+*/}}
+{{- define "drctl.credentials.stream" -}}
+{{- $credentials := .Values.database.credentials -}}
+{{- if or $credentials.existingSecret $credentials.externalSecret.enabled (not (include "drctl.database.own" .)) -}}
+{{- include "drctl.credentials" . -}}
+{{- else -}}
+{{- include "drctl.fullname" . }}-stream
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the passwords. */}}
 {{- define "drctl.credentials" -}}
 {{- $own := or (include "drctl.database.own" .) .Values.database.credentials.externalSecret.enabled -}}
 {{- if not (or $own .Values.database.credentials.existingSecret .Values.database.credentials.secretProviderClass) -}}
-{{- fail "database.credentials.existingSecret: a Secret with backup-password and restore-password is needed, as database.kind is existing" -}}
+{{- fail "database.credentials.existingSecret: required if database.kind is existing: a Secret with backup-password and restore-password" -}}
 {{- end -}}
 {{- .Values.database.credentials.existingSecret | default (printf "%s-database" (include "drctl.fullname" .)) -}}
 {{- end -}}
 
-{{/* Where the passwords come from, for people. */}}
+{{/* The source of the passwords, for messages. */}}
 {{- define "drctl.credentials.name" -}}
 {{- with .Values.database.credentials.secretProviderClass }}the SecretProviderClass {{ . }}{{ else }}the Secret {{ include "drctl.credentials" . }}{{ end -}}
 {{- end -}}
 
-{{/* The volume with the passwords that a pod needs: (list . "key"…). */}}
+{{/* The volume with the passwords of a pod: (list . "key"…). */}}
 {{- define "drctl.credentials.volume" -}}
 {{- $ := index . 0 -}}
 - name: credentials
@@ -81,15 +101,35 @@ mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database
     volumeAttributes:
       secretProviderClass: {{ . }}
   {{- else }}
-  secret:
-    secretName: {{ include "drctl.credentials" $ }}
+  {{- /* A missing key is reported by the program that needs it; otherwise the pod would wait forever without any log. */}}
+  {{- $others := without (slice . 1) "stream-password" }}
+  {{- $stream := include "drctl.credentials.stream" $ }}
+  {{- if and $others (has "stream-password" .) (ne $stream (include "drctl.credentials" $)) }}
+  projected:
     defaultMode: 0440
-    # What is missing is named by who wants it: the pod would otherwise wait for ever, without a word in any log.
+    sources:
+      - secret:
+          name: {{ include "drctl.credentials" $ }}
+          optional: true
+          items:
+            {{- range $others }}
+            - {key: {{ . }}, path: {{ . }}}
+            {{- end }}
+      - secret:
+          name: {{ $stream }}
+          optional: true
+          items:
+            - {key: stream-password, path: stream-password}
+  {{- else }}
+  secret:
+    secretName: {{ empty $others | ternary $stream (include "drctl.credentials" $) }}
+    defaultMode: 0440
     optional: true
     items:
       {{- range slice . 1 }}
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
+  {{- end }}
   {{- end }}
 {{- end -}}
 
@@ -118,7 +158,7 @@ mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database
       {{- end }}
 {{- end -}}
 
-{{/* The names that the server is reached by, as a list. */}}
+{{/* Host names of the server, as a list. */}}
 {{- define "drctl.database.names" -}}
 {{- $names := list -}}
 {{- range $service := list (include "drctl.database.service" .) (printf "%s-headless" (include "drctl.database.service" .)) -}}
@@ -133,7 +173,7 @@ mysql://{{ .Values.database.backupUser }}@{{ $host }}:{{ include "drctl.database
 {{- .Values.database.storage.existingClaim | default (printf "data-%s-0" (include "drctl.database.service" .)) -}}
 {{- end -}}
 
-{{/* The option file. Durable, with a binary log that a backup's coordinates point into. */}}
+{{/* The option file: durable writes, and a binary log for the coordinates of a backup and for the streamer. */}}
 {{- define "drctl.database.options" -}}
 [mysqld]
 server_id=1
@@ -141,7 +181,7 @@ log_bin=binlog
 sync_binlog=1
 innodb_flush_log_at_trx_commit=1
 skip_name_resolve=ON
-# Triggers and functions are restored by an account that is not SUPER.
+# The restore account creates triggers and functions without SUPER.
 log_bin_trust_function_creators=ON
 {{- if eq .Values.database.kind "mysql" }}
 binlog_expire_logs_seconds=259200
@@ -149,10 +189,15 @@ gtid_mode=ON
 enforce_gtid_consistency=ON
 partial_revokes=ON
 mysqlx=OFF
-# Nobody reads or writes files through SQL.
+# No file access through SQL.
 secure_file_priv=NULL
 {{- else }}
 expire_logs_days=3
+{{- if .Values.stream.enabled }}
+# A replay of statements may give other data.
+binlog_format=ROW
+gtid_strict_mode=ON
+{{- end }}
 {{- end }}
 {{- if include "drctl.database.tls" . }}
 ssl_ca=/run/secrets/database-tls/ca.crt

@@ -1,14 +1,14 @@
 {{/* Names and labels. */}}
 
-{{/* What the release's parts are called: `drctl`, an alias, or what nameOverride says. */}}
+{{/* Name of the chart within the release: `drctl`, an alias, or nameOverride. */}}
 {{- define "drctl.name" -}}
 {{- .Values.nameOverride | default .Chart.Name -}}
 {{- end -}}
 
 {{/*
-The name of everything: the release's, with an alias where there is one, ending in "drctl", because the alert rules
-know CronJobs by "(.+-)?drctl-.+". At most 42 characters, so that a CronJob's name ends at 52, a Service's at 63, and
-what the controllers put behind it fits in a label; a longer one is cut, and told apart by its digest.
+Name prefix of all objects: the release's name, plus an alias if there is one, ending in "drctl", because the alert rules
+select CronJobs by "(.+-)?drctl-.+". At most 42 characters, so that the name of a CronJob has at most 52, that of a
+Service at most 63, and the suffixes of controllers fit in a label. A longer name is cut and made unique by its digest.
 */}}
 {{- define "drctl.fullname" -}}
 {{- $name := include "drctl.name" . -}}
@@ -22,7 +22,7 @@ what the controllers put behind it fits in a label; a longer one is cut, and tol
 {{- end -}}
 {{- $full = .Values.fullnameOverride | default $full -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
-{{- fail (printf "the name %s: Kubernetes takes no Service of that name (small letters, digits and hyphens, a letter first); set fullnameOverride" $full) -}}
+{{- fail (printf "the name %s is not valid for a Service (lowercase letters, digits and hyphens, starting with a letter); set fullnameOverride" $full) -}}
 {{- end -}}
 {{- $full -}}
 {{- end -}}
@@ -31,12 +31,12 @@ what the controllers put behind it fits in a label; a longer one is cut, and tol
 {{- $name := include "drctl.name" . -}}
 {{- $target := .Values.target | default (eq $name "drctl" | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) -}}
 {{- if not (regexMatch "^[a-z0-9][a-z0-9-]{0,62}$" $target) -}}
-{{- fail (printf "the target %s: a target has small letters, digits and hyphens; set target" $target) -}}
+{{- fail (printf "the target name %s is invalid (lowercase letters, digits and hyphens); set target" $target) -}}
 {{- end -}}
 {{- $target -}}
 {{- end -}}
 
-{{/* Labels by which pods are selected: (list . "component"). */}}
+{{/* Selector labels of pods: (list . "component"). */}}
 {{- define "drctl.selector" -}}
 {{- $ := index . 0 -}}
 app.kubernetes.io/name: {{ include "drctl.name" $ | quote }}
@@ -54,7 +54,7 @@ app.kubernetes.io/managed-by: {{ $.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" }}
 {{- range $key, $value := $.Values.commonLabels }}
 {{- if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") }}
-{{- fail (printf "commonLabels: %s is the chart's own; take another name" $key) }}
+{{- fail (printf "commonLabels: %s is reserved for the chart; use another name" $key) }}
 {{- end }}
 {{ $key }}: {{ $value | quote }}
 {{- end }}
@@ -69,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" 
 {{- toYaml (mergeOverwrite (deepCopy $.Values.commonLabels) $labels $own (dict "app.kubernetes.io/part-of" (include "drctl.fullname" $))) -}}
 {{- end -}}
 
-{{/* The head of an object's metadata: (list . "component" "-suffix" wave). */}}
+{{/* Start of an object's metadata: (list . "component" "-suffix" wave). */}}
 {{- define "drctl.metadata" -}}
 {{- $ := index . 0 -}}
 name: {{ include "drctl.fullname" $ }}{{ index . 2 }}
@@ -86,7 +86,7 @@ argocd.argoproj.io/sync-wave: {{ index . 1 | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* `annotations:` of an object, where there are any: (list . wave own-annotations…). */}}
+{{/* `annotations:` of an object, if there are any: (list . wave own-annotations…). */}}
 {{- define "drctl.annotations" -}}
 {{- $all := mergeOverwrite (deepCopy (index . 0).Values.commonAnnotations) (include "drctl.wave" (list (index . 0) (index . 1)) | fromYaml) -}}
 {{- range slice . 2 }}{{ $all = mergeOverwrite $all (. | default dict | deepCopy) }}{{ end -}}
@@ -105,7 +105,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* An image, from where `global.imageRegistry` says: (list . image). */}}
+{{/* An image, from `global.imageRegistry` if set: (list . image). */}}
 {{- define "drctl.fromRegistry" -}}
 {{- $registry := dig "imageRegistry" "" ((index . 0).Values.global | default dict) -}}
 {{- $parts := splitList "/" (index . 1) -}}
@@ -116,7 +116,7 @@ annotations:
 {{ join "/" $parts }}
 {{- end -}}
 
-{{/* Names of the Secrets to pull images with, as a list. */}}
+{{/* Names of the image pull secrets, as a list. */}}
 {{- define "drctl.pullSecretNames" -}}
 {{- $names := list -}}
 {{- range concat .Values.imagePullSecrets (dig "imagePullSecrets" list (.Values.global | default dict)) -}}

@@ -1,6 +1,6 @@
-{{/* The pods of drctl, and what `restricted` asks of every pod. */}}
+{{/* The pods of drctl, and the settings that the Pod Security Standard `restricted` requires. */}}
 
-{{/* With no user given none is asked for: then it is the cluster that gives one, and a group for the volumes. */}}
+{{/* Without a user none is set: the cluster then assigns a user, and a group for the volumes. */}}
 {{- define "drctl.podSecurity" -}}
 runAsNonRoot: true
 {{- with . }}
@@ -30,8 +30,8 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-Labels and annotations by which a mesh takes a pod in or leaves it out: (list . in jobs). The database's
-port goes past the sidecar in any case: MySQL speaks first, and has TLS of its own.
+Labels and annotations that include a pod in a mesh or exclude it: (list . in jobs). The database's port always
+bypasses the sidecar: in the MySQL protocol the server speaks first, and it has its own TLS.
 */}}
 {{- define "drctl.mesh.labels" -}}
 {{- $ := index . 0 -}}
@@ -78,24 +78,24 @@ prometheus.io/scrape: "true"
 prometheus.io/port: {{ index . 1 | quote }}
 prometheus.io/path: /metrics
 {{- if eq $.Values.mesh.provider "istio" }}
-# Else the sidecar would send Prometheus to a port of its own, which the network policy does not know.
+# Otherwise the sidecar redirects Prometheus to its own port, which the network policy does not allow.
 prometheus.istio.io/merge-metrics: "false"
 {{- end }}
 {{- end }}
 {{- end -}}
 
 {{/*
-A pod of drctl, from `metadata` on. A dict of
+A pod of drctl, starting at `metadata`. A dict of
   root        the chart
   component   backup, verify, …
   values      the values of that component
-  args        of drctl
-  job         whether it ends by itself
-  token       whether it talks to the API server
+  args        arguments of drctl
+  job         whether it is the pod of a Job
+  token       whether it uses the API server
   passwords   keys of the database's Secret
-  annotations more of them, as YAML
-  env         more of it, as YAML
-  serving     a port that it serves metrics at, if it does
+  annotations additional annotations, as YAML
+  env         additional environment variables, as YAML
+  serving     port of its metrics, if any
 */}}
 {{- define "drctl.pod" -}}
 {{- $ := .root -}}
@@ -157,6 +157,9 @@ spec:
         - name: POD_UID
           valueFrom:
             fieldRef: {fieldPath: metadata.uid}
+        {{- with .env }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with $.Values.drctl.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -182,7 +185,7 @@ spec:
         {{- toYaml $values.resources | nindent 8 }}
       securityContext:
         {{- include "drctl.containerSecurity" . | nindent 8 }}
-      # drctl writes its last words there; where it could not, the end of the log.
+      # drctl writes its error line there; if it could not, the end of the log is used.
       terminationMessagePolicy: FallbackToLogsOnError
       volumeMounts:
         - {name: config, mountPath: /etc/drctl, readOnly: true}
@@ -220,7 +223,7 @@ spec:
 {{- end -}}
 
 {{/*
-A CronJob that does not rot: as "drctl.pod", and
+A CronJob: the keys of "drctl.pod", and
   schedule, suspend, startingDeadlineSeconds
 */}}
 {{- define "drctl.cronJob" -}}
@@ -234,8 +237,8 @@ spec:
   schedule: {{ .schedule | quote }}
   timeZone: {{ $.Values.timeZone | quote }}
   suspend: {{ .suspend }}
-  # Together with the Job's deadline: without one a hung Job would hold up all later ones for ever. One whose node is
-  # gone still does, until its pod is taken away (runbooks/DrctlJobStuck.md): two that write would be worse.
+  # Requires the Job's deadline: without one, a hung Job would block all later ones forever. A Job whose node is gone
+  # still does, until its pod is deleted (runbooks/DrctlJobStuck.md); two concurrent writers would be worse.
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: {{ .startingDeadlineSeconds | int }}
   successfulJobsHistoryLimit: 3
@@ -250,11 +253,11 @@ spec:
       ttlSecondsAfterFinished: 604800
       podFailurePolicy:
         rules:
-          # An eviction or a drain is nobody's fault and no attempt.
+          # An eviction or a drain does not count as an attempt.
           - action: Ignore
             onPodConditions:
               - {type: DisruptionTarget, status: "True"}
-          # No retry mends these: usage, nothing there, archive, data, objective, refusal, another run.
+          # A retry cannot fix these: usage, nothing to act on, archive, data, objective, refusal, another run.
           - action: FailJob
             onExitCodes:
               containerName: drctl
