@@ -103,7 +103,7 @@ fn timelines(objects: &Objects, stretches: &[Stretch]) -> Vec<Timeline> {
     let befores = std::iter::once(None).chain(stretches.iter().map(Some));
     let timeline = |(stretch, before): (&Stretch, Option<&Stretch>)| {
         let gap = stretch.gap_after(before);
-        let (timeline, last) = (&stretch.timeline, &stretch.last);
+        let timeline = &stretch.timeline;
         let listed = objects.timelines.get(&timeline.id);
         Timeline {
             id: timeline.id,
@@ -123,10 +123,10 @@ fn timelines(objects: &Objects, stretches: &[Stretch]) -> Vec<Timeline> {
                 })
                 .collect(),
             continues: timeline.continues,
-            first_file: stretch.first.file.clone(),
-            last_file: last.file.clone(),
-            position: last.log_pos_to,
-            gtid_set: last.gtid_set.clone(),
+            first_file: stretch.first_file.clone(),
+            last_file: stretch.last_file.clone(),
+            position: stretch.log_pos,
+            gtid_set: stretch.gtid_set.clone(),
             segments: listed.map_or(0, TimelineObjects::segments),
             stored_bytes: listed.map_or(0, TimelineObjects::bytes),
         }

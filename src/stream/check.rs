@@ -64,11 +64,15 @@ pub async fn check(objects: &Objects) -> Result<Checked> {
 /// # Errors
 /// `Archive`: it does not.
 pub async fn reaches_the_heartbeat(objects: &Objects, stretches: &[Stretch]) -> Result<()> {
-    let Some(Stretch { timeline, last, .. }) = stretches.last() else {
+    let Some(newest) = stretches.last() else {
         return Ok(());
     };
-    let end = (last.file.clone(), last.log_pos_to);
-    check_end(timeline.id, objects.head().await?.as_ref(), Some(end))
+    let end = (newest.last_file.clone(), newest.log_pos);
+    check_end(
+        newest.timeline.id,
+        objects.head().await?.as_ref(),
+        Some(end),
+    )
 }
 
 /// Whether the timeline ends where the heartbeat was last, or behind it.

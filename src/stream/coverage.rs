@@ -1,6 +1,5 @@
 //! Covered stretches of the archived log, and the gaps between them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,12 +16,14 @@ use crate::{Outcome, Result};
 pub struct Stretch {
     /// Why and where it began.
     pub timeline: Timeline,
-    /// Its files, but those that retention has deleted.
-    pub files: BTreeSet<LogFile>,
-    /// Its first segment.
-    pub first: Record,
-    /// Its last segment.
-    pub last: Record,
+    /// Its first file that retention has not deleted; all files up to the last one are archived.
+    pub first_file: LogFile,
+    /// Its last file.
+    pub last_file: LogFile,
+    /// Position of the end of what is archived, in the server's last file.
+    pub log_pos: u64,
+    /// All transactions archived, where known.
+    pub gtid_set: Option<String>,
     /// From when on every commit is archived.
     pub from: Timestamp,
     /// Up to when.
@@ -81,10 +82,11 @@ pub async fn stretches(objects: &Objects) -> Result<Vec<Stretch>> {
             to: covered_until(head.as_ref(), &last)
                 .unwrap_or(from)
                 .max(from),
-            files: timeline.files.keys().cloned().collect(),
             timeline: objects.timeline(id).await?,
-            first,
-            last,
+            first_file: first.file,
+            last_file: last.file,
+            log_pos: last.log_pos_to,
+            gtid_set: last.gtid_set,
         });
     }
     Ok(stretches)

@@ -1,7 +1,7 @@
 //! Whether a restore to a later moment can begin with a backup: the only place that decides it.
 //!
-//! Decided by the manifest and by the first and last records of each timeline, so that it costs nothing for a backup.
-//! What lies between these records is read only by a restore, or by `drctl log --check`.
+//! Decided by the manifest and by where each timeline begins and ends, so that it costs nothing for a backup. What lies
+//! between is read only by a restore, or by `drctl log --check`.
 //!
 //! File names repeat in the life of a server, and so do its GTIDs after a RESET. So the place of a backup counts as
 //! archived only within the time that is covered; exactly at the end of the archive the GTIDs decide. The server's clock
@@ -182,21 +182,21 @@ impl Backup<'_> {
                 file: file.clone(),
                 position: self.at.position,
             };
-            let last = &stretch.last;
-            let (here, end) = ((&file, self.at.position), (&last.file, last.log_pos_to));
+            let archived = stretch.gtid_set.as_deref();
+            let here = (&file, self.at.position);
+            let end = (&stretch.last_file, stretch.log_pos);
             let is_newest = stretch.timeline.id == newest.timeline.id;
             if here > end {
-                if is_newest && self.covers(last.gtid_set.as_deref()) {
+                if is_newest && self.covers(archived) {
                     let why = format!("the log is archived up to {} position {}", end.0, end.1);
                     late = Some(FromHere::NotYet { place: None, why });
                 }
                 continue;
             }
-            let ends = self.is_covered_by(last.gtid_set.as_deref());
-            if !stretch.files.contains(&file) || !ends {
+            if file < stretch.first_file || !self.is_covered_by(archived) {
                 continue;
             }
-            let known = self.known(last.gtid_set.as_deref());
+            let known = self.known(archived);
             if here == end && known.is_some_and(|(ours, all)| *ours == all) {
                 let until = stretch.to.max(self.snapshot_at);
                 return FromHere::Yes { place, until };
@@ -229,7 +229,7 @@ impl Backup<'_> {
         let server = &stretch.timeline.server;
         server == self.server
             || (facts::may_be_one_server(server, self.server)
-                && self.known(stretch.last.gtid_set.as_deref()).is_some())
+                && self.known(stretch.gtid_set.as_deref()).is_some())
     }
 
     /// Whether a stretch is of the server of the backup, and began before it.

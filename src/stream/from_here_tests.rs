@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::binlog::fixture;
-use crate::binlog::record::{Record, Timeline};
+use crate::binlog::record::Timeline;
 
 const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
@@ -13,18 +13,15 @@ fn time(text: &str) -> Timestamp {
 /// Files 3 to 5 of a server, archived up to position 1000, with all transactions from 11 to 50.
 fn stretch(id: &str, from: &str, to: &str) -> Stretch {
     let id: TimelineId = id.parse().unwrap();
-    let record = |number, gtids: &str| Record {
-        gtid_set: Some(format!("{A}:{gtids}")),
-        ..fixture::record(id, fixture::file(number))
-    };
     Stretch {
         timeline: Timeline {
             gtid_set: Some(format!("{A}:1-10")),
             ..fixture::timeline(id)
         },
-        files: (3..=5).map(fixture::file).collect(),
-        first: record(3, "1-20"),
-        last: record(5, "1-50"),
+        first_file: fixture::file(3),
+        last_file: fixture::file(5),
+        log_pos: 1000,
+        gtid_set: Some(format!("{A}:1-50")),
         from: time(from),
         to: time(to),
     }
@@ -59,10 +56,8 @@ fn a_backup_lies_in_the_log_by_file_position_gtids_and_time() {
     let soon = || {
         let mut all = vec![stretch("20261130T010000Z-0001", "01:00:00", "02:59:00")];
         let mut next = stretch("20261130T030000Z-0002", "03:00:00", "04:00:00");
-        next.last = Record {
-            gtid_set: Some(format!("{A}:1-12")),
-            ..next.first.clone()
-        };
+        next.last_file = next.first_file.clone();
+        next.gtid_set = Some(format!("{A}:1-12"));
         all.push(next);
         all
     };

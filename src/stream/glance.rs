@@ -18,12 +18,11 @@ use crate::catalog::{Catalog, Entry};
 use crate::layout::{LogFile, TargetName, TimelineId};
 use crate::objectives::rpo_rto::{Covered, Snapshot, WINDOW};
 use crate::store::Store;
+use crate::stream::coverage::Stretch;
+use crate::stream::from_here::FromHere;
 use crate::stream::objects;
-use crate::util::times::{before, minutes};
+use crate::util::times::before;
 use crate::{Outcome, Result};
-
-/// How far the clocks of drctl, which dates backups, and of the server may be apart.
-const CLOCKS_APART: SignedDuration = minutes(5);
 
 /// How many timelines are followed.
 const MOST_TIMELINES: usize = 1000;
@@ -45,13 +44,22 @@ impl Seen {
         self.timeline.parent.is_some() && !self.timeline.continues
     }
 
-    /// From when on a backup surely belongs to it. Where it replaces another history of the same server, file names
-    /// prove nothing, so that only backups made since then count.
-    fn since(&self) -> Timestamp {
-        let began = self.timeline.id.began();
-        match self.timeline.reason {
-            Reason::First => before(self.first_at.unwrap_or(began), CLOCKS_APART),
-            _ => began,
+    /// From when on every commit is archived; later than that if the first file was deleted.
+    fn from(&self) -> Timestamp {
+        self.first_at.unwrap_or(self.timeline.id.began())
+    }
+
+    /// The newest timeline, as far as it is archived by the heartbeat. Its first files may be deleted.
+    fn stretch(&self, head: &Head) -> Stretch {
+        let from = self.from();
+        Stretch {
+            timeline: self.timeline.clone(),
+            first_file: self.timeline.file.clone(),
+            last_file: head.file.clone(),
+            log_pos: head.log_pos,
+            gtid_set: head.gtid_set.clone(),
+            from,
+            to: head.covered_until.unwrap_or(from).max(from),
         }
     }
 }
@@ -109,7 +117,7 @@ impl Glance {
             if is_newest && self.recoverable_from.is_none() {
                 continue;
             }
-            let since = seen.since();
+            let since = seen.from();
             let within = snapshots.iter().filter(|one| one.snapshot_at >= since);
             let (Some(from), Some(to)) = (within.map(|one| one.committed_at).min(), seen.to) else {
                 continue;
@@ -271,10 +279,15 @@ impl Glancer {
         newest: &Seen,
         usable: &[&Manifest],
     ) -> Result<Option<Timestamp>> {
-        let mut standing: Vec<(Timestamp, LogFile)> = usable
-            .iter()
-            .filter_map(|manifest| Some((manifest.snapshot_at, place(head, newest, manifest)?)))
-            .collect();
+        let stretch = [newest.stretch(head)];
+        let standing =
+            usable
+                .iter()
+                .filter_map(|manifest| match FromHere::of(manifest, &stretch) {
+                    FromHere::Yes { place, .. } => Some((manifest.snapshot_at, place.file)),
+                    FromHere::NotYet { .. } | FromHere::No(_) => None,
+                });
+        let mut standing: Vec<(Timestamp, LogFile)> = standing.collect();
         standing.sort();
         for (snapshot_at, file) in standing {
             let id = newest.timeline.id;
@@ -291,20 +304,6 @@ impl Glancer {
         }
         Ok(None)
     }
-}
-
-/// The file in which a backup stands, if that is in the newest timeline and archived.
-fn place(head: &Head, newest: &Seen, manifest: &Manifest) -> Option<LogFile> {
-    let at = manifest.coordinates.as_ref()?;
-    let file: LogFile = at.file.parse().ok()?;
-    let timeline = &newest.timeline;
-    // A restore finds the place by its GTIDs.
-    let is_of = at.has_gtid()
-        && manifest.server.identity == timeline.server
-        && manifest.snapshot_at >= newest.since()
-        && file >= timeline.file
-        && (&file, at.position) <= (&head.file, head.log_pos);
-    is_of.then_some(file)
 }
 
 #[cfg(test)]
