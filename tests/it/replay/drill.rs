@@ -84,14 +84,16 @@ fn drill(drctl: &Drctl) -> Run {
 #[track_caller]
 fn ids(drctl: &Drctl) -> Vec<String> {
     let list = drctl.run(["list", "--output", "json"]).ok().json();
-    let mut ids: Vec<String> = list
+    let text = |one: &serde_json::Value, field: &str| one[field].as_str().unwrap().to_owned();
+    let mut all: Vec<(String, String)> = list
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["id"].as_str().unwrap().to_owned())
+        .map(|one| (text(one, "snapshot_at"), text(one, "id")))
         .collect();
-    ids.sort();
-    ids
+    // Ids of one second are in no order.
+    all.sort();
+    all.into_iter().map(|(_, id)| id).collect()
 }
 
 /// Whether a backup is listed as verified, and as failed.

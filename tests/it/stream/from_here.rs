@@ -4,7 +4,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::*;
-use crate::support::wait::until;
 use crate::{need, on_both};
 
 /// What `list` says of each backup, newest first.
@@ -62,8 +61,7 @@ on_both!(
         server.exec("CALL d.write(5); FLUSH BINARY LOGS; CALL d.write(5)");
         backup(&drctl);
         server.exec("FLUSH BINARY LOGS; CALL d.write(5)");
-        let last = server.query("SHOW BINARY LOGS").pop().unwrap().remove(0);
-        server.exec(&format!("PURGE BINARY LOGS TO '{last}'"));
+        purge_all_but_newest(&server);
         once();
         assert_eq!(said(&drctl), ["no", "yes", "yes"]);
         let shown = drctl.run(["show", "--latest", "--output", "json"]).ok().json();

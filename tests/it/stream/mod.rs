@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::support::wait::until;
 use super::support::{Drctl, Flavour, Server};
 
 /// A server that logs with GTIDs.
@@ -41,6 +42,16 @@ fn reset(flavour: Flavour) -> &'static str {
         Flavour::MariaDb => "RESET MASTER",
         Flavour::MySql => "RESET BINARY LOGS AND GTIDS",
     }
+}
+
+/// Deletes all files of the server's log but the one in use.
+fn purge_all_but_newest(server: &Server) {
+    let newest = server.query("SHOW BINARY LOGS").pop().unwrap().remove(0);
+    // MariaDB keeps a file while it believes that a replica reads it.
+    until("the log is purged", || {
+        server.exec(&format!("PURGE BINARY LOGS TO '{newest}'"));
+        server.query("SHOW BINARY LOGS").len() == 1
+    });
 }
 
 /// The directory of the log in the store.

@@ -2,16 +2,6 @@
 
 use super::*;
 use crate::on_both;
-use crate::support::wait::until;
-
-fn purge_all_but_newest(server: &Server) {
-    let newest = server.query("SHOW BINARY LOGS").pop().unwrap().remove(0);
-    // MariaDB keeps a file while it believes that a replica reads it.
-    until("the log is purged", || {
-        server.exec(&format!("PURGE BINARY LOGS TO '{newest}'"));
-        server.query("SHOW BINARY LOGS").len() == 1
-    });
-}
 
 /// The reasons of all timelines, and the log.
 #[track_caller]

@@ -46,11 +46,14 @@ on_both!(
         let snapshot = serving.metric(POINT, &[]).expect("a backup");
         assert_eq!(serving.metric(COVERED, &[]), None);
         assert_eq!(serving.metric("drctl_stream_cut_seconds", &[]), Some(1.0));
+        // MariaDB dates commits to the second, and what they cover ends a second before.
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(2_200));
+        pause();
         server.exec("CALL d.write(20)");
         run_stream(&server, &drctl);
-        serving.until_metric(GAPS, &[], 0.0);
+        serving.until("the log is covered", |serving| serving.metric(COVERED, &[]) >= Some(snapshot));
+        assert_eq!(serving.metric(GAPS, &[]), Some(0.0));
         let covered = serving.metric(COVERED, &[]).expect("an archive");
-        assert!(covered >= snapshot.floor(), "{covered} {snapshot}");
         assert_eq!(serving.metric(POINT, &[]), Some(covered.max(snapshot)));
         assert_eq!(serving.metric(FROM, &[]), Some(snapshot));
         assert_eq!(serving.metric("drctl_log_expire_seconds", &[]), Some(172_800.0));
@@ -72,8 +75,9 @@ on_both!(
             assert!(page.contains(runbook), "{runbook}: {page}");
         }
         // Ids of timelines have whole seconds, and a backup counts from then on.
-        std::thread::sleep(std::time::Duration::from_millis(1100));
+        pause();
         drctl.run(["backup"]).ok();
+        pause();
         server.exec("CALL d.write(5)");
         run_stream(&server, &drctl);
         serving.until("a backup stands in the log", |serving| serving.metric(FROM, &[]) > Some(snapshot));
