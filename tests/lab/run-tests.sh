@@ -116,7 +116,7 @@ next=(
     # What its dump program and its client do, and what the server says while they are at work.
     backup_dump::a_table backup_dump::two_tables backup_dump::a_view backup_dump::an_ backup_refusals:: client_splits::
     # How it is initialised and started, and how it ends.
-    drill::a_backup_is_verified drill::the_plain_client drill::a_production_drill drill_checks:: unpacked_anywhere
+    drill::a_backup_is_verified drill::the_plain_client drill::a_production_drill drill_checks::
     drill_scratch::an_external_server pod_hash:: restore_losses::
 )
 

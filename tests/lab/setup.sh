@@ -197,14 +197,17 @@ piece_mysql() {
     mv "$new" "$home"
 }
 
-# The wrapper runs with an empty environment, by any shell, and keeps its process id.
+# The wrapper runs with an empty environment, by any shell, and keeps its process id. Its own options stand behind the
+# first one, where --no-defaults has to be, and in front of the caller's, which win.
 wrapper() {
     local root=$1 binary=$2 extra=$3
     cat <<WRAPPER
 #!/bin/sh
 root='$root'
 libraries="\$root/usr/lib/x86_64-linux-gnu"
-exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries" "\$root/$binary" "\$@"$extra
+first=\${1---no-defaults}
+[ \$# = 0 ] || shift
+exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries" "\$root/$binary" "\$first"$extra "\$@"
 WRAPPER
 }
 
@@ -212,7 +215,8 @@ WRAPPER
 # system's.
 piece_mariadb-next() {
     local home="$LAB/mariadb-next" name
-    [ -f "$home/template/version" ] && return
+    # A wrapper of an older lab has its options behind the caller's.
+    [ -f "$home/template/version" ] && grep -q '^first=' "$home/bin/mariadbd" && return
     [ "$(uname -m)" = x86_64 ] || fail "the MariaDB wrappers know amd64 only, this is $(uname -m)"
     say "unpacking the root filesystem of the next MariaDB"
     local new="$LAB/new.mariadb-next"
