@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -220,24 +221,71 @@ pub struct CatArgs {
     pub accounts: bool,
 }
 
+/// How far a restore goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// Up to a time.
+    Time(Timestamp),
+    /// Up to the end of what is archived.
+    Latest,
+}
+
+impl FromStr for To {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<To, String> {
+        match text {
+            "latest" => Ok(To::Latest),
+            _ => text.parse().map(To::Time).map_err(|error| {
+                format!("{error}; write a time such as 2026-11-29T22:23:10Z, or latest")
+            }),
+        }
+    }
+}
+
 /// The moment that a restore goes to.
 #[derive(Debug, Clone, Args)]
 #[group(multiple = false)]
 pub struct MomentArgs {
-    /// Restore everything committed before this time (on MariaDB: this second)
-    #[arg(long, value_name = "TIME", help_heading = "Point in time")]
-    pub to: Option<Timestamp>,
+    /// Restore everything committed before this time (on MariaDB: this second), or all that is archived behind the newest
+    /// usable backup: `latest`
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "DRCTL_RESTORE_TO",
+        hide_env_values = true,
+        help_heading = "Point in time"
+    )]
+    pub to: Option<To>,
     /// Restore up to this transaction, and include it
-    #[arg(long, value_name = "GTID", help_heading = "Point in time")]
+    #[arg(
+        long,
+        value_name = "GTID",
+        env = "DRCTL_RESTORE_TO_GTID",
+        hide_env_values = true,
+        help_heading = "Point in time"
+    )]
     pub to_gtid: Option<String>,
     /// Restore up to this transaction, and leave it out
-    #[arg(long, value_name = "GTID", help_heading = "Point in time")]
+    #[arg(
+        long,
+        value_name = "GTID",
+        env = "DRCTL_RESTORE_BEFORE_GTID",
+        hide_env_values = true,
+        help_heading = "Point in time"
+    )]
     pub before_gtid: Option<String>,
     /// Restore up to this position of the target's binary log
-    #[arg(long, value_name = "FILE:POSITION", help_heading = "Point in time")]
+    #[arg(
+        long,
+        value_name = "FILE:POSITION",
+        env = "DRCTL_RESTORE_TO_POSITION",
+        hide_env_values = true,
+        help_heading = "Point in time"
+    )]
     pub to_position: Option<String>,
     /// Restore up to the only archived statement that matches, and leave it out (see drctl log --grep)
-    #[arg(long, value_name = "RE", value_parser = pattern, help_heading = "Point in time")]
+    #[arg(long, value_name = "RE", value_parser = pattern, env = "DRCTL_RESTORE_BEFORE_STATEMENT", hide_env_values = true, help_heading = "Point in time")]
     pub before_statement: Option<regex::Regex>,
 }
 

@@ -20,6 +20,11 @@ const OTHERS: &[&str] = &[
     "DRCTL_STORE",
     "DRCTL_CONFIRM",
     "DRCTL_RESTORE",
+    "DRCTL_RESTORE_TO",
+    "DRCTL_RESTORE_TO_GTID",
+    "DRCTL_RESTORE_BEFORE_GTID",
+    "DRCTL_RESTORE_TO_POSITION",
+    "DRCTL_RESTORE_BEFORE_STATEMENT",
     "DRCTL_LOG",
     "DRCTL_LOG_FORMAT",
     // Read only by debug builds: see panics.rs.

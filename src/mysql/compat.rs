@@ -108,17 +108,20 @@ const DEFINE_ON_MYSQL: &[&str] = &["SET_ANY_DEFINER", "SET_USER_ID", "SUPER"];
 /// The same for MariaDB; SUPER only on versions where it includes SET USER.
 const DEFINE_ON_MARIADB: &[&str] = &["SET USER", "SUPER"];
 
-/// Privileges of which any allows an account to create objects of other definers, and the one to grant. MariaDB removed
-/// this from SUPER in a certain version, which cannot be detected otherwise.
-pub fn definer_privileges(server: &ServerVersion) -> (&'static [&'static str], &'static str) {
-    let in_super = FEATURES.iter().any(|row| {
+/// Whether SUPER includes the privileges that were split off from it, which a server cannot be asked.
+pub fn super_includes(server: &ServerVersion) -> bool {
+    FEATURES.iter().any(|row| {
         row.name == "SUPER"
             && match server.flavour {
                 crate::mysql::Flavour::MySql => row.mysql.has(server.version),
                 crate::mysql::Flavour::MariaDb => row.mariadb.has(server.version),
             }
-    });
-    match (server.is_mariadb(), in_super) {
+    })
+}
+
+/// Privileges of which any allows an account to create objects of other definers, and the one to grant.
+pub fn definer_privileges(server: &ServerVersion) -> (&'static [&'static str], &'static str) {
+    match (server.is_mariadb(), super_includes(server)) {
         (false, _) => (
             DEFINE_ON_MYSQL,
             "SET_ANY_DEFINER (before MySQL 8.2: SET_USER_ID)",
@@ -207,6 +210,10 @@ pub const FEATURES: &[Feature] = &[
     row(Privilege, "BACKUP_ADMIN", "LOCK INSTANCE FOR BACKUP", (All, None), Flavour, "8.0:privileges-provided"),
     row(Privilege, "FLUSH_TABLES", "coordinates, instead of RELOAD", (From(8, 0, 23), None), Held, "8.0:privileges-provided"),
     row(Privilege, "REPLICATION CLIENT", "coordinates; on MariaDB also called BINLOG MONITOR", (All, All), Held, "8.0:privileges-provided mariadb:reference/sql-statements/account-management-sql-statements/grant"),
+    row(Privilege, "REPLICATION_SLAVE_ADMIN", "replays", (All, None), Held, "8.0:privileges-provided"),
+    row(Privilege, "SYSTEM_VARIABLES_ADMIN", "replays", (All, None), Held, "8.0:privileges-provided"),
+    row(Privilege, "REPLICATION SLAVE ADMIN", "replays", (None, From(10, 5, 2)), Held, "mariadb-notes:community-server/old-releases/10.5/10.5.2"),
+    row(Privilege, "REPLICATION MASTER ADMIN", "replays", (None, From(10, 5, 2)), Held, "mariadb-notes:community-server/old-releases/10.5/10.5.2"),
     row(Privilege, "REPLICA MONITOR", "whether a server is a replica; on MySQL: REPLICATION CLIENT", (None, From(10, 5, 9)), Tried, "mariadb-notes:community-server/old-releases/10.5/10.5.9"),
     row(Privilege, "SET_USER_ID", "restoring objects of other definers", (Until(8, 4, 0), None), Held, "mysql-nutshell"),
     row(Privilege, "SET_ANY_DEFINER", "the same, since SET_USER_ID was split", (From(8, 2, 0), None), Held, "mysql-nutshell"),

@@ -70,6 +70,15 @@ impl std::fmt::Debug for Stretch {
 }
 
 impl Stretch {
+    /// How the replay begins on a server where it has `begun` before or not.
+    pub fn begin(&self, begun: bool) -> Begin {
+        match begun {
+            true => Begin::Resumed,
+            false if self.reset => Begin::AnewWithReset,
+            false => Begin::Anew,
+        }
+    }
+
     /// What an interrupted replay has to have in common with the one that resumes it.
     pub fn request(&self) -> String {
         let plan = &self.resolved.plan;

@@ -18,7 +18,6 @@ use tokio::sync::Mutex;
 use crate::archive::read::Archive;
 use crate::mysql::ServerConfig;
 use crate::replay;
-use crate::replay::replica::Begin;
 use crate::replay::replica::settings::Journal;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination::DestinationFacts;
@@ -210,15 +209,11 @@ impl Restore {
         }
         let began = Instant::now();
         self.progress.begin(Pass::Replay, None);
-        let begin = match self.marker.contents.passed(Pass::ReplayBegins) {
-            true => Begin::Resumed,
-            false if stretch.reset => Begin::AnewWithReset,
-            false => Begin::Anew,
-        };
+        let begun = self.marker.contents.passed(Pass::ReplayBegins);
         let options = replay::Options {
             listen: stretch.listen,
             workers: self.options.resources.lanes.max(1),
-            begin,
+            begin: stretch.begin(begun),
         };
         let server = self.lanes.server.clone();
         let journal = NotedSettings(Mutex::new(&mut self.marker));

@@ -48,13 +48,13 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
         confirm(context, &args)?;
         return unfinished::discard(context, &server).await;
     }
+    let chosen = match args.choose.is_none() {
+        true => which_of_environment()?,
+        false => Some(args.choose.which()?),
+    };
     let (catalog, entry, replay) = match moment {
         None => {
-            let which = if args.choose.is_none() {
-                which_of_environment()?
-            } else {
-                args.choose.which()?
-            };
+            let which = chosen.ok_or_else(no_backup_selected)?;
             confirm(context, &args)?;
             let (catalog, entry) = context.select(which).await?;
             (catalog, entry, None)
@@ -62,7 +62,7 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
         Some(moment) => {
             confirm(context, &args)?;
             let catalog = context.catalog().await?;
-            let found = moment::find(context, &args, &catalog, moment, &server);
+            let found = moment::find(context, &args, &catalog, chosen, moment, &server);
             let (entry, stretch) = context.cancel.unless(found).await?;
             (catalog, entry, Some(stretch))
         }
@@ -128,23 +128,28 @@ async fn restore_fenced(
 
 /// Backup selection from the environment, for a Job created from a suspended CronJob, which takes no
 /// arguments.
-fn which_of_environment() -> Result<Which> {
+fn which_of_environment() -> Result<Option<Which>> {
     let named = std::env::var("DRCTL_RESTORE").unwrap_or_default();
     match named.as_str() {
-        "" => Err(Error::usage("no backup selected").hint(
-            "pass a backup ID, --latest, --latest-verified or --before TIME, or set DRCTL_RESTORE to one of them",
-        )),
-        "latest" => Ok(Which::Latest),
-        "latest-verified" => Ok(Which::LatestVerified),
+        "" => Ok(None),
+        "latest" => Ok(Some(Which::Latest)),
+        "latest-verified" => Ok(Some(Which::LatestVerified)),
         text => match (text.parse(), text.parse()) {
-            (Ok(id), _) => Ok(Which::Id(id)),
-            (_, Ok(time)) => Ok(Which::Before(time)),
+            (Ok(id), _) => Ok(Some(Which::Id(id))),
+            (_, Ok(time)) => Ok(Some(Which::Before(time))),
             _ => Err(
                 Error::usage(format!("DRCTL_RESTORE={text} does not select a backup"))
                     .hint("set it to an ID, a time, latest or latest-verified"),
             ),
         },
     }
+}
+
+fn no_backup_selected() -> Error {
+    Error::usage("no backup selected").hint(
+        "pass a backup ID, --latest, --latest-verified, --before TIME or --to TIME, or set DRCTL_RESTORE or \
+         DRCTL_RESTORE_TO",
+    )
 }
 
 /// Restores, and writes the report to the store.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::binlog::gtid::{Gtid, GtidSet};
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::{Catalog, Entry, Which};
 use crate::cli::Context;
-use crate::cli::args::{MomentArgs, RestoreArgs};
+use crate::cli::args::{MomentArgs, RestoreArgs, To};
 use crate::mysql::ServerConfig;
 use crate::replay;
 use crate::replay::address::own_address;
@@ -28,6 +28,8 @@ use crate::util::error::{Error, Outcome, Result};
 pub(super) enum Moment {
     /// A time.
     Time(Timestamp),
+    /// The end of the log behind the newest usable backup.
+    Latest,
     /// Behind a transaction.
     Through(String),
     /// In front of a transaction.
@@ -48,8 +50,11 @@ impl Moment {
             to_position,
             before_statement,
         } = args.clone();
-        to.map(Moment::Time)
-            .or(to_gtid.map(Moment::Through))
+        let to = to.map(|to| match to {
+            To::Time(time) => Moment::Time(time),
+            To::Latest => Moment::Latest,
+        });
+        to.or(to_gtid.map(Moment::Through))
             .or(before_gtid.map(Moment::Before))
             .or(to_position.map(Moment::Position))
             .or(before_statement.map(Moment::Statement))
@@ -61,6 +66,7 @@ pub(super) async fn find(
     context: &Context,
     args: &RestoreArgs,
     catalog: &Catalog,
+    chosen: Option<Which>,
     moment: Moment,
     server: &ServerConfig,
 ) -> Result<(Entry, replay::Stretch)> {
@@ -77,9 +83,13 @@ pub(super) async fn find(
         Moment::Statement(pattern) => Moment::Before(statement(&objects, &pattern).await?),
         other => other,
     };
-    let entries = match args.choose.is_none() {
-        false => vec![catalog.find(args.choose.which()?).await?],
-        true => catalog.bases().await?,
+    let entries = match chosen {
+        Some(which) => vec![catalog.find(which).await?],
+        // An earlier backup, and the log up to a gap in front of the newest one, are older than that one alone.
+        None if matches!(moment, Moment::Latest) => {
+            catalog.bases().await?.into_iter().take(1).collect()
+        }
+        None => catalog.bases().await?,
     };
     let listen = own_address(server).await?;
     let mut reasons = Vec::new();
@@ -135,6 +145,7 @@ async fn behind(
 fn stop(moment: &Moment, mariadb: bool) -> Result<Stop> {
     Ok(match moment {
         Moment::Time(time) => Stop::Time(*time),
+        Moment::Latest => Stop::End,
         Moment::Through(text) => Stop::Through(gtid(text, mariadb)?),
         Moment::Before(text) => Stop::Before(gtid(text, mariadb)?),
         Moment::Position(text) => {
@@ -246,5 +257,5 @@ fn not_covered(stretches: &[Stretch], reasons: &[String]) -> Error {
     Error::refused(format!(
         "the moment is not covered by a backup and the log behind it ({reasons}); the log covers {covered}"
     ))
-    .hint("choose a covered moment (drctl log, drctl list), or restore a backup alone")
+    .hint("choose a covered moment (drctl log, drctl list), or restore a backup alone (--latest)")
 }

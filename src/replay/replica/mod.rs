@@ -1,11 +1,12 @@
 //! Makes a server a stock replica of a listener, waits until it has everything, and makes it a server again.
 //!
-//! - [`statements`]: how; [`settings`]: what is changed meanwhile, and what makes a server skip transactions.
-//! - [`status`]: what it says of itself.
+//! - [`unfit`](mod@unfit): why a server cannot be one.
+//! - [`statements`]: how; [`settings`]: what is changed meanwhile. [`status`]: what it says of itself.
 
 pub mod settings;
 mod statements;
 mod status;
+pub mod unfit;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 
 use settings::{Journal, Settings};
 use status::{Status, Thread};
+use unfit::{Unfit, unfit};
 
 /// How often a replica is asked.
 const POLL: Duration = Duration::from_millis(250);
@@ -97,11 +99,9 @@ impl Replica {
         workers: usize,
         journal: Option<&dyn Journal>,
     ) -> Result<()> {
-        self.refuse_unsuitable().await?;
-        if begin == Begin::Resumed {
-            self.refuse_own_ids(plan).await?;
-        }
         let flavour = self.server.flavour;
+        let unfit = unfit(&mut self.control, flavour, plan, begin).await?;
+        refuse(unfit.into_iter().next())?;
         self.settings
             .apply(&mut self.control, flavour, workers, journal)
             .await?;
@@ -112,7 +112,7 @@ impl Replica {
                 first_understood(&mut self.control, &statements::reset_gtids()).await?;
                 executed = self.executed().await?;
             }
-            refuse_known(&stretch, &executed)?;
+            refuse(unfit::known(&stretch, &executed))?;
             let purged = match flavour {
                 Flavour::MySql => plan.base.minus(&executed),
                 Flavour::MariaDb => plan.base.clone(),
@@ -128,7 +128,7 @@ impl Replica {
         executed = self.executed().await?;
         if begin != Begin::Resumed {
             // What was written in the meantime.
-            refuse_known(&stretch, &executed)?;
+            refuse(unfit::known(&stretch, &executed))?;
         }
         let missing = plan.base.minus(&executed);
         if !missing.is_empty() {
@@ -148,45 +148,6 @@ impl Replica {
             .hint("discard the restore, and begin it anew"));
         }
         self.before = executed.minus(&stretch);
-        Ok(())
-    }
-
-    /// Refuses to resume on the server that wrote the log: what it has written since the interruption has GTIDs of
-    /// the log, so that nothing tells which of them are replayed.
-    async fn refuse_own_ids(&mut self, plan: &Plan) -> Result<()> {
-        let GtidSet::MySql(origins) = plan.expected.minus(&plan.base) else {
-            return Ok(());
-        };
-        let uuid: String = self.control.one("SELECT @@GLOBAL.server_uuid").await?;
-        let own = GtidSet::parse(false, &format!("{uuid}:1"))?;
-        let GtidSet::MySql(own) = own else {
-            return Ok(());
-        };
-        match origins.keys().any(|origin| own.keys().any(|(uuid, _)| *uuid == origin.0)) {
-            false => Ok(()),
-            true => Err(Error::refused(
-                "a replay into the server that wrote the log cannot be resumed: its own transactions have GTIDs of the log",
-            )
-            .hint("discard the restore, and begin it anew")),
-        }
-    }
-
-    /// Refuses a server on which a replay would be incomplete or would harm.
-    async fn refuse_unsuitable(&mut self) -> Result<()> {
-        settings::refuse_filters(&mut self.control).await?;
-        if self.server.flavour == Flavour::MySql {
-            let mode = self
-                .control
-                .variable(&["gtid_mode"])
-                .await?
-                .unwrap_or_default();
-            if mode != "ON" {
-                return Err(Error::refused(format!(
-                    "the destination has gtid_mode = {mode}: a log can be replayed only with GTIDs"
-                ))
-                .hint("set enforce_gtid_consistency = ON and gtid_mode = ON there"));
-            }
-        }
         Ok(())
     }
 
@@ -348,21 +309,11 @@ fn stopped(status: &Status, executed: &GtidSet) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a server of MySQL that has executed transactions that it is to replay.
-fn refuse_known(stretch: &GtidSet, executed: &GtidSet) -> Result<()> {
-    let known = intersection(stretch, executed);
-    match stretch {
-        GtidSet::MySql(_) if !known.is_empty() => Err(Error::refused(format!(
-            "the destination has executed transactions of the log already, and would skip them: {known}"
-        ))
-        .hint("restore into another server; or into this one with --overwrite, which deletes its binary logs")),
-        _ => Ok(()),
+fn refuse(unfit: Option<Unfit>) -> Result<()> {
+    match unfit {
+        None => Ok(()),
+        Some(Unfit { what, hint }) => Err(Error::refused(what).hint(hint)),
     }
-}
-
-/// What is in both sets.
-fn intersection(one: &GtidSet, other: &GtidSet) -> GtidSet {
-    one.minus(&one.minus(other))
 }
 
 /// Runs the first of several statements that the server understands.

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 
+use crate::Result;
 use crate::mysql::connect::literal;
 use crate::mysql::{Connection, Flavour};
 use crate::replay::listener::unused_server_id;
-use crate::{Error, Result};
 
 /// The largest event that a server takes, bytes.
 const MOST_EVENT_BYTES: u64 = 1 << 30;
@@ -79,34 +79,6 @@ fn wanted(flavour: Flavour, workers: usize) -> Vec<Wanted> {
             set(&["slave_max_allowed_packet"], &packet),
         ],
     }
-}
-
-/// Variables that cannot be changed while a server runs, and values with which it would skip what it is sent, or
-/// apply it otherwise; empty stands for anything that is not empty.
-const FATAL: &[(&[&str], &str)] = &[
-    (&["replica_skip_errors", "slave_skip_errors"], "OFF"),
-    (&["replicate_do_db"], ""),
-    (&["replicate_do_table"], ""),
-    (&["replicate_ignore_db"], ""),
-    (&["replicate_ignore_table"], ""),
-    (&["replicate_rewrite_db"], ""),
-    (&["replicate_wild_do_table"], ""),
-    (&["replicate_wild_ignore_table"], ""),
-];
-
-/// Refuses (exit 9) a server whose settings make a replica skip transactions.
-pub async fn refuse_filters(connection: &mut Connection) -> Result<()> {
-    for (names, harmless) in FATAL {
-        let value = connection.variable(names).await?.unwrap_or_default();
-        if !value.is_empty() && !value.eq_ignore_ascii_case(harmless) {
-            let name = names[0];
-            return Err(Error::refused(format!(
-                "the destination has {name} = {value}: as a replica it would skip transactions"
-            ))
-            .hint("restart it without that option"));
-        }
-    }
-    Ok(())
 }
 
 /// What a server is read-only by; the first is set with the second, and not reverted with it.

@@ -20,7 +20,7 @@ use crate::archive::accounts::{self, BackupAccounts};
 use crate::archive::manifest::Manifest;
 use crate::archive::read::Archive;
 use crate::mysql::{Connection, ServerConfig, connect};
-use crate::replay::Stretch;
+use crate::replay::{Stretch, replica};
 use crate::restore::frames::guard::Guard;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::checks::Checks;
@@ -31,7 +31,7 @@ use crate::restore::inspect::survey::{Survey, survey};
 use crate::restore::options::RestoreOptions;
 use crate::restore::report::Progress;
 use crate::restore::session::lane::{Lane, LaneConfig, RECONNECT_WAIT};
-use crate::restore::state::marker::{self, Marker};
+use crate::restore::state::marker::{self, Marker, Pass};
 use crate::restore::state::request::RestoreRequest;
 use crate::sql::statement::ObjectId;
 use crate::util::cancel::Cancel;
@@ -131,16 +131,38 @@ impl Inspection {
             BackupAccounts::default()
         };
         let schemas = survey.schema_names();
+        let request = RestoreRequest {
+            backup: manifest.id.to_string(),
+            target: manifest.target.to_string(),
+            tables: scope.tables.clone(),
+            rename: scope.rename.clone(),
+            overwrite: options.destination.permissions().overwrite,
+            binlog: options.binlog,
+            definer: options.substitute_definer.as_ref().map(ToString::to_string),
+            substituted: BTreeSet::new(),
+            replay: options.replay.as_ref().map(Stretch::request),
+            started_at: jiff::Timestamp::now(),
+        };
+        let resumed = marker
+            .as_ref()
+            .filter(|marker| request.resumes(&marker.request));
+        let begun = resumed.is_some_and(|marker| marker.passed(Pass::ReplayBegins));
         let mut own = BTreeSet::new();
         let asked = control.step(async |control| {
             own.insert(control.id());
             let mut connection = connect(server).await?;
             own.insert(connection.id());
             let facts = DestinationFacts::read(&mut connection, &schemas).await?;
-            let missing = survey
+            let mut missing = survey
                 .requires
                 .missing(&mut connection, &contents.inventory)
                 .await?;
+            if let Some(stretch) = &options.replay {
+                let (flavour, begin) = (facts.version.flavour, stretch.begin(begun));
+                let plan = &stretch.resolved.plan;
+                let unfit = replica::unfit::unfit(&mut connection, flavour, plan, begin).await?;
+                missing.extend(unfit.into_iter().map(Refusal::from));
+            }
             connection.close().await;
             Ok((facts, missing))
         });
@@ -155,22 +177,7 @@ impl Inspection {
         }
         facts.other_clients.retain(|other| !own.contains(&other.id));
         let running = lock.is_none() && marker::is_locked(&mut control).await?;
-        let request = RestoreRequest {
-            backup: manifest.id.to_string(),
-            target: manifest.target.to_string(),
-            tables: scope.tables.clone(),
-            rename: scope.rename.clone(),
-            overwrite: options.destination.permissions().overwrite,
-            binlog: options.binlog,
-            definer: options.substitute_definer.as_ref().map(ToString::to_string),
-            substituted: BTreeSet::new(),
-            replay: options.replay.as_ref().map(Stretch::request),
-            started_at: jiff::Timestamp::now(),
-        };
-        if marker
-            .as_ref()
-            .is_some_and(|marker| request.resumes(&marker.request))
-        {
+        if resumed.is_some() {
             // The server may not yet have noticed that the connections of a killed run are gone.
             let own = facts
                 .own_account

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::replay::replica::unfit::Unfit;
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Outcome};
 
@@ -20,6 +21,12 @@ impl Refusal {
             what: what.into(),
             hint: hint.into(),
         }
+    }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        Refusal::new(unfit.what, unfit.hint)
     }
 }
 

@@ -89,3 +89,91 @@ on_both!(
         assert!(all.is_empty(), "{}", all.join("\n"));
     }
 );
+
+on_both!(
+    fn all_that_is_archived_comes_back_behind_the_newest_backup(flavour) {
+        let (source, into, drctl) = backed_up(flavour);
+        source.exec("CALL shop.fill(2, 10)");
+        drctl.run(["stream", "--once"]).ok();
+        let latest = ["restore", "--to", "latest"];
+        let plan = drctl.run(["restore", "--to", "latest", "--plan"]).ok().stdout;
+        assert!(plan.contains("10 transactions") && plan.contains("none: the log ends"), "{plan}");
+        // A newer backup whose log is not archived yet: an older one and its log are older than that alone.
+        source.exec("CALL shop.fill(3, 10)");
+        drctl.run(["backup"]).ok();
+        drctl.run(latest).refused(9, &["the log is archived up to", "--latest"]);
+        source.exec("CALL shop.fill(4, 5)");
+        drctl.run(["stream", "--once"]).ok();
+        drctl.run(latest).ok();
+        let all = differences(&picture(&source), &picture(&into), |_| true);
+        assert!(all.is_empty(), "{}", all.join("\n"));
+        drctl.run(["restore", "--to", "yesterday"]).refused_by_the_parser();
+    }
+);
+
+/// The grants of a restore by an account of its own, without those for a replay.
+fn restore_grants(flavour: Flavour) -> &'static [&'static str] {
+    const WRITES: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, \
+        TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, LOCK TABLES, CREATE TEMPORARY TABLES, PROCESS ON *.*";
+    match flavour {
+        Flavour::MySql => &[
+            WRITES,
+            "SYSTEM_USER, SET_ANY_DEFINER, SESSION_VARIABLES_ADMIN, SHOW_ROUTINE ON *.*",
+        ],
+        Flavour::MariaDb => &[WRITES, "SET USER, BINLOG ADMIN ON *.*"],
+    }
+}
+
+on_both!(
+    fn what_would_end_the_replay_is_refused_before_anything_is_changed(flavour) {
+        let (source, into, drctl) = backed_up(flavour);
+        source.exec("CALL shop.fill(2, 5)");
+        let held = picture(&source);
+        let last = match flavour {
+            Flavour::MySql => source.value("SELECT @@GLOBAL.gtid_executed").replace(":1-", ":"),
+            Flavour::MariaDb => source.value("SELECT @@GLOBAL.gtid_binlog_pos"),
+        };
+        drctl.run(["stream", "--once"]).ok();
+        let command = ["restore", "--to-gtid", last.as_str()];
+        let empty = || assert!(picture(&into).keys().all(|(schema, _)| schema != "shop"));
+
+        // Each privilege, and as many as are needed.
+        into.account("restorer", "pass-word", restore_grants(flavour));
+        into.exec("SET GLOBAL log_bin_trust_function_creators = ON");
+        let drctl = drctl.env("DRCTL_INTO_URL", &into.tcp_url("restorer")).env("DRCTL_INTO_PASSWORD", "pass-word");
+        let privileges = match flavour {
+            Flavour::MySql => ["REPLICATION_SLAVE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "REPLICATION CLIENT", "RELOAD"],
+            Flavour::MariaDb => ["REPLICATION SLAVE ADMIN", "REPLICATION MASTER ADMIN", "SLAVE MONITOR", "RELOAD"],
+        };
+        for (at, privilege) in privileges.iter().enumerate() {
+            drctl.run(command).refused(9, &["lacks privileges to replay", &privileges[at..].join(", "), "GRANT"]);
+            empty();
+            into.exec(&format!("GRANT {privilege} ON *.* TO restorer"));
+        }
+
+        // Servers that would skip transactions.
+        let (option, words): (&[&str], _) = match flavour {
+            Flavour::MySql => (&["--log-bin", "--gtid-mode=OFF", "--max-allowed-packet=256M"], "gtid_mode = OFF"),
+            Flavour::MariaDb => (&["--replicate-ignore-db=shop", "--max-allowed-packet=256M"], "replicate_ignore_db = shop"),
+        };
+        let unfit = Server::start_with(flavour, option);
+        let elsewhere = |server: &Server| {
+            server.account("admin", "pass-word", &["ALL ON *.*"]);
+            let url = server.tcp_url("admin");
+            drctl.run(["restore", "--to-gtid", last.as_str(), "--plan", "--into", url.as_str()])
+        };
+        elsewhere(&unfit).refused(9, &[words]);
+        if flavour == Flavour::MySql {
+            source.exec("DROP DATABASE shop");
+            elsewhere(&source).refused(9, &["has executed transactions of the log", "--overwrite"]);
+        }
+        drop(unfit);
+
+        // Without a word on the command line, as a Job that is made from a CronJob.
+        let job = drctl.env("DRCTL_RESTORE_TO_GTID", &last).env("DRCTL_CONFIRM", "shop");
+        job.run(["restore", "--to", "2026-11-29T22:23:10Z"]).refused_by_the_parser();
+        job.run(["restore"]).ok();
+        let all = differences(&held, &picture(&into), |_| true);
+        assert!(all.is_empty(), "{}", all.join("\n"));
+    }
+);

@@ -8,12 +8,14 @@
 //! - [`definers`]: definers of the objects, and the privileges to define objects for others.
 //! - [`backup_accounts`]: the accounts that the restore creates.
 //! - [`directories`]: tables in directories of their own.
+//! - [`replay`]: privileges to replay a binary log.
 //! - [`settings`]: limits and defaults of the server.
 
 mod backup_accounts;
 mod conflicts;
 mod definers;
 mod directories;
+mod replay;
 mod settings;
 pub(super) mod topology;
 
@@ -59,6 +61,7 @@ impl Checks<'_> {
         all.extend(self.renames());
         all.extend(self.backup_accounts());
         all.extend(self.unknown_directory());
+        all.extend(self.replay());
         if !self.options.scope.is_everything() {
             all.extend(schema_collation::refusals(
                 self.facts,

@@ -1,0 +1,111 @@
+//! Why a server cannot be replayed into. Asked before the backup is restored, which may take hours, and again before the
+//! replay.
+
+use crate::Result;
+use crate::binlog::gtid::GtidSet;
+use crate::mysql::{Connection, Flavour};
+use crate::replay::plan::Plan;
+use crate::replay::replica::{Begin, statements};
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// What it is.
+    pub what: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// Variables that cannot be changed while a server runs, and values with which it would skip what it is sent, or
+/// apply it otherwise; empty stands for anything that is not empty.
+const FILTERS: &[(&[&str], &str)] = &[
+    (&["replica_skip_errors", "slave_skip_errors"], "OFF"),
+    (&["replicate_do_db"], ""),
+    (&["replicate_do_table"], ""),
+    (&["replicate_ignore_db"], ""),
+    (&["replicate_ignore_table"], ""),
+    (&["replicate_rewrite_db"], ""),
+    (&["replicate_wild_do_table"], ""),
+    (&["replicate_wild_ignore_table"], ""),
+];
+
+/// What a server that is to replay a plan is asked; all reasons at once.
+pub async fn unfit(
+    connection: &mut Connection,
+    flavour: Flavour,
+    plan: &Plan,
+    begin: Begin,
+) -> Result<Vec<Unfit>> {
+    let mut all = Vec::new();
+    for (names, harmless) in FILTERS {
+        let value = connection.variable(names).await?.unwrap_or_default();
+        if !value.is_empty() && !value.eq_ignore_ascii_case(harmless) {
+            let name = names[0];
+            all.push(Unfit {
+                what: format!(
+                    "the destination has {name} = {value}: as a replica it would skip transactions"
+                ),
+                hint: "restart it without that option",
+            });
+        }
+    }
+    if flavour == Flavour::MySql {
+        let mode = connection
+            .variable(&["gtid_mode"])
+            .await?
+            .unwrap_or_default();
+        if mode != "ON" {
+            all.push(Unfit {
+                what: format!(
+                    "the destination has gtid_mode = {mode}: a log can be replayed only with GTIDs"
+                ),
+                hint: "set enforce_gtid_consistency = ON and gtid_mode = ON there",
+            });
+        }
+        let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
+        let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
+        let stretch = plan.expected.minus(&plan.base);
+        match begin {
+            Begin::Anew => all.extend(known(&stretch, &executed)),
+            Begin::AnewWithReset => {}
+            Begin::Resumed => {
+                let uuid: String = connection.one("SELECT @@GLOBAL.server_uuid").await?;
+                all.extend(own_ids(
+                    &stretch,
+                    &GtidSet::parse(false, &format!("{uuid}:1"))?,
+                ));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A server of MySQL that has executed transactions that it is to replay; one of MariaDB skips nothing.
+pub fn known(stretch: &GtidSet, executed: &GtidSet) -> Option<Unfit> {
+    let GtidSet::MySql(_) = stretch else {
+        return None;
+    };
+    let known = stretch.minus(&stretch.minus(executed));
+    (!known.is_empty()).then(|| Unfit {
+        what: format!(
+            "the destination has executed transactions of the log already, and would skip them: {known}"
+        ),
+        hint: "restore into another server; or into this one with --overwrite, which deletes its binary logs",
+    })
+}
+
+/// The server that wrote the log: what it has written since the interruption has GTIDs of the log, so that nothing tells
+/// which of them are replayed.
+fn own_ids(stretch: &GtidSet, own: &GtidSet) -> Option<Unfit> {
+    let (GtidSet::MySql(origins), GtidSet::MySql(own)) = (stretch, own) else {
+        return None;
+    };
+    let wrote = origins
+        .keys()
+        .any(|origin| own.keys().any(|own| own.0 == origin.0));
+    wrote.then(|| Unfit {
+        what: "a replay into the server that wrote the log cannot be resumed: its own transactions have GTIDs of the log"
+            .to_owned(),
+        hint: "discard the restore, and begin it anew",
+    })
+}
