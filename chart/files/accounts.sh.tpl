@@ -26,6 +26,14 @@ GRANT REPLICATION SLAVE, {{ eq $db.kind "mysql" | ternary "REPLICATION CLIENT" "
 -- Lets the account read the creation time of this table, which identifies the server, and none of its rows.
 GRANT SHOW VIEW ON mysql.proc TO '{{ $db.streamUser }}'@'%';
 {{- end }}
+{{- if $db.restoreAsRoot }}
+-- Lets a restore to a moment make the server a replica of drctl, and reset its GTIDs. A replica executes what its source
+-- sends, as root.
+GRANT RELOAD, {{ eq $db.kind "mysql" | ternary "REPLICATION CLIENT" "REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, SLAVE MONITOR" }} ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- if eq $db.kind "mysql" }}
+GRANT REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if eq $db.kind "mysql" }}
 {{- if contains "_" $db.schema }}
