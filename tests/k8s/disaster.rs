@@ -101,6 +101,85 @@ fn a_destroyed_volume_comes_back_by_the_runbook_with_every_row() {
     no_secret_is_seen(&stack);
 }
 
+/// Writes rows one after the other, each in a transaction of its own, for as long as the database lives; its client prints
+/// the number of each row that is committed, and when.
+const WRITER: &str = r#"
+kubectl -n "$namespace" exec drctl-database-0 -- sh -c '
+    export MYSQL_PWD=$(cat /run/secrets/database/root-password)
+    while :; do
+        echo "INSERT INTO app.written VALUES (); SELECT LAST_INSERT_ID(), UNIX_TIMESTAMP(NOW(6)); DO SLEEP(0.05);"
+    done | mysql --no-defaults --user=root --unbuffered --batch --skip-column-names' 2>/dev/null || true
+"#;
+
+#[test]
+fn a_volume_destroyed_under_load_comes_back_up_to_seconds_before() {
+    let Some(stack) = Stack::install(
+        "stream: {enabled: true, cutSeconds: 10, resources: {requests: {cpu: 20m, memory: 64Mi, ephemeral-storage: \
+         16Mi}, limits: {memory: 512Mi, ephemeral-storage: 64Mi}}}",
+    ) else {
+        return;
+    };
+    stack.fill();
+    let before = stack.digest();
+    stack.sql("CREATE TABLE app.written (id INT PRIMARY KEY AUTO_INCREMENT, at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6))");
+    stack.run("backup").ok();
+    let covered = |stack: &Stack| {
+        let log = stack.json_of(&["log"]);
+        let timelines = log["timelines"].as_array().cloned().unwrap_or_default();
+        timelines
+            .first()
+            .map(|first| first["covered"][0]["to"].clone())
+    };
+    let acknowledged = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| stack.shell(WRITER));
+        until("the log is archived while it is written", || {
+            stack.sql("SELECT COUNT(*) > 600 FROM app.written") == "1" && covered(&stack).is_some()
+        });
+        stack.kubectl(&["delete", "pvc", "data-drctl-database-0", "--wait=false"]);
+        stack.space.delete_by_force("drctl-database-0");
+        writer.join().expect("the writer ends with the database")
+    });
+    let acknowledged: Vec<(u64, f64)> = acknowledged
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter_map(|(id, at)| Some((id.parse().ok()?, at.parse().ok()?)))
+        .collect();
+    let &(last_id, last_at) = acknowledged.last().expect("rows were written");
+    until("an empty server", || {
+        let pods = stack.pods("database");
+        let ready = &pods
+            .first()
+            .map(|pod| pod["status"]["containerStatuses"][0]["ready"].clone());
+        *ready == Some(true.into()) && stack.sql("SHOW TABLES FROM app").is_empty()
+    });
+
+    let all = button().replace("DRCTL_RESTORE=latest-verified", "DRCTL_RESTORE_TO=latest");
+    stack.shell(&all);
+    let run = stack.ended("drctl-restore-1").ok();
+    until("the application is back", || replicas(&stack) == (3, 3));
+    assert_eq!(stack.digest(), before);
+    let held = stack.sql("SELECT COUNT(*), MAX(id), UNIX_TIMESTAMP(MAX(at)) FROM app.written");
+    let held: Vec<f64> = held
+        .split('\t')
+        .map(|value| value.parse().unwrap())
+        .collect();
+    let [count, newest, newest_at] = held[..] else {
+        panic!("{held:?}");
+    };
+    assert!(count > 0.0 && count == newest, "a hole: {held:?}");
+    let lost = last_at - newest_at;
+    assert!(lost <= 15.0, "{lost} s of commits are lost");
+    // It says itself how far it came.
+    assert!(run.log.contains("left out  none: the log ends"), "{run:#?}");
+    assert!(run.log.contains(", committed at 20"), "{run:#?}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "disaster under load: {lost:.1} s of commits lost, {} of {last_id} rows",
+        last_id as f64 - newest
+    );
+    no_secret_is_seen(&stack);
+}
+
 #[test]
 fn a_restore_that_fails_keeps_the_application_out_and_says_so() {
     let Some(stack) = Stack::install("restore: {backoffLimit: 0}") else {
