@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::archive::accounts::{self, BackupAccounts};
 use crate::archive::manifest::Manifest;
 use crate::archive::read::Archive;
+use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, ServerConfig, connect};
 use crate::replay::{Stretch, replica};
 use crate::restore::frames::guard::Guard;
@@ -152,6 +153,10 @@ impl Inspection {
             own.insert(control.id());
             let mut connection = connect(server).await?;
             own.insert(connection.id());
+            // A streamer of the target writes nothing.
+            let streamer =
+                named_lock::holder(&mut connection, Lock::Stream, &manifest.target).await?;
+            own.extend(streamer.and_then(|id| u32::try_from(id).ok()));
             let facts = DestinationFacts::read(&mut connection, &schemas).await?;
             let mut missing = survey
                 .requires

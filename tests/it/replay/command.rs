@@ -104,7 +104,13 @@ on_both!(
         drctl.run(latest).refused(9, &["the log is archived up to", "--latest"]);
         source.exec("CALL shop.fill(4, 5)");
         drctl.run(["stream", "--once"]).ok();
+        // The streamer of the destination is no other client.
+        let streamer = Drctl::new("shop").source(&into);
+        let mut running = streamer.start(["stream"]);
+        running.until_says("archiving from");
         drctl.run(latest).ok();
+        running.signal(Signal::TERM);
+        running.wait().ok();
         let all = differences(&picture(&source), &picture(&into), |_| true);
         assert!(all.is_empty(), "{}", all.join("\n"));
         drctl.run(["restore", "--to", "yesterday"]).refused_by_the_parser();
