@@ -197,6 +197,8 @@ expire_logs_days=3
 # A replay of statements may give other data.
 binlog_format=ROW
 gtid_strict_mode=ON
+# Otherwise a restore to a moment would be missing in the log.
+log_slave_updates=ON
 {{- end }}
 {{- end }}
 {{- if include "drctl.database.tls" . }}

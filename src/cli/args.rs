@@ -221,6 +221,69 @@ pub struct CatArgs {
     pub accounts: bool,
 }
 
+/// The moment that a restore goes to.
+#[derive(Debug, Clone, Args)]
+#[group(multiple = false)]
+pub struct MomentArgs {
+    /// Restore everything committed before this time (on MariaDB: this second), or all that is archived behind the newest
+    /// usable backup: `latest` [env: DRCTL_RESTORE_TO]
+    #[arg(long, value_name = "TIME", help_heading = "Point in time")]
+    pub to: Option<To>,
+    /// Restore up to this transaction, and include it [env: DRCTL_RESTORE_TO_GTID]
+    #[arg(long, value_name = "GTID", help_heading = "Point in time")]
+    pub to_gtid: Option<String>,
+    /// Restore up to this transaction, and leave it out [env: DRCTL_RESTORE_BEFORE_GTID]
+    #[arg(long, value_name = "GTID", help_heading = "Point in time")]
+    pub before_gtid: Option<String>,
+    /// Restore up to this position of the target's binary log [env: DRCTL_RESTORE_TO_POSITION]
+    #[arg(long, value_name = "FILE:POSITION", help_heading = "Point in time")]
+    pub to_position: Option<String>,
+    /// Restore up to the only archived statement that matches, and leave it out (see drctl log --grep)
+    /// [env: DRCTL_RESTORE_BEFORE_STATEMENT]
+    #[arg(long, value_name = "RE", value_parser = pattern, help_heading = "Point in time")]
+    pub before_statement: Option<regex::Regex>,
+}
+
+impl MomentArgs {
+    /// The moment of the environment, for a Job created from a suspended CronJob, which takes no arguments. An empty
+    /// variable counts as not set.
+    ///
+    /// # Errors
+    /// `Usage`: a value is wrong, or several moments are named.
+    pub fn of_environment() -> Result<MomentArgs> {
+        let names = [
+            "DRCTL_RESTORE_TO",
+            "DRCTL_RESTORE_TO_GTID",
+            "DRCTL_RESTORE_BEFORE_GTID",
+            "DRCTL_RESTORE_TO_POSITION",
+            "DRCTL_RESTORE_BEFORE_STATEMENT",
+        ];
+        let values = names.map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        if values.iter().flatten().count() > 1 {
+            return Err(Error::usage("several variables name a moment")
+                .hint(format!("set one of {}", names.join(", "))));
+        }
+        let wrong = |name: &str| {
+            let name = name.to_owned();
+            move |why: String| Error::usage(format!("{name}: {why}"))
+        };
+        let [to, to_gtid, before_gtid, to_position, before_statement] = values;
+        Ok(MomentArgs {
+            to: to
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(wrong(names[0]))?,
+            to_gtid,
+            before_gtid,
+            to_position,
+            before_statement: before_statement
+                .map(|text| pattern(&text))
+                .transpose()
+                .map_err(wrong(names[4]))?,
+        })
+    }
+}
+
 /// How far a restore goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
@@ -241,52 +304,6 @@ impl FromStr for To {
             }),
         }
     }
-}
-
-/// The moment that a restore goes to.
-#[derive(Debug, Clone, Args)]
-#[group(multiple = false)]
-pub struct MomentArgs {
-    /// Restore everything committed before this time (on MariaDB: this second), or all that is archived behind the newest
-    /// usable backup: `latest`
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "DRCTL_RESTORE_TO",
-        hide_env_values = true,
-        help_heading = "Point in time"
-    )]
-    pub to: Option<To>,
-    /// Restore up to this transaction, and include it
-    #[arg(
-        long,
-        value_name = "GTID",
-        env = "DRCTL_RESTORE_TO_GTID",
-        hide_env_values = true,
-        help_heading = "Point in time"
-    )]
-    pub to_gtid: Option<String>,
-    /// Restore up to this transaction, and leave it out
-    #[arg(
-        long,
-        value_name = "GTID",
-        env = "DRCTL_RESTORE_BEFORE_GTID",
-        hide_env_values = true,
-        help_heading = "Point in time"
-    )]
-    pub before_gtid: Option<String>,
-    /// Restore up to this position of the target's binary log
-    #[arg(
-        long,
-        value_name = "FILE:POSITION",
-        env = "DRCTL_RESTORE_TO_POSITION",
-        hide_env_values = true,
-        help_heading = "Point in time"
-    )]
-    pub to_position: Option<String>,
-    /// Restore up to the only archived statement that matches, and leave it out (see drctl log --grep)
-    #[arg(long, value_name = "RE", value_parser = pattern, env = "DRCTL_RESTORE_BEFORE_STATEMENT", hide_env_values = true, help_heading = "Point in time")]
-    pub before_statement: Option<regex::Regex>,
 }
 
 /// Arguments of `restore`.
@@ -437,6 +454,9 @@ pub struct LogArgs {
 }
 
 fn pattern(text: &str) -> std::result::Result<regex::Regex, String> {
+    if text.is_empty() {
+        return Err("an empty pattern matches everything".to_owned());
+    }
     let built = regex::RegexBuilder::new(text)
         .case_insensitive(true)
         .build();

@@ -54,6 +54,8 @@ pub struct Stretch {
     pub log: Arc<dyn Log>,
     /// What of it is replayed.
     pub resolved: Resolved,
+    /// Where it ends, as it was asked for.
+    pub moment: String,
     /// The address of this machine by which the destination reaches it.
     pub listen: IpAddr,
     /// Whether the GTIDs of the destination may be reset, which deletes its binary logs.
@@ -77,19 +79,6 @@ impl Stretch {
             false if self.reset => Begin::AnewWithReset,
             false => Begin::Anew,
         }
-    }
-
-    /// What an interrupted replay has to have in common with the one that resumes it.
-    pub fn request(&self) -> String {
-        let plan = &self.resolved.plan;
-        let stop = plan
-            .stop
-            .as_ref()
-            .map_or("the end".to_owned(), ToString::to_string);
-        format!(
-            "{} transactions up to {stop}: {}",
-            plan.transactions, plan.expected
-        )
     }
 }
 

@@ -11,8 +11,10 @@ use crate::binlog::event::{Checksum, Description, Event, kind, rotated_to};
 use crate::binlog::group::{Groups, Step};
 use crate::binlog::gtid::{Gtid, GtidSet};
 use crate::binlog::gtid_event::{self, Begin};
+use crate::binlog::statement;
 use crate::replay::feed::Log;
 use crate::replay::plan::Plan;
+use crate::replay::replica::statements::NOT_LOGGED_TABLE;
 use crate::{Error, Result};
 
 /// Where a replay stops.
@@ -179,6 +181,7 @@ impl Finder {
         }
         if self.counts {
             self.bytes += u64::from(event.header.size);
+            refuse_not_logged(event, self.checksum)?;
         }
         if let Step::Ends(begin) = self.groups.take(event, self.checksum)?
             && let Some(gtid) = &begin.gtid
@@ -216,7 +219,15 @@ impl Finder {
     /// `Refused`: the log ends before the stop. A time is no exception: that nothing was committed up to it is known
     /// only where a later transaction is there, or a server that said so. `Archive`: transactions of a later backup are
     /// neither in the earlier one nor in the log between them.
-    pub fn finish(self, covered_until: Option<Timestamp>) -> Result<Resolved> {
+    pub fn finish(mut self, covered_until: Option<Timestamp>) -> Result<Resolved> {
+        // Its end is not archived: the stretch ends in front of it.
+        if self.stop == Stop::End
+            && let Some(open) = self.groups.open()
+            && let Some(gtid) = open.gtid.clone()
+        {
+            self.left_out = Some(edge(open, &gtid));
+            self.plan.stop = Some(gtid);
+        }
         if let Stop::Holding { gtids, .. } = &self.stop {
             let missing = gtids.minus(&self.plan.expected);
             if !missing.is_empty() {
@@ -248,6 +259,21 @@ impl Finder {
             left_out: self.left_out,
             bytes: self.bytes,
         })
+    }
+}
+
+/// Refuses a log that lacks what a restore wrote.
+fn refuse_not_logged(event: &Event<'_>, checksum: Checksum) -> Result<()> {
+    if ![kind::QUERY, kind::MARIADB_QUERY_COMPRESSED].contains(&event.header.kind) {
+        return Ok(());
+    }
+    let statement = statement::query(event, checksum)?;
+    match memchr::memmem::find(&statement.sql, NOT_LOGGED_TABLE.as_bytes()) {
+        None => Ok(()),
+        Some(_) => Err(Error::refused(
+            "the log lacks what a restore wrote into the server without logging it",
+        )
+        .hint("restore to a moment before that restore, or begin with a backup made after it")),
     }
 }
 

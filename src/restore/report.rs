@@ -42,6 +42,28 @@ pub struct Stage {
     pub seconds: f64,
 }
 
+/// The binary log that would be replayed behind the backup.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedReplay {
+    /// Number of transactions.
+    pub transactions: u64,
+    /// The last one; `None` if there is none behind the backup.
+    pub last: Option<Edge>,
+    /// The first one that is left out; `None` if the log ends.
+    pub left_out: Option<Edge>,
+}
+
+impl PlannedReplay {
+    /// What is planned of a stretch.
+    pub fn of(stretch: &Resolved) -> PlannedReplay {
+        PlannedReplay {
+            transactions: stretch.plan.transactions,
+            last: stretch.last.clone(),
+            left_out: stretch.left_out.clone(),
+        }
+    }
+}
+
 /// The binary log that was replayed behind the backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replayed {
@@ -113,9 +135,17 @@ pub struct RestoreReport {
     pub replayed: Option<Replayed>,
     /// The comparison with the dump; `None` if it was skipped.
     pub comparison: Option<Comparison>,
+    /// Whether an earlier run found the data equal to the dump, before it began the replay that this run finished.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub compared_before: bool,
 }
 
 impl RestoreReport {
+    /// Whether the restored data were equal to the dump.
+    pub fn is_verified(&self) -> bool {
+        self.compared_before || self.comparison.as_ref().is_some_and(Comparison::is_equal)
+    }
+
     /// Adds a warning, unless it is already there.
     pub fn warn(&mut self, warning: String) {
         self.warnings.add(warning);

@@ -16,9 +16,11 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use crate::archive::read::Archive;
+use crate::comparison::compare::Comparison;
 use crate::mysql::ServerConfig;
 use crate::replay;
 use crate::replay::replica::settings::Journal;
+use crate::replay::replica::statements::not_logged;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::{all_of, refused};
@@ -176,6 +178,15 @@ impl Restore {
         self.report_substitutes();
         let (control, tuning) = (&mut self.marker.control, self.options.tuning);
         self.report.settings = tuning::apply(control, &self.facts, tuning).await?;
+        if !self.options.binlog && self.facts.is_on("log_bin") {
+            for sql in [
+                "SET SESSION sql_log_bin = 1",
+                &not_logged(),
+                "SET SESSION sql_log_bin = 0",
+            ] {
+                control.persist(sql).await?;
+            }
+        }
         for pass in [
             Pass::Accounts,
             Pass::Replace,
@@ -191,12 +202,22 @@ impl Restore {
     }
 
     /// Compares the restored data with the dump, if requested; differences are exit 7. Not once the replay has begun:
-    /// the run that began it has compared them.
+    /// then they are those of the log, and the run that began it tells whether they were equal.
     pub async fn compare(&mut self) -> Result<()> {
-        match self.marker.contents.passed(Pass::ReplayBegins) {
-            true => Ok(()),
-            false => self.run(Pass::Compare).await,
+        if self.marker.contents.passed(Pass::ReplayBegins) {
+            self.report.compared_before = self.marker.contents.passed(Pass::Compare);
+            return Ok(());
         }
+        self.run(Pass::Compare).await?;
+        let equal = self
+            .report
+            .comparison
+            .as_ref()
+            .is_some_and(Comparison::is_equal);
+        if equal && self.options.replay.is_some() {
+            self.marker.note_pass(Pass::Compare).await?;
+        }
+        Ok(())
     }
 
     /// Replays the stretch of the binary log, if one is requested.

@@ -101,6 +101,7 @@ pub(super) async fn run(
         replay: Some(replay::Stretch {
             log: Arc::new(found.until.from.log.clone()),
             resolved: found.resolved.clone(),
+            moment: format!("the place of backup {}", found.until.entry.id),
             listen,
             // A provided server of MySQL has the GTIDs of the log from the drill before, and would skip them.
             reset: matches!(drill.scratch, Choice::External(_))

@@ -10,7 +10,7 @@ use crate::archive::BackupPlace;
 use crate::catalog::history::{self, RunRecord};
 use crate::catalog::lease::Lease;
 use crate::catalog::{Catalog, Entry, Which};
-use crate::cli::args::RestoreArgs;
+use crate::cli::args::{MomentArgs, RestoreArgs};
 use crate::cli::output::progress::Bar;
 use crate::cli::restore::fenced::{ClosedFence, foreseeable_blockers};
 use crate::cli::restore::moment::Moment;
@@ -43,7 +43,11 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
     if args.keep {
         return unfinished::keep(context, &server).await;
     }
-    let moment = Moment::of(&args.moment);
+    let named = Moment::of(&args.moment);
+    let moment = match named.is_none() && args.choose.is_none() {
+        true => Moment::of(&MomentArgs::of_environment()?),
+        false => named,
+    };
     if args.discard && args.choose.is_none() && moment.is_none() && !args.plan {
         confirm(context, &args)?;
         return unfinished::discard(context, &server).await;
@@ -76,9 +80,6 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
         let archive = context.cancel.unless(catalog.open(entry.id)).await?;
         let silent: Arc<dyn Progress> = Arc::new(restore::report::Silent);
         let plan = restore::plan(&archive, &server, &options, &silent, &context.cancel).await?;
-        if let Some(stretch) = &options.replay {
-            page::print_stretch(context, &stretch.resolved)?;
-        }
         return print_plan(context, &plan);
     }
     // Before the archive is read: while the lease exists, retention does not delete the backup.
@@ -116,7 +117,7 @@ async fn restore_fenced(
         Err(error) => return Err(fence.still_fenced(error)),
         Ok(report) => report,
     };
-    let opened = if report.comparison.as_ref().is_some_and(Comparison::is_equal) {
+    let opened = if report.is_verified() {
         fence.open().await
     } else {
         fence.warn_still_fenced();

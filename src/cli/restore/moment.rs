@@ -4,6 +4,7 @@
 //! refused (exit 9) with what is; the nearest one never takes its place.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use crate::binlog::gtid::{Gtid, GtidSet};
 use crate::catalog::{Catalog, Entry, Which};
 use crate::cli::Context;
 use crate::cli::args::{MomentArgs, RestoreArgs, To};
+use crate::layout::TimelineId;
 use crate::mysql::ServerConfig;
 use crate::replay;
 use crate::replay::address::own_address;
@@ -38,6 +40,19 @@ pub(super) enum Moment {
     Position(String),
     /// In front of a statement.
     Statement(regex::Regex),
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Moment::Time(time) => write!(f, "up to {time}"),
+            Moment::Latest => f.write_str("all that is archived"),
+            Moment::Through(gtid) => write!(f, "up to {gtid}, and with it"),
+            Moment::Before(gtid) => write!(f, "up to {gtid}, and without it"),
+            Moment::Position(position) => write!(f, "up to {position}"),
+            Moment::Statement(pattern) => write!(f, "up to the statement {pattern}"),
+        }
+    }
 }
 
 impl Moment {
@@ -97,9 +112,13 @@ pub(super) async fn find(
         let id = entry.id;
         match behind(catalog, &entry, &objects, &stretches, &moment).await {
             Ok((log, resolved)) => {
+                if matches!(moment, Moment::Latest) {
+                    is_latest(catalog, &entry, &stretches, log.timeline, chosen).await?;
+                }
                 let stretch = replay::Stretch {
                     log: Arc::new(log),
                     resolved,
+                    moment: moment.to_string(),
                     listen,
                     reset: args.overwrite,
                 };
@@ -112,6 +131,40 @@ pub(super) async fn find(
         }
     }
     Err(not_covered(&stretches, &reasons))
+}
+
+/// Whether all that is archived behind a backup is the newest that can be restored; warns of what is newer and cannot.
+///
+/// # Errors
+/// `Refused`: the log goes on without a gap in another timeline, and nobody has named this backup.
+async fn is_latest(
+    catalog: &Catalog,
+    base: &Entry,
+    stretches: &[Stretch],
+    timeline: TimelineId,
+    chosen: Option<Which>,
+) -> Result<()> {
+    let mut later = stretches
+        .iter()
+        .skip_while(|one| one.timeline.id != timeline);
+    if let (Some(this), Some(next)) = (later.next(), later.next()) {
+        let (id, from, to) = (next.timeline.id, next.from, next.to);
+        if next.timeline.continues && chosen.is_none() {
+            return Err(Error::refused(format!(
+                "the log goes on in timeline {id}, up to {to}, and no usable backup stands in that one"
+            ))
+            .hint(format!(
+                "a replay cannot go on there: to restore what is before it, --to {}",
+                this.to
+            )));
+        }
+        tracing::warn!(timeline = %id, %from, %to, "the archived log goes on in a later timeline, which is not restored");
+    }
+    let newest = catalog.find(Which::Latest).await?;
+    if newest.manifest.snapshot_at > base.manifest.snapshot_at {
+        tracing::warn!(id = %newest.id, "a newer backup is not restored: it was not selected, or a drill found it damaged or wrong");
+    }
+    Ok(())
 }
 
 /// What of the log follows a backup, up to the moment.

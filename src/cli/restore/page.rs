@@ -6,7 +6,7 @@ use crate::catalog::Entry;
 use crate::cli::Context;
 use crate::cli::output::text;
 use crate::mysql::ServerConfig;
-use crate::replay::stop::{Edge, Resolved};
+use crate::replay::stop::Edge;
 use crate::restore::inspect::plan::RestorePlan;
 use crate::restore::report::RestoreReport;
 use crate::util::error::{Error, Result};
@@ -59,30 +59,6 @@ pub(super) fn print_plan(context: &Context, plan: &RestorePlan) -> Result<()> {
     }
 }
 
-/// Prints what of the binary log would be replayed behind the backup.
-pub(super) fn print_stretch(context: &Context, stretch: &Resolved) -> Result<()> {
-    if context.output == Output::Json {
-        // One document alone is printed, that of the backup; the log says it.
-        tracing::info!(
-            transactions = stretch.plan.transactions,
-            last = stretch.last.as_ref().map(edge),
-            left_out = stretch.left_out.as_ref().map(edge),
-            "replay"
-        );
-        return Ok(());
-    }
-    let lines = stretch_lines(
-        stretch.plan.transactions,
-        stretch.last.as_ref(),
-        stretch.left_out.as_ref(),
-    );
-    let page: String = lines
-        .iter()
-        .map(|(name, value)| format!("{name:>11}  {value}\n"))
-        .collect();
-    text::print(&page)
-}
-
 fn edge(edge: &Edge) -> String {
     format!("{}, committed at {}", edge.gtid, edge.committed_at)
 }
@@ -128,6 +104,10 @@ fn plan_page(plan: &RestorePlan) -> String {
             ),
         ),
     ];
+    if let Some(replay) = &plan.replay {
+        let (last, left_out) = (replay.last.as_ref(), replay.left_out.as_ref());
+        lines.extend(stretch_lines(replay.transactions, last, left_out));
+    }
     lines.push(("check", plan.check.to_owned()));
     if plan.resumes {
         lines.push(("resumes", "an unfinished restore of this backup".into()));
@@ -223,9 +203,9 @@ pub(super) fn print_report(context: &Context, report: &RestoreReport) -> Result<
     );
     lines.push(match &report.comparison {
         Some(comparison) => ("comparison", comparison.summary()),
-        None if report.replayed.is_some() => (
+        None if report.compared_before => (
             "comparison",
-            "not in this run: the data are those of the log, and are not verified".into(),
+            "equal, before the replay that an earlier run began".into(),
         ),
         None => ("comparison", "skipped: the data are not verified".into()),
     });

@@ -4,7 +4,7 @@
 //! - [`statements`]: how; [`settings`]: what is changed meanwhile. [`status`]: what it says of itself.
 
 pub mod settings;
-mod statements;
+pub(crate) mod statements;
 mod status;
 pub mod unfit;
 
@@ -14,7 +14,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::binlog::gtid::GtidSet;
+use crate::mysql::compat::LOG_REPLICA_UPDATES;
 use crate::mysql::connect::{connect, server_error};
+use crate::mysql::replication::REPLAY_CHANNEL;
 use crate::mysql::{Connection, Flavour, ServerConfig, ServerVersion};
 use crate::replay::listener::Account;
 use crate::replay::plan::Plan;
@@ -108,8 +110,12 @@ impl Replica {
         let mut executed = self.executed().await?;
         let stretch = plan.expected.minus(&plan.base);
         if begin != Begin::Resumed {
-            if begin == Begin::AnewWithReset && !executed.is_empty() {
+            if begin == Begin::AnewWithReset && unfit::known(&stretch, &executed).is_some() {
                 first_understood(&mut self.control, &statements::reset_gtids()).await?;
+                executed = self.executed().await?;
+            }
+            if !self.logs_what_it_replicates().await? {
+                self.control.run(&statements::not_logged()).await?;
                 executed = self.executed().await?;
             }
             refuse(unfit::known(&stretch, &executed))?;
@@ -151,6 +157,14 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether its log, if it writes one, holds what it executes as a replica.
+    async fn logs_what_it_replicates(&mut self) -> Result<bool> {
+        let logs = self.control.variable(&["log_bin"]).await?;
+        let replicated = self.control.variable(LOG_REPLICA_UPDATES).await?;
+        let is_on = |value: Option<String>| value.is_some_and(|value| value == "ON");
+        Ok(!is_on(logs) || is_on(replicated))
+    }
+
     /// Points the server at a listener and starts it.
     pub async fn attach(&mut self, listener: SocketAddr, account: &Account) -> Result<()> {
         let flavour = self.server.flavour;
@@ -159,6 +173,17 @@ impl Replica {
             &statements::attach(flavour, listener, account),
         )
         .await?;
+        if flavour == Flavour::MySql {
+            let no_filters = format!("{} FOR CHANNEL '{REPLAY_CHANNEL}'", statements::NO_FILTERS);
+            self.control.run(&no_filters).await?;
+        }
+        let status = status::ask(&mut self.control, flavour).await?;
+        if let Some(filter) = status.and_then(|status| status.filter) {
+            return Err(Error::refused(format!(
+                "the destination filters what it replicates, and would skip transactions: {filter}"
+            ))
+            .hint("restart it without that option"));
+        }
         first_understood(&mut self.control, &statements::start(flavour)).await
     }
 

@@ -48,6 +48,20 @@ pub fn attach(flavour: Flavour, listener: SocketAddr, account: &Account) -> Vec<
     }
 }
 
+/// Removes the filters that a new channel of MySQL takes over from the server; MariaDB's cannot be removed.
+pub const NO_FILTERS: &str = "CHANGE REPLICATION FILTER REPLICATE_DO_DB = (), REPLICATE_IGNORE_DB = (), \
+    REPLICATE_DO_TABLE = (), REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_DO_TABLE = (), \
+    REPLICATE_WILD_IGNORE_TABLE = (), REPLICATE_REWRITE_DB = ()";
+
+/// A table that never exists. A logged statement about it says that what follows is not logged.
+pub const NOT_LOGGED_TABLE: &str = "`drctl_restore`.`not_logged`";
+
+/// Says in the server's log that what follows is not logged: a log from which a restore is missing must not be
+/// replayed. It is logged although it does nothing.
+pub fn not_logged() -> String {
+    format!("DROP TABLE IF EXISTS {NOT_LOGGED_TABLE}")
+}
+
 /// Starts the replica.
 pub fn start(flavour: Flavour) -> Vec<String> {
     on_channel(flavour, ["START REPLICA", "START SLAVE"], "")

@@ -30,6 +30,8 @@ pub struct Status {
     pub applier_error: String,
     /// Whether everything received is applied.
     pub is_idle: bool,
+    /// A filter of the channel, as `name = value`.
+    pub filter: Option<String>,
     /// How many transactions were applied since the replica was started, where the server counts them (MariaDB).
     pub applied: Option<u64>,
 }
@@ -90,12 +92,26 @@ fn status(row: &NamedRow) -> Status {
         .iter()
         .filter_map(|name| row.get(name)?.parse().ok())
         .collect();
+    let filters = [
+        "Replicate_Do_DB",
+        "Replicate_Ignore_DB",
+        "Replicate_Do_Table",
+        "Replicate_Ignore_Table",
+        "Replicate_Wild_Do_Table",
+        "Replicate_Wild_Ignore_Table",
+        "Replicate_Rewrite_DB",
+    ];
+    let filter = filters.iter().find_map(|name| {
+        let value = row.get(name).filter(|value| !value.is_empty())?;
+        Some(format!("{name} = {value}"))
+    });
     // A transaction that conflicts with one beside it is applied again, and counted again.
     let retried = row
         .get("Retried_transactions")
         .and_then(|text| text.parse().ok())
         .unwrap_or(0u64);
     Status {
+        filter,
         reader: thread(&["Replica_IO_Running", "Slave_IO_Running"]),
         reader_error: error("Last_IO_Errno", "Last_IO_Error"),
         applier: thread(&["Replica_SQL_Running", "Slave_SQL_Running"]),

@@ -16,8 +16,8 @@ pub struct Unfit {
     pub hint: &'static str,
 }
 
-/// Variables that cannot be changed while a server runs, and values with which it would skip what it is sent, or
-/// apply it otherwise; empty stands for anything that is not empty.
+/// Variables that cannot be changed while a server runs, and values with which it skips nothing that it is sent; empty
+/// stands for nothing. MySQL's filters are none of the channel's ([`statements::NO_FILTERS`]).
 const FILTERS: &[(&[&str], &str)] = &[
     (&["replica_skip_errors", "slave_skip_errors"], "OFF"),
     (&["replicate_do_db"], ""),
@@ -78,6 +78,21 @@ pub async fn unfit(
         }
     }
     Ok(all)
+}
+
+/// Whether the GTIDs of a server are reset before a replay, which deletes its binary logs.
+pub async fn resets_gtids(
+    connection: &mut Connection,
+    flavour: Flavour,
+    plan: &Plan,
+    begin: Begin,
+) -> Result<bool> {
+    if flavour != Flavour::MySql || begin != Begin::AnewWithReset {
+        return Ok(false);
+    }
+    let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
+    let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
+    Ok(known(&plan.expected.minus(&plan.base), &executed).is_some())
 }
 
 /// A server of MySQL that has executed transactions that it is to replay; one of MariaDB skips nothing.

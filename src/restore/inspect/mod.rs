@@ -21,7 +21,7 @@ use crate::archive::manifest::Manifest;
 use crate::archive::read::Archive;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, ServerConfig, connect};
-use crate::replay::{Stretch, replica};
+use crate::replay::replica;
 use crate::restore::frames::guard::Guard;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::checks::Checks;
@@ -32,6 +32,7 @@ use crate::restore::inspect::survey::{Survey, survey};
 use crate::restore::options::RestoreOptions;
 use crate::restore::report::Progress;
 use crate::restore::session::lane::{Lane, LaneConfig, RECONNECT_WAIT};
+use crate::restore::session::tuning;
 use crate::restore::state::marker::{self, Marker, Pass};
 use crate::restore::state::request::RestoreRequest;
 use crate::sql::statement::ObjectId;
@@ -90,6 +91,8 @@ pub struct Inspection {
     unsupported: Vec<Refusal>,
     /// The accounts to create if they do not exist.
     accounts: BackupAccounts,
+    /// Whether the GTIDs of the server are reset, which deletes its binary logs.
+    resets_gtids: bool,
     /// Whether another restore into the server is running.
     running: bool,
 }
@@ -141,14 +144,23 @@ impl Inspection {
             binlog: options.binlog,
             definer: options.substitute_definer.as_ref().map(ToString::to_string),
             substituted: BTreeSet::new(),
-            replay: options.replay.as_ref().map(Stretch::request),
+            replay: options
+                .replay
+                .as_ref()
+                .map(|stretch| stretch.moment.clone()),
             started_at: jiff::Timestamp::now(),
         };
         let resumed = marker
             .as_ref()
             .filter(|marker| request.resumes(&marker.request));
-        let begun = resumed.is_some_and(|marker| marker.passed(Pass::ReplayBegins));
+        let begun = !options.destination.permissions().discard
+            && resumed.is_some_and(|marker| marker.passed(Pass::ReplayBegins));
+        if begun && lock.is_some() {
+            // Those of an interrupted replay: the server may still be read-only.
+            tuning::revert(&mut control).await?;
+        }
         let mut own = BTreeSet::new();
+        let mut resets = false;
         let asked = control.step(async |control| {
             own.insert(control.id());
             let mut connection = connect(server).await?;
@@ -167,11 +179,16 @@ impl Inspection {
                 let plan = &stretch.resolved.plan;
                 let unfit = replica::unfit::unfit(&mut connection, flavour, plan, begin).await?;
                 missing.extend(unfit.into_iter().map(Refusal::from));
+                resets =
+                    replica::unfit::resets_gtids(&mut connection, flavour, plan, begin).await?;
             }
             connection.close().await;
             Ok((facts, missing))
         });
         let (mut facts, mut unsupported) = asked.await?;
+        if begun {
+            facts.replication.read_only = None;
+        }
         unsupported.extend(unsupported::global_settings(
             &facts,
             manifest,
@@ -200,6 +217,7 @@ impl Inspection {
             facts,
             unsupported,
             accounts,
+            resets_gtids: resets,
             running,
         })
     }
@@ -226,6 +244,9 @@ impl Inspection {
                 .map(|marker| marker.request.backup.clone()),
         );
         plan.running = self.running;
+        plan.warnings.extend(self.resets_gtids.then(|| {
+            "deletes the binary logs of the destination and resets its GTIDs, which it shares with the log".to_owned()
+        }));
         if plan.running {
             return plan;
         }

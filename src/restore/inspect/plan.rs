@@ -6,6 +6,7 @@ use crate::archive::read::Archive;
 use crate::restore::inspect::checks::Checks;
 use crate::restore::inspect::refusal::{Refusal, refused};
 use crate::restore::options::{RestoreOptions, Tuning};
+use crate::restore::report::PlannedReplay;
 use crate::restore::session::lane::another_runs;
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::util::error::Error;
@@ -46,6 +47,9 @@ pub struct RestorePlan {
     pub replaces: Vec<ObjectId>,
     /// Definers of the objects, and whether they exist; `None` if accounts cannot be read.
     pub definers: Vec<(String, Option<bool>)>,
+    /// The binary log that would be replayed behind the backup; `None` if none would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<PlannedReplay>,
     /// Server settings that would be changed during the restore.
     pub settings: Vec<&'static str>,
     /// Warnings for the operator.
@@ -120,6 +124,10 @@ impl RestorePlan {
                     (account.to_string(), exists)
                 })
                 .collect(),
+            replay: options
+                .replay
+                .as_ref()
+                .map(|stretch| PlannedReplay::of(&stretch.resolved)),
             settings: match options.tuning {
                 Tuning::Keep => Vec::new(),
                 Tuning::FastUnsafe => vec!["innodb_flush_log_at_trx_commit", "sync_binlog"],

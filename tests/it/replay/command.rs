@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{BEFORE, logging};
-use crate::on_both;
+use super::{BEFORE, logging, logging_with};
 use crate::support::compare::{differences, picture};
 use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
 
 /// A source with a backup, and an empty destination.
 fn backed_up(flavour: Flavour) -> (Server, Server, Drctl) {
@@ -49,44 +49,48 @@ on_both!(
 );
 
 on_both!(
-    fn a_replay_that_is_stopped_is_resumed_by_the_same_command(flavour) {
-        let (source, into, drctl) = backed_up(flavour);
-        source.exec("CALL shop.fill(2, 3000)");
-        drctl.run(["stream", "--once"]).ok();
-        let last = match flavour {
-            Flavour::MySql => source.value("SELECT @@GLOBAL.gtid_executed").replace(":1-", ":"),
-            Flavour::MariaDb => source.value("SELECT @@GLOBAL.gtid_binlog_pos"),
-        };
-        let command = ["restore", "--to-gtid", last.as_str()];
-        let mut running = drctl.start(command);
-        let status = match flavour {
-            Flavour::MySql => "SHOW REPLICA STATUS",
-            Flavour::MariaDb => "SHOW ALL SLAVES STATUS",
-        };
-        // By its files: a client that asks would be one that is connected.
-        let replicates = || {
-            let files = std::fs::read_dir(into.datadir()).unwrap();
-            let mut names = files.map(|file| file.unwrap().file_name());
-            names.any(|name| name.to_string_lossy().contains("drctl_replay"))
-        };
-        while !running.has_ended() && !replicates() {
-            std::thread::sleep(Duration::from_millis(20));
+    fn a_replay_that_is_stopped_or_killed_is_resumed_by_the_same_command(flavour) {
+        for signal in [Signal::TERM, Signal::KILL] {
+            let (source, into, drctl) = backed_up(flavour);
+            source.exec("CALL shop.fill(2, 3000)");
+            drctl.run(["stream", "--once"]).ok();
+            let last = last_gtid(&source);
+            let command = ["restore", "--to-gtid", last.as_str(), "--output", "json"];
+            let mut running = drctl.start(command);
+            let status = match flavour {
+                Flavour::MySql => "SHOW REPLICA STATUS",
+                Flavour::MariaDb => "SHOW ALL SLAVES STATUS",
+            };
+            // By its files: a client that asks would be one that is connected.
+            let replicates = || {
+                let files = std::fs::read_dir(into.datadir()).unwrap();
+                let mut names = files.map(|file| file.unwrap().file_name());
+                names.any(|name| name.to_string_lossy().contains("drctl_replay"))
+            };
+            while !running.has_ended() && !replicates() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            if !running.has_ended() {
+                running.signal(signal);
+            }
+            let run = running.wait();
+            if run.code != 0 {
+                if signal == Signal::TERM {
+                    assert_eq!(run.code, 143, "{}", run.stderr);
+                    assert_eq!(into.exec(status), "");
+                }
+                println!("{} of 3050", into.value("SELECT COUNT(*) FROM shop.orders"));
+                // Another moment is another restore.
+                drctl.run(["restore", "--latest", "--allow-replica"]).fails(9, "unfinished restore");
+                drctl.run(["restore", "--to-gtid", last.as_str(), "--plan"]).ok();
+                let report = drctl.run(command).ok().json();
+                assert_eq!(report["compared_before"], true, "{report}");
+            }
+            let all = differences(&picture(&source), &picture(&into), |_| true);
+            assert!(all.is_empty(), "{}", all.join("\n"));
+            assert_eq!(into.value("SELECT @@GLOBAL.read_only"), "0");
         }
-        std::thread::sleep(Duration::from_secs(1));
-        if !running.has_ended() {
-            running.signal(Signal::TERM);
-        }
-        let run = running.wait();
-        if run.code != 0 {
-            assert_eq!(run.code, 143, "{}", run.stderr);
-            println!("{} of 3050", into.value("SELECT COUNT(*) FROM shop.orders"));
-            assert_eq!(into.exec(status), "");
-            // Another moment is another restore.
-            drctl.run(["restore", "--latest"]).fails(9, "unfinished restore");
-            drctl.run(command).ok();
-        }
-        let all = differences(&picture(&source), &picture(&into), |_| true);
-        assert!(all.is_empty(), "{}", all.join("\n"));
     }
 );
 
@@ -117,6 +121,77 @@ on_both!(
     }
 );
 
+/// The last transaction of a source.
+fn last_gtid(source: &Server) -> String {
+    match source.flavour() {
+        Flavour::MySql => source
+            .value("SELECT @@GLOBAL.gtid_executed")
+            .replace(":1-", ":"),
+        Flavour::MariaDb => source.value("SELECT @@GLOBAL.gtid_binlog_pos"),
+    }
+}
+
+#[test]
+fn filters_of_a_destination_of_mysql_skip_nothing() {
+    need!(MySql);
+    let (source, _, drctl) = backed_up(Flavour::MySql);
+    let into = Server::start_with(
+        Flavour::MySql,
+        &[
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+            "--replicate-ignore-db=shop",
+            "--replicate-wild-ignore-table=shop.%",
+            "--max-allowed-packet=256M",
+        ],
+    );
+    source.exec("CALL shop.fill(2, 20)");
+    drctl.run(["stream", "--once"]).ok();
+    drctl.into(&into).run(["restore", "--to", "latest"]).ok();
+    let all = differences(&picture(&source), &picture(&into), |_| true);
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// A restore into the target itself that its log does not hold: what is archived behind it lacks it, and is never
+/// replayed on an earlier backup.
+#[test]
+fn a_log_that_lacks_a_restore_is_not_replayed() {
+    need!(MariaDb);
+    need!(MySql);
+    for (flavour, options, no_binlog) in [
+        (Flavour::MariaDb, &["--log-slave-updates=OFF"][..], false),
+        (Flavour::MySql, &[], true),
+    ] {
+        let server = logging_with(flavour, options);
+        server.exec(BEFORE);
+        let drctl = Drctl::new("shop").source(&server).into(&server);
+        drctl.run(["backup"]).ok();
+        server.exec("CALL shop.fill(2, 10)");
+        let last = last_gtid(&server);
+        server.exec("DROP TABLE shop.lines_of");
+        drctl.run(["stream", "--once"]).ok();
+        let mut command = vec!["restore", "--overwrite", "--confirm", "shop"];
+        match no_binlog {
+            true => command.extend(["--latest", "--no-binlog"]),
+            false => command.extend(["--to-gtid", last.as_str()]),
+        }
+        drctl.run(command).ok();
+        server.exec("INSERT INTO shop.orders (item, n) VALUES ('later', 1)");
+        drctl.run(["stream", "--once"]).ok();
+        drctl
+            .run(["restore", "--to", "latest", "--plan"])
+            .refused(9, &["the log lacks what a restore wrote"]);
+        // A backup that holds it is a beginning.
+        drctl.run(["backup"]);
+        server.exec("INSERT INTO shop.orders (item, n) VALUES ('last', 1)");
+        drctl.run(["stream", "--once"]).ok();
+        let into = logging(flavour);
+        drctl.into(&into).run(["restore", "--to", "latest"]).ok();
+        let all = differences(&picture(&server), &picture(&into), |_| true);
+        assert!(all.is_empty(), "{flavour:?}: {}", all.join("\n"));
+    }
+}
+
 /// The grants of a restore by an account of its own, without those for a replay.
 fn restore_grants(flavour: Flavour) -> &'static [&'static str] {
     const WRITES: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, \
@@ -135,10 +210,7 @@ on_both!(
         let (source, into, drctl) = backed_up(flavour);
         source.exec("CALL shop.fill(2, 5)");
         let held = picture(&source);
-        let last = match flavour {
-            Flavour::MySql => source.value("SELECT @@GLOBAL.gtid_executed").replace(":1-", ":"),
-            Flavour::MariaDb => source.value("SELECT @@GLOBAL.gtid_binlog_pos"),
-        };
+        let last = last_gtid(&source);
         drctl.run(["stream", "--once"]).ok();
         let command = ["restore", "--to-gtid", last.as_str()];
         let empty = || assert!(picture(&into).keys().all(|(schema, _)| schema != "shop"));
@@ -177,7 +249,11 @@ on_both!(
 
         // Without a word on the command line, as a Job that is made from a CronJob.
         let job = drctl.env("DRCTL_RESTORE_TO_GTID", &last).env("DRCTL_CONFIRM", "shop");
-        job.run(["restore", "--to", "2026-11-29T22:23:10Z"]).refused_by_the_parser();
+        // The command line has the last word, and an empty variable is none.
+        job.run(["restore", "--to", "2001-01-01T00:00:00Z"]).refused(9, &["not covered"]);
+        let job = job.env("DRCTL_RESTORE_TO", "latest");
+        job.run(["restore"]).refused(2, &["several variables"]);
+        let job = job.env("DRCTL_RESTORE_BEFORE_STATEMENT", "").env("DRCTL_RESTORE_TO", "");
         job.run(["restore"]).ok();
         let all = differences(&held, &picture(&into), |_| true);
         assert!(all.is_empty(), "{}", all.join("\n"));

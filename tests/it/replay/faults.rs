@@ -11,7 +11,7 @@ use drctl::binlog::gtid_event;
 use drctl::replay::feed::{Events, Log};
 use drctl::replay::file::Files;
 use drctl::replay::replica::Begin;
-use drctl::replay::stop::Stop;
+use drctl::replay::stop::{Finder, Stop, resolve};
 use drctl::util::cancel::Cancel;
 use drctl::{Error, Outcome, Result};
 
@@ -30,6 +30,8 @@ enum Fault {
     Fail,
     /// Nothing more comes, ever.
     Hang,
+    /// The log ends behind its first event.
+    End,
 }
 
 /// A log with a fault at one transaction.
@@ -77,7 +79,8 @@ impl Events for FaultyEvents {
             };
             let event = Event::parse(&bytes)?;
             let was = self.number == self.at;
-            if gtid_event::begin(&event, Checksum::Crc32)?.is_some() {
+            let begins = gtid_event::begin(&event, Checksum::Crc32)?.is_some();
+            if begins {
                 self.number += 1;
                 if was && matches!(self.fault, Fault::Double) {
                     self.again.extend(self.kept.drain(..));
@@ -91,6 +94,8 @@ impl Events for FaultyEvents {
                     Fault::Double => self.kept.push(bytes.clone()),
                     Fault::Fail => return Err(Error::store("the store is away")),
                     Fault::Hang => std::future::pending().await,
+                    Fault::End if !begins => return Ok(None),
+                    Fault::End => {}
                 }
             }
             return Ok(Some(bytes));
@@ -139,6 +144,28 @@ on_both!(
         assert_eq!(refused.outcome(), Outcome::Archive);
         assert!(refused.to_string().contains("twice"), "{refused}");
         case.no_trace();
+    }
+);
+
+on_both!(
+    fn a_log_that_ends_within_a_transaction_is_replayed_up_to_it(flavour) {
+        let case = Case::new(flavour, "");
+        case.source.exec("CALL shop.fill(5, 60)");
+        let whole = case.stretch(Stop::End).unwrap();
+        let log = faulty(&case, Fault::End, 30);
+        let finder = Finder::new(case.base.clone(), Stop::End, "binlog.000001");
+        let stretch = super::super::block_on({
+            let log = log.clone();
+            async move { resolve(&*log, finder, None).await }
+        });
+        let stretch = stretch.unwrap();
+        assert_eq!((whole.plan.transactions, stretch.plan.transactions), (60, 29));
+        assert!(stretch.left_out.is_some());
+        case.replay(log, &stretch, Begin::Anew).unwrap();
+        case.no_trace();
+        // And on from there, once the rest is archived.
+        case.replay(Arc::new(case.log()), &whole, Begin::Resumed).unwrap();
+        case.equal();
     }
 );
 

@@ -84,6 +84,11 @@ const MIXED: &str = "
 
 /// A server that logs, with the ids that all of them have.
 fn logging(flavour: Flavour) -> Server {
+    logging_with(flavour, &[])
+}
+
+/// The same with other options.
+fn logging_with(flavour: Flavour, more: &[&str]) -> Server {
     let options: &[&str] = match flavour {
         Flavour::MySql => &[
             "--gtid-mode=ON",
@@ -98,7 +103,7 @@ fn logging(flavour: Flavour) -> Server {
             "--innodb-log-file-size=512M",
         ],
     };
-    Server::start_with(flavour, options)
+    Server::start_with(flavour, &[options, more].concat())
 }
 
 /// A source, and a destination with a backup of it that was restored.

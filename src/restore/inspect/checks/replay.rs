@@ -12,7 +12,8 @@ const ON_MYSQL: [&str; 3] = [
 ];
 
 /// The same of MariaDB.
-const ON_MARIADB: [&str; 3] = [
+const ON_MARIADB: [&str; 4] = [
+    "BINLOG ADMIN",
     "REPLICATION SLAVE ADMIN",
     "REPLICATION MASTER ADMIN",
     "SLAVE MONITOR",
@@ -26,13 +27,13 @@ impl Checks<'_> {
         self.options.replay.as_ref()?;
         let version = &self.facts.version;
         let by_super = super_includes(version) && self.facts.may(&["SUPER"]);
-        let split = if version.is_mariadb() {
-            ON_MARIADB
-        } else {
-            ON_MYSQL
+        let split: &[&str] = match version.is_mariadb() {
+            true => &ON_MARIADB,
+            false => &ON_MYSQL,
         };
         let mut missing: Vec<&str> = split
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|one| !by_super && !self.facts.may(&[one]))
             .collect();
         missing.extend((!self.facts.may(&[RESET])).then_some(RESET));
