@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154
 
 # Seconds that the load is written, and that an idle server is watched.
-load_seconds=60 idle_seconds=180
+load_seconds=60 idle_seconds=90
 
 part_pitr() {
     local logging=(--server-id=7) cut=10 streamer segments worst cpu began _

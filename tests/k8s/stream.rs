@@ -95,6 +95,17 @@ fn the_streamer_archives_what_is_committed_and_its_account_reads_no_table() {
     let all = timelines(&stack);
     assert_eq!(all.len(), 1, "{all:#?}");
     stack.drctl(&["log", "--check"]);
+
+    // The log behind one backup leads to the next, as a drill in a pod finds.
+    stack.run("backup").ok();
+    stack.sql("INSERT INTO app.t (v) VALUES (4)");
+    stack.shell(
+        "kubectl -n \"$namespace\" create job drctl-pitr-1 --from=cronjob/drctl-verify --dry-run=client -o json |
+           jq '.spec.template.spec.containers[0].args = [\"verify\", \"--level\", \"pitr\"]' |
+           kubectl -n \"$namespace\" create -f -",
+    );
+    let drill = stack.ended("drctl-pitr-1").ok();
+    assert!(drill.log.contains("replay"), "{drill:#?}");
     no_secret_is_seen(&stack);
 }
 
