@@ -302,6 +302,9 @@ fn rows_that_pass_a_check_in_no_session_are_named_and_fail_a_restore_into_mysql(
     case.drctl.run(["backup"]).ok();
     let shown = case.drctl.run(["show", "--latest"]).ok();
     assert!(shown.stdout.contains(line), "{shown:#?}");
+    let plan = case.drctl.run(["restore", "--latest", "--plan"]).ok();
+    let warned = format!("warning  backup: lossy: {line}");
+    assert_eq!(plan.stdout.matches(&warned).count(), 1, "{plan:#?}");
     let run = case.drctl.run(["restore", "--latest"]);
     run.refused(10, &["`d`.`t`", "morning"]);
     for path in ["lanes", "client"] {
