@@ -22,11 +22,21 @@ pub struct SpatialReference {
 impl SpatialReference {
     /// The statement that creates it if it is missing, for a session with an empty `sql_mode`.
     pub fn create(&self) -> String {
-        let mut sql = format!(
-            "CREATE SPATIAL REFERENCE SYSTEM IF NOT EXISTS {} NAME {}",
-            self.id,
-            text(&self.name)
-        );
+        let id = self.id;
+        self.with_attributes(format!(
+            "CREATE SPATIAL REFERENCE SYSTEM IF NOT EXISTS {id}"
+        ))
+    }
+
+    /// The statement that creates it, or replaces one with the same SRID that no column uses, for a session with an
+    /// empty `sql_mode`.
+    pub fn replace(&self) -> String {
+        let id = self.id;
+        self.with_attributes(format!("CREATE OR REPLACE SPATIAL REFERENCE SYSTEM {id}"))
+    }
+
+    fn with_attributes(&self, mut sql: String) -> String {
+        sql.push_str(&format!(" NAME {}", text(&self.name)));
         if let Some((organization, number)) = &self.organization {
             let organization = text(organization);
             sql.push_str(&format!(
@@ -58,10 +68,16 @@ mod tests {
             definition: "GEOGCS[\"Lunar\"]".to_owned(),
             description: None,
         };
+        let create = lunar.create();
         assert_eq!(
-            lunar.create(),
+            create,
             "CREATE SPATIAL REFERENCE SYSTEM IF NOT EXISTS 1999999 NAME 'It''s \\\\ lunar' \
              ORGANIZATION 'NASA''' IDENTIFIED BY 7 DEFINITION 'GEOGCS[\"Lunar\"]'"
+        );
+        let (_, attributes) = create.split_once(" NAME ").unwrap();
+        assert_eq!(
+            lunar.replace(),
+            format!("CREATE OR REPLACE SPATIAL REFERENCE SYSTEM 1999999 NAME {attributes}")
         );
     }
 }

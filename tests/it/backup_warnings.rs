@@ -1,6 +1,8 @@
 //! What a backup is committed with all the same, and says: in its manifest, where a person finds it who
 //! needs the backup, and before it, by doctor.
 
+use serde_json::Value;
+
 use crate::support::backup::{dump_of, server_of, shop_of};
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
@@ -143,6 +145,21 @@ fn what_mysql_keeps_beside_its_dumps() {
     );
     warned(&drctl, &["READ ONLY", "schema `r`;", "exit 7"]);
     warned(&drctl, &["histograms are not dumped", "table `d`.`t`;"]);
+    // The plan of a restore repeats them.
+    let plan = ["restore", "--latest", "--plan"];
+    let page = drctl.run(plan).ok().stdout;
+    let json = drctl.run([&plan[..], &["--output", "json"]].concat()).ok();
+    let json = json.json()["warnings"].clone();
+    for words in [
+        ["backup: tables in general tablespaces", "`d`.`g`;"],
+        ["backup: ", "READ ONLY"],
+        ["backup: histograms are not dumped", "`d`.`t`;"],
+    ] {
+        let holds = |line: &&str| words.iter().all(|word| line.contains(word));
+        assert_eq!(page.lines().filter(holds).count(), 1, "{words:?}: {page}");
+        let lines = json.as_array().unwrap().iter().filter_map(Value::as_str);
+        assert_eq!(lines.filter(holds).count(), 1, "{words:?}: {json}");
+    }
     // It is as they say.
     let restore = ["restore", "--latest"];
     drctl

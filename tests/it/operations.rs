@@ -1,6 +1,7 @@
 //! What an operator meets from day to day: variables with typos, what a backup holds, servers that moved, clocks,
 //! runs that fail for a while.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drctl::layout::{BackupObject, DrillLevel, DrillName, DrillVerdict};
@@ -129,7 +130,7 @@ on_both!(
 #[test]
 fn where_no_server_is_asked_the_backups_tell_that_there_are_two() {
     let of = |drctl: &Drctl, hours: i64, identity: &str, suspect: bool| {
-        drctl.had("shop", hours_ago(hours), |manifest| {
+        let id = drctl.had("shop", hours_ago(hours), |manifest| {
             manifest.server.identity = identity.into();
             manifest.suspect = if suspect {
                 vec!["another server".into()]
@@ -137,38 +138,81 @@ fn where_no_server_is_asked_the_backups_tell_that_there_are_two() {
                 Vec::new()
             };
         });
+        id.to_string()
     };
-    // Hours ago, the server, whether it is suspect.
-    for (backups, refused) in [
+    // Hours ago, the server, whether it is suspect; the suspect backup that is named.
+    for (backups, named) in [
         (
             &[(60, "a", false), (50, "b", true), (40, "a", false)][..],
-            true,
+            Some(50),
         ),
-        (&[(60, "a", false), (50, "b", true)], false),
+        // The newest one, as after a disaster: whether the target moved, a person says.
+        (&[(60, "a", false), (50, "b", true)], Some(50)),
         (
-            &[(200, "a", false), (190, "b", true), (40, "a", false)],
-            false,
+            &[(60, "a", false), (50, "b", true), (45, "b", true)],
+            Some(45),
         ),
+        // However old it is.
         (
-            &[(60, "b", false), (50, "b", true), (40, "b", false)],
-            false,
+            &[(900, "a", false), (800, "b", true), (40, "a", false)],
+            Some(800),
         ),
+        // The target moved to b, and was accepted there.
+        (&[(60, "a", false), (50, "b", false)], None),
+        // The same, and a still writes.
+        (
+            &[(60, "a", false), (50, "b", false), (40, "a", true)],
+            Some(40),
+        ),
+        // Before it moved, one backup of the former server was suspect.
+        (&[(70, "a", false), (60, "a", true), (50, "b", false)], None),
+        (&[(60, "b", false), (50, "b", true), (40, "b", false)], None),
     ] {
-        let drctl = Drctl::new("shop").env("DRCTL_RETENTION_LAST", "5");
+        let drctl = Drctl::new("shop").env("DRCTL_RETENTION_LAST", "1");
+        let mut ids = BTreeMap::new();
         for (hours, identity, suspect) in backups {
-            of(&drctl, *hours, identity, *suspect);
+            let moved = *identity == "b" && !suspect && backups[0].1 == "a";
+            let id = of(&drctl, *hours, identity, *suspect || moved);
+            if moved {
+                drctl.run(["accept", &id]).ok();
+            }
+            ids.insert(*hours, id);
         }
-        let run = drctl.run(["prune"]);
-        match refused {
-            true => drop(run.refused(
-                9,
-                &[
-                    "are from server a, but b created one at ",
-                    "its own target name",
-                ],
-            )),
-            false => drop(run.ok()),
+        let Some(named) = named else {
+            drctl.run(["prune"]).ok();
+            continue;
+        };
+        let id = &ids[&named];
+        let (accept, delete) = (
+            format!("run drctl accept {id}"),
+            format!("delete {id}/manifest.json"),
+        );
+        let words = [
+            "are from server ",
+            " created one at ",
+            "which is suspect",
+            &accept,
+            "its own target name",
+            &delete,
+        ];
+        for args in [
+            &["prune"][..],
+            &["prune", "--force"],
+            &["prune", "--dry-run"],
+        ] {
+            drctl.run(args).refused(9, &words);
         }
+        assert_eq!(listed(&drctl).len(), backups.len());
+        // Both ways out lead out.
+        if backups.len() == 2 {
+            drctl.run(["accept", id]).ok();
+        } else {
+            for hours in backups.iter().filter(|one| one.2).map(|one| one.0) {
+                let place = drctl.store_dir().join("shop").join(&ids[&hours]);
+                std::fs::remove_file(place.join("manifest.json")).unwrap();
+            }
+        }
+        drctl.run(["prune"]).ok();
     }
 }
 

@@ -24,7 +24,7 @@ use crate::cli::prune::log::Staying;
 use crate::cli::prune::page::{Line, Outcome, Page};
 
 use crate::util::error::{self, Error, Result};
-use crate::util::times::{before, days};
+use crate::util::times::before;
 
 mod log;
 mod page;
@@ -210,7 +210,7 @@ async fn refusal(
     if entries.is_empty() {
         return Ok(None);
     }
-    if let Some(refusal) = foreign(context, catalog, entries, now).await? {
+    if let Some(refusal) = foreign(context, catalog, entries).await? {
         return Ok(Some(refusal));
     }
     match check_clocks(context, entries, now).await {
@@ -226,14 +226,9 @@ async fn refusal(
 
 /// Rejects a target name shared by two servers in one store: each would delete the other's backups. The
 /// backups of the second server are suspect, and its retention is refused. Asks the server for its
-/// identity. If none is configured, or its password is missing, as in the chart, the backups themselves
-/// show whether there are two servers.
-async fn foreign(
-    context: &Context,
-    catalog: &Catalog,
-    entries: &[Entry],
-    now: Timestamp,
-) -> Result<Option<Error>> {
+/// identity. If none is configured, or its password is missing, as in the chart, only the backups
+/// themselves show whether there are two servers ([`beside`]).
+async fn foreign(context: &Context, catalog: &Catalog, entries: &[Entry]) -> Result<Option<Error>> {
     let known = context
         .cancel
         .unless(baseline::server(&context.store, catalog));
@@ -245,19 +240,26 @@ async fn foreign(
         Error::refused(format!(
             "no backup was deleted: the backups of {target} in {place} are from server {known}, but {who}"
         ))
-        .hint(
-            "give the other server its own target name or store prefix; if the target moved to it, \
-             run drctl backup there and accept the new backup",
-        )
     };
+    let found = beside(entries, &known).map(|other| {
+        let (id, server) = (other.id, &other.manifest.server.identity);
+        let at = other.manifest.finished_at;
+        refused(format!(
+            "{server} created one at {at:.0}: {id}, which is suspect"
+        ))
+        .hint(format!(
+            "if the target moved to that server, run drctl accept {id}; otherwise give the other server its own \
+             target name or store prefix, and delete {id}/manifest.json from the store"
+        ))
+    });
     if !context.config.names_source() {
-        return Ok(beside(entries, &known, now).map(refused));
+        return Ok(found);
     }
     let config = match context.config.source() {
         Ok(config) => config,
         Err(error) => {
             tracing::debug!(%error, "no server to check the owner of the backups");
-            return Ok(beside(entries, &known, now).map(refused));
+            return Ok(found);
         }
     };
     let asked = context.cancel.unless(source::identity(&config)).await;
@@ -267,29 +269,32 @@ async fn foreign(
             .context("no backup was deleted: cannot check which server they are from")
             .hint("run it where the server is reachable; if the server is gone for good, remove source.url")
     })?;
-    Ok((identity != known).then(|| refused(format!("{} is {identity}", config.url))))
+    if identity == known {
+        return Ok(found);
+    }
+    Ok(Some(refused(format!("{} is {identity}", config.url)).hint(
+        "give the other server its own target name or store prefix; if the target moved to it, \
+         run drctl backup there and accept the new backup",
+    )))
 }
 
-/// Finds a second server that writes backups besides the known one: it has a backup of the last days that
-/// is not the latest. A target that just moved has no newer backup of the old server.
-fn beside(entries: &[Entry], known: &str, now: Timestamp) -> Option<String> {
-    const DAYS: u32 = 3;
-    let since = before(now, days(DAYS));
-    let mut newest_known = None;
-    for Entry { manifest, .. } in entries {
-        if manifest.server.identity == known {
-            newest_known = newest_known.max(Some(manifest.finished_at));
-        }
-    }
-    let other = entries.iter().find(|entry| {
-        let manifest = &entry.manifest;
-        let (identity, at) = (&manifest.server.identity, manifest.finished_at);
-        !entry.is_usable() && identity != known && at > since && Some(at) < newest_known
-    })?;
-    let (other, at) = (&other.manifest.server.identity, other.manifest.finished_at);
-    Some(format!(
-        "{other} created one at {at:.0}; retention resumes {DAYS} days after its last backup"
-    ))
+/// Finds the newest backup of a second server that writes besides the known one: suspect, and not accepted.
+///
+/// Age does not matter: until an operator has decided which server the target is, retention could delete
+/// the only backups of a cluster. Suspect backups that are older than all usable ones of the known server
+/// are those of its predecessor, from which the target moved.
+fn beside<'a>(entries: &'a [Entry], known: &str) -> Option<&'a Entry> {
+    let finished_at = |entry: &&Entry| entry.manifest.finished_at;
+    let is_known = |entry: &&Entry| entry.manifest.server.identity == known;
+    let usable = entries.iter().filter(|entry| entry.is_usable());
+    let since = usable
+        .filter(is_known)
+        .map(|entry| finished_at(&entry))
+        .min();
+    let other = entries
+        .iter()
+        .filter(|entry| !entry.is_usable() && !is_known(entry) && Some(finished_at(entry)) > since);
+    other.max_by_key(finished_at)
 }
 
 /// Checks the clocks that ages depend on: of the host, of the store, and of the server that dated the

@@ -2,7 +2,7 @@
 //! unfinished restore, if any.
 //!
 //! - [`survey`]: definitions of the archive. [`destination`]: state of the destination.
-//! - [`checks`], [`unsupported`], [`schema_collation`]: blockers and warnings, as [`refusal`].
+//! - [`checks`], [`unsupported`], [`spatial`], [`schema_collation`]: blockers and warnings, as [`refusal`].
 //! - [`plan`]: the result, for `--plan`.
 
 pub(crate) mod checks;
@@ -10,6 +10,7 @@ pub(crate) mod destination;
 pub mod plan;
 pub mod refusal;
 pub(crate) mod schema_collation;
+pub(crate) mod spatial;
 pub(crate) mod survey;
 pub(crate) mod unsupported;
 

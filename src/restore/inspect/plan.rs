@@ -1,5 +1,7 @@
 //! The plan of a restore: what it would do, computed without changing anything.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::archive::read::Archive;
@@ -10,6 +12,7 @@ use crate::restore::report::PlannedReplay;
 use crate::restore::session::lane::another_runs;
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::util::error::Error;
+use crate::util::format::counted;
 
 /// Bytes of SQL per second that two lanes load into an ordinary server.
 const ESTIMATED_RATE: f64 = 25e6;
@@ -52,7 +55,7 @@ pub struct RestorePlan {
     pub replay: Option<PlannedReplay>,
     /// Server settings that would be changed during the restore.
     pub settings: Vec<&'static str>,
-    /// Warnings for the operator.
+    /// Warnings for the operator; those of the backup itself begin with `backup: `.
     pub warnings: Vec<String>,
     /// Conditions that must be resolved first.
     pub refusals: Vec<Refusal>,
@@ -139,7 +142,11 @@ impl RestorePlan {
                     ]
                 }
             },
-            warnings: checks.warnings(),
+            warnings: {
+                let mut warnings = checks.warnings();
+                warnings.extend(of_backup(archive));
+                warnings
+            },
             refusals: checks.refusals(),
             running: false,
         }
@@ -152,5 +159,58 @@ impl RestorePlan {
         } else {
             refused(&self.refusals)
         }
+    }
+}
+
+/// What the backup itself reports: values that its dump does not represent, and objects that a restore does
+/// not bring back.
+fn of_backup(archive: &Archive) -> Vec<String> {
+    let (manifest, contents) = (archive.manifest(), archive.contents());
+    // The index has all of them, the manifest the first ones.
+    let all = |prefix: &str, whole: &[String], first: &[String]| {
+        let lines = if whole.is_empty() { first } else { whole };
+        first_of(prefix, lines, &manifest.id.to_string())
+    };
+    let mut lines = all("backup: lossy: ", &contents.lossy, &manifest.lossy);
+    lines.extend(all("backup: ", &contents.warnings, &manifest.warnings));
+    lines
+}
+
+/// The first lines of a list, once each, and how many more there are; each with a prefix.
+fn first_of(prefix: &str, lines: &[String], backup: &str) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut seen = BTreeSet::new();
+    let mut unique = lines.iter().filter(|line| seen.insert(line.as_str()));
+    let shown = unique.by_ref().take(SHOWN);
+    let mut shown: Vec<String> = shown.map(|line| format!("{prefix}{line}")).collect();
+    let more = unique.count() as u64;
+    if more > 0 {
+        shown.push(format!(
+            "{prefix}and {}: drctl show {backup}",
+            counted(more, "more line")
+        ));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_has_the_first_lines_of_the_backup_once_each() {
+        let lines = |count: usize| -> Vec<String> {
+            let twice = (0..count).flat_map(|n| [n, n]);
+            twice.map(|n| format!("line {n}")).collect()
+        };
+        assert_eq!(first_of("backup: ", &[], "x"), Vec::<String>::new());
+        assert_eq!(
+            first_of("backup: ", &lines(2), "x"),
+            ["backup: line 0", "backup: line 1"]
+        );
+        assert_eq!(first_of("", &lines(10), "x").len(), 10);
+        let many = first_of("backup: ", &lines(13), "x");
+        assert_eq!(many.len(), 11);
+        assert_eq!(many[10], "backup: and 3 more lines: drctl show x");
     }
 }

@@ -9,10 +9,10 @@ use crate::mysql::Connection;
 use crate::mysql::connect::literal;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::Refusal;
+use crate::restore::inspect::spatial;
 use crate::sql::computed::{Needs, TIME_ZONE};
 use crate::sql::definer::unquoted;
 use crate::sql::session::Session;
-use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::sql::tokens::Tokens;
 use crate::util::error::Result;
@@ -196,29 +196,7 @@ impl Requires {
                 ));
             }
         }
-        for (number, object) in &self.spatial {
-            let sql = format!(
-                "SELECT COUNT(*) FROM information_schema.st_spatial_reference_systems WHERE srs_id = {number}"
-            );
-            // MariaDB has no such table, and accepts every SRID.
-            let known: Option<u64> = connection.row(&sql).await.unwrap_or_default();
-            if known == Some(0) {
-                let mut dumped = inventory.iter().flat_map(|entry| &entry.spatial);
-                let create = dumped.find(|system| system.id == *number).map_or_else(
-                    || {
-                        format!(
-                            "create it as on the target, where information_schema.st_spatial_reference_systems contains the definition \
-                             of {number}"
-                        )
-                    },
-                    SpatialReference::create,
-                );
-                all.push(Refusal::new(
-                    format!("the destination lacks the spatial reference system {number} (used by {object})"),
-                    create,
-                ));
-            }
-        }
+        all.extend(spatial::refusals(connection, &self.spatial, inventory).await?);
         Ok(all)
     }
 }

@@ -302,6 +302,9 @@ fn rows_that_pass_a_check_in_no_session_are_named_and_fail_a_restore_into_mysql(
     case.drctl.run(["backup"]).ok();
     let shown = case.drctl.run(["show", "--latest"]).ok();
     assert!(shown.stdout.contains(line), "{shown:#?}");
+    let plan = case.drctl.run(["restore", "--latest", "--plan"]).ok();
+    let warned = format!("warning  backup: lossy: {line}");
+    assert_eq!(plan.stdout.matches(&warned).count(), 1, "{plan:#?}");
     let run = case.drctl.run(["restore", "--latest"]);
     run.refused(10, &["`d`.`t`", "morning"]);
     for path in ["lanes", "client"] {
@@ -432,6 +435,67 @@ fn a_scratch_server_gets_the_spatial_reference_systems_of_the_backup() {
     let case = Case::load(Flavour::MySql, "custom_srs", &[]);
     case.drctl.run(["backup"]).ok();
     case.passes_drills();
+}
+
+#[test]
+fn a_spatial_reference_system_with_another_definition_is_refused() {
+    need!(MySql);
+    // One of the user's own, and one that every server has, which the target replaced.
+    for srid in ["1999999", "4326"] {
+        let case = Case::empty(Flavour::MySql, &[]);
+        let lunar = |radius: &str| {
+            format!(
+                "GEOGCS[\"Lunar\",DATUM[\"Lunar\",SPHEROID[\"Lunar\",{radius},0]],PRIMEM[\"P\",0],\
+                 UNIT[\"degree\",0.017453292519943278],AXIS[\"Lat\",NORTH],AXIS[\"Lon\",EAST]]"
+            )
+        };
+        let create = |name: &str, radius: &str| {
+            format!(
+                "CREATE OR REPLACE SPATIAL REFERENCE SYSTEM {srid} NAME '{name}' DEFINITION '{}'",
+                lunar(radius)
+            )
+        };
+        case.source.exec(&create("Lunar", "1737400"));
+        case.source.exec(&format!(
+            "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, p POINT NOT NULL SRID {srid}, SPATIAL KEY (p));
+             INSERT INTO d.t VALUES (1, ST_SRID(POINT(10, 20), {srid}))"
+        ));
+        case.drctl.run(["backup"]).ok();
+        // A scratch server of drctl's own gets the definition of the backup.
+        case.passes_drills();
+        case.into.exec(&create("Other", "1"));
+        let differs = format!(
+            "the destination defines the spatial reference system {srid} (used by table `d`.`t`) as "
+        );
+        let words = [
+            &differs,
+            "\"Lunar\",1,0",
+            "the target as ",
+            "\"Lunar\",1737400,0",
+        ];
+        for more in [&["--plan"][..], &[]] {
+            case.drctl
+                .run([&["restore", "--latest"], more].concat())
+                .refused(9, &words);
+        }
+        assert!(case.into.query("SHOW DATABASES LIKE 'd'").is_empty());
+        // An external scratch server is refused for both ways to load it.
+        case.into.exec("SET GLOBAL event_scheduler = OFF");
+        let url = case.into.url();
+        for path in ["lanes", "client"] {
+            let verify = ["verify", "--latest", "--path", path, "--scratch", &url];
+            case.drctl.run(verify).refused(9, &words);
+        }
+        // The name does not matter, the definition does.
+        case.into.exec(&create("Same", "1737400"));
+        case.drctl.run(["restore", "--latest", "--plan"]).ok();
+        case.into.exec(&create("Other", "1"));
+        let refused = case.drctl.run(["restore", "--latest"]).refused(9, &words);
+        let line = refused.error_line();
+        let (_, advice) = line.split_once("its definition: ").unwrap();
+        case.into.exec(advice);
+        case.comes_back();
+    }
 }
 
 #[test]
