@@ -3,7 +3,7 @@
 #
 #   bench.sh [--rows N] [--runs N] [--flavour mysql|mariadb] [--baselines] [PART...]
 #
-#   parts: backup gzip restore relaxed compare drill memory list pitr      default: all of them
+#   parts: backup gzip restore relaxed compare drill memory list pitr log      default: all of them
 #   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
 #   --runs N        runs of each contestant, default 3
 #   --baselines     only the ordinary tools, to see that the scripts work
@@ -24,12 +24,12 @@ while [ $# -gt 0 ]; do
     --runs) runs=$2 && shift ;;
     --flavour) flavour=$2 && shift ;;
     --baselines) baselines=yes ;;
-    backup | gzip | restore | relaxed | compare | drill | memory | list | pitr) parts+=("$1") ;;
+    backup | gzip | restore | relaxed | compare | drill | memory | list | pitr | log) parts+=("$1") ;;
     *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed compare drill memory list pitr)
+[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed compare drill memory list pitr log)
 
 here=$(mktemp -d /tmp/drctl-bench.XXXX)
 trap 'servers_end; rm -rf "$here"' EXIT

@@ -1,26 +1,30 @@
 # shellcheck shell=bash
-# The part `pitr` of the bench: the archived binary log, against mysqlbinlog. Sourced by bench.sh.
+# The parts `pitr` and `log` of the bench: the archived binary log, against mysqlbinlog. Sourced by bench.sh.
 # shellcheck disable=SC2154
 
 # Seconds that the load is written, and that an idle server is watched.
 load_seconds=60 idle_seconds=90
 
-part_pitr() {
-    local logging=(--server-id=7) cut=10 streamer segments worst cpu began _
-    [ "$flavour" != mysql ] || logging+=(--gtid-mode=ON --enforce-gtid-consistency=ON)
-    logging+=(--log-bin=binlog --sync-binlog=1 --max-binlog-size=256M)
-    [ -n "${AWS_ENDPOINT_URL:-}" ] || start_gateway
-    pitr_dir="$here/pitr"
+# A source that logs, with four small tables, and drctl with a store for it: `start_logging NAME`.
+start_logging() {
     local options
+    logging=(--server-id=7 --log-bin=binlog --sync-binlog=1 --max-binlog-size=256M)
+    [ "$flavour" != mysql ] || logging+=(--gtid-mode=ON --enforce-gtid-consistency=ON)
+    [ -n "${AWS_ENDPOINT_URL:-}" ] || start_gateway
+    pitr_dir="$here/$1"
     mapfile -t options < <(server_options)
     server_start "$flavour" "$pitr_dir" "${options[@]}" "${logging[@]}"
     server_sql "$pitr_dir" -e 'CREATE DATABASE pitr'
     sysbench_pitr oltp_common --tables=4 --table-size=25000 prepare
-    as s3 pitr zstd
-    export DRCTL_SOURCE_URL="mysql://root@localhost/?socket=$pitr_dir/sock"
+    as s3 "$1" zstd
     # The log holds all schemas, and so has a backup that it is replayed behind.
     unset DRCTL_BACKUP_SCHEMAS
-    export DRCTL_STREAM_CUT_SECONDS=$cut
+    export DRCTL_SOURCE_URL="mysql://root@localhost/?socket=$pitr_dir/sock" DRCTL_STREAM_CUT_SECONDS=$cut
+}
+
+part_pitr() {
+    local logging cut=10 streamer segments worst cpu began
+    start_logging pitr
     ours && drctl backup >/dev/null 2>"$here/err"
 
     if ours; then
@@ -52,7 +56,7 @@ part_pitr() {
         wait "$streamer" || true
     fi
     pitr_replay
-    pitr_catch_up
+    server_stop "$pitr_dir"
 }
 
 sysbench_pitr() {
@@ -115,8 +119,9 @@ piped_replay() {
 }
 
 # 1 GB of log that nobody has archived yet.
-pitr_catch_up() {
-    local _ log_bytes
+part_log() {
+    local logging cut=10 _ log_bytes
+    start_logging log
     server_sql "$pitr_dir" pitr -e 'CREATE TABLE big (id INT NOT NULL, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL)'
     for _ in $(seq 200); do
         echo 'INSERT INTO big SELECT id, k, c, pad FROM sbtest1 LIMIT 25000;'
@@ -133,21 +138,22 @@ pitr_catch_up() {
     row "catching up on $((log_bytes / 1000000)) MB of log, into S3" drctl-stream-once \
         'mysqlbinlog -R --raw, piped to zstd, into files' mysqlbinlog-raw-zstd 'as fast or faster'
     find_a_moment
+    server_stop "$pitr_dir"
 }
 
 # The files of the server, each through a pipe into zstd.
 raw_to_zstd() {
-    local first names name
+    local names name readers=()
     rm -rf "$here/raw" && mkdir "$here/raw"
     mapfile -t names < <(server_sql "$pitr_dir" -N -e 'SHOW BINARY LOGS' | cut -f 1)
-    first=${names[0]}
     for name in "${names[@]}"; do
         mkfifo "$here/raw/$name"
         zstd -q -1 -f -o "$here/raw/$name.zst" <"$here/raw/$name" &
+        readers+=("$!")
     done
     mysqlbinlog --no-defaults --socket="$pitr_dir/sock" --user=root --read-from-remote-server --raw --to-last-log \
-        --result-file="$here/raw/" "$first"
-    wait $(jobs -p | tail -n "${#names[@]}")
+        --result-file="$here/raw/" "${names[0]}"
+    wait "${readers[@]}"
 }
 
 # The statement that dropped a table, and the plan of a restore to the moment before it.

@@ -126,8 +126,8 @@ lts=(
     drill::a_backup_is_verified drill::the_plain_client
     unpacked_anywhere
     golden::golden_archives_restore
-    cases::accounts:: cases::refused:: cases::source::bodies_that_end definers:: pod_hash:: coordinates:: client_splits::
-    source_server:: source_preflight::
+    cases:: definers:: hidden_rows:: deferred_keys:: pod_hash:: coordinates:: client_splits::
+    source_server:: source_preflight:: doctor:: restore_refusals:: backup_warnings:: restore_losses::
 )
 
 # Runs tests of MariaDB with another one in the place of the system's: PIECE, what libtest is given.
