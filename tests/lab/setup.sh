@@ -172,7 +172,10 @@ download_into() { (cd "$1" && apt-get download -qq prometheus prometheus-alertma
 # libc than Debian 12 has, so each runs by the loader and the libraries that came with it.
 piece_mysql() {
     local home="$LAB/mysql"
-    [ -x "$home/bin/mysqld" ] && return
+    if [ -x "$home/bin/mysqld" ]; then
+        allow_keyrings "$home/root"
+        return
+    fi
     [ "$(uname -m)" = x86_64 ] || fail "the MySQL wrappers know amd64 only, this is $(uname -m)"
     say "unpacking MySQL's root filesystem"
     local new="$LAB/new.mysql"
@@ -193,8 +196,15 @@ piece_mysql() {
     version=$(mysql_version "$new/root")
     [ "$(printf '%s\n' "$MYSQL_AT_LEAST" "$version" | sort -V | head -n 1)" = "$MYSQL_AT_LEAST" ] ||
         fail "MySQL ${version:-of unknown version} is older than $MYSQL_AT_LEAST"
+    allow_keyrings "$new/root"
     rm -rf "$home"
     mv "$new" "$home"
+}
+
+# A data directory may name a keyring of its own, which a server with an encrypted log needs.
+allow_keyrings() {
+    echo '{"read_local_manifest": true}' >"$1/usr/sbin/mysqld.my"
+    echo '{"read_local_config": true}' >"$1/usr/lib/mysql/plugin/component_keyring_file.cnf"
 }
 
 # The wrapper runs with an empty environment, by any shell, and keeps its process id. Its own options stand behind the

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::on_both;
+use crate::support::wait::until;
 
 /// The reasons of all timelines, and the log.
 #[track_caller]
@@ -139,3 +140,163 @@ fn a_server_without_gtids_is_followed_by_its_files_alone() {
     drctl.run(["stream", "--once"]).ok();
     assert_eq!(reasons(&drctl).0, ["first", "rewound"]);
 }
+
+#[test]
+fn an_encrypted_log_is_archived_in_the_clear_and_replayed() {
+    crate::need!(MySql);
+    let server = Server::with_keyring(&[
+        "--gtid-mode=ON",
+        "--enforce-gtid-consistency=ON",
+        "--server-id=7",
+        "--binlog-encryption=ON",
+    ]);
+    server.exec(WRITER);
+    let into = logging(Flavour::MySql, &[]);
+    let drctl = streamer(&server).into(&into);
+    drctl.run(["backup"]).ok();
+    server.exec("CALL d.write(5); FLUSH BINARY LOGS; CALL d.write(5)");
+    assert!(
+        server
+            .query("SHOW BINARY LOGS")
+            .iter()
+            .all(|row| row[2] == "Yes")
+    );
+    drctl.run(["stream", "--once"]).ok();
+    server.exec("CALL d.write(5)");
+    drctl.run(["stream", "--once"]).ok();
+    drctl.run(["log", "--check"]).ok();
+    assert_eq!(reasons(&drctl).0, ["first"]);
+    drctl.run(["restore", "--to", "latest"]).ok();
+    let rows = "SELECT COUNT(*), MAX(v) FROM d.t";
+    assert_eq!(into.query(rows), server.query(rows));
+}
+
+on_both!(
+    fn a_data_directory_of_an_earlier_time_is_another_timeline(flavour) {
+        let server = logging(flavour, &[]);
+        server.exec(WRITER);
+        server.exec("CALL d.write(5)");
+        let drctl = streamer(&server);
+        drctl.run(["stream", "--once"]).ok();
+        server.stop();
+        let (data, kept) = (server.datadir(), server.datadir().with_extension("kept"));
+        let copy = |from: &Path, to: &Path| {
+            let _ = fs::remove_dir_all(to);
+            let copied = Command::new("cp").arg("-r").args([from, to]).status();
+            assert!(copied.unwrap().success());
+        };
+        copy(&data, &kept);
+        server.start_again();
+        server.exec("CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        assert_eq!(reasons(&drctl).0, ["first"]);
+        // As from a snapshot of its volume: the same server, the same names, another history.
+        server.stop();
+        copy(&kept, &data);
+        server.start_again();
+        server.exec("CALL d.write(30)");
+        drctl.run(["stream", "--once"]).ok();
+        let (reasons, log) = reasons(&drctl);
+        assert_eq!(reasons, ["first", "rewound"], "{log}");
+        let id = timelines(&drctl).pop().unwrap();
+        same_as_the_servers(&server, &files_again(&drctl, &id));
+    }
+);
+
+on_both!(
+    fn a_replica_that_takes_over_goes_on_in_a_timeline_that_continues(flavour) {
+        let old = logging(flavour, &[]);
+        let options = match flavour {
+            Flavour::MySql => ["--server-id=8"].as_slice(),
+            Flavour::MariaDb => &["--server-id=8", "--log-slave-updates=ON"],
+        };
+        let new = logging(flavour, options);
+        if flavour == Flavour::MariaDb {
+            // Who it is: copies of one data directory are one server otherwise.
+            new.exec("SET sql_log_bin = 0; ALTER TABLE mysql.proc FORCE");
+        }
+        old.account("repl", "pass-word", &["REPLICATION SLAVE ON *.*"]);
+        let port = old.port();
+        let follow = match flavour {
+            Flavour::MySql => format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'repl', \
+                 SOURCE_PASSWORD = 'pass-word', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1; START REPLICA"
+            ),
+            Flavour::MariaDb => format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'repl', \
+                 MASTER_PASSWORD = 'pass-word', MASTER_USE_GTID = slave_pos, MASTER_SSL_VERIFY_SERVER_CERT = 0; START SLAVE"
+            ),
+        };
+        new.exec(&follow);
+        old.exec(WRITER);
+        let drctl = streamer(&old);
+        drctl.run(["backup"]).ok();
+        // Commits of MariaDB are dated to the second, and what they cover ends a second before.
+        std::thread::sleep(std::time::Duration::from_millis(2_200));
+        old.exec("CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        let rows = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'd'";
+        until("the replica follows", || new.value(rows) == "1" && new.value("SELECT COUNT(*) FROM d.t") == "5");
+        old.kill();
+        new.exec(match flavour {
+            Flavour::MySql => "STOP REPLICA; RESET REPLICA ALL",
+            Flavour::MariaDb => "STOP SLAVE; RESET SLAVE ALL",
+        });
+        new.exec("CALL d.write(5)");
+        let into = logging(flavour, &[]);
+        let drctl = drctl.source(&new).into(&into);
+        drctl.run(["stream", "--once"]).ok();
+        let (reasons, log) = reasons(&drctl);
+        assert_eq!(reasons, ["first", "failover"], "{log}");
+        assert_eq!(log["timelines"][1]["gaps"], serde_json::json!([]), "{log}");
+        // A replay does not go on there, and says so instead of ending early.
+        drctl.run(["restore", "--to", "latest"]).refused(9, &["the log goes on in timeline", "--to"]);
+        let code = drctl.run(["backup"]).code;
+        if code == 9 {
+            let list = drctl.run(["list", "--output", "json"]).ok().json();
+            drctl.run(["accept", list[0]["id"].as_str().unwrap()]).ok();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2_200));
+        new.exec("CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        drctl.run(["restore", "--to", "latest"]).ok();
+        assert_eq!(into.value("SELECT COUNT(*) FROM d.t"), "15");
+    }
+);
+
+on_both!(
+    fn a_moment_inside_a_gap_is_refused_and_those_on_both_sides_are_not(flavour) {
+        let (server, into) = (logging(flavour, &[]), logging(flavour, &[]));
+        server.exec(WRITER);
+        let drctl = streamer(&server).into(&into);
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(2_200));
+        let now = || jiff::Timestamp::now().to_string();
+        let plan = |to: &str| drctl.run(["restore", "--to", to, "--plan"]);
+        drctl.run(["backup"]).ok();
+        pause();
+        let before = now();
+        server.exec("CALL d.write(5)");
+        pause();
+        server.exec("CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        pause();
+        server.exec("FLUSH BINARY LOGS; CALL d.write(5)");
+        let inside = now();
+        pause();
+        server.exec("CALL d.write(5); FLUSH BINARY LOGS");
+        purge_all_but_newest(&server);
+        pause();
+        server.exec("CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        plan(&before).ok();
+        plan(&inside).refused(9, &["not covered", "the log covers"]);
+        drctl.run(["backup"]).ok();
+        pause();
+        let behind = now();
+        pause();
+        server.exec("CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        plan(&behind).ok();
+        plan(&inside).refused(9, &["not covered", "the log covers"]);
+    }
+);

@@ -185,6 +185,21 @@ impl Server {
         }
     }
 
+    /// A private, empty server of MySQL with a keyring in its data directory, for what is encrypted.
+    pub fn with_keyring(options: &[&str]) -> Server {
+        let server = Server::unstarted(Flavour::MySql, options);
+        let keys = serde_json::json!({"path": server.dir.path().join("keys"), "read_only": false});
+        let component = r#"{"components": "file://component_keyring_file"}"#;
+        for (name, text) in [
+            ("mysqld.my", component),
+            ("component_keyring_file.cnf", &keys.to_string()),
+        ] {
+            fs::write(server.datadir().join(name), text).expect("a copy of the template");
+        }
+        server.start_again();
+        server
+    }
+
     /// The one server of that flavour that all tests share: nothing global may be changed there.
     pub fn shared(flavour: Flavour) -> &'static Server {
         static MARIADB: LazyLock<Server> = LazyLock::new(|| Server::start(Flavour::MariaDb));
