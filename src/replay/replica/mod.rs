@@ -35,8 +35,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long a replica that has everything and applied everything may lack transactions before it is an error.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a replica may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a replica may take to stop: MySQL waits a minute for the rest of a transaction that it has in part.
+const STOP_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// A destination that is made a replica.
 pub struct Replica {

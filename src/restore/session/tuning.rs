@@ -5,6 +5,7 @@
 
 use crate::archive::read::Archive;
 use crate::mysql::connect::literal;
+use crate::replay::replica::Replica;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::options::{RestoreOptions, Tuning};
 use crate::restore::session::lane::Lane;
@@ -16,6 +17,9 @@ const KEY_SORT_BYTES: u64 = 64 << 20;
 
 /// Name under which the state of the redo log is recorded; it is not a variable.
 const REDO_LOG: &str = "INNODB REDO_LOG";
+
+/// A setting that every replay changes, and nothing else.
+const OF_A_REPLAY: &str = "server_id";
 
 /// Session settings of this restore, besides those of all restores
 /// ([`crate::restore::session::lane_session`]); none of them is changed by a session of a dump.
@@ -100,7 +104,8 @@ pub async fn note(control: &mut Lane, name: &str, value: &str) -> Result<()> {
     control.persist(&note).await
 }
 
-/// Reverts the settings changed by this or an unfinished restore; returns them.
+/// Reverts the settings changed by this or an unfinished restore, and ends the channel of an interrupted replay, without
+/// which some cannot be; returns them.
 pub async fn revert(control: &mut Lane) -> Result<Vec<String>> {
     let old: Vec<(String, String)> = control
         // While the server is read-only, nothing of this can be recorded.
@@ -108,6 +113,10 @@ pub async fn revert(control: &mut Lane) -> Result<Vec<String>> {
             "SELECT name, value FROM {SCHEMA}.settings ORDER BY name <> 'read_only', name"
         ))
         .await?;
+    if old.iter().any(|(name, _)| name == OF_A_REPLAY) {
+        let server = control.config().server.clone();
+        Replica::connect(&server).await?.close().await;
+    }
     let mut done = Vec::new();
     for (name, value) in old {
         let sql = revert_statement(&name, &value);

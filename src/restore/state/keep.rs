@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 
-use crate::mysql::replication::REPLAY_CHANNEL;
 use crate::restore::passes::routine_grants;
 use crate::restore::session::lane::Lane;
 use crate::restore::session::tuning;
@@ -90,8 +89,7 @@ fn undone(marker: &Marker) -> Vec<String> {
         && !marker.passed(Pass::Replay)
     {
         undone.push(format!(
-            "the binary log was not replayed, or not completely ({replay}), and the replication channel \
-             {REPLAY_CHANNEL} may remain"
+            "the binary log was not replayed, or not completely ({replay})"
         ));
     }
     if !marker.passed(Pass::Events) {

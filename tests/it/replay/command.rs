@@ -50,7 +50,7 @@ on_both!(
 
 on_both!(
     fn a_replay_that_is_stopped_or_killed_is_resumed_by_the_same_command(flavour) {
-        for signal in [Signal::TERM, Signal::KILL] {
+        for (signal, undo) in [(Signal::TERM, false), (Signal::KILL, false), (Signal::KILL, true)] {
             let (source, into, drctl) = backed_up(flavour);
             source.exec("CALL shop.fill(2, 3000)");
             drctl.run(["stream", "--once"]).ok();
@@ -70,17 +70,23 @@ on_both!(
             while !running.has_ended() && !replicates() {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::sleep(Duration::from_millis(300));
             if !running.has_ended() {
                 running.signal(signal);
             }
             let run = running.wait();
+            println!("{signal:?}, {undo}: {}", run.code);
             if run.code != 0 {
                 if signal == Signal::TERM {
                     assert_eq!(run.code, 143, "{}", run.stderr);
                     assert_eq!(into.exec(status), "");
                 }
                 println!("{} of 3050", into.value("SELECT COUNT(*) FROM shop.orders"));
+                if undo {
+                    drctl.run(["restore", "--undo-settings"]).ok();
+                    assert_eq!(into.exec(status), "");
+                    assert_eq!(into.value("SELECT @@GLOBAL.read_only"), "0");
+                }
                 // Another moment is another restore.
                 drctl.run(["restore", "--latest", "--allow-replica"]).fails(9, "unfinished restore");
                 drctl.run(["restore", "--to-gtid", last.as_str(), "--plan"]).ok();
