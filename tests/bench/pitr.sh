@@ -41,6 +41,7 @@ part_pitr() {
     if ours; then
         sleep $((cut + 2))
         worst=$(worst_lag_ms)
+        [ -n "$worst" ] || { echo 'no segment has a commit' >&2; return 1; }
         segments=$(find "$log_home" -name '*.zst' | wc -l)
         fact "commit → durable in S3, $(load_rate) transactions/s, the worst of $segments segments" \
             "$(in_seconds "$worst") s" "≤ $cut s + 1 s"
@@ -77,7 +78,7 @@ cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 worst_lag_ms() {
     local segment first
     find "$log_home" -name '*.zst' | while read -r segment; do
-        first=$(segment_record "$segment" | jq -r '.contents.commit_first // empty')
+        first=$(segment_record "$segment" | jq -r '.commit_first // empty')
         [ -n "$first" ] || continue
         echo $(($(date -r "$segment" +%s%3N) - $(date -d "$first" +%s%3N)))
     done | sort -n | tail -n 1
