@@ -116,8 +116,7 @@ on_both!(
         drctl.run(["stream", "--once"]).ok();
         // The streamer of the destination is no other client.
         let streamer = Drctl::new("shop").source(&into);
-        let mut running = streamer.start(["stream"]);
-        running.until_says("archiving from");
+        let running = streamer.archiving();
         drctl.run(latest).ok();
         running.signal(Signal::TERM);
         running.wait().ok();

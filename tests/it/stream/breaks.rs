@@ -55,8 +55,7 @@ on_both!(
         let server = logging(flavour, &[]);
         server.exec(WRITER);
         let drctl = streamer(&server);
-        let mut running = drctl.start(["stream"]);
-        running.until_says("archiving from");
+        let running = drctl.archiving();
         for round in 0..4 {
             server.exec("CALL d.write(20)");
             match round % 2 {
@@ -84,8 +83,7 @@ on_both!(
         server.exec(WRITER);
         server.exec("CALL d.write(5)");
         let drctl = streamer(&server);
-        let mut running = drctl.start(["stream"]);
-        running.until_says("archiving from");
+        let mut running = drctl.archiving();
         until("something is archived", || !segments(&drctl).is_empty());
         let pid = Pid::from_raw(server.pid().unwrap() as i32).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
@@ -130,8 +128,7 @@ fn sigterm_stores_what_was_taken() {
     server.exec(WRITER);
     // No cut comes by itself.
     let drctl = streamer(&server).env("DRCTL_STREAM_CUT_SECONDS", "3600");
-    let mut running = drctl.start(["stream"]);
-    running.until_says("archiving from");
+    let running = drctl.archiving();
     server.exec("CALL d.write(5)");
     std::thread::sleep(Duration::from_secs(2));
     assert!(
@@ -153,8 +150,7 @@ fn a_second_streamer_is_refused() {
     let server = logging(Flavour::MySql, &[]);
     server.exec(WRITER);
     let drctl = streamer(&server);
-    let mut running = drctl.start(["stream"]);
-    running.until_says("archiving from");
+    let running = drctl.archiving();
     drctl.run(["stream", "--once"]).refused(
         11,
         &["another drctl stream of shop is running", "wait for it"],

@@ -87,8 +87,7 @@ on_both!(
         let server = logging(flavour, &[]);
         server.exec(WRITER);
         let drctl = streamer(&server);
-        let mut running = drctl.start(["stream"]);
-        running.until_says("archiving from");
+        let running = drctl.archiving();
         let mut writer = server.session();
         writer.send("CALL d.write_on()");
         until("something is archived", || !segments(&drctl).is_empty());

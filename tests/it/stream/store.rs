@@ -48,8 +48,7 @@ fn a_segment_that_another_streamer_wrote_is_never_replaced() {
     let server = logging(Flavour::MySql, &[]);
     server.exec(WRITER);
     let drctl = streamer(&server);
-    let mut running = drctl.start(["stream"]);
-    running.until_says("archiving from");
+    let running = drctl.archiving();
     crate::support::wait::until("something is archived", || !segments(&drctl).is_empty());
     std::thread::sleep(std::time::Duration::from_secs(2));
     // What it would write next is there already.

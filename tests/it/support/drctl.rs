@@ -135,6 +135,13 @@ impl Drctl {
         self.spawn(command)
     }
 
+    /// Starts a streamer, and waits until it archives.
+    pub fn archiving(&self) -> Running {
+        let mut running = self.start(["stream"]);
+        running.until_says("archiving from");
+        running
+    }
+
     /// Runs shell commands in its environment, with `drctl` on the PATH; ends at the first that fails.
     #[track_caller]
     pub fn shell(&self, script: &str) -> Run {
