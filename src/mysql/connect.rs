@@ -331,6 +331,15 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+/// The statement that sets a global variable: a number as such, anything else as a string.
+pub fn set_global(name: &str, value: &str) -> String {
+    let number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match number {
+        true => format!("SET GLOBAL {name} = {value}"),
+        false => format!("SET GLOBAL {name} = {}", literal(value)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

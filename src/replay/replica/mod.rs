@@ -1,6 +1,6 @@
 //! Makes a server a stock replica of a listener, waits until it has everything, and makes it a server again.
 //!
-//! - [`unfit`](mod@unfit): why a server cannot be one.
+//! - [`unfit`]: whether a server can be one.
 //! - [`statements`]: how; [`settings`]: what is changed meanwhile. [`status`]: what it says of itself.
 
 pub mod settings;
@@ -24,7 +24,7 @@ use crate::{Error, Result};
 
 use settings::{Journal, Settings};
 use status::{Status, Thread};
-use unfit::{Unfit, unfit};
+use unfit::{Unfit, fitness};
 
 /// How often a replica is asked.
 const POLL: Duration = Duration::from_millis(250);
@@ -75,6 +75,12 @@ impl Replica {
         Ok(replica)
     }
 
+    /// Ends what an interrupted replay left on a server.
+    pub async fn end_interrupted(config: &ServerConfig) -> Result<()> {
+        Replica::connect(config).await?.close().await;
+        Ok(())
+    }
+
     /// Whose server it is.
     pub fn flavour(&self) -> Flavour {
         self.server.flavour
@@ -102,8 +108,8 @@ impl Replica {
         journal: Option<&dyn Journal>,
     ) -> Result<()> {
         let flavour = self.server.flavour;
-        let unfit = unfit(&mut self.control, flavour, plan, begin).await?;
-        refuse(unfit.into_iter().next())?;
+        let fitness = fitness(&mut self.control, flavour, plan, begin).await?;
+        refuse(fitness.unfit.into_iter().next())?;
         self.settings
             .apply(&mut self.control, flavour, workers, journal)
             .await?;
@@ -187,8 +193,8 @@ impl Replica {
         first_understood(&mut self.control, &statements::start(flavour)).await
     }
 
-    /// Waits until the server has executed what the plan expects, and `served` says that it was served to its end. `told` receives how many transactions of it are
-    /// executed.
+    /// Waits until the server has executed what the plan expects, and `served` says that it was served to its end. `told`
+    /// receives how many transactions of it are executed.
     ///
     /// # Errors
     /// The replica has stopped, with its words; it cannot reach the listener; it has skipped transactions.

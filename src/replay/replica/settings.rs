@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::Result;
-use crate::mysql::connect::literal;
+use crate::mysql::connect::set_global;
 use crate::mysql::{Connection, Flavour};
 use crate::replay::listener::unused_server_id;
 
@@ -111,7 +111,7 @@ impl Settings {
             }
             note(journal, name, &old).await?;
             self.changed.push((name, old));
-            match connection.run(&assignment(name, &wanted.value)).await {
+            match connection.run(&set_global(name, &wanted.value)).await {
                 Ok(()) => {}
                 Err(error) if wanted.required => return Err(error),
                 Err(error) => {
@@ -144,7 +144,7 @@ impl Settings {
     pub async fn revert(&mut self, connection: &mut Connection) -> Result<()> {
         let mut first = Ok(());
         while let Some((name, old)) = self.changed.pop() {
-            let reverted = connection.run(&assignment(name, &old)).await;
+            let reverted = connection.run(&set_global(name, &old)).await;
             first = first.and(reverted);
         }
         first
@@ -169,12 +169,4 @@ async fn first(
         }
     }
     Ok(None)
-}
-
-fn assignment(name: &str, value: &str) -> String {
-    let number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    match number {
-        true => format!("SET GLOBAL {name} = {value}"),
-        false => format!("SET GLOBAL {name} = {}", literal(value)),
-    }
 }

@@ -1,4 +1,4 @@
-//! Why a server cannot be replayed into. Asked before the backup is restored, which may take hours, and again before the
+//! Whether a server can be replayed into. Asked before the backup is restored, which may take hours, and again before the
 //! replay.
 
 use crate::Result;
@@ -6,6 +6,15 @@ use crate::binlog::gtid::GtidSet;
 use crate::mysql::{Connection, Flavour};
 use crate::replay::plan::Plan;
 use crate::replay::replica::{Begin, statements};
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fitness {
+    /// Why it cannot; empty if it can.
+    pub unfit: Vec<Unfit>,
+    /// Whether its GTIDs are reset first, which deletes its binary logs.
+    pub resets_gtids: bool,
+}
 
 /// One reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +38,15 @@ const FILTERS: &[(&[&str], &str)] = &[
     (&["replicate_wild_ignore_table"], ""),
 ];
 
-/// What a server that is to replay a plan is asked; all reasons at once.
-pub async fn unfit(
+/// Asks a server that is to replay a plan; all reasons at once.
+pub async fn fitness(
     connection: &mut Connection,
     flavour: Flavour,
     plan: &Plan,
     begin: Begin,
-) -> Result<Vec<Unfit>> {
+) -> Result<Fitness> {
     let mut all = Vec::new();
+    let mut resets_gtids = false;
     for (names, harmless) in FILTERS {
         let value = connection.variable(names).await?.unwrap_or_default();
         if !value.is_empty() && !value.eq_ignore_ascii_case(harmless) {
@@ -67,7 +77,7 @@ pub async fn unfit(
         let stretch = plan.expected.minus(&plan.base);
         match begin {
             Begin::Anew => all.extend(known(&stretch, &executed)),
-            Begin::AnewWithReset => {}
+            Begin::AnewWithReset => resets_gtids = known(&stretch, &executed).is_some(),
             Begin::Resumed => {
                 let uuid: String = connection.one("SELECT @@GLOBAL.server_uuid").await?;
                 all.extend(own_ids(
@@ -77,22 +87,10 @@ pub async fn unfit(
             }
         }
     }
-    Ok(all)
-}
-
-/// Whether the GTIDs of a server are reset before a replay, which deletes its binary logs.
-pub async fn resets_gtids(
-    connection: &mut Connection,
-    flavour: Flavour,
-    plan: &Plan,
-    begin: Begin,
-) -> Result<bool> {
-    if flavour != Flavour::MySql || begin != Begin::AnewWithReset {
-        return Ok(false);
-    }
-    let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
-    let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
-    Ok(known(&plan.expected.minus(&plan.base), &executed).is_some())
+    Ok(Fitness {
+        unfit: all,
+        resets_gtids,
+    })
 }
 
 /// A server of MySQL that has executed transactions that it is to replay; one of MariaDB skips nothing.

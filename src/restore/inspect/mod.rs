@@ -22,7 +22,7 @@ use crate::archive::manifest::Manifest;
 use crate::archive::read::Archive;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, ServerConfig, connect};
-use crate::replay::replica;
+use crate::replay::replica::unfit::fitness;
 use crate::restore::frames::guard::Guard;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::checks::Checks;
@@ -76,6 +76,17 @@ pub async fn unfit(
     let mut all = unsupported::whatever_is_restored(&facts, manifest);
     all.extend(checks::topology::read_only(&facts));
     Ok(all)
+}
+
+/// The unfinished restore that a request resumes: one that is discarded is not resumed.
+fn continued<'a>(
+    marker: Option<&'a Marker>,
+    request: &RestoreRequest,
+    options: &RestoreOptions,
+) -> Option<&'a Marker> {
+    marker.filter(|marker| {
+        !options.destination.permissions().discard && request.resumes(&marker.request)
+    })
 }
 
 /// What is known before anything is changed.
@@ -154,14 +165,14 @@ impl Inspection {
         let resumed = marker
             .as_ref()
             .filter(|marker| request.resumes(&marker.request));
-        let begun = !options.destination.permissions().discard
-            && resumed.is_some_and(|marker| marker.passed(Pass::ReplayBegins));
+        let begun = continued(marker.as_ref(), &request, options)
+            .is_some_and(|marker| marker.passed(Pass::ReplayBegins));
         if begun && lock.is_some() {
             // Those of an interrupted replay: the server may still be read-only.
             tuning::revert(&mut control).await?;
         }
         let mut own = BTreeSet::new();
-        let mut resets = false;
+        let mut resets_gtids = false;
         let asked = control.step(async |control| {
             own.insert(control.id());
             let mut connection = connect(server).await?;
@@ -178,10 +189,9 @@ impl Inspection {
             if let Some(stretch) = &options.replay {
                 let (flavour, begin) = (facts.version.flavour, stretch.begin(begun));
                 let plan = &stretch.resolved.plan;
-                let unfit = replica::unfit::unfit(&mut connection, flavour, plan, begin).await?;
-                missing.extend(unfit.into_iter().map(Refusal::from));
-                resets =
-                    replica::unfit::resets_gtids(&mut connection, flavour, plan, begin).await?;
+                let fitness = fitness(&mut connection, flavour, plan, begin).await?;
+                missing.extend(fitness.unfit.into_iter().map(Refusal::from));
+                resets_gtids = fitness.resets_gtids;
             }
             connection.close().await;
             Ok((facts, missing))
@@ -218,16 +228,14 @@ impl Inspection {
             facts,
             unsupported,
             accounts,
-            resets_gtids: resets,
+            resets_gtids,
             running,
         })
     }
 
     /// The unfinished restore that this one resumes.
     pub(super) fn resumed(&self, options: &RestoreOptions) -> Option<&Marker> {
-        self.marker.as_ref().filter(|marker| {
-            !options.destination.permissions().discard && self.request.resumes(&marker.request)
-        })
+        continued(self.marker.as_ref(), &self.request, options)
     }
 
     /// What the restore would do.

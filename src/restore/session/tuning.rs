@@ -4,7 +4,7 @@
 //! --undo-settings`, reverts them after a SIGKILL. Global settings are changed only on request.
 
 use crate::archive::read::Archive;
-use crate::mysql::connect::literal;
+use crate::mysql::connect::{literal, set_global};
 use crate::replay::replica::Replica;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::options::{RestoreOptions, Tuning};
@@ -115,7 +115,7 @@ pub async fn revert(control: &mut Lane) -> Result<Vec<String>> {
         .await?;
     if old.iter().any(|(name, _)| name == OF_A_REPLAY) {
         let server = control.config().server.clone();
-        Replica::connect(&server).await?.close().await;
+        Replica::end_interrupted(&server).await?;
     }
     let mut done = Vec::new();
     for (name, value) in old {
@@ -135,12 +135,7 @@ fn revert_statement(name: &str, value: &str) -> String {
     if name == REDO_LOG {
         return "ALTER INSTANCE ENABLE INNODB REDO_LOG".to_owned();
     }
-    let number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    if number {
-        format!("SET GLOBAL {name} = {value}")
-    } else {
-        format!("SET GLOBAL {name} = {}", literal(value))
-    }
+    set_global(name, value)
 }
 
 #[cfg(test)]
