@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::catalog::Which;
 use crate::cli::examples;
 use crate::config::Overrides;
+use crate::config::environment::MOMENTS;
 use crate::layout::BackupId;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::format::Output;
@@ -251,35 +252,25 @@ impl MomentArgs {
     /// # Errors
     /// `Usage`: a value is wrong, or several moments are named.
     pub fn of_environment() -> Result<MomentArgs> {
-        let names = [
-            "DRCTL_RESTORE_TO",
-            "DRCTL_RESTORE_TO_GTID",
-            "DRCTL_RESTORE_BEFORE_GTID",
-            "DRCTL_RESTORE_TO_POSITION",
-            "DRCTL_RESTORE_BEFORE_STATEMENT",
-        ];
-        let values = names.map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let values = MOMENTS.map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
         if values.iter().flatten().count() > 1 {
             return Err(Error::usage("several variables name a moment")
-                .hint(format!("set one of {}", names.join(", "))));
+                .hint(format!("set one of {}", MOMENTS.join(", "))));
         }
-        let wrong = |name: &str| {
-            let name = name.to_owned();
-            move |why: String| Error::usage(format!("{name}: {why}"))
-        };
+        let wrong = |name: &'static str| move |why: String| Error::usage(format!("{name}: {why}"));
         let [to, to_gtid, before_gtid, to_position, before_statement] = values;
         Ok(MomentArgs {
             to: to
                 .map(|text| text.parse())
                 .transpose()
-                .map_err(wrong(names[0]))?,
+                .map_err(wrong(MOMENTS[0]))?,
             to_gtid,
             before_gtid,
             to_position,
             before_statement: before_statement
                 .map(|text| pattern(&text))
                 .transpose()
-                .map_err(wrong(names[4]))?,
+                .map_err(wrong(MOMENTS[4]))?,
         })
     }
 }

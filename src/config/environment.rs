@@ -20,16 +20,20 @@ const OTHERS: &[&str] = &[
     "DRCTL_STORE",
     "DRCTL_CONFIRM",
     "DRCTL_RESTORE",
-    "DRCTL_RESTORE_TO",
-    "DRCTL_RESTORE_TO_GTID",
-    "DRCTL_RESTORE_BEFORE_GTID",
-    "DRCTL_RESTORE_TO_POSITION",
-    "DRCTL_RESTORE_BEFORE_STATEMENT",
     "DRCTL_LOG",
     "DRCTL_LOG_FORMAT",
     // Read only by debug builds: see panics.rs.
     #[cfg(debug_assertions)]
     crate::util::panics::INJECT,
+];
+
+/// Variables that name the moment of a restore, each as the option of its name.
+pub const MOMENTS: [&str; 5] = [
+    "DRCTL_RESTORE_TO",
+    "DRCTL_RESTORE_TO_GTID",
+    "DRCTL_RESTORE_BEFORE_GTID",
+    "DRCTL_RESTORE_TO_POSITION",
+    "DRCTL_RESTORE_BEFORE_STATEMENT",
 ];
 
 /// A variable that drctl does not read.
@@ -82,7 +86,7 @@ pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<
 
 fn known() -> impl Iterator<Item = String> {
     let of_keys = keys::all().map(|key| keys::variable(&key.path));
-    of_keys.chain(OTHERS.iter().map(|name| (*name).to_owned()))
+    of_keys.chain(OTHERS.iter().chain(&MOMENTS).map(|name| (*name).to_owned()))
 }
 
 fn nearest(name: &str) -> String {
