@@ -20,7 +20,7 @@ const IN_USE: u16 = 0x1;
 /// Flag of an event that stands in no file.
 const ARTIFICIAL: u16 = 0x20;
 
-/// Kinds of events that drctl tells apart.
+/// Kinds of events that drctl distinguishes.
 pub mod kind {
     #![allow(missing_docs, reason = "the names are those of the servers")]
     pub const QUERY: u8 = 2;

@@ -37,7 +37,7 @@ pub struct Refused {
     pub what: String,
 }
 
-/// Statements that were not replayed, in the order of the log; shared with whoever reports them.
+/// Statements that were not replayed, in the order of the log; shared with the report.
 pub type RefusedList = Arc<Mutex<Vec<Refused>>>;
 
 /// Row events of the statement that is open.

@@ -84,7 +84,7 @@ struct Trip {
     texts: Vec<Vec<u8>>,
 }
 
-/// What tells apart what is documented as lost.
+/// Queries whose results differ for what is documented as lost.
 const LOSSY: [&str; 2] = [
     "SELECT f + 0e0 FROM lossy_float.f ORDER BY id",
     "SELECT HEX(t) FROM lossy_cp932.c ORDER BY id",

@@ -114,7 +114,7 @@ const SETTINGS: &[Setting] = &[
     (
         &["gtid_mode"],
         |value| value != "ON",
-        "gaps are told by files and positions alone, and no failover can be followed",
+        "gaps are detected only by file and position, and a failover cannot be followed",
         "set gtid_mode = ON and enforce_gtid_consistency = ON",
     ),
     (

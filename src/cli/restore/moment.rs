@@ -136,7 +136,7 @@ pub(super) async fn find(
 /// Whether all that is archived behind a backup is the newest that can be restored; warns of what is newer and cannot.
 ///
 /// # Errors
-/// `Refused`: the log goes on without a gap in another timeline, and nobody has named this backup.
+/// `Refused`: the log goes on without a gap in another timeline, and this backup was not selected explicitly.
 async fn is_latest(
     catalog: &Catalog,
     base: &Entry,

@@ -27,7 +27,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account that nobody can guess.
+    /// An account with a random name and a random password.
     pub fn random() -> Account {
         Account {
             user: format!("drctl_{}", random(8)),
