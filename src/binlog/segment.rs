@@ -6,6 +6,8 @@ use std::io::{Read as _, Write as _};
 
 use sha2::Digest as _;
 use xxhash_rust::xxh3::Xxh3;
+use zstd::stream::raw::{self, CParameter, Operation as _};
+use zstd::stream::zio;
 
 use super::record::{Contents, FORMAT, Record};
 use crate::layout::{LogFile, TimelineId};
@@ -23,15 +25,25 @@ pub const RECORD_READ: u64 = MOST_RECORD as u64 + 8;
 /// Most raw bytes: those of a cut and of the largest event.
 pub const MOST_RAW: u64 = (1 << 30) + (64 << 20);
 
-/// Compression level: that of `zstd` itself.
-const LEVEL: i32 = 3;
+/// Compression level: fast rather than small, as that of a backup.
+const LEVEL: i32 = 1;
+
+/// Threads that compress beside the one that reads the log, and bytes that one is given at a time.
+const COMPRESSORS: u32 = 1;
+const JOB_BYTES: u32 = 1 << 20;
+
+/// Room for what a full segment is usually compressed to, so that it is not moved while it grows.
+const USUAL_BYTES: usize = 10 << 20;
 
 /// The longest set of GTIDs that a record carries, bytes.
 const MOST_SET: usize = 16 << 10;
 
-/// A segment in the making: raw bytes are compressed as they come.
+type Writer = zio::Writer<Vec<u8>, raw::Encoder<'static>>;
+
+/// Makes one segment after another: raw bytes are compressed as they come.
 pub struct Packer {
-    zstd: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    /// `None` only after a failure.
+    zstd: Option<Writer>,
     xxh3: Xxh3,
     raw: u64,
 }
@@ -68,57 +80,82 @@ pub struct Place {
 }
 
 impl Packer {
-    /// An empty segment.
+    /// Begins the first segment.
     pub fn new() -> Result<Packer> {
-        let zstd = zstd::stream::write::Encoder::new(Vec::new(), LEVEL);
-        let mut zstd = zstd.map_err(no_encoder)?;
-        zstd.include_checksum(true).map_err(no_encoder)?;
+        let mut zstd = raw::Encoder::new(LEVEL).map_err(no_encoder)?;
+        for parameter in [
+            CParameter::ChecksumFlag(true),
+            CParameter::NbWorkers(COMPRESSORS),
+            CParameter::JobSize(JOB_BYTES),
+        ] {
+            zstd.set_parameter(parameter).map_err(no_encoder)?;
+        }
         Ok(Packer {
-            zstd,
+            zstd: Some(empty(zstd)),
             xxh3: Xxh3::new(),
             raw: 0,
         })
     }
 
-    /// Raw bytes so far.
+    /// Raw bytes of the segment so far.
     pub fn raw(&self) -> u64 {
         self.raw
     }
 
     /// Appends raw bytes.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.zstd.write_all(bytes).map_err(no_encoder)?;
+        let zstd = self.zstd.as_mut().ok_or_else(no_more)?;
+        zstd.write_all(bytes).map_err(no_encoder)?;
         self.xxh3.update(bytes);
         self.raw += bytes.len() as u64;
         Ok(())
     }
 
-    /// The object, and its record.
-    pub fn finish(self, place: Place, contents: Contents) -> Result<(Record, Vec<u8>)> {
+    /// Ends the segment, and begins another: its bytes compressed, their number and their digest.
+    fn end(&mut self) -> Result<(Vec<u8>, u64, u128)> {
+        let mut writer = self.zstd.take().ok_or_else(no_more)?;
+        writer.finish().map_err(no_encoder)?;
+        let (packed, mut zstd) = writer.into_inner();
+        zstd.reinit().map_err(no_encoder)?;
+        self.zstd = Some(empty(zstd));
+        let digest = self.xxh3.digest128();
+        self.xxh3.reset();
+        Ok((packed, std::mem::take(&mut self.raw), digest))
+    }
+
+    /// The object, and its record; begins another segment.
+    pub fn finish(&mut self, place: Place, contents: Contents) -> Result<(Record, Vec<u8>)> {
+        let (mut object, raw, digest) = self.end()?;
         let mut record = Record {
             format: FORMAT,
             timeline: place.timeline,
             file: place.file,
             from: place.from,
-            to: place.from + self.raw,
+            to: place.from + raw,
             log_pos_to: place.log_pos_to,
             last_event: place.last_event,
             seq: place.seq,
             prev: place.prev,
-            xxh3: hex128(self.xxh3.digest128()),
+            xxh3: hex128(digest),
             mariadb: place.mariadb,
             contents,
             gtid_set: place.gtid_set.filter(|set| set.len() <= MOST_SET),
         };
         let json = fitting(&mut record)?;
-        let packed = self.zstd.finish().map_err(no_encoder)?;
-        let mut object = Vec::with_capacity(8 + json.len() + packed.len());
-        object.extend_from_slice(&SKIPPABLE);
-        object.extend_from_slice(&(json.len() as u32).to_le_bytes());
-        object.extend_from_slice(&json);
-        object.extend_from_slice(&packed);
+        let length = (json.len() as u32).to_le_bytes();
+        let front = [&SKIPPABLE[..], &length, &json].concat();
+        object.splice(..0, front);
         Ok((record, object))
     }
+}
+
+/// An empty segment for an encoder that has none open.
+fn empty(zstd: raw::Encoder<'static>) -> Writer {
+    zio::Writer::new(Vec::with_capacity(USUAL_BYTES), zstd)
+}
+
+fn no_more() -> Error {
+    Error::unexpected("the log cannot be compressed any more")
 }
 
 /// The record as JSON, shortened until it fits.

@@ -35,6 +35,8 @@ pub struct Cutter {
     digest: Digest,
     /// The segment in the making.
     open: Option<Open>,
+    /// Its bytes; `None` before the first one.
+    packer: Option<Packer>,
     /// Number of the next segment.
     seq: u64,
     /// SHA-256 of the segment before it.
@@ -49,7 +51,6 @@ pub struct Cutter {
 
 #[derive(Debug)]
 struct Open {
-    packer: Packer,
     /// Its offset in the archived file.
     from: u64,
     /// When its first event came.
@@ -87,6 +88,7 @@ impl Cutter {
             offset: 0,
             digest: Digest::new(mariadb),
             open: None,
+            packer: None,
             seq: 0,
             prev: None,
             gtids: None,
@@ -109,6 +111,7 @@ impl Cutter {
             offset: last.to,
             digest,
             open: None,
+            packer: None,
             seq: last.seq + 1,
             prev: Some(sha256),
             gtids,
@@ -145,6 +148,7 @@ impl Cutter {
     /// Drops what was taken since the last cut.
     pub fn discard(&mut self) {
         self.open = None;
+        self.packer = None;
     }
 
     /// Whether the events of the file say that they are its last.
@@ -165,9 +169,9 @@ impl Cutter {
     /// Whether the segment must be cut now: it is full, or its file ends.
     pub fn is_full(&self) -> bool {
         let full = self
-            .open
+            .packer
             .as_ref()
-            .is_some_and(|open| open.packer.raw() >= CUT_BYTES);
+            .is_some_and(|packer| packer.raw() >= CUT_BYTES);
         full || (self.ended && self.open.is_some())
     }
 
@@ -233,13 +237,16 @@ impl Cutter {
         let open = match &mut self.open {
             Some(open) => open,
             None => self.open.insert(Open {
-                packer: Packer::new()?,
                 from: self.offset,
                 since: Instant::now(),
                 last_event: 0,
             }),
         };
-        open.packer.push(bytes)?;
+        let packer = match &mut self.packer {
+            Some(packer) => packer,
+            None => self.packer.insert(Packer::new()?),
+        };
+        packer.push(bytes)?;
         open.last_event = event;
         self.offset += bytes.len() as u64;
         Ok(())
@@ -247,7 +254,7 @@ impl Cutter {
 
     /// Cuts: what was taken since the last cut; `None` if that is nothing.
     pub fn cut(&mut self) -> Result<Option<Cut>> {
-        let Some(open) = self.open.take() else {
+        let (Some(open), Some(packer)) = (self.open.take(), &mut self.packer) else {
             return Ok(None);
         };
         let place = Place {
@@ -262,7 +269,7 @@ impl Cutter {
             gtid_set: self.gtids.as_ref().map(ToString::to_string),
         };
         let contents = self.digest.cut(self.cursor.checksum);
-        let (record, object) = open.packer.finish(place, contents)?;
+        let (record, object) = packer.finish(place, contents)?;
         self.prev = Some(segment::sha256(&object));
         self.seq += 1;
         Ok(Some(Cut {

@@ -1,0 +1,165 @@
+//! Whether a server can be replayed into. Asked before the backup is restored, which may take hours, and again before the
+//! replay.
+
+use crate::Result;
+use crate::binlog::gtid::GtidSet;
+use crate::mysql::{Connection, Flavour};
+use crate::replay::ReplayPath;
+use crate::replay::destination::{Begin, statements};
+use crate::replay::plan::Plan;
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fitness {
+    /// Why it cannot; empty if it can.
+    pub unfit: Vec<Unfit>,
+    /// Whether its GTIDs are reset first, which deletes its binary logs.
+    pub resets_gtids: bool,
+}
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// What it is.
+    pub what: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// Variables that cannot be changed while a server runs, and values with which it skips nothing that it is sent; empty
+/// stands for nothing. MySQL's filters are none of the channel's ([`statements::NO_FILTERS`]).
+const FILTERS: &[(&[&str], &str)] = &[
+    (&["replica_skip_errors", "slave_skip_errors"], "OFF"),
+    (&["replicate_do_db"], ""),
+    (&["replicate_do_table"], ""),
+    (&["replicate_ignore_db"], ""),
+    (&["replicate_ignore_table"], ""),
+    (&["replicate_rewrite_db"], ""),
+    (&["replicate_wild_do_table"], ""),
+    (&["replicate_wild_ignore_table"], ""),
+];
+
+/// Asks a server that is to replay a plan; all reasons at once.
+pub async fn fitness(
+    connection: &mut Connection,
+    flavour: Flavour,
+    plan: &Plan,
+    begin: Begin,
+    path: &ReplayPath,
+) -> Result<Fitness> {
+    let mut all = Vec::new();
+    let mut resets_gtids = false;
+    if path.is_client() {
+        all.extend(for_client(connection, flavour, begin).await?);
+    }
+    for (names, harmless) in FILTERS.iter().filter(|_| !path.is_client()) {
+        let value = connection.variable(names).await?.unwrap_or_default();
+        if !value.is_empty() && !value.eq_ignore_ascii_case(harmless) {
+            let name = names[0];
+            all.push(Unfit {
+                what: format!(
+                    "the destination has {name} = {value}: as a replica it would skip transactions"
+                ),
+                hint: "restart it without that option",
+            });
+        }
+    }
+    if flavour == Flavour::MySql {
+        let mode = connection
+            .variable(&["gtid_mode"])
+            .await?
+            .unwrap_or_default();
+        if mode != "ON" {
+            all.push(Unfit {
+                what: format!(
+                    "the destination has gtid_mode = {mode}: a log can be replayed only with GTIDs"
+                ),
+                hint: "set enforce_gtid_consistency = ON and gtid_mode = ON there",
+            });
+        }
+        let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
+        let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
+        let stretch = plan.expected.minus(&plan.base);
+        match begin {
+            Begin::Anew => all.extend(known(&stretch, &executed)),
+            Begin::AnewWithReset => resets_gtids = known(&stretch, &executed).is_some(),
+            Begin::Resumed => {}
+        }
+        let uuid: String = connection.one("SELECT @@GLOBAL.server_uuid").await?;
+        if has_ids_of(&stretch, &GtidSet::parse(false, &format!("{uuid}:1"))?) {
+            all.extend(
+                match path {
+                    ReplayPath::Client(_) => Some(OWN_BY_CLIENT),
+                    ReplayPath::Replica(_) if begin == Begin::Resumed => Some(OWN_RESUMED),
+                    ReplayPath::Replica(_) => None,
+                }
+                .map(|(what, hint)| Unfit {
+                    what: what.to_owned(),
+                    hint,
+                }),
+            );
+        }
+    }
+    Ok(Fitness {
+        unfit: all,
+        resets_gtids,
+    })
+}
+
+/// A server of MySQL that has executed transactions that it is to replay; one of MariaDB skips nothing.
+pub fn known(stretch: &GtidSet, executed: &GtidSet) -> Option<Unfit> {
+    let GtidSet::MySql(_) = stretch else {
+        return None;
+    };
+    let known = stretch.minus(&stretch.minus(executed));
+    (!known.is_empty()).then(|| Unfit {
+        what: format!(
+            "the destination has executed transactions of the log already, and would skip them: {known}"
+        ),
+        hint: "restore into another server; or into this one with --overwrite, which deletes its binary logs",
+    })
+}
+
+/// Why the server that wrote the log is unfit: its own transactions have GTIDs of the log, so that nothing tells which
+/// of them are replayed, and the server skips those.
+const OWN_RESUMED: (&str, &str) = (
+    "a replay into the server that wrote the log cannot be resumed: its own transactions have GTIDs of the log",
+    "discard the restore, and begin it anew",
+);
+const OWN_BY_CLIENT: (&str, &str) = (
+    "the destination wrote the log itself: while the client replays, its own transactions would take GTIDs of the log",
+    "leave out --path client, or restore into another server",
+);
+
+/// Whether a stretch has transactions of the server with the GTIDs `own`.
+fn has_ids_of(stretch: &GtidSet, own: &GtidSet) -> bool {
+    let (GtidSet::MySql(origins), GtidSet::MySql(own)) = (stretch, own) else {
+        return false;
+    };
+    origins
+        .keys()
+        .any(|origin| own.keys().any(|own| own.0 == origin.0))
+}
+
+/// What keeps the client alone from replaying.
+async fn for_client(
+    connection: &mut Connection,
+    flavour: Flavour,
+    begin: Begin,
+) -> Result<Vec<Unfit>> {
+    let mut all = Vec::new();
+    if begin == Begin::Resumed {
+        all.push(Unfit {
+            what: "a replay by the client cannot be resumed".to_owned(),
+            hint: "discard the restore, and begin it anew",
+        });
+    }
+    let strict = connection.variable(&["gtid_strict_mode"]).await?;
+    if flavour == Flavour::MariaDb && strict.is_some_and(|value| value == "ON") {
+        all.push(Unfit {
+            what: "the destination has gtid_strict_mode = ON: it refuses transactions older than its own".to_owned(),
+            hint: "SET GLOBAL gtid_strict_mode = OFF there until the restore is done",
+        });
+    }
+    Ok(all)
+}

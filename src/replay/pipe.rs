@@ -1,0 +1,127 @@
+//! Applies events through the plain programs, `mysqlbinlog | mysql`, in one session.
+//!
+//! `mysqlbinlog` ends a file that is cut off without an error, and a client may end early. So the last event sets a
+//! variable to a random value, and the client is asked for it at the end: whatever came before has been executed.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
+use tokio::process::{ChildStdin, ChildStdout};
+
+use crate::binlog::event::{Event, Header, MAGIC};
+use crate::mysql::Client;
+use crate::mysql::client::shell::{self, FeedError};
+use crate::replay::feed::Events;
+use crate::replay::whole::statement;
+use crate::util::pdeathsig;
+use crate::{Error, Result};
+
+/// Room of a pipe into a program.
+const PIPE_BYTES: usize = 256 << 10;
+
+/// Most bytes of what `mysqlbinlog` complains of.
+const STDERR_BYTES: u64 = 32 << 10;
+
+/// The variable that the last event sets.
+const LAST: &str = "@drctl_replayed";
+
+/// Applies events, which are whole transactions behind their FORMAT_DESCRIPTION, on the server of the client.
+pub async fn apply(client: &Client, events: Box<dyn Events>) -> Result<()> {
+    let token = hex::encode(rand::random::<[u8; 16]>());
+    let feed = async |mut stdin: ChildStdin| {
+        print(client, events, &token, &mut stdin).await?;
+        stdin
+            .write_all(format!("SELECT {LAST};\n").as_bytes())
+            .await?;
+        Ok(())
+    };
+    let options = ["--batch", "--skip-column-names"];
+    let printed = shell::run(client, &options, feed).await?;
+    if let Some(error) = printed.errors.into_iter().next() {
+        return Err(error
+            .into_error(None)
+            .context("the destination cannot apply a transaction of the log")
+            .hint("discard the restore; if it ends the same way, restore to the moment before that transaction"));
+    }
+    match String::from_utf8_lossy(&printed.output).trim() == token {
+        true => Ok(()),
+        false => Err(Error::verification(
+            "mysqlbinlog or the client ended before the last transaction of the log, without an error",
+        )
+        .hint("discard the restore")),
+    }
+}
+
+/// Prints events as SQL into the client.
+async fn print(
+    client: &Client,
+    events: Box<dyn Events>,
+    token: &str,
+    stdin: &mut ChildStdin,
+) -> std::result::Result<(), FeedError> {
+    let mut command = client.log_command()?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let broke = |e| Error::server("cannot run mysqlbinlog").because(e);
+    let mut child = pdeathsig::spawn(command).map_err(broke)?;
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(input), Some(output), Some(stderr)) = pipes else {
+        return Err(Error::unexpected("mysqlbinlog has no pipes").into());
+    };
+    let mut complaint = String::new();
+    let mut stderr = stderr.take(STDERR_BYTES);
+    let (fed, passed, _) = tokio::join!(
+        feed(events, token, input),
+        pass(output, stdin),
+        stderr.read_to_string(&mut complaint)
+    );
+    // A client that has gone says why itself.
+    passed?;
+    let status = child.wait().await.map_err(broke)?;
+    match fed {
+        Err(FeedError::Unread(error)) => return Err(error.into()),
+        Ok(()) if status.success() => return Ok(()),
+        _ => {}
+    }
+    let first = complaint.lines().find(|line| !line.is_empty());
+    Err(Error::server(format!(
+        "mysqlbinlog cannot read the log ({status}): {}",
+        first.unwrap_or("it does not say why")
+    ))
+    .into())
+}
+
+/// Writes events as a file of a binary log.
+async fn feed(
+    mut events: Box<dyn Events>,
+    token: &str,
+    input: ChildStdin,
+) -> std::result::Result<(), FeedError> {
+    let mut input = BufWriter::with_capacity(PIPE_BYTES, input);
+    input.write_all(&MAGIC).await?;
+    let mut last: Option<Header> = None;
+    while let Some(event) = events.next().await? {
+        last = Some(Event::parse(&event)?.header);
+        input.write_all(&event).await?;
+    }
+    let last = last.ok_or_else(|| Error::archive("the log has no beginning"))?;
+    let sets = statement(last, &format!("SET {LAST} = '{token}'"));
+    input.write_all(&sets).await?;
+    input.flush().await?;
+    Ok(())
+}
+
+/// Copies SQL to the client.
+async fn pass(
+    mut output: ChildStdout,
+    stdin: &mut ChildStdin,
+) -> std::result::Result<(), FeedError> {
+    let mut buffer = Vec::with_capacity(PIPE_BYTES);
+    while output.read_buf(&mut buffer).await? > 0 {
+        stdin.write_all(&buffer).await?;
+        buffer.clear();
+    }
+    Ok(())
+}
