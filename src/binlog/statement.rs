@@ -7,7 +7,7 @@ use crate::Result;
 use crate::sql::tokens::{Token, Tokens};
 
 /// How much of a statement is looked at, bytes.
-const MOST_LOOKED_AT: usize = 64 << 10;
+pub const MOST_LOOKED_AT: usize = 64 << 10;
 
 /// How much of a statement is kept, characters.
 const MOST_KEPT: usize = 200;

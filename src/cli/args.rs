@@ -306,6 +306,9 @@ pub struct RestoreArgs {
     /// Moment to restore to, by the archived binary log
     #[command(flatten)]
     pub moment: MomentArgs,
+    /// How the binary log gets into the destination [default: replica]
+    #[arg(long, value_enum, help_heading = "Point in time")]
+    pub path: Option<ReplayPathArg>,
     /// Server to restore into: mysql://user@host:3306 [env: DRCTL_INTO_URL]
     #[arg(long, value_name = "URL", help_heading = "Destination")]
     pub into: Option<String>,
@@ -407,7 +410,8 @@ pub struct VerifyArgs {
     /// names an empty one
     #[arg(long, value_name = "local|pod|URL", help_heading = "Scratch server")]
     pub scratch: Option<String>,
-    /// How to load rows [default: lanes; client in every Nth drill (verify.client_path_every)]
+    /// How to load the backup, or with --level pitr the binary log [default: lanes; client in every Nth drill
+    /// (verify.client_path_every)]
     #[arg(long, value_enum, help_heading = "Drill")]
     pub path: Option<PathArg>,
     /// Durability of the scratch server [default: relaxed; production in every Nth drill
@@ -478,12 +482,21 @@ pub enum LevelArg {
     Log,
 }
 
-/// How rows are loaded into the scratch server.
+/// How the binary log gets into the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReplayPathArg {
+    /// The destination reads it from drctl as a replica, in parallel
+    Replica,
+    /// Through mysqlbinlog and the plain client, in one session: for a destination that cannot reach drctl
+    Client,
+}
+
+/// How a backup is loaded into the scratch server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PathArg {
-    /// By drctl, over several connections
+    /// By drctl, over several connections; the binary log as a replica of drctl
     Lanes,
-    /// By the plain client, as RESTORE.txt documents it
+    /// By the plain client programs, as RESTORE.txt documents it
     Client,
 }
 

@@ -109,6 +109,7 @@ fn drill_of_log(h: i64, verdict: DrillVerdict) -> Drill {
         refused_total: 0,
         compared: Verified::default(),
         equal: verdict.is_verified(),
+        beyond: None,
     });
     drill.name = report.name();
     drill

@@ -2,7 +2,8 @@
 //! such statement becomes an empty one of the same GTID.
 //!
 //! What cannot be left out for sure, such as rows of the server's own tables and of others in one statement, ends
-//! the replay.
+//! the replay. So does, on the way through the client, a statement that the client would take for several: the rest of
+//! it would be executed, whatever it is.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::binlog::event::{Checksum, Event, HEADER_BYTES, Header, damaged, kind};
 use crate::binlog::gtid::Gtid;
 use crate::binlog::gtid_event;
-use crate::binlog::statement::{Query, Statement, mapped, query};
+use crate::binlog::statement::{MOST_LOOKED_AT as MOST_STATEMENT, Query, Statement, mapped, query};
 use crate::replay::feed::Events;
 use crate::replay::refused::{Verdict, is_closed, judge};
 use crate::replay::whole::{made, statement};
@@ -62,20 +63,23 @@ pub struct Filter {
     /// row events, and the values that one of statement format was executed with.
     prelude: Vec<Bytes>,
     rows: Rows,
+    /// Whether a client reads it as text.
+    as_text: bool,
     /// What is to be served next.
     ready: VecDeque<Bytes>,
     refused: RefusedList,
 }
 
 impl Filter {
-    /// Of these events, which are whole transactions with checksums.
-    pub fn new(events: Box<dyn Events>, refused: RefusedList) -> Filter {
+    /// Of these events, which are whole transactions with checksums; `as_text` for a client that reads SQL.
+    pub fn new(events: Box<dyn Events>, refused: RefusedList, as_text: bool) -> Filter {
         Filter {
             events,
             gtid: None,
             begin: None,
             prelude: Vec::new(),
             rows: Rows::None,
+            as_text,
             ready: VecDeque::new(),
             refused,
         }
@@ -83,6 +87,9 @@ impl Filter {
 
     async fn take(&mut self, bytes: Bytes) -> Result<()> {
         let event = Event::parse(&bytes)?;
+        if self.as_text && splits(&event, CHECKSUM)? {
+            return Err(self.unclear(SPLITS));
+        }
         if let Some(begin) = gtid_event::begin(&event, CHECKSUM)? {
             self.rows = Rows::None;
             self.ready.extend(self.prelude.drain(..));
@@ -97,8 +104,9 @@ impl Filter {
                     judge(&query(&event, CHECKSUM)?)
                 }
                 kind::TRANSACTION_PAYLOAD => {
-                    let payload = bytes.clone();
-                    let looked = tokio::task::spawn_blocking(move || inside(&payload)).await;
+                    let (payload, as_text) = (bytes.clone(), self.as_text);
+                    let looked =
+                        tokio::task::spawn_blocking(move || inside(&payload, as_text)).await;
                     looked.map_err(|e| Error::unexpected("cannot decompress").because(e))??
                 }
                 _ => {
@@ -307,7 +315,7 @@ fn load_statement(event: &Event<'_>) -> Option<Statement> {
 }
 
 /// Decides about a compressed transaction of MySQL: all of it, or nothing.
-fn inside(payload: &Bytes) -> Result<Verdict> {
+fn inside(payload: &Bytes, as_text: bool) -> Result<Verdict> {
     let event = Event::parse(payload)?;
     let unreadable = || damaged("a compressed transaction cannot be read");
     let (algorithm, compressed) = fields(event.body(CHECKSUM)).ok_or_else(unreadable)?;
@@ -320,13 +328,17 @@ fn inside(payload: &Bytes) -> Result<Verdict> {
     };
     let (mut refused, mut replayed) = (Vec::new(), 0u64);
     loop {
-        match next_inside(&mut reader).map_err(|e| unreadable().because(e))? {
+        let most = if as_text { u64::MAX } else { MOST_LOOKED_AT };
+        match next_inside(&mut reader, most).map_err(|e| unreadable().because(e))? {
             None => break,
             Some((header, bytes)) => {
                 let event = Event {
                     header,
                     bytes: &bytes,
                 };
+                if as_text && splits(&event, Checksum::Off)? {
+                    return Ok(Verdict::Unclear(SPLITS.to_owned()));
+                }
                 let verdict = match header.kind {
                     kind::QUERY => {
                         let statement = query(&event, Checksum::Off)?;
@@ -361,6 +373,38 @@ fn inside(payload: &Bytes) -> Result<Verdict> {
     })
 }
 
+/// Why a statement cannot go through the client.
+const SPLITS: &str = "its text would end a statement for the client";
+
+/// Whether a client would take the text of an event for several statements: it has the delimiter that `mysqlbinlog`
+/// uses, or a line that sets another one.
+fn splits(event: &Event<'_>, checksum: Checksum) -> Result<bool> {
+    let has = |text: &[u8]| {
+        let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+        let sets_delimiter = |line: &[u8]| {
+            let start = line.iter().position(|byte| !is_blank(byte));
+            let line = &line[start.unwrap_or(line.len())..];
+            let word = b"delimiter";
+            line.len() >= word.len()
+                && line[..word.len()].eq_ignore_ascii_case(word)
+                && line.get(word.len()).is_none_or(is_blank)
+        };
+        memchr::memmem::find(text, b"/*!*/").is_some()
+            || text
+                .split(|byte| matches!(byte, b'\n' | b'\r'))
+                .any(sets_delimiter)
+    };
+    Ok(match event.header.kind {
+        kind::QUERY | EXECUTE_LOAD_QUERY => has(event.body(checksum)),
+        kind::MARIADB_QUERY_COMPRESSED => {
+            let sql = query(event, checksum)?.sql;
+            // The rest of it was not decompressed.
+            sql.len() >= MOST_STATEMENT || has(&sql)
+        }
+        _ => false,
+    })
+}
+
 enum Algorithm {
     Zstd,
     None,
@@ -390,8 +434,8 @@ fn fields(body: &[u8]) -> Option<(Algorithm, &[u8])> {
     }
 }
 
-/// The next event inside of a compressed transaction, up to [`MOST_LOOKED_AT`] of it where it matters.
-fn next_inside(reader: &mut dyn Read) -> io::Result<Option<(Header, Vec<u8>)>> {
+/// The next event inside of a compressed transaction, up to `most` bytes of it where they matter.
+fn next_inside(reader: &mut dyn Read, most: u64) -> io::Result<Option<(Header, Vec<u8>)>> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     reader.take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
     if bytes.is_empty() {
@@ -400,7 +444,7 @@ fn next_inside(reader: &mut dyn Read) -> io::Result<Option<(Header, Vec<u8>)>> {
     let header = Header::parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
     let body = u64::from(header.size) - HEADER_BYTES as u64;
     let kept = match header.kind {
-        kind::QUERY | kind::TABLE_MAP => body.min(MOST_LOOKED_AT),
+        kind::QUERY | kind::TABLE_MAP => body.min(most),
         _ => 0,
     };
     let read = reader.take(kept).read_to_end(&mut bytes)? as u64;

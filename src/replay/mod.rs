@@ -1,29 +1,31 @@
 //! Replays a stretch of a binary log into a server: drctl serves it as a replication source, and the server applies
-//! it as a stock replica, in parallel.
+//! it as a stock replica, in parallel. A server that cannot reach drctl gets it through `mysqlbinlog | mysql`.
 //!
 //! ```text
 //! log ─events→ select ─transactions behind the backup, up to the stop→ filter ─not what is refused→ listener ─→ replica
+//!                                                                                                 └→ pipe ─→ client
 //! ```
 //!
 //! - [`place`]: where a backup stands in the archived log; [`plan`]: what has to be replayed; [`stop`]: where a stretch
 //!   ends, in GTIDs; [`address`]: how the destination reaches drctl.
 //! - [`feed`]: the interfaces between those parts; [`archive`]: the archived log; [`file`](mod@file): a log in files.
 //! - [`select`], [`filter`]: which transactions are served; [`refused`]: which statements are not.
-//! - [`listener`]: the source; [`replica`]: the destination.
+//! - [`listener`]: the source; [`pipe`]: the programs; [`destination`]: the server.
 //!
 //! A log that lacks or doubles a transaction is never served to its end ([`select`]), and a destination that has
-//! executed anything else than the plan says is an error ([`replica`]).
+//! executed anything else than the plan says is an error ([`destination`]).
 
 pub mod address;
 pub mod archive;
+pub mod destination;
 pub mod feed;
 pub mod file;
 pub mod filter;
 pub mod listener;
+pub mod pipe;
 pub mod place;
 pub mod plan;
 pub mod refused;
-pub mod replica;
 pub mod select;
 pub mod stop;
 mod whole;
@@ -34,16 +36,16 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use async_trait::async_trait;
 
 use crate::binlog::gtid::GtidSet;
-use crate::mysql::ServerConfig;
+use crate::mysql::{Client, ServerConfig};
 use crate::util::cancel::Cancel;
 use crate::{Error, Result};
 
+use destination::settings::Journal;
+use destination::{Begin, Destination};
 use feed::{Events, Feed, Log};
 use filter::{Filter, Refused, RefusedList};
 use listener::Listener;
 use plan::Plan;
-use replica::settings::Journal;
-use replica::{Begin, Replica};
 use select::{Selection, Tally};
 use stop::Resolved;
 
@@ -56,8 +58,8 @@ pub struct Stretch {
     pub resolved: Resolved,
     /// Where it ends, as it was asked for.
     pub moment: String,
-    /// The address of this machine by which the destination reaches it.
-    pub listen: IpAddr,
+    /// How it gets into the destination.
+    pub path: ReplayPath,
     /// Whether the GTIDs of the destination may be reset, which deletes its binary logs.
     pub reset: bool,
 }
@@ -72,6 +74,14 @@ impl std::fmt::Debug for Stretch {
 }
 
 impl Stretch {
+    /// What a run has to have in common with the one that it resumes.
+    pub fn described(&self) -> String {
+        match self.path {
+            ReplayPath::Replica(_) => self.moment.clone(),
+            ReplayPath::Client(_) => format!("{}, by the client", self.moment),
+        }
+    }
+
     /// How the replay begins on a server where it has `begun` before or not.
     pub fn begin(&self, begun: bool) -> Begin {
         match begun {
@@ -82,12 +92,39 @@ impl Stretch {
     }
 }
 
+/// How a log gets into a destination.
+#[derive(Debug, Clone)]
+pub enum ReplayPath {
+    /// The destination reaches drctl at this address, and applies the log as its replica, in parallel.
+    Replica(IpAddr),
+    /// Through `mysqlbinlog | mysql`, in one session.
+    Client(Arc<Client>),
+}
+
+impl ReplayPath {
+    /// Through the programs that fit a server.
+    ///
+    /// # Errors
+    /// `Usage`: one of them is missing.
+    pub async fn through_client(server: &ServerConfig) -> Result<ReplayPath> {
+        let client = Client::of(server).await?;
+        client.log_command()?;
+        client.shell_command([""; 0])?;
+        Ok(ReplayPath::Client(Arc::new(client)))
+    }
+
+    /// Whether the plain programs are the path.
+    pub fn is_client(&self) -> bool {
+        matches!(self, ReplayPath::Client(_))
+    }
+}
+
 /// How a stretch is replayed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// The address of this machine by which the destination reaches it.
-    pub listen: IpAddr,
-    /// Threads of the destination that apply transactions.
+    /// How it gets into the destination.
+    pub path: ReplayPath,
+    /// Threads of a replica that apply transactions.
     pub workers: usize,
     /// How it begins.
     pub begin: Begin,
@@ -106,7 +143,7 @@ pub struct Replayed {
 /// receives how many transactions are applied.
 ///
 /// On failure and cancellation the server is no replica any more, and its settings are reverted; its GTIDs say what is
-/// applied, and [`Begin::Resumed`] continues there.
+/// applied, and [`Begin::Resumed`] continues there. A replay by the client is not resumed.
 pub async fn replay(
     destination: &ServerConfig,
     log: Arc<dyn Log>,
@@ -116,19 +153,41 @@ pub async fn replay(
     told: impl Fn(u64) + Send + Sync,
     cancel: &Cancel,
 ) -> Result<Replayed> {
-    let mut replica = cancel.unless(Replica::connect(destination)).await?;
+    let connect = Destination::connect(destination, &options.path);
+    let mut destination = cancel.unless(connect).await?;
     let refused = RefusedList::default();
-    let work = attached(&mut replica, log, plan, options, journal, &refused, told);
+    let work = async {
+        let (begin, workers) = (options.begin, options.workers);
+        destination.prepare(plan, begin, workers, journal).await?;
+        let stretch = Arc::new(Served {
+            log,
+            plan: Arc::new(plan.clone()),
+            tally: Arc::new(Tally {
+                before: destination.executed().await?,
+                already: OnceLock::new(),
+            }),
+            refused: refused.clone(),
+        });
+        match &options.path {
+            ReplayPath::Replica(listen) => {
+                attached(&mut destination, *listen, stretch, plan, told).await
+            }
+            // None of the stretch is executed, or `prepare` would have refused it.
+            ReplayPath::Client(client) => {
+                pipe::apply(client, stretch.behind(plan.base.clone(), true).await?).await
+            }
+        }
+    };
     let worked = cancel.unless(work).await;
     // Not cancelled: what is left would replicate again when the server is restarted.
-    let released = replica.release().await;
+    let released = destination.release().await;
     // While the server is still read-only, so that nothing is mixed into what is compared.
     let checked = match (&worked, &released) {
-        (Ok(()), Ok(())) => replica.check(plan).await,
+        (Ok(()), Ok(())) => destination.check(plan).await,
         _ => Ok(()),
     };
-    let reverted = replica.revert().await;
-    replica.close().await;
+    let reverted = destination.revert().await;
+    destination.close().await;
     let mut failures = [worked, released, checked, reverted]
         .into_iter()
         .filter_map(Result::err);
@@ -145,31 +204,17 @@ pub async fn replay(
     })
 }
 
-/// Serves the stretch until the destination has all of it.
+/// Serves the stretch until the destination, as a replica, has all of it.
 async fn attached(
-    replica: &mut Replica,
-    log: Arc<dyn Log>,
+    replica: &mut Destination,
+    listen: IpAddr,
+    stretch: Arc<Served>,
     plan: &Plan,
-    options: &Options,
-    journal: Option<&dyn Journal>,
-    refused: &RefusedList,
     told: impl Fn(u64),
 ) -> Result<()> {
-    let listener = Listener::bind(SocketAddr::new(options.listen, 0), replica.flavour()).await?;
+    let listener = Listener::bind(SocketAddr::new(listen, 0), replica.flavour()).await?;
     let (address, account) = (listener.address(), listener.account().clone());
-    replica
-        .prepare(plan, options.begin, options.workers, journal)
-        .await?;
-    let tally = Arc::new(Tally {
-        before: replica.executed().await?,
-        already: OnceLock::new(),
-    });
-    let stretch = Arc::new(Served {
-        log,
-        plan: Arc::new(plan.clone()),
-        tally: tally.clone(),
-        refused: refused.clone(),
-    });
+    let tally = stretch.tally.clone();
     let applied = async {
         replica.attach(address, &account).await?;
         replica
@@ -221,11 +266,19 @@ impl Feed for Served {
                 "the replica lacks GTIDs of the restored backup: {missing}"
             )));
         }
+        self.behind(executed, false).await
+    }
+}
+
+impl Served {
+    /// What is behind these transactions; `as_text` for a client that reads SQL.
+    async fn behind(&self, executed: GtidSet, as_text: bool) -> Result<Box<dyn Events>> {
         let log = self.log.open().await?;
         let selection = Selection::new(log, self.plan.clone(), self.tally.clone(), executed);
         Ok(Box::new(Filter::new(
             Box::new(selection),
             self.refused.clone(),
+            as_text,
         )))
     }
 }

@@ -12,9 +12,9 @@ use crate::binlog::group::{Groups, Step};
 use crate::binlog::gtid::{Gtid, GtidSet};
 use crate::binlog::gtid_event::{self, Begin};
 use crate::binlog::statement;
+use crate::replay::destination::statements::NOT_LOGGED_TABLE;
 use crate::replay::feed::Log;
 use crate::replay::plan::Plan;
-use crate::replay::replica::statements::NOT_LOGGED_TABLE;
 use crate::{Error, Result};
 
 /// Where a replay stops.

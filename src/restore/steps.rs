@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use crate::archive::read::Archive;
 use crate::comparison::compare::Comparison;
 use crate::mysql::ServerConfig;
-use crate::replay;
-use crate::replay::replica::settings::Journal;
-use crate::replay::replica::statements::not_logged;
+use crate::replay::destination::settings::Journal;
+use crate::replay::destination::statements::not_logged;
+use crate::replay::{self, ReplayPath};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::{all_of, refused};
@@ -30,6 +30,7 @@ use crate::restore::options::{Check, RestoreOptions, Tuning};
 use crate::restore::passes::accounts::{Accounts, Part};
 use crate::restore::passes::compare::Compare;
 use crate::restore::passes::data::Data;
+use crate::restore::passes::events::Altered;
 use crate::restore::passes::post_data::PostData;
 use crate::restore::passes::pre_data::PreData;
 use crate::restore::passes::{events, keys, replace, routine_grants};
@@ -88,6 +89,8 @@ pub struct Restore {
     marker: OpenMarker,
     /// Whether an earlier run began the restore.
     resuming: bool,
+    /// The events ahead of a replay by the client, and when each was altered last; `None` if this run replays nothing.
+    events_before: Option<BTreeSet<Altered>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
     report: RestoreReport,
@@ -167,6 +170,7 @@ impl Restore {
             lanes,
             marker: OpenMarker { control, contents },
             resuming,
+            events_before: None,
             progress,
             cancel: cancel.clone(),
             report,
@@ -232,10 +236,13 @@ impl Restore {
         self.progress.begin(Pass::Replay, None);
         let begun = self.marker.contents.passed(Pass::ReplayBegins);
         let options = replay::Options {
-            listen: stretch.listen,
+            path: stretch.path.clone(),
             workers: self.options.resources.lanes.max(1),
             begin: stretch.begin(begun),
         };
+        if stretch.path.is_client() {
+            self.events_before = Some(events::altered(&mut self.marker).await?);
+        }
         let server = self.lanes.server.clone();
         let journal = NotedSettings(Mutex::new(&mut self.marker));
         let plan = &stretch.resolved.plan;
@@ -256,8 +263,15 @@ impl Restore {
 
     /// Enables events, and hands over the administration of roles.
     pub async fn complete(&mut self) -> Result<()> {
-        if self.options.replay.is_some() {
-            events::forget_replayed(&mut self.marker, &mut self.report).await?;
+        if let Some(stretch) = &self.options.replay {
+            let (marker, report) = (&mut self.marker, &mut self.report);
+            match stretch.path {
+                ReplayPath::Replica(_) => events::forget_replicated(marker, report).await?,
+                ReplayPath::Client(_) => {
+                    let before = self.events_before.take();
+                    events::forget_altered(marker, before, report).await?;
+                }
+            }
         }
         self.run(Pass::Events).await?;
         if self.options.accounts && !self.options.destination.is_scratch() {

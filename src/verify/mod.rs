@@ -26,7 +26,6 @@ pub mod plain_client;
 pub mod scratch;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +39,7 @@ use crate::monitor::report::model::{DrillReport, LoadPath, Profile, ScratchFacts
 use crate::mysql::ServerConfig;
 use crate::mysql::blame::is_of_the_server;
 use crate::mysql::connect::server_said;
+use crate::replay::ReplayPath;
 use crate::restore;
 use crate::restore::options::{Destination, Resources, RestoreOptions, Tuning};
 use crate::restore::report::{Progress, RestoreReport};
@@ -66,8 +66,10 @@ pub struct Drill<'a> {
     pub config: &'a DrillConfig,
     /// What to verify.
     pub work: Work,
-    /// How rows are loaded.
+    /// How the backup is loaded, or the binary log is replayed.
     pub path: LoadPath,
+    /// Whether the path was asked for: one that is only its turn gives way where a program is missing.
+    pub path_is_requested: bool,
     /// Durability settings of a scratch server that drctl starts.
     pub profile: Profile,
     /// The kind of scratch server.
@@ -147,7 +149,7 @@ impl Drill<'_> {
         let mut scratch = self.boot(&archive, log.is_some(), report).await?;
         report.scratch = Some(scratch.facts().clone());
         let log = match log {
-            Some(found) => Some((found, scratch.own_address().await)),
+            Some(found) => Some((found, self.replay_path(scratch.as_ref(), report).await)),
             None => None,
         };
         let server = scratch.server().clone();
@@ -187,6 +189,24 @@ impl Drill<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// How the binary log gets into the scratch server.
+    async fn replay_path(
+        &self,
+        scratch: &dyn Scratch,
+        report: &mut DrillReport,
+    ) -> Result<ReplayPath> {
+        if self.path == LoadPath::Client {
+            match ReplayPath::through_client(scratch.server()).await {
+                Err(error) if error.outcome() == Outcome::Usage && !self.path_is_requested => {
+                    report.warn(format!("not by the client, whose turn it was: {error}"));
+                    report.path = Some(LoadPath::Lanes);
+                }
+                found => return found,
+            }
+        }
+        Ok(ReplayPath::Replica(scratch.own_address().await?))
     }
 
     async fn locate(&self, report: &mut DrillReport) -> Result<Archive> {
@@ -238,15 +258,18 @@ impl Drill<'_> {
         &self,
         archive: &Archive,
         server: &Arc<ServerConfig>,
-        log: Option<(&pitr::Found<'_>, Result<IpAddr>)>,
+        log: Option<(&pitr::Found<'_>, Result<ReplayPath>)>,
         restored: &mut RestoreReport,
         report: &mut DrillReport,
     ) -> Result<()> {
         let mut holds = archive;
+        let mut behind = None;
         match (log, self.path) {
-            (Some((found, listen)), _) => {
-                pitr::run(self, archive, server, found, listen?, restored, report).await?;
-                holds = &found.later;
+            (Some((found, path)), _) => {
+                let path = path?;
+                let by = path.clone();
+                pitr::run(self, archive, server, found, by, restored, report).await?;
+                (holds, behind) = (&found.later, Some((found, path)));
             }
             (None, LoadPath::Lanes) => {
                 let (options, progress) = (self.options(archive), self.progress.clone());
@@ -261,12 +284,21 @@ impl Drill<'_> {
         restored.stage("checks", since);
         report.checks = checks?;
         check_failure(report)?;
+        if let Some((found, path)) = behind {
+            pitr::replay_beyond(self, server, found, path, report).await?;
+        }
         report.verdict = DrillVerdict::Pass;
         Ok(())
     }
 
+    fn resources(&self) -> Resources {
+        Resources {
+            lanes: self.config.lanes.unwrap_or(Resources::default().lanes),
+            reconnect: RECONNECT,
+        }
+    }
+
     fn options(&self, archive: &Archive) -> RestoreOptions {
-        let default = Resources::default();
         RestoreOptions {
             accounts: archive.manifest().accounts.is_some(),
             destination: Destination::Scratch {
@@ -276,10 +308,7 @@ impl Drill<'_> {
                 Profile::Relaxed => Tuning::Scratch,
                 Profile::Production | Profile::AsIs => Tuning::Keep,
             },
-            resources: Resources {
-                lanes: self.config.lanes.unwrap_or(default.lanes),
-                reconnect: RECONNECT,
-            },
+            resources: self.resources(),
             ..RestoreOptions::default()
         }
     }

@@ -1,8 +1,9 @@
 //! The level `pitr`: the binary log between two backups, replayed behind the earlier one and compared with the later.
 //!
 //! ```text
-//! find-log ─→ (the earlier backup: restored, compared) ─→ replay ─→ compare-log
-//! └ every byte of the log from one place to the other              └ with the ledger of the later backup, row by row
+//! find-log ─→ (the earlier backup: restored, compared) ─→ replay ─→ compare-log ─→ replay-beyond
+//! │                                                                 │              └ the log behind the later backup
+//! └ every byte of the log from one place to the other               └ with the ledger of the later backup, row by row
 //! ```
 //!
 //! A log that lacks a change is replayed without an error: only the comparison shows that. Events, which a replica
@@ -10,7 +11,6 @@
 //! ([`crate::comparison::normalise`]); accounts are not compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,13 +19,16 @@ use crate::catalog::Entry;
 use crate::comparison::compare::Comparison;
 use crate::comparison::normalise::ExpectedDeviations;
 use crate::layout::DrillLevel;
-use crate::monitor::report::model::{DrillReport, RefusedStatement, Replay, Stage, Verified};
+use crate::monitor::report::model::{
+    Beyond, DrillReport, RefusedStatement, Replay, Stage, Verified,
+};
 use crate::mysql::blame::is_of_the_server;
 use crate::mysql::connect::server_said;
 use crate::mysql::{ServerConfig, connect};
-use crate::replay;
+use crate::replay::destination::Begin;
 use crate::replay::place::Place;
-use crate::replay::stop::Resolved;
+use crate::replay::stop::{Resolved, Stop};
+use crate::replay::{self, ReplayPath};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination;
 use crate::restore::options::RestoreOptions;
@@ -93,7 +96,7 @@ pub(super) async fn run(
     archive: &Archive,
     server: &Arc<ServerConfig>,
     found: &Found<'_>,
-    listen: IpAddr,
+    path: ReplayPath,
     restored: &mut RestoreReport,
     report: &mut DrillReport,
 ) -> Result<()> {
@@ -102,7 +105,7 @@ pub(super) async fn run(
             log: Arc::new(found.until.from.log.clone()),
             resolved: found.resolved.clone(),
             moment: format!("the place of backup {}", found.until.entry.id),
-            listen,
+            path,
             // A provided server of MySQL has the GTIDs of the log from the drill before, and would skip them.
             reset: matches!(drill.scratch, Choice::External(_))
                 && archive.manifest().server.flavour == "mysql",
@@ -149,6 +152,59 @@ pub(super) async fn run(
     let done = refuse_differences(drill, found, &comparison);
     report.set_differences(comparison);
     done
+}
+
+/// Replays what is archived behind the later backup. There is nothing to compare it with; what it shows is that nothing
+/// in it ends a replay. Not on a provided server, where nothing would revert its settings after a SIGKILL.
+pub(super) async fn replay_beyond(
+    drill: &Drill<'_>,
+    server: &Arc<ServerConfig>,
+    found: &Found<'_>,
+    path: ReplayPath,
+    report: &mut DrillReport,
+) -> Result<()> {
+    let since = Instant::now();
+    let beyond = beyond(drill, server, found, path).await;
+    add_stage(report, Stage::REPLAY_BEYOND, since);
+    let beyond = beyond.map_err(|error| {
+        attributed(
+            error,
+            "the binary log behind the later backup cannot be replayed",
+        )
+    })?;
+    if let Some(replay) = &mut report.replay {
+        replay.beyond = beyond;
+    }
+    Ok(())
+}
+
+async fn beyond(
+    drill: &Drill<'_>,
+    server: &Arc<ServerConfig>,
+    found: &Found<'_>,
+    path: ReplayPath,
+) -> Result<Option<Beyond>> {
+    if matches!(drill.scratch, Choice::External(_)) {
+        return Ok(None);
+    }
+    let place = &found.until.to;
+    let resolved = drill.cancel.unless(place.resolve(Stop::End)).await?;
+    let (Some(last), 1..) = (&resolved.last, resolved.plan.transactions) else {
+        return Ok(None);
+    };
+    let options = replay::Options {
+        path,
+        workers: drill.resources().lanes,
+        begin: Begin::Anew,
+    };
+    let (log, plan) = (Arc::new(place.log.clone()), &resolved.plan);
+    let work = replay::replay(server, log, plan, &options, None, |_| {}, drill.cancel);
+    let replayed = work.await?;
+    Ok(Some(Beyond {
+        until: last.committed_at,
+        transactions: replayed.transactions,
+        bytes: resolved.bytes,
+    }))
 }
 
 /// A statement that the server refuses is a finding about the log, unless the server lacked something.
@@ -200,6 +256,7 @@ fn replayed(found: &Found<'_>, restored: &RestoreReport) -> Replay {
             ..Verified::default()
         },
         equal: false,
+        beyond: None,
     }
 }
 

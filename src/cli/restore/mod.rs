@@ -57,6 +57,12 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
         false => Some(args.choose.which()?),
     };
     let (catalog, entry, replay) = match moment {
+        None if args.path.is_some() => {
+            return Err(Error::usage(
+                "--path is about the binary log, and no point in time is given",
+            )
+            .hint("add --to TIME, or leave out --path"));
+        }
         None => {
             let which = chosen.ok_or_else(no_backup_selected)?;
             confirm(context, &args)?;

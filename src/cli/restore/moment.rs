@@ -12,14 +12,14 @@ use jiff::Timestamp;
 use crate::binlog::gtid::{Gtid, GtidSet};
 use crate::catalog::{Catalog, Entry, Which};
 use crate::cli::Context;
-use crate::cli::args::{MomentArgs, RestoreArgs, To};
+use crate::cli::args::{MomentArgs, ReplayPathArg, RestoreArgs, To};
 use crate::layout::TimelineId;
 use crate::mysql::ServerConfig;
-use crate::replay;
 use crate::replay::address::own_address;
 use crate::replay::archive::ArchivedLog;
 use crate::replay::place::Place;
 use crate::replay::stop::Stop;
+use crate::replay::{self, ReplayPath};
 use crate::stream::coverage::{self, Stretch};
 use crate::stream::objects::Objects;
 use crate::stream::read;
@@ -106,7 +106,7 @@ pub(super) async fn find(
         }
         None => catalog.bases().await?,
     };
-    let listen = own_address(server).await?;
+    let path = path(args.path, server).await?;
     let mut reasons = Vec::new();
     for entry in entries {
         let id = entry.id;
@@ -119,7 +119,7 @@ pub(super) async fn find(
                     log: Arc::new(log),
                     resolved,
                     moment: moment.to_string(),
-                    listen,
+                    path,
                     reset: args.overwrite,
                 };
                 return Ok((entry, stretch));
@@ -131,6 +131,14 @@ pub(super) async fn find(
         }
     }
     Err(not_covered(&stretches, &reasons))
+}
+
+/// How the log gets into the destination.
+async fn path(arg: Option<ReplayPathArg>, server: &ServerConfig) -> Result<ReplayPath> {
+    match arg {
+        Some(ReplayPathArg::Client) => ReplayPath::through_client(server).await,
+        Some(ReplayPathArg::Replica) | None => Ok(ReplayPath::Replica(own_address(server).await?)),
+    }
 }
 
 /// Whether all that is archived behind a backup is the newest that can be restored; warns of what is newer and cannot.

@@ -17,17 +17,17 @@ use crate::catalog::history::RunRecord;
 use crate::catalog::lease::Lease;
 use crate::catalog::{Catalog, Entry};
 use crate::cli::Context;
-use crate::cli::args::{LevelArg, PathArg, VerifyArgs};
+use crate::cli::args::{LevelArg, VerifyArgs};
 use crate::cli::ended::ended;
 use crate::cli::output::progress::Bar;
 use crate::cli::output::text;
 use crate::layout::{BackupId, DrillLevel, DrillName, DrillVerdict};
 use crate::monitor::notify::Task;
-use crate::monitor::report::model::DrillReport;
+use crate::monitor::report::model::{DrillReport, LoadPath, Profile};
 use crate::monitor::report::{drill_history, text as page};
 use crate::objectives::rpo_rto;
 use crate::restore::report::Progress;
-use crate::util::error::{Error, Outcome, Result};
+use crate::util::error::{Outcome, Result};
 use crate::util::format::Output;
 use crate::verify::scratch::Choice;
 use crate::verify::{self, Drill, Work, figures};
@@ -60,7 +60,8 @@ async fn verify(context: &Context, args: &VerifyArgs, backup: &mut Option<Backup
     if let Some(waits) = &waits {
         tracing::warn!("{waits}");
     }
-    let past = context.cancel.unless(past(context, &catalog)).await?;
+    let past = past(context, &catalog, DrillLevel::Restore);
+    let past = context.cancel.unless(past).await?;
     let rotation = Rotation::of(&context.config.verify.drill, &catalog, &past);
     let drills = Drills {
         context,
@@ -72,7 +73,8 @@ async fn verify(context: &Context, args: &VerifyArgs, backup: &mut Option<Backup
         waits,
     };
     let log_is_due = args.level.is_none() && rotation.log_is_due();
-    let (mut report, done) = Box::pin(drills.run(&entry, work)).await;
+    let settings = drills.settings(work.level()).await?;
+    let (mut report, done) = Box::pin(drills.run(&entry, work, settings)).await;
     if done.is_err() || !log_is_due {
         return drills.end(&entry, &report, done).await;
     }
@@ -93,7 +95,9 @@ async fn verify(context: &Context, args: &VerifyArgs, backup: &mut Option<Backup
     let Some((earlier, until)) = next? else {
         return Ok(());
     };
-    let (report, done) = Box::pin(drills.run(&earlier, Work::Pitr(Box::new(until)))).await;
+    let settings = drills.settings(DrillLevel::Pitr).await?;
+    let work = Work::Pitr(Box::new(until));
+    let (report, done) = Box::pin(drills.run(&earlier, work, settings)).await;
     drills.end(&earlier, &report, done).await
 }
 
@@ -110,14 +114,26 @@ struct Drills<'a> {
 }
 
 impl Drills<'_> {
+    /// The settings of a drill.
+    async fn settings(&self, level: DrillLevel) -> Result<(LoadPath, Profile)> {
+        if level != DrillLevel::Pitr {
+            return Ok(self.rotation.choose(self.args, &self.scratch));
+        }
+        let past = past(self.context, self.catalog, level);
+        let past = self.context.cancel.unless(past).await?;
+        let config = &self.context.config.verify.drill;
+        Ok(Rotation::of_log(config, &past, self.args, &self.scratch))
+    }
+
     /// Runs one drill, and checks the objectives.
-    async fn run(&self, entry: &Entry, work: Work) -> (DrillReport, Result<()>) {
+    async fn run(
+        &self,
+        entry: &Entry,
+        work: Work,
+        (path, profile): (LoadPath, Profile),
+    ) -> (DrillReport, Result<()>) {
         let (context, catalog) = (self.context, self.catalog);
         let level = work.level();
-        let (path, profile) = match level {
-            DrillLevel::Pitr => self.rotation.of_log(self.args, &self.scratch),
-            _ => self.rotation.choose(self.args, &self.scratch),
-        };
         // Retention spares backups with a lease.
         let mut leases = vec![Lease::reading(&context.store, &catalog.place(entry.id)).await];
         if let Work::Pitr(until) = &work {
@@ -131,6 +147,7 @@ impl Drills<'_> {
             config: &context.config.verify.drill,
             work,
             path,
+            path_is_requested: self.args.path.is_some(),
             profile,
             scratch: self.scratch.clone(),
             keep: self.args.keep,
@@ -205,12 +222,6 @@ async fn select(context: &Context, args: &VerifyArgs) -> Result<(Catalog, Entry,
         (Some(entry), Some(LevelArg::Archive)) => Ok((catalog, entry, Work::Archive)),
         (Some(entry), _) if !is_of_log => Ok((catalog, entry, Work::Restore)),
         (named, _) => {
-            if args.path == Some(PathArg::Client) {
-                return Err(
-                    Error::usage("--path client cannot be combined with --level pitr")
-                        .hint("leave out --path"),
-                );
-            }
             let chosen = stretch::choose(context, &catalog, named);
             let (entry, until) = context.cancel.unless(chosen).await?;
             Ok((catalog, entry, Work::Pitr(Box::new(until))))
@@ -218,12 +229,10 @@ async fn select(context: &Context, args: &VerifyArgs) -> Result<(Catalog, Entry,
     }
 }
 
-/// Reports of the last restoring drills, whatever their result.
-async fn past(context: &Context, catalog: &Catalog) -> Result<Vec<DrillReport>> {
+/// Reports of the last drills of a level that restores, whatever their result.
+async fn past(context: &Context, catalog: &Catalog, level: DrillLevel) -> Result<Vec<DrillReport>> {
     let config = &context.config.verify.drill;
-    let ended = |name: &DrillName| {
-        name.level == DrillLevel::Restore && name.verdict != DrillVerdict::Broken
-    };
+    let ended = |name: &DrillName| name.level == level && name.verdict != DrillVerdict::Broken;
     let drilled = |report: &DrillReport| report.scratch.is_some() && !report.is_of_restore();
     drill_history::newest(
         &context.store,

@@ -1,6 +1,7 @@
 //! Rotation of drills: how rows are loaded, how durable the scratch server is, and when the binary log is drilled.
 //!
-//! Every Nth drill uses the plain client, and every Nth one the target's durability. A failed attempt also
+//! Every Nth drill uses the plain client, and every Nth one the target's durability; every Nth one of the binary log
+//! uses the plain client, too. A failed attempt also
 //! counts as a turn: otherwise ordinary drills would stop after the first failure of a special one. After an
 //! aborted drill, possibly because of its settings, the next one is an ordinary one.
 
@@ -41,19 +42,13 @@ impl Rotation {
     }
 
     fn after(config: &DrillConfig, past: &[DrillReport], broke_off: bool) -> Rotation {
-        let is_due = |every: u32, is_it: &dyn Fn(&DrillReport) -> bool| {
-            let before = every.saturating_sub(1) as usize;
-            let had_it = past.iter().take(before).any(is_it);
-            every > 0 && past.len() >= before && !had_it && !broke_off
-        };
         Rotation {
-            client: is_due(config.client_path_every, &|report| {
-                report.path == Some(LoadPath::Client)
-            }),
-            production: is_due(config.production_every, &|report| {
-                let scratch = report.scratch.as_ref();
-                scratch.is_some_and(|scratch| scratch.profile == Profile::Production)
-            }),
+            client: !broke_off && is_due(config.client_path_every, past, by_client),
+            production: !broke_off
+                && is_due(config.production_every, past, |report| {
+                    let scratch = report.scratch.as_ref();
+                    scratch.is_some_and(|scratch| scratch.profile == Profile::Production)
+                }),
             log: false,
         }
     }
@@ -63,16 +58,19 @@ impl Rotation {
         self.log
     }
 
-    /// The settings of a drill of the binary log: always loaded by drctl, as fast as possible unless requested
-    /// otherwise.
-    pub(super) fn of_log(self, args: &VerifyArgs, scratch: &Choice) -> (LoadPath, Profile) {
-        let ordinary = Rotation {
-            client: false,
+    /// The settings of a drill of the binary log after the past ones: as fast as possible unless requested otherwise.
+    pub(super) fn of_log(
+        config: &DrillConfig,
+        past: &[DrillReport],
+        args: &VerifyArgs,
+        scratch: &Choice,
+    ) -> (LoadPath, Profile) {
+        let of_log = Rotation {
+            client: is_due(config.client_path_every, past, by_client),
             production: false,
-            ..self
+            log: false,
         };
-        let (_, profile) = ordinary.choose(args, scratch);
-        (LoadPath::Lanes, profile)
+        of_log.choose(args, scratch)
     }
 
     /// The settings requested on the command line, else those due.
@@ -95,6 +93,16 @@ impl Rotation {
         };
         (path, profile)
     }
+}
+
+/// Whether none of the last drills was such a one, so that the next one is.
+fn is_due(every: u32, past: &[DrillReport], is_it: impl Fn(&DrillReport) -> bool) -> bool {
+    let before = every.saturating_sub(1) as usize;
+    every > 0 && past.len() >= before && !past.iter().take(before).any(is_it)
+}
+
+fn by_client(report: &DrillReport) -> bool {
+    report.path == Some(LoadPath::Client)
 }
 
 /// Whether the drill that follows the past ones is the Nth since the last one of the binary log, whatever became of

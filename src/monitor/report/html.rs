@@ -247,6 +247,10 @@ fn evidence(drill: &DrillReport) -> Markup {
                         (seconds(replay.seconds)) ", a restore with it " (seconds(replay.rto_seconds)) ": "
                         @if replay.equal { span.good { "equal" } } @else { span.bad { "NOT EQUAL" } }
                         " to backup " code { (replay.until_backup.to_string()) } ", data of " (replay.until.to_string())
+                        @if let Some(beyond) = &replay.beyond {
+                            "; replayed until " (beyond.until.to_string()) ", not verified: "
+                            (counted(beyond.transactions, "transaction"))
+                        }
                         @if replay.refused_total > 0 { "; " (counted(replay.refused_total, "statement")) " not replayed" }
                     }
                 }

@@ -142,7 +142,8 @@ impl ScratchFacts {
 /// One stage of a drill or restore.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
-    /// `locate`, `boot`, a pass of the restore, `find-log`, `replay`, `compare-log`, `checks` or `teardown`.
+    /// `locate`, `boot`, a pass of the restore, `find-log`, `replay`, `compare-log`, `checks`,
+    /// `replay-beyond` or `teardown`.
     pub name: String,
     /// Duration in seconds of wall-clock time.
     pub seconds: f64,
@@ -155,8 +156,16 @@ impl Stage {
     /// `compare-log`: the comparison with the later backup.
     pub const COMPARE_LOG: &str = "compare-log";
 
+    /// `replay-beyond`: the log behind the later backup.
+    pub const REPLAY_BEYOND: &str = "replay-beyond";
+
     /// Stages that only drills have.
-    const OF_DRILLS: [&str; 3] = ["checks", "teardown", Stage::COMPARE_LOG];
+    const OF_DRILLS: [&str; 4] = [
+        "checks",
+        "teardown",
+        Stage::COMPARE_LOG,
+        Stage::REPLAY_BEYOND,
+    ];
 
     /// Stages of a restore to a moment.
     const OF_LOG: [&str; 2] = [Stage::FIND_LOG, "replay"];
@@ -287,6 +296,20 @@ pub struct Replay {
     pub compared: Verified,
     /// Whether everything was equal to the later backup's dump; false also if nothing was compared.
     pub equal: bool,
+    /// The log behind the later backup, replayed without anything to compare the result with; null if there was none.
+    #[serde(default)]
+    pub beyond: Option<Beyond>,
+}
+
+/// A stretch of the binary log that was replayed, not verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Beyond {
+    /// Time of the last commit.
+    pub until: Timestamp,
+    /// Replayed transactions.
+    pub transactions: u64,
+    /// Bytes of these transactions in the log.
+    pub bytes: u64,
 }
 
 /// A statement of the binary log that was not replayed.

@@ -141,6 +141,14 @@ fn replay_lines(replay: &Replay) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    lines.extend(replay.beyond.iter().map(|beyond| {
+        let text = format!(
+            "replayed until {:.0}, not verified: {} behind the later backup",
+            beyond.until,
+            counted(beyond.transactions, "transaction")
+        );
+        ("", text)
+    }));
     lines.push((
         "RTO",
         format!("{} with this replay", seconds(replay.rto_seconds)),

@@ -11,6 +11,7 @@ pub mod dump_options;
 pub mod dump_process;
 pub mod line_ends;
 mod login;
+pub mod shell;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Client {
     dump: PathBuf,
     /// Path of the interactive client, `mysql` or `mariadb`; `None` if it does not exist.
     shell: Option<PathBuf>,
+    /// Path of the program that prints a binary log, `mysqlbinlog` or `mariadb-binlog`; `None` if it does not exist.
+    log: Option<PathBuf>,
     /// All long options of the dump program, without dashes.
     options: BTreeSet<String>,
     login: Arc<Login>,
@@ -64,11 +67,12 @@ impl Client {
         connection: &Connection,
         server: &ServerVersion,
     ) -> Result<Client> {
-        let (dump_names, shell_names) = match server.flavour {
-            Flavour::MySql => (&["mysqldump"][..], &["mysql"][..]),
+        let (dump_names, shell_names, log_names) = match server.flavour {
+            Flavour::MySql => (&["mysqldump"][..], &["mysql"][..], &["mysqlbinlog"][..]),
             Flavour::MariaDb => (
                 &["mariadb-dump", "mysqldump"][..],
                 &["mariadb", "mysql"][..],
+                &["mariadb-binlog", "mysqlbinlog"][..],
             ),
         };
         let dirs = search_dirs(config);
@@ -101,15 +105,17 @@ impl Client {
             ))
             .hint("point client_dir at an unmodified client"));
         }
-        // The interactive client is expected in the same directory; it is only needed by some drills.
+        // The others are expected in the same directory; only some drills and replays need them.
         let beside: Vec<PathBuf> = dump.parent().map(Path::to_owned).into_iter().collect();
         let shell = candidates(&beside, shell_names).into_iter().next();
+        let log = candidates(&beside, log_names).into_iter().next();
         Ok(Client {
             flavour: banner.flavour,
             version: banner.version,
             banner: banner.text,
             dump,
             shell,
+            log,
             options,
             login: Arc::new(Login::new(config, server.flavour, connection.encrypted())?),
             role: config.role,
@@ -158,14 +164,29 @@ impl Client {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Command> {
-        let shell = self.shell.as_deref().ok_or_else(|| {
+        Ok(self.command(self.beside(self.shell.as_deref(), "mysql")?, args))
+    }
+
+    /// Command for the program that prints the binary log of its standard input as SQL; it logs in nowhere.
+    ///
+    /// # Errors
+    ///
+    /// A usage error (exit 2) if there is none in the directory of the dump program.
+    pub fn log_command(&self) -> Result<Command> {
+        let program = self.beside(self.log.as_deref(), "mysqlbinlog")?;
+        let mut command = bare(pdeathsig::command(program));
+        command.args(["--no-defaults", "--verify-binlog-checksum", "-"]);
+        Ok(command)
+    }
+
+    fn beside<'a>(&self, program: Option<&'a Path>, name: &str) -> Result<&'a Path> {
+        program.ok_or_else(|| {
             Error::usage(format!(
-                "there is no mysql client in the directory of {}",
+                "there is no {name} in the directory of {}",
                 self.dump.display()
             ))
-            .hint("install it, or point client_dir at a directory with both programs")
-        })?;
-        Ok(self.command(shell, args))
+            .hint("install it, or point client_dir at a directory with all client programs")
+        })
     }
 
     fn command<S: AsRef<std::ffi::OsStr>>(

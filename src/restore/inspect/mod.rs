@@ -22,7 +22,8 @@ use crate::archive::manifest::Manifest;
 use crate::archive::read::Archive;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, ServerConfig, connect};
-use crate::replay::replica::unfit::fitness;
+use crate::replay::Stretch;
+use crate::replay::destination::unfit::fitness;
 use crate::restore::frames::guard::Guard;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::checks::Checks;
@@ -156,17 +157,15 @@ impl Inspection {
             binlog: options.binlog,
             definer: options.substitute_definer.as_ref().map(ToString::to_string),
             substituted: BTreeSet::new(),
-            replay: options
-                .replay
-                .as_ref()
-                .map(|stretch| stretch.moment.clone()),
+            replay: options.replay.as_ref().map(Stretch::described),
             started_at: jiff::Timestamp::now(),
         };
         let resumed = marker
             .as_ref()
             .filter(|marker| request.resumes(&marker.request));
-        let begun = continued(marker.as_ref(), &request, options)
-            .is_some_and(|marker| marker.passed(Pass::ReplayBegins));
+        let continued = continued(marker.as_ref(), &request, options);
+        let passed = |pass| continued.is_some_and(|marker: &Marker| marker.passed(pass));
+        let (begun, replayed) = (passed(Pass::ReplayBegins), passed(Pass::Replay));
         if begun && lock.is_some() {
             // Those of an interrupted replay: the server may still be read-only.
             tuning::revert(&mut control).await?;
@@ -186,10 +185,10 @@ impl Inspection {
                 .requires
                 .missing(&mut connection, &contents.inventory)
                 .await?;
-            if let Some(stretch) = &options.replay {
+            if let Some(stretch) = options.replay.as_ref().filter(|_| !replayed) {
                 let (flavour, begin) = (facts.version.flavour, stretch.begin(begun));
-                let plan = &stretch.resolved.plan;
-                let fitness = fitness(&mut connection, flavour, plan, begin).await?;
+                let (plan, path) = (&stretch.resolved.plan, &stretch.path);
+                let fitness = fitness(&mut connection, flavour, plan, begin, path).await?;
                 missing.extend(fitness.unfit.into_iter().map(Refusal::from));
                 resets_gtids = fitness.resets_gtids;
             }

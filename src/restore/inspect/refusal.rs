@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::replay::replica::unfit::Unfit;
+use crate::replay::destination::unfit::Unfit;
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Outcome};
 

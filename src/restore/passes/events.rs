@@ -21,24 +21,66 @@ pub async fn enable(marker: &mut OpenMarker, report: &mut RestoreReport) -> Resu
     Ok(())
 }
 
-/// Removes events from the record that the replayed log has dropped or changed: their state in the backup is
-/// outdated. A server creates and changes events as disabled while it is a replica, which is reported.
-pub async fn forget_replayed(marker: &mut OpenMarker, report: &mut RestoreReport) -> Result<()> {
-    let events = "SELECT event_schema, event_name, status FROM information_schema.events";
-    let events: Vec<(String, String, String)> = marker.control.query(events).await?;
-    let untouched: BTreeSet<(&str, &str)> = events
+/// An event, its status, and when it was altered last.
+pub type Altered = (String, String, String, String);
+
+/// All events.
+pub async fn altered(marker: &mut OpenMarker) -> Result<BTreeSet<Altered>> {
+    let events = "SELECT event_schema, event_name, status, CAST(last_altered AS CHAR) FROM information_schema.events";
+    let events: Vec<Altered> = marker.control.query(events).await?;
+    Ok(events.into_iter().collect())
+}
+
+/// Removes events from the record that the log has dropped or changed while the server was a replica: their state in
+/// the backup is outdated. A replica creates and changes events as disabled, which is reported.
+pub async fn forget_replicated(marker: &mut OpenMarker, report: &mut RestoreReport) -> Result<()> {
+    let events = altered(marker).await?;
+    let (untouched, disabled): (Vec<&Altered>, Vec<&Altered>) = events
         .iter()
-        .filter(|(_, _, status)| status == "DISABLED")
-        .map(|(schema, name, _)| (schema.as_str(), name.as_str()))
+        .filter(|(_, _, status, _)| status.ends_with("DISABLED"))
+        .partition(|(_, _, status, _)| status == "DISABLED");
+    keep(marker, &untouched);
+    warn_of_disabled(
+        disabled
+            .iter()
+            .map(|(schema, name, ..)| ObjectId::new(ObjectKind::Event, schema, name)),
+        report,
+    );
+    Ok(())
+}
+
+/// Removes events from the record that the log has dropped or changed by statements of the client, which leave each as
+/// it was on the target. Where it is unknown which those are, since an interrupted run replayed the log, all that are
+/// disabled stay so.
+pub async fn forget_altered(
+    marker: &mut OpenMarker,
+    before: Option<BTreeSet<Altered>>,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    let after = altered(marker).await?;
+    match before {
+        Some(before) => keep(marker, &after.intersection(&before).collect::<Vec<_>>()),
+        None => {
+            let pending = std::mem::take(&mut marker.contents.events);
+            warn_of_disabled(pending.iter().map(PendingEvent::object), report);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps these events in the record.
+fn keep(marker: &mut OpenMarker, untouched: &[&Altered]) {
+    let untouched: BTreeSet<(&str, &str)> = untouched
+        .iter()
+        .map(|(schema, name, ..)| (schema.as_str(), name.as_str()))
         .collect();
     let is_untouched =
         |event: &PendingEvent| untouched.contains(&(event.schema.as_str(), event.name.as_str()));
     marker.contents.events.retain(is_untouched);
-    let disabled: Vec<ObjectId> = events
-        .iter()
-        .filter(|(_, _, status)| status.ends_with("SIDE_DISABLED"))
-        .map(|(schema, name, _)| ObjectId::new(ObjectKind::Event, schema, name))
-        .collect();
+}
+
+fn warn_of_disabled(events: impl Iterator<Item = ObjectId>, report: &mut RestoreReport) {
+    let disabled: Vec<ObjectId> = events.collect();
     if !disabled.is_empty() {
         report.warn(format!(
             "events that the replayed log created or changed are disabled: {}; enable those that were enabled on \
@@ -46,7 +88,6 @@ pub async fn forget_replayed(marker: &mut OpenMarker, report: &mut RestoreReport
             all_of(&disabled)
         ));
     }
-    Ok(())
 }
 
 /// The statements that enable an event. ALTER EVENT replaces the event's character sets by those of the

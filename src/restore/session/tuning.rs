@@ -5,7 +5,7 @@
 
 use crate::archive::read::Archive;
 use crate::mysql::connect::{literal, set_global};
-use crate::replay::replica::Replica;
+use crate::replay::destination::Destination;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::options::{RestoreOptions, Tuning};
 use crate::restore::session::lane::Lane;
@@ -115,7 +115,7 @@ pub async fn revert(control: &mut Lane) -> Result<Vec<String>> {
         .await?;
     if old.iter().any(|(name, _)| name == OF_A_REPLAY) {
         let server = control.config().server.clone();
-        Replica::end_interrupted(&server).await?;
+        Destination::end_interrupted(&server).await?;
     }
     let mut done = Vec::new();
     for (name, value) in old {

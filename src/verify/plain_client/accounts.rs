@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::archive::accounts::BackupAccounts;
 use crate::mysql::blame::{GONE, NO_PLUGIN};
+use crate::mysql::client::shell::ClientError;
 use crate::mysql::show_grants::is_public;
 use crate::mysql::{ServerConfig, connect};
 use crate::restore::inspect::destination;
@@ -12,7 +13,6 @@ use crate::restore::report::RestoreReport;
 use crate::sql::definer::Account;
 use crate::util::error::{Error, Result};
 use crate::verify::Drill;
-use crate::verify::plain_client::run::ClientError;
 use crate::verify::scratch::{Choice, external};
 
 /// Accounts of the backup that do not exist on the scratch server. Refuses an external server that has one

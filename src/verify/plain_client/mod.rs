@@ -4,7 +4,6 @@
 //! result must match, and so must the server's own row counts ([`crate::verify::checks`]), which do not
 //! depend on drctl's scanner.
 //!
-//! - [`run`]: one run of the client, and the errors it prints.
 //! - [`accounts`]: accounts of the backup on the scratch server.
 //! - [`edits`]: the changes to the dump that RESTORE.txt makes with sed.
 //! - [`input_lines`]: the object that a line number in a client error refers to.
@@ -13,7 +12,6 @@
 mod accounts;
 mod edits;
 mod input_lines;
-mod run;
 mod views;
 
 use std::sync::Arc;
@@ -24,7 +22,9 @@ use tokio::process::ChildStdin;
 
 use crate::archive::accounts as archive_accounts;
 use crate::archive::read::Archive;
+use crate::archive::restore_txt::SESSION;
 use crate::comparison::normalise::ExpectedDeviations;
+use crate::mysql::client::shell::{self, ClientError, FeedError};
 use crate::mysql::{Client, ServerConfig};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::control_config;
@@ -38,7 +38,6 @@ use crate::verify::compare::compare_with_dump;
 use crate::verify::scratch::external;
 use edits::Edits;
 use input_lines::InputLines;
-use run::{ClientError, run, run_sql};
 
 /// Restores with the client and compares the result with the dump.
 pub async fn restore(
@@ -205,4 +204,24 @@ async fn create_views_again(
         }
     }
     Ok(())
+}
+
+/// Runs the client on `sql`, as [`run`].
+async fn run_sql(client: &Client, options: &[&str], sql: &[u8]) -> Result<Vec<ClientError>> {
+    let feed = async |mut stdin: ChildStdin| Ok(stdin.write_all(sql).await?);
+    run(client, options, feed).await
+}
+
+/// Runs the client with the session of RESTORE.txt, and returns the statements that the server refused.
+async fn run(
+    client: &Client,
+    options: &[&str],
+    feed: impl AsyncFnOnce(ChildStdin) -> std::result::Result<(), FeedError>,
+) -> Result<Vec<ClientError>> {
+    let session = format!("--init-command={SESSION}");
+    let options: Vec<&str> = [session.as_str()]
+        .into_iter()
+        .chain(options.iter().copied())
+        .collect();
+    Ok(shell::run(client, &options, feed).await?.errors)
 }

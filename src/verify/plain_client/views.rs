@@ -6,9 +6,10 @@ use tokio::process::ChildStdin;
 use crate::archive::read::Archive;
 use crate::archive::restore_txt::ViewsAgain;
 use crate::mysql::Client;
+use crate::mysql::client::shell::ClientError;
 use crate::sql::statement::{ObjectId, Section};
 use crate::util::error::Result;
-use crate::verify::plain_client::run::{ClientError, run};
+use crate::verify::plain_client::run;
 
 /// Whether the server refused a view because it depends on a later view, or its definer on a later
 /// privilege: no such table, invalid references, CHECK OPTION on a view that is not updatable.

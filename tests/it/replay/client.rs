@@ -223,3 +223,30 @@ on_both!(
         assert!(all.is_empty(), "{}", all.join("\n"));
     }
 );
+
+on_both!(
+    fn a_statement_that_the_client_would_take_for_several_is_refused_by_name(flavour) {
+        // The rest of each would be a statement of its own, whatever it is.
+        let texts = [
+            "CREATE TABLE shop.hostile (a INT) COMMENT '/*!*/; CREATE USER eve; --'",
+            "CREATE VIEW shop.hostile AS SELECT 1 AS\n  delimiter , 2 AS b",
+            "SET SESSION binlog_format = 'STATEMENT'; INSERT INTO shop.audit (what) VALUES ('\nDELIMITER \n')",
+        ];
+        for text in texts {
+            let case = Case::new(flavour, "");
+            case.source.exec(text);
+            let stretch = case.stretch(Stop::End).unwrap();
+            let log = Arc::new(case.log());
+            let cancel = Cancel::default();
+            let path = programs(&case);
+            let failed = case.replay_by(path, log.clone(), &stretch, Begin::Anew, &cancel).unwrap_err();
+            println!("{failed}");
+            assert_eq!(failed.outcome(), Outcome::Refused);
+            assert!(failed.to_string().contains("would end a statement for the client"), "{failed}");
+            assert_eq!(case.into.value("SELECT COUNT(*) FROM mysql.user WHERE user = 'eve'"), "0");
+            // A replica reads no text.
+            case.replay(log, &stretch, Begin::Anew).unwrap();
+            case.equal();
+        }
+    }
+);

@@ -10,7 +10,7 @@ use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
 /// A source with a backup, and an empty destination.
-fn backed_up(flavour: Flavour) -> (Server, Server, Drctl) {
+pub(super) fn backed_up(flavour: Flavour) -> (Server, Server, Drctl) {
     let (source, into) = (logging(flavour), logging(flavour));
     source.exec(BEFORE);
     let drctl = Drctl::new("shop").source(&source).into(&into);
@@ -127,7 +127,7 @@ on_both!(
 );
 
 /// The last transaction of a source.
-fn last_gtid(source: &Server) -> String {
+pub(super) fn last_gtid(source: &Server) -> String {
     match source.flavour() {
         Flavour::MySql => source
             .value("SELECT @@GLOBAL.gtid_executed")
@@ -198,7 +198,7 @@ fn a_log_that_lacks_a_restore_is_not_replayed() {
 }
 
 /// The grants of a restore by an account of its own, without those for a replay.
-fn restore_grants(flavour: Flavour) -> &'static [&'static str] {
+pub(super) fn restore_grants(flavour: Flavour) -> &'static [&'static str] {
     const WRITES: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, \
         TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, LOCK TABLES, CREATE TEMPORARY TABLES, PROCESS ON *.*";
     match flavour {

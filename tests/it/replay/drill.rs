@@ -160,7 +160,9 @@ on_both!(
             .iter()
             .map(|stage| stage["name"].as_str().unwrap())
             .collect();
-        for stage in ["find-log", "data", "compare", "replay", "compare-log", "checks", "teardown"] {
+        let beyond = &replay["beyond"];
+        assert!(beyond["transactions"].as_u64().unwrap() > 0 && beyond["until"].is_string(), "{replay}");
+        for stage in ["find-log", "data", "compare", "replay", "compare-log", "checks", "replay-beyond", "teardown"] {
             assert!(stages.contains(&stage), "{stages:?}");
         }
         let seconds = |name: &str| {
@@ -170,7 +172,8 @@ on_both!(
         };
         let rto = replay["rto_seconds"].as_f64().unwrap();
         assert!(rto > seconds("replay") + seconds("data"), "{rto}");
-        assert!(rto < report["drill_seconds"].as_f64().unwrap() - seconds("compare-log"), "{rto}");
+        let more = seconds("compare-log") + seconds("replay-beyond");
+        assert!(rto < report["drill_seconds"].as_f64().unwrap() - more, "{rto}");
         nothing_left(&drctl);
 
         // The backup that was restored is verified; the one that the result was compared with is not.
@@ -184,6 +187,24 @@ on_both!(
         assert!(text.contains("PASS: restored, and with the binary log equal to the newest backup"), "{text}");
         assert!(text.contains(&format!("equal to backup {newest}")), "{text}");
         assert!(text.contains("transactions/s"), "{text}");
+        assert!(text.contains("not verified") && text.contains("behind the later backup"), "{text}");
+
+        // By the programs that a restore by hand uses.
+        let report = drctl.run(["verify", "--level", "pitr", "--path", "client", "--output", "json"]).ok().json();
+        assert_eq!((&report["path"], &report["replay"]["equal"]), (&"client".into(), &true.into()));
+        assert!(report["replay"]["beyond"]["transactions"].as_u64().unwrap() > 0, "{report}");
+
+        // What is archived behind the newest backup cannot be replayed: the newest moment cannot be restored.
+        source.exec(
+            "SET sql_log_bin = 0; CREATE TABLE shop.unlogged (a INT); SET sql_log_bin = 1; \
+             INSERT INTO shop.unlogged VALUES (1)",
+        );
+        drctl.run(["stream", "--once"]).ok();
+        for path in ["lanes", "client"] {
+            let run = drctl.run(["verify", "--level", "pitr", "--path", path]);
+            run.fails(7, "the binary log behind the later backup cannot be replayed");
+        }
+        nothing_left(&drctl);
     }
 );
 

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use drctl::binlog::event::Checksum;
 use drctl::binlog::event::Event;
 use drctl::binlog::gtid_event;
+use drctl::replay::destination::Begin;
 use drctl::replay::feed::{Events, Log};
 use drctl::replay::file::Files;
-use drctl::replay::replica::Begin;
 use drctl::replay::stop::{Finder, Stop, resolve};
 use drctl::util::cancel::Cancel;
 use drctl::{Error, Outcome, Result};
@@ -21,7 +21,7 @@ use crate::support::Flavour;
 
 /// What happens at a transaction of the log, counted from 1.
 #[derive(Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     /// It is left out.
     Drop,
     /// It comes twice.
@@ -35,7 +35,7 @@ enum Fault {
 }
 
 /// A log with a fault at one transaction.
-struct Faulty {
+pub(super) struct Faulty {
     log: Files,
     at: u64,
     fault: Fault,
@@ -104,7 +104,7 @@ impl Events for FaultyEvents {
 }
 
 /// A log whose transaction `behind` the backup has a fault.
-fn faulty(case: &Case, fault: Fault, behind: u64) -> Arc<Faulty> {
+pub(super) fn faulty(case: &Case, fault: Fault, behind: u64) -> Arc<Faulty> {
     let log = case.log();
     let all = super::block_on(async {
         let mut events = log.open().await.unwrap();

@@ -1,6 +1,7 @@
 //! A binary log served as a replication source, and applied by real servers: raw files of a source, behind a backup
 //! of it that drctl made and restored.
 
+mod client;
 mod command;
 mod drill;
 mod faults;
@@ -15,11 +16,11 @@ use std::time::Duration;
 
 use drctl::binlog::gtid::GtidSet;
 use drctl::mysql::{Role, ServerConfig};
+use drctl::replay::destination::Begin;
 use drctl::replay::feed::Log;
 use drctl::replay::file::Files;
-use drctl::replay::replica::Begin;
 use drctl::replay::stop::{Finder, Resolved, Stop, resolve};
-use drctl::replay::{Options, Replayed, replay};
+use drctl::replay::{Options, ReplayPath, Replayed, replay};
 use drctl::util::cancel::Cancel;
 
 use super::support::compare::{differences, picture};
@@ -168,8 +169,20 @@ impl Case {
         begin: Begin,
         cancel: &Cancel,
     ) -> drctl::Result<Replayed> {
+        let path = ReplayPath::Replica(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.replay_by(path, log, stretch, begin, cancel)
+    }
+
+    fn replay_by(
+        &self,
+        path: ReplayPath,
+        log: Arc<dyn Log>,
+        stretch: &Resolved,
+        begin: Begin,
+        cancel: &Cancel,
+    ) -> drctl::Result<Replayed> {
         let options = Options {
-            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            path,
             workers: 4,
             begin,
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drctl::binlog::gtid::GtidSet;
-use drctl::replay::replica::Begin;
+use drctl::replay::destination::Begin;
 use drctl::replay::stop::Stop;
 
 use super::{Case, MIXED};
