@@ -1,11 +1,12 @@
 //! Leaves out the statements that are not replayed ([`super::refused`]), and lists them: a transaction that is one
-//! such statement becomes an empty one of the same GTID.
+//! such statement becomes an empty one of the same GTID. So does, unlisted, what a restore of some tables does without
+//! ([`super::tables`]).
 //!
 //! What cannot be left out for sure, such as rows of the server's own tables and of others in one statement, ends
 //! the replay. So does, on the way through the client, a statement that the client would take for several: the rest of
 //! it would be executed, whatever it is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,9 +18,12 @@ use serde::Serialize;
 use crate::binlog::event::{Checksum, Event, HEADER_BYTES, Header, damaged, kind};
 use crate::binlog::gtid::Gtid;
 use crate::binlog::gtid_event;
-use crate::binlog::statement::{MOST_LOOKED_AT as MOST_STATEMENT, Query, Statement, mapped, query};
+use crate::binlog::statement::{
+    MOST_LOOKED_AT as MOST_STATEMENT, Query, Statement, mapped, query, table_id,
+};
 use crate::replay::feed::Events;
 use crate::replay::refused::{Verdict, is_closed, judge};
+use crate::replay::tables::{Part, Tables};
 use crate::replay::whole::{made, statement};
 use crate::{Error, Result};
 
@@ -65,6 +69,12 @@ pub struct Filter {
     rows: Rows,
     /// Whether a client reads it as text.
     as_text: bool,
+    /// The tables that are replayed; `None` for all.
+    tables: Option<Arc<Tables>>,
+    /// Tables of the statement that is open, by number, that are not.
+    others: BTreeSet<u64>,
+    /// Rows of a selected table, until it is known that they are not the last ones of the statement.
+    last_rows: Option<Bytes>,
     /// What is to be served next.
     ready: VecDeque<Bytes>,
     refused: RefusedList,
@@ -72,7 +82,12 @@ pub struct Filter {
 
 impl Filter {
     /// Of these events, which are whole transactions with checksums; `as_text` for a client that reads SQL.
-    pub fn new(events: Box<dyn Events>, refused: RefusedList, as_text: bool) -> Filter {
+    pub fn new(
+        events: Box<dyn Events>,
+        refused: RefusedList,
+        as_text: bool,
+        tables: Option<Arc<Tables>>,
+    ) -> Filter {
         Filter {
             events,
             gtid: None,
@@ -80,6 +95,9 @@ impl Filter {
             prelude: Vec::new(),
             rows: Rows::None,
             as_text,
+            tables,
+            others: BTreeSet::new(),
+            last_rows: None,
             ready: VecDeque::new(),
             refused,
         }
@@ -101,12 +119,13 @@ impl Filter {
             let is_alone = stands_alone(&begin, &event)?;
             let verdict = match event.header.kind {
                 kind::QUERY | kind::MARIADB_QUERY_COMPRESSED if is_alone => {
-                    judge(&query(&event, CHECKSUM)?)
+                    decide(&query(&event, CHECKSUM)?, self.tables.as_deref())
                 }
                 kind::TRANSACTION_PAYLOAD => {
                     let (payload, as_text) = (bytes.clone(), self.as_text);
-                    let looked =
-                        tokio::task::spawn_blocking(move || inside(&payload, as_text)).await;
+                    let tables = self.tables.clone();
+                    let look = move || inside(&payload, as_text, tables.as_deref());
+                    let looked = tokio::task::spawn_blocking(look).await;
                     looked.map_err(|e| Error::unexpected("cannot decompress").because(e))??
                 }
                 _ => {
@@ -120,6 +139,7 @@ impl Filter {
                     self.list(what);
                     self.ready.extend(empty(&begin)?);
                 }
+                Verdict::DoWithout => self.ready.extend(empty(&begin)?),
                 Verdict::Unclear(what) => return Err(self.unclear(&what)),
             }
             return Ok(());
@@ -134,10 +154,14 @@ impl Filter {
             kind::QUERY | kind::MARIADB_QUERY_COMPRESSED => {
                 let statement = query(&event, CHECKSUM)?;
                 if statement.control() == Query::Other {
-                    match judge(&statement) {
+                    match decide(&statement, self.tables.as_deref()) {
                         Verdict::Replay => {}
                         Verdict::Refuse(what) => {
                             self.list(what);
+                            self.prelude.clear();
+                            return Ok(());
+                        }
+                        Verdict::DoWithout => {
                             self.prelude.clear();
                             return Ok(());
                         }
@@ -150,9 +174,29 @@ impl Filter {
                 if judge(&loads) != Verdict::Replay {
                     return Err(self.unclear("LOAD DATA into the server's own tables"));
                 }
+                if self.tables.is_some() {
+                    return Err(self.unclear("LOAD DATA in statement format"));
+                }
             }
             INTVAR | RAND | USER_VAR | ROWS_QUERY | kind::MARIADB_ANNOTATE_ROWS => {
                 self.prelude.push(bytes);
+                return Ok(());
+            }
+            kind::TABLE_MAP if self.tables.is_some() => {
+                let (id, table) = mapped(&event, CHECKSUM).ok_or_else(no_table)?;
+                if self
+                    .tables
+                    .as_ref()
+                    .is_some_and(|tables| tables.has(&table))
+                {
+                    self.prelude.push(bytes);
+                } else {
+                    self.others.insert(id);
+                }
+                return Ok(());
+            }
+            other if is_rows(other) && self.tables.is_some() => {
+                self.rows_of_some(bytes)?;
                 return Ok(());
             }
             kind::TABLE_MAP => {
@@ -187,6 +231,26 @@ impl Filter {
         }
         self.ready.extend(self.prelude.drain(..));
         self.ready.push_back(bytes);
+        Ok(())
+    }
+
+    /// Rows, where not all tables are replayed: the last rows that are have to say that they end their statement.
+    fn rows_of_some(&mut self, bytes: Bytes) -> Result<()> {
+        let event = Event::parse(&bytes)?;
+        let id = table_id(event.body(CHECKSUM)).ok_or_else(no_table)?;
+        let ends = ends_statement(&event);
+        if !self.others.contains(&id) {
+            self.ready.extend(self.last_rows.take());
+            self.ready.extend(self.prelude.drain(..));
+            self.last_rows = Some(bytes);
+        } else if ends && let Some(last) = self.last_rows.take() {
+            self.last_rows = Some(ending(&last)?);
+        }
+        if ends {
+            self.ready.extend(self.last_rows.take());
+            self.prelude.clear();
+            self.others.clear();
+        }
         Ok(())
     }
 
@@ -249,13 +313,45 @@ fn is_rows(of: u8) -> bool {
     matches!(of, 23..=25 | 30..=32 | 39 | 166..=171)
 }
 
+/// Where row events have their flags, and the one of the last event of a statement.
+const ROWS_FLAGS: usize = 6;
+const STMT_END: u8 = 1;
+
 /// Whether it is the last event with rows of its statement.
 fn ends_statement(event: &Event<'_>) -> bool {
-    const STMT_END: u8 = 1;
     event
         .body(CHECKSUM)
-        .get(6)
+        .get(ROWS_FLAGS)
         .is_some_and(|flags| flags & STMT_END != 0)
+}
+
+/// The same rows as the last ones of their statement.
+fn ending(rows: &Bytes) -> Result<Bytes> {
+    let event = Event::parse(rows)?;
+    let mut body = event.body(CHECKSUM).to_vec();
+    *body.get_mut(ROWS_FLAGS).ok_or_else(no_table)? |= STMT_END;
+    Ok(made(event.header, &body))
+}
+
+fn no_table() -> Error {
+    damaged("a table in the log cannot be read")
+}
+
+/// Decides about a statement, also by the tables that are replayed.
+fn decide(statement: &Statement, tables: Option<&Tables>) -> Verdict {
+    let verdict = judge(statement);
+    let (Verdict::Replay, Some(tables)) = (&verdict, tables) else {
+        return verdict;
+    };
+    let kind = || statement.listed().map_or_else(String::new, |one| one.kind);
+    match tables.part_of(statement) {
+        Part::All => Verdict::Replay,
+        Part::None => Verdict::DoWithout,
+        Part::Unclear => Verdict::Unclear(format!(
+            "{}, which may change selected tables and others",
+            kind()
+        )),
+    }
 }
 
 /// Whether the event behind the one with the GTID is all of its transaction.
@@ -291,9 +387,7 @@ fn empty(begin: &Bytes) -> Result<Vec<Bytes>> {
 /// `schema.table` of a TABLE_MAP.
 fn table(event: &Event<'_>) -> Result<String> {
     let mapped = mapped(event, CHECKSUM);
-    mapped
-        .map(|(_, table)| table)
-        .ok_or_else(|| damaged("a table in the log cannot be read"))
+    mapped.map(|(_, table)| table).ok_or_else(no_table)
 }
 
 fn schema_of(table: &str) -> &str {
@@ -315,7 +409,7 @@ fn load_statement(event: &Event<'_>) -> Option<Statement> {
 }
 
 /// Decides about a compressed transaction of MySQL: all of it, or nothing.
-fn inside(payload: &Bytes, as_text: bool) -> Result<Verdict> {
+fn inside(payload: &Bytes, as_text: bool, tables: Option<&Tables>) -> Result<Verdict> {
     let event = Event::parse(payload)?;
     let unreadable = || damaged("a compressed transaction cannot be read");
     let (algorithm, compressed) = fields(event.body(CHECKSUM)).ok_or_else(unreadable)?;
@@ -326,7 +420,7 @@ fn inside(payload: &Bytes, as_text: bool) -> Result<Verdict> {
             Box::new(decoder.map_err(|e| unreadable().because(e))?)
         }
     };
-    let (mut refused, mut replayed) = (Vec::new(), 0u64);
+    let (mut refused, mut replayed, mut others) = (Vec::new(), 0u64, 0u64);
     loop {
         let most = if as_text { u64::MAX } else { MOST_LOOKED_AT };
         match next_inside(&mut reader, most).map_err(|e| unreadable().because(e))? {
@@ -343,15 +437,18 @@ fn inside(payload: &Bytes, as_text: bool) -> Result<Verdict> {
                     kind::QUERY => {
                         let statement = query(&event, Checksum::Off)?;
                         match statement.control() {
-                            Query::Other => judge(&statement),
+                            Query::Other => decide(&statement, tables),
                             _ => continue,
                         }
                     }
                     kind::TABLE_MAP => {
                         let (_, table) = mapped(&event, Checksum::Off).ok_or_else(unreadable)?;
-                        match is_closed(schema_of(&table)) {
-                            true => Verdict::Refuse(format!("rows of {table}")),
-                            false => Verdict::Replay,
+                        match tables {
+                            Some(tables) if !tables.has(&table) => Verdict::DoWithout,
+                            _ if is_closed(schema_of(&table)) => {
+                                Verdict::Refuse(format!("rows of {table}"))
+                            }
+                            _ => Verdict::Replay,
                         }
                     }
                     _ => continue,
@@ -359,15 +456,20 @@ fn inside(payload: &Bytes, as_text: bool) -> Result<Verdict> {
                 match verdict {
                     Verdict::Replay => replayed += 1,
                     Verdict::Refuse(what) => refused.push(what),
+                    Verdict::DoWithout => others += 1,
                     unclear @ Verdict::Unclear(_) => return Ok(unclear),
                 }
             }
         }
     }
-    Ok(match (refused.into_iter().next(), replayed) {
-        (None, _) => Verdict::Replay,
-        (Some(what), 0) => Verdict::Refuse(what),
-        (Some(what), _) => {
+    Ok(match (refused.into_iter().next(), replayed, others) {
+        (None, _, 0) => Verdict::Replay,
+        (None, 0, _) => Verdict::DoWithout,
+        (None, ..) => {
+            Verdict::Unclear("selected tables and others in a compressed transaction".to_owned())
+        }
+        (Some(what), 0, _) => Verdict::Refuse(what),
+        (Some(what), ..) => {
             Verdict::Unclear(format!("{what} in a compressed transaction with others"))
         }
     })

@@ -9,7 +9,8 @@
 //! - [`place`]: where a backup stands in the archived log; [`plan`]: what has to be replayed; [`stop`]: where a stretch
 //!   ends, in GTIDs; [`address`]: how the destination reaches drctl.
 //! - [`feed`]: the interfaces between those parts; [`archive`]: the archived log; [`file`](mod@file): a log in files.
-//! - [`select`], [`filter`]: which transactions are served; [`refused`]: which statements are not.
+//! - [`select`], [`filter`]: which transactions are served; [`refused`]: which statements are not; [`tables`]: what a
+//!   restore of some tables does without.
 //! - [`listener`]: the source; [`pipe`]: the programs; [`destination`]: the server.
 //!
 //! A log that lacks or doubles a transaction is never served to its end ([`select`]), and a destination that has
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod refused;
 pub mod select;
 pub mod stop;
+pub mod tables;
 mod whole;
 
 use std::net::{IpAddr, SocketAddr};
@@ -48,6 +50,7 @@ use listener::Listener;
 use plan::Plan;
 use select::{Selection, Tally};
 use stop::Resolved;
+use tables::Tables;
 
 /// A stretch of a log behind a backup, for whoever restores that backup.
 #[derive(Clone)]
@@ -60,6 +63,8 @@ pub struct Stretch {
     pub moment: String,
     /// How it gets into the destination.
     pub path: ReplayPath,
+    /// The tables that are replayed; `None` for all.
+    pub tables: Option<Arc<Tables>>,
     /// Whether the GTIDs of the destination may be reset, which deletes its binary logs.
     pub reset: bool,
 }
@@ -124,6 +129,8 @@ impl ReplayPath {
 pub struct Options {
     /// How it gets into the destination.
     pub path: ReplayPath,
+    /// The tables that are replayed; `None` for all.
+    pub tables: Option<Arc<Tables>>,
     /// Threads of a replica that apply transactions.
     pub workers: usize,
     /// How it begins.
@@ -167,6 +174,7 @@ pub async fn replay(
                 already: OnceLock::new(),
             }),
             refused: refused.clone(),
+            tables: options.tables.clone(),
         });
         match &options.path {
             ReplayPath::Replica(listen) => {
@@ -253,6 +261,7 @@ struct Served {
     plan: Arc<Plan>,
     tally: Arc<Tally>,
     refused: RefusedList,
+    tables: Option<Arc<Tables>>,
 }
 
 #[async_trait]
@@ -279,6 +288,7 @@ impl Served {
             Box::new(selection),
             self.refused.clone(),
             as_text,
+            self.tables.clone(),
         )))
     }
 }

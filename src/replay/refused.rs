@@ -14,6 +14,8 @@ pub enum Verdict {
     Replay,
     /// It is not, and its transaction is empty; what it is, without data or secrets.
     Refuse(String),
+    /// It is not, since the restore does without the tables that it changes; its transaction is empty.
+    DoWithout,
     /// It cannot be told, or only part of it would have to be refused; what it is.
     Unclear(String),
 }

@@ -237,6 +237,7 @@ impl Restore {
         let begun = self.marker.contents.passed(Pass::ReplayBegins);
         let options = replay::Options {
             path: stretch.path.clone(),
+            tables: stretch.tables.clone(),
             workers: self.options.resources.lanes.max(1),
             begin: stretch.begin(begun),
         };
@@ -257,6 +258,13 @@ impl Restore {
         )
         .await?;
         self.report.replayed = Some(Replayed::of(&stretch.resolved, replayed));
+        if stretch.tables.is_some() {
+            self.report.warn(
+                "only the selected tables were replayed, though the GTIDs of the destination say that all of the log is: \
+                 do not make it a replica of the target"
+                    .to_owned(),
+            );
+        }
         self.report.stage(Pass::Replay.name(), began);
         self.marker.note_pass(Pass::Replay).await
     }

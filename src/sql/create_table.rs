@@ -214,9 +214,21 @@ impl CreateTable {
 
     /// The tables referenced by foreign keys that are not deferred: the schema, if it is given, and the name.
     pub fn parents(&self) -> Vec<(Option<String>, String)> {
+        self.referenced(|line| !line.deferred)
+    }
+
+    /// The tables whose changes a foreign key applies to this one, too.
+    pub fn cascading_parents(&self) -> Vec<(Option<String>, String)> {
+        self.referenced(|line| {
+            let mut tokens = Tokens::new(&line.text);
+            tokens.any(|token| token.is("CASCADE") || token.is("SET"))
+        })
+    }
+
+    fn referenced(&self, wanted: impl Fn(&Line) -> bool) -> Vec<(Option<String>, String)> {
         self.lines
             .iter()
-            .filter(|line| matches!(line.kind, LineKind::Foreign(_)) && !line.deferred)
+            .filter(|line| matches!(line.kind, LineKind::Foreign(_)) && wanted(line))
             .filter_map(|line| {
                 let mut tokens = Tokens::new(&line.text);
                 tokens.find(|token| token.is("REFERENCES"))?;

@@ -106,6 +106,7 @@ pub(super) async fn run(
             resolved: found.resolved.clone(),
             moment: format!("the place of backup {}", found.until.entry.id),
             path,
+            tables: None,
             // A provided server of MySQL has the GTIDs of the log from the drill before, and would skip them.
             reset: matches!(drill.scratch, Choice::External(_))
                 && archive.manifest().server.flavour == "mysql",
@@ -194,6 +195,7 @@ async fn beyond(
     };
     let options = replay::Options {
         path,
+        tables: None,
         workers: drill.resources().lanes,
         begin: Begin::Anew,
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
+use crate::archive::manifest::Manifest;
 use crate::catalog::history::{self, RunRecord};
 use crate::catalog::lease::Lease;
 use crate::catalog::{Catalog, Entry, Which};
@@ -19,6 +20,8 @@ use crate::cli::{Context, unfinished};
 use crate::comparison::compare::Comparison;
 use crate::monitor::report::drill_history;
 use crate::mysql::ServerConfig;
+use crate::replay::Stretch;
+use crate::replay::tables::Tables;
 use crate::restore;
 use crate::restore::options::{Check, Destination, Permissions, Resources, RestoreOptions, Tuning};
 use crate::restore::report::{Progress, RestoreReport};
@@ -77,10 +80,11 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
             (catalog, entry, Some(stretch))
         }
     };
-    let options = RestoreOptions {
-        replay,
-        ..options(context, &args, &entry)?
-    };
+    let mut options = options(context, &args, &entry)?;
+    options.replay = replay.map(|stretch| Stretch {
+        tables: replayed_tables(&options.scope, &entry.manifest),
+        ..stretch
+    });
     announce(&entry, &server);
     if args.plan {
         let archive = context.cancel.unless(catalog.open(entry.id)).await?;
@@ -252,6 +256,13 @@ fn options(context: &Context, args: &RestoreArgs, entry: &Entry) -> Result<Resto
         },
         replay: None,
     })
+}
+
+/// The tables that are replayed behind a backup that is restored in part; `None` for all.
+fn replayed_tables(scope: &Scope, manifest: &Manifest) -> Option<Arc<Tables>> {
+    let case = manifest.server.fingerprint.get("lower_case_table_names");
+    let folds = case.is_some_and(|value| value != "0");
+    (!scope.is_everything()).then(|| Arc::new(Tables::new(&scope.tables, folds)))
 }
 
 fn scope(args: &RestoreArgs) -> Result<Scope> {

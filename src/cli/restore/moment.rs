@@ -85,11 +85,11 @@ pub(super) async fn find(
     moment: Moment,
     server: &ServerConfig,
 ) -> Result<(Entry, replay::Stretch)> {
-    if !args.tables.is_empty() || !args.rename.is_empty() {
-        return Err(
-            Error::usage("--tables and --rename cannot be combined with a point in time")
-                .hint("restore everything into another server, and copy the tables from there"),
-        );
+    if !args.rename.is_empty() {
+        return Err(Error::usage(
+            "--rename cannot be combined with a point in time: the log has the old names",
+        )
+        .hint("restore into another server, and copy the tables from there"));
     }
     let objects =
         Arc::new(Objects::list(context.store.clone(), context.config.target.clone()).await?);
@@ -120,6 +120,7 @@ pub(super) async fn find(
                     resolved,
                     moment: moment.to_string(),
                     path,
+                    tables: None,
                     reset: args.overwrite,
                 };
                 return Ok((entry, stretch));

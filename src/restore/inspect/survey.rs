@@ -57,6 +57,8 @@ pub struct Survey {
     pub(super) defers_checks: bool,
     /// Tables that are created with foreign keys, until all tables are known.
     pub(super) children: Vec<(ObjectId, CreateTable)>,
+    /// Tables that are changed with others outside of the scope, by foreign keys: table and other.
+    pub cascades: BTreeSet<(ObjectId, ObjectId)>,
     /// Tables with DATA DIRECTORY or INDEX DIRECTORY, and their definitions.
     pub with_directories: BTreeMap<ObjectId, Vec<u8>>,
 }
@@ -187,6 +189,13 @@ impl Survey {
                     self.with_directories.insert(mapped.clone(), sql.to_vec());
                 }
                 let mut table = CreateTable::parse(sql);
+                for (schema, name) in table.cascading_parents() {
+                    let schema = schema.unwrap_or_else(|| object.schema.clone());
+                    if !scope.includes_table(&schema, &name) {
+                        let other = ObjectId::table(schema, name);
+                        self.cascades.insert((mapped.clone(), other));
+                    }
+                }
                 if let Some(computing) = WarningFilter::of(&table) {
                     self.computing.insert(mapped.clone(), computing);
                 }

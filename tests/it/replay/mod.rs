@@ -6,6 +6,7 @@ mod command;
 mod drill;
 mod faults;
 mod refused;
+mod some_tables;
 mod stops;
 mod whole;
 
@@ -183,6 +184,7 @@ impl Case {
     ) -> drctl::Result<Replayed> {
         let options = Options {
             path,
+            tables: None,
             workers: 4,
             begin,
         };

@@ -62,6 +62,7 @@ impl Checks<'_> {
         all.extend(self.backup_accounts());
         all.extend(self.unknown_directory());
         all.extend(self.replay());
+        all.extend(self.cascades());
         if !self.options.scope.is_everything() {
             all.extend(schema_collation::refusals(
                 self.facts,

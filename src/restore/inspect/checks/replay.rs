@@ -31,6 +31,21 @@ const CLIENT_ON_MARIADB: &str = "BINLOG REPLAY";
 const SCHEDULER_ON_MYSQL: &str = "SYSTEM_VARIABLES_ADMIN";
 
 impl Checks<'_> {
+    /// Rows that a foreign key changed on the target are in no log: without the table that it references, nothing
+    /// changes them here.
+    pub(super) fn cascades(&self) -> Vec<Refusal> {
+        let replays = self.options.replay.is_some();
+        let cascades = self.survey.cascades.iter().filter(|_| replays);
+        cascades
+            .map(|(table, other)| {
+                Refusal::new(
+                    format!("a foreign key changes {table} with {other}, and such changes are not in the binary log"),
+                    format!("add {}.{} to --tables", other.schema, other.name),
+                )
+            })
+            .collect()
+    }
+
     pub(super) fn replay(&self) -> Option<Refusal> {
         let stretch = self.options.replay.as_ref()?;
         let version = &self.facts.version;
