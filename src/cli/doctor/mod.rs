@@ -351,7 +351,11 @@ async fn into(context: &Context, findings: &mut Findings, newest: Option<&Manife
             return Ok(());
         }
     };
-    let looked = context.cancel.unless(look_into(&config, newest)).await;
+    let replays = context.config.stream.is_configured();
+    let looked = context
+        .cancel
+        .unless(look_into(&config, newest, replays))
+        .await;
     context.cancel.check()?;
     let looked = match looked {
         Ok(looked) => looked,
@@ -412,7 +416,11 @@ struct Looked {
     unfit: Vec<Refusal>,
 }
 
-async fn look_into(config: &ServerConfig, newest: Option<&Manifest>) -> Result<Looked> {
+async fn look_into(
+    config: &ServerConfig,
+    newest: Option<&Manifest>,
+    replays: bool,
+) -> Result<Looked> {
     let mut connection: Connection = connect(config).await?;
     // A restore also rejects a server that is too old.
     connection.version().await?;
@@ -431,7 +439,7 @@ async fn look_into(config: &ServerConfig, newest: Option<&Manifest>) -> Result<L
     } else {
         Vec::new()
     };
-    let unfit = inspect::unfit(&mut connection, newest).await?;
+    let unfit = inspect::unfit(&mut connection, newest, replays).await?;
     connection.close().await;
     Ok(Looked {
         marker: schemas.iter().any(|schema| schema == MARKER),

@@ -47,12 +47,43 @@ pub async fn fitness(
     begin: Begin,
     path: &ReplayPath,
 ) -> Result<Fitness> {
-    let mut all = Vec::new();
+    let mut all = whatever_is_replayed(connection, flavour, path.is_client()).await?;
     let mut resets_gtids = false;
-    if path.is_client() {
-        all.extend(for_client(connection, flavour, begin).await?);
+    if path.is_client() && begin == Begin::Resumed {
+        all.push(unfit(("a replay by the client cannot be resumed", ANEW)));
     }
-    for (names, harmless) in FILTERS.iter().filter(|_| !path.is_client()) {
+    if flavour == Flavour::MySql {
+        let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
+        let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
+        let stretch = plan.expected.minus(&plan.base);
+        match begin {
+            Begin::Anew => all.extend(known(&stretch, &executed)),
+            Begin::AnewWithReset => resets_gtids = known(&stretch, &executed).is_some(),
+            Begin::Resumed => {}
+        }
+        let uuid: String = connection.one("SELECT @@GLOBAL.server_uuid").await?;
+        if has_ids_of(&stretch, &GtidSet::parse(false, &format!("{uuid}:1"))?) {
+            all.extend(match path {
+                ReplayPath::Client(_) => Some(unfit(OWN_BY_CLIENT)),
+                ReplayPath::Replica(_) if begin == Begin::Resumed => Some(unfit(OWN_RESUMED)),
+                ReplayPath::Replica(_) => None,
+            });
+        }
+    }
+    Ok(Fitness {
+        unfit: all,
+        resets_gtids,
+    })
+}
+
+/// Settings of a server with which it can replay nothing.
+pub async fn whatever_is_replayed(
+    connection: &mut Connection,
+    flavour: Flavour,
+    by_client: bool,
+) -> Result<Vec<Unfit>> {
+    let mut all = Vec::new();
+    for (names, harmless) in FILTERS.iter().filter(|_| !by_client) {
         let value = connection.variable(names).await?.unwrap_or_default();
         if !value.is_empty() && !value.eq_ignore_ascii_case(harmless) {
             let name = names[0];
@@ -64,46 +95,27 @@ pub async fn fitness(
             });
         }
     }
-    if flavour == Flavour::MySql {
-        let mode = connection
-            .variable(&["gtid_mode"])
-            .await?
-            .unwrap_or_default();
-        if mode != "ON" {
-            all.push(Unfit {
-                what: format!(
-                    "the destination has gtid_mode = {mode}: a log can be replayed only with GTIDs"
-                ),
-                hint: "set enforce_gtid_consistency = ON and gtid_mode = ON there",
-            });
+    let (name, refuses) = match flavour {
+        Flavour::MySql => ("gtid_mode", "a log can be replayed only with GTIDs"),
+        Flavour::MariaDb => (
+            "gtid_strict_mode",
+            "it refuses transactions older than its own",
+        ),
+    };
+    let value = connection.variable(&[name]).await?.unwrap_or_default();
+    let hint = match flavour {
+        Flavour::MySql if value != "ON" => {
+            "set enforce_gtid_consistency = ON and gtid_mode = ON there"
         }
-        let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
-        let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
-        let stretch = plan.expected.minus(&plan.base);
-        match begin {
-            Begin::Anew => all.extend(known(&stretch, &executed)),
-            Begin::AnewWithReset => resets_gtids = known(&stretch, &executed).is_some(),
-            Begin::Resumed => {}
+        // Of a replica it is set.
+        Flavour::MariaDb if value == "ON" && by_client => {
+            "SET GLOBAL gtid_strict_mode = OFF there until the restore is done"
         }
-        let uuid: String = connection.one("SELECT @@GLOBAL.server_uuid").await?;
-        if has_ids_of(&stretch, &GtidSet::parse(false, &format!("{uuid}:1"))?) {
-            all.extend(
-                match path {
-                    ReplayPath::Client(_) => Some(OWN_BY_CLIENT),
-                    ReplayPath::Replica(_) if begin == Begin::Resumed => Some(OWN_RESUMED),
-                    ReplayPath::Replica(_) => None,
-                }
-                .map(|(what, hint)| Unfit {
-                    what: what.to_owned(),
-                    hint,
-                }),
-            );
-        }
-    }
-    Ok(Fitness {
-        unfit: all,
-        resets_gtids,
-    })
+        _ => return Ok(all),
+    };
+    let what = format!("the destination has {name} = {value}: {refuses}");
+    all.push(Unfit { what, hint });
+    Ok(all)
 }
 
 /// A server of MySQL that has executed transactions that it is to replay; one of MariaDB skips nothing.
@@ -120,11 +132,13 @@ pub fn known(stretch: &GtidSet, executed: &GtidSet) -> Option<Unfit> {
     })
 }
 
+const ANEW: &str = "discard the restore, and begin it anew";
+
 /// Why the server that wrote the log is unfit: its own transactions have GTIDs of the log, so that nothing tells which
 /// of them are replayed, and the server skips those.
 const OWN_RESUMED: (&str, &str) = (
     "a replay into the server that wrote the log cannot be resumed: its own transactions have GTIDs of the log",
-    "discard the restore, and begin it anew",
+    ANEW,
 );
 const OWN_BY_CLIENT: (&str, &str) = (
     "the destination wrote the log itself: while the client replays, its own transactions would take GTIDs of the log",
@@ -141,25 +155,9 @@ fn has_ids_of(stretch: &GtidSet, own: &GtidSet) -> bool {
         .any(|origin| own.keys().any(|own| own.0 == origin.0))
 }
 
-/// What keeps the client alone from replaying.
-async fn for_client(
-    connection: &mut Connection,
-    flavour: Flavour,
-    begin: Begin,
-) -> Result<Vec<Unfit>> {
-    let mut all = Vec::new();
-    if begin == Begin::Resumed {
-        all.push(Unfit {
-            what: "a replay by the client cannot be resumed".to_owned(),
-            hint: "discard the restore, and begin it anew",
-        });
+fn unfit((what, hint): (&str, &'static str)) -> Unfit {
+    Unfit {
+        what: what.to_owned(),
+        hint,
     }
-    let strict = connection.variable(&["gtid_strict_mode"]).await?;
-    if flavour == Flavour::MariaDb && strict.is_some_and(|value| value == "ON") {
-        all.push(Unfit {
-            what: "the destination has gtid_strict_mode = ON: it refuses transactions older than its own".to_owned(),
-            hint: "SET GLOBAL gtid_strict_mode = OFF there until the restore is done",
-        });
-    }
-    Ok(all)
 }

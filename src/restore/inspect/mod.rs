@@ -23,7 +23,7 @@ use crate::archive::read::Archive;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, ServerConfig, connect};
 use crate::replay::Stretch;
-use crate::replay::destination::unfit::fitness;
+use crate::replay::destination::unfit::{fitness, whatever_is_replayed};
 use crate::restore::frames::guard::Guard;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::checks::Checks;
@@ -68,14 +68,22 @@ pub fn kept_here(tables: &[ObjectId]) -> String {
 }
 
 /// Why a server would refuse every restore: settings that no session can override, whatever the backup holds.
-/// Those that depend on the target's settings are compared with the given manifest.
+/// Those that depend on the target's settings are compared with the given manifest. With `replays` also what keeps a
+/// binary log from being replayed.
 pub async fn unfit(
     connection: &mut Connection,
     manifest: Option<&Manifest>,
+    replays: bool,
 ) -> Result<Vec<Refusal>> {
     let facts = DestinationFacts::read(connection, &BTreeSet::new()).await?;
     let mut all = unsupported::whatever_is_restored(&facts, manifest);
     all.extend(checks::topology::read_only(&facts));
+    if replays {
+        all.extend(checks::replay::privileges(&facts, false));
+        let flavour = facts.version.flavour;
+        let unfit = whatever_is_replayed(connection, flavour, false).await?;
+        all.extend(unfit.into_iter().map(Refusal::from));
+    }
     Ok(all)
 }
 

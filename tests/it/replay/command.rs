@@ -228,11 +228,18 @@ on_both!(
             Flavour::MySql => ["REPLICATION_SLAVE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "REPLICATION CLIENT", "RELOAD"],
             Flavour::MariaDb => ["REPLICATION SLAVE ADMIN", "REPLICATION MASTER ADMIN", "SLAVE MONITOR", "RELOAD"],
         };
+        let drctl = drctl.env("DRCTL_STREAM_CUT_SECONDS", "10");
         for (at, privilege) in privileges.iter().enumerate() {
-            drctl.run(command).refused(9, &["lacks privileges to replay", &privileges[at..].join(", "), "GRANT"]);
+            let words = ["lacks privileges to replay", &privileges[at..].join(", "), "GRANT"];
+            drctl.run(command).refused(9, &words);
+            let doctor = drctl.run(["doctor"]).stdout;
+            assert!(words.iter().all(|words| doctor.contains(words)), "{doctor}");
             empty();
             into.exec(&format!("GRANT {privilege} ON *.* TO restorer"));
         }
+
+        let doctor = drctl.run(["doctor"]).stdout;
+        assert!(!doctor.contains("privileges to replay"), "{doctor}");
 
         // Servers that would skip transactions.
         let (option, words): (&[&str], _) = match flavour {

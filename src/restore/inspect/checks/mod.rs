@@ -15,7 +15,7 @@ mod backup_accounts;
 mod conflicts;
 mod definers;
 mod directories;
-mod replay;
+pub mod replay;
 mod settings;
 pub(super) mod topology;
 

@@ -1,8 +1,8 @@
 //! What the account needs to replay a binary log.
 
 use crate::mysql::compat::super_includes;
-use crate::replay::ReplayPath;
 use crate::restore::inspect::checks::Checks;
+use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::Refusal;
 
 /// Privileges that make the destination a replica, all of which were split off from SUPER.
@@ -48,36 +48,35 @@ impl Checks<'_> {
 
     pub(super) fn replay(&self) -> Option<Refusal> {
         let stretch = self.options.replay.as_ref()?;
-        let version = &self.facts.version;
-        let by_super = super_includes(version) && self.facts.may(&["SUPER"]);
-        let is_mariadb = version.is_mariadb();
-        let is_on = |name: &str| self.facts.is_on(name);
-        let (split, whole): (Vec<&str>, Vec<&str>) = match (&stretch.path, is_mariadb) {
-            (ReplayPath::Replica(_), true) => (ON_MARIADB.to_vec(), vec![RESET]),
-            (ReplayPath::Replica(_), false) => (ON_MYSQL.to_vec(), vec![RESET]),
-            (ReplayPath::Client(_), true) => (
-                vec![CLIENT_ON_MARIADB],
-                is_on("event_scheduler")
-                    .then_some("SUPER")
-                    .into_iter()
-                    .collect(),
-            ),
-            (ReplayPath::Client(_), false) => {
-                let sets = is_on("event_scheduler").then_some(SCHEDULER_ON_MYSQL);
-                let split = [CLIENT_ON_MYSQL].into_iter().chain(sets);
-                (split.collect(), vec![])
-            }
-        };
-        let split = split.into_iter().filter(|_| !by_super);
-        let needed = split.chain(whole);
-        let missing: Vec<&str> = needed.filter(|one| !self.facts.may(&[one])).collect();
-        if missing.is_empty() {
-            return None;
-        }
-        let names = missing.join(", ");
-        Some(Refusal::new(
-            format!("the account lacks privileges to replay the binary log: {names}"),
-            format!("GRANT {names} ON *.* TO the account"),
-        ))
+        privileges(self.facts, stretch.path.is_client())
     }
+}
+
+/// The privileges that the account lacks.
+pub fn privileges(facts: &DestinationFacts, by_client: bool) -> Option<Refusal> {
+    let version = &facts.version;
+    let by_super = super_includes(version) && facts.may(&["SUPER"]);
+    let schedules = facts.is_on("event_scheduler");
+    let (split, whole): (Vec<&str>, Option<&str>) = match (by_client, version.is_mariadb()) {
+        (false, true) => (ON_MARIADB.to_vec(), Some(RESET)),
+        (false, false) => (ON_MYSQL.to_vec(), Some(RESET)),
+        (true, true) => (vec![CLIENT_ON_MARIADB], schedules.then_some("SUPER")),
+        (true, false) => {
+            let sets = schedules.then_some(SCHEDULER_ON_MYSQL);
+            ([CLIENT_ON_MYSQL].into_iter().chain(sets).collect(), None)
+        }
+    };
+    let split = split.into_iter().filter(|_| !by_super);
+    let missing: Vec<&str> = split
+        .chain(whole)
+        .filter(|one| !facts.may(&[one]))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let names = missing.join(", ");
+    Some(Refusal::new(
+        format!("the account lacks privileges to replay the binary log: {names}"),
+        format!("GRANT {names} ON *.* TO the account"),
+    ))
 }
