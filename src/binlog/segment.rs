@@ -40,10 +40,17 @@ const MOST_SET: usize = 16 << 10;
 
 type Writer = zio::Writer<Vec<u8>, raw::Encoder<'static>>;
 
+/// Raw bytes that are handed to the compressor at a time: each handover takes a lock.
+const HANDOVER_BYTES: usize = 128 << 10;
+
 /// Makes one segment after another: raw bytes are compressed as they come.
 pub struct Packer {
     /// `None` only after a failure.
     zstd: Option<Writer>,
+    /// What is not yet handed to it.
+    raw_bytes: Vec<u8>,
+    /// A buffer for the next object.
+    spare: Option<Vec<u8>>,
     xxh3: Xxh3,
     raw: u64,
 }
@@ -91,7 +98,9 @@ impl Packer {
             zstd.set_parameter(parameter).map_err(no_encoder)?;
         }
         Ok(Packer {
-            zstd: Some(empty(zstd)),
+            zstd: Some(empty(zstd, None)),
+            raw_bytes: Vec::with_capacity(HANDOVER_BYTES),
+            spare: None,
             xxh3: Xxh3::new(),
             raw: 0,
         })
@@ -104,20 +113,42 @@ impl Packer {
 
     /// Appends raw bytes.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        let zstd = self.zstd.as_mut().ok_or_else(no_more)?;
-        zstd.write_all(bytes).map_err(no_encoder)?;
-        self.xxh3.update(bytes);
+        if self.raw_bytes.len() + bytes.len() > HANDOVER_BYTES {
+            self.hand_over()?;
+        }
+        if bytes.len() > HANDOVER_BYTES {
+            let zstd = self.zstd.as_mut().ok_or_else(no_more)?;
+            zstd.write_all(bytes).map_err(no_encoder)?;
+            self.xxh3.update(bytes);
+        } else {
+            self.raw_bytes.extend_from_slice(bytes);
+        }
         self.raw += bytes.len() as u64;
         Ok(())
     }
 
+    fn hand_over(&mut self) -> Result<()> {
+        let zstd = self.zstd.as_mut().ok_or_else(no_more)?;
+        zstd.write_all(&self.raw_bytes).map_err(no_encoder)?;
+        self.xxh3.update(&self.raw_bytes);
+        self.raw_bytes.clear();
+        Ok(())
+    }
+
+    /// Takes the buffer of an object that is stored, for one to come: fresh memory costs more than its compression.
+    pub fn reuse(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.spare = Some(buffer);
+    }
+
     /// Ends the segment, and begins another: its bytes compressed, their number and their digest.
     fn end(&mut self) -> Result<(Vec<u8>, u64, u128)> {
+        self.hand_over()?;
         let mut writer = self.zstd.take().ok_or_else(no_more)?;
         writer.finish().map_err(no_encoder)?;
         let (packed, mut zstd) = writer.into_inner();
         zstd.reinit().map_err(no_encoder)?;
-        self.zstd = Some(empty(zstd));
+        self.zstd = Some(empty(zstd, self.spare.take()));
         let digest = self.xxh3.digest128();
         self.xxh3.reset();
         Ok((packed, std::mem::take(&mut self.raw), digest))
@@ -150,8 +181,9 @@ impl Packer {
 }
 
 /// An empty segment for an encoder that has none open.
-fn empty(zstd: raw::Encoder<'static>) -> Writer {
-    zio::Writer::new(Vec::with_capacity(USUAL_BYTES), zstd)
+fn empty(zstd: raw::Encoder<'static>, buffer: Option<Vec<u8>>) -> Writer {
+    let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(USUAL_BYTES));
+    zio::Writer::new(buffer, zstd)
 }
 
 fn no_more() -> Error {

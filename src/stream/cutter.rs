@@ -151,6 +151,13 @@ impl Cutter {
         self.packer = None;
     }
 
+    /// Takes the buffer of an object that is stored.
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        if let Some(packer) = &mut self.packer {
+            packer.reuse(buffer);
+        }
+    }
+
     /// Whether the events of the file say that they are its last.
     pub fn has_ended(&self) -> bool {
         self.ended

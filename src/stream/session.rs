@@ -522,6 +522,9 @@ impl<'a> Session<'a> {
 
     /// Cuts and queues what was taken.
     async fn cut(&mut self) -> Result<()> {
+        if let Some(buffer) = self.uploader.buffer() {
+            self.cutter.reuse(buffer);
+        }
         let Some(cut) = self.cutter.cut()? else {
             return Ok(());
         };

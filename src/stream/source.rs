@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use mysql_async::binlog::BinlogChecksumAlg;
 use mysql_async::binlog::events::Event as DriverEvent;
@@ -23,6 +24,9 @@ const MISSED: u32 = 3;
 /// The longest that a connection may be silent: a large event over a slow network needs that.
 const LONGEST_SILENCE: Duration = Duration::from_secs(600);
 
+/// Memory for events; a larger one has its own.
+const BUFFER_BYTES: usize = 256 << 10;
+
 /// An open stream of events.
 pub struct Source {
     /// The server's number of the connection.
@@ -33,6 +37,8 @@ pub struct Source {
     silence: Duration,
     /// When it last said something.
     heard: tokio::time::Instant,
+    /// Memory of the events, used again once they are dropped.
+    buffer: BytesMut,
 }
 
 impl std::fmt::Debug for Source {
@@ -45,9 +51,9 @@ impl std::fmt::Debug for Source {
 #[derive(Debug)]
 pub enum Sent {
     /// An event that stands in its file, whole.
-    Event(Vec<u8>),
+    Event(Bytes),
     /// The description of a file that is read from its middle.
-    Description(Vec<u8>),
+    Description(Bytes),
     /// What follows stands in this file.
     File(LogFile),
     /// The server is there, and there is nothing to send.
@@ -102,6 +108,7 @@ impl Source {
             role,
             silence: silence.saturating_mul(factor).min(LONGEST_SILENCE),
             heard: tokio::time::Instant::now(),
+            buffer: BytesMut::with_capacity(BUFFER_BYTES),
         })
     }
 
@@ -123,7 +130,7 @@ impl Source {
                 Some(Err(error)) => return Err(failed(self.role, error)),
                 Some(Ok(event)) => event,
             };
-            if let Some(bytes) = raw(&event)?
+            if let Some(bytes) = raw(&event, &mut self.buffer)?
                 && let Some(sent) = sort(bytes, &event)?
             {
                 return Ok(sent);
@@ -133,7 +140,7 @@ impl Source {
 }
 
 /// The bytes of an event as the server sent them; `None` for one that the driver took out of a compressed transaction.
-fn raw(event: &DriverEvent) -> Result<Option<Vec<u8>>> {
+fn raw(event: &DriverEvent, buffer: &mut BytesMut) -> Result<Option<Bytes>> {
     let footer = event.footer();
     if !footer.get_checksum_enabled() {
         return Ok(None);
@@ -147,7 +154,14 @@ fn raw(event: &DriverEvent) -> Result<Option<Vec<u8>>> {
         log_pos: read.log_pos(),
         flags: read.flags_raw(),
     };
-    let mut bytes = Vec::with_capacity(header.size as usize);
+    let size = header.size as usize;
+    let mut large = BytesMut::new();
+    let bytes = match size > BUFFER_BYTES {
+        true => &mut large,
+        false => buffer,
+    };
+    bytes.clear();
+    bytes.reserve(size);
     bytes.extend_from_slice(&header.to_bytes());
     bytes.extend_from_slice(event.data());
     if header.kind == kind::FORMAT_DESCRIPTION {
@@ -155,20 +169,20 @@ fn raw(event: &DriverEvent) -> Result<Option<Vec<u8>>> {
             .get_checksum_alg()
             .map_err(|e| damaged("a file has checksums of an unknown kind").because(e))?;
         let algorithm = algorithm.ok_or_else(|| damaged("a file has no checksums"))?;
-        bytes.push(match algorithm {
+        bytes.put_u8(match algorithm {
             BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF => 0,
             BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32 => 1,
         });
     }
     bytes.extend(event.checksum().into_iter().flatten());
-    match bytes.len() == header.size as usize {
-        true => Ok(Some(bytes)),
+    match bytes.len() == size {
+        true => Ok(Some(bytes.split().freeze())),
         false => Err(damaged("an event's length is not the one in its header")),
     }
 }
 
 /// Tells what stands in the file from what does not; `None` for what means nothing.
-fn sort(bytes: Vec<u8>, driver: &DriverEvent) -> Result<Option<Sent>> {
+fn sort(bytes: Bytes, driver: &DriverEvent) -> Result<Option<Sent>> {
     let event = Event::parse(&bytes)?;
     if !event.is_artificial() {
         return Ok(Some(Sent::Event(bytes)));

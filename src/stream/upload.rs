@@ -46,6 +46,10 @@ pub struct Stored {
 pub struct Uploader {
     items: mpsc::Sender<Item>,
     stored: watch::Receiver<Stored>,
+    /// Number of segments queued since the session began.
+    queued: u64,
+    /// Buffers of segments that are stored.
+    buffers: mpsc::Receiver<Vec<u8>>,
     /// `None` when its failure was taken.
     task: Option<JoinHandle<Result<()>>>,
 }
@@ -55,13 +59,18 @@ impl Uploader {
     pub fn begin(store: Arc<dyn Store>, cancel: Cancel, attempts: Option<u32>) -> Uploader {
         let (items, mut queue) = mpsc::channel::<Item>(1);
         let (sender, stored) = watch::channel(Stored::default());
+        let (used, buffers) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             let mut commit_last: Option<Timestamp> = None;
             while let Some(item) = queue.recv().await {
                 match item {
                     Item::New(key, body) => put(&store, &key, body, &cancel, attempts).await?,
                     Item::Segment(key, body, record) => {
-                        put(&store, &key, body, &cancel, attempts).await?;
+                        put(&store, &key, body.clone(), &cancel, attempts).await?;
+                        // Unless the store still holds on to it.
+                        if let Ok(buffer) = body.try_into_mut() {
+                            let _ = used.try_send(buffer.into());
+                        }
                         let contents = &record.contents;
                         commit_last = commit_last.max(record.covered_by_commits());
                         tracing::debug!(
@@ -89,15 +98,30 @@ impl Uploader {
         Uploader {
             items,
             stored,
+            queued: 0,
+            buffers,
             task: Some(task),
         }
     }
 
-    /// Queues an object; waits while two are under way.
+    /// The buffer of a segment that is stored.
+    pub fn buffer(&mut self) -> Option<Vec<u8>> {
+        self.buffers.try_recv().ok()
+    }
+
+    /// Queues an object. A segment waits until the one before it is stored, so that memory holds two of them.
     ///
     /// # Errors
     /// Those of an object before it.
     pub async fn send(&mut self, item: Item) -> Result<()> {
+        if let Item::Segment(..) = item {
+            let queued = self.queued;
+            let all = self.stored.wait_for(|stored| stored.segments >= queued);
+            if all.await.is_err() {
+                return Err(self.failure().await);
+            }
+            self.queued += 1;
+        }
         match self.items.send(item).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.failure().await),

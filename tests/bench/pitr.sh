@@ -129,17 +129,27 @@ part_log() {
     done | server_sql "$pitr_dir" pitr
     log_bytes=$(du -cb "$pitr_dir"/data/binlog.0* | awk 'END { print $1 }')
     printf '  %s MB of log\n' "$((log_bytes / 1000000))" >&2
+    mark_directory
     for _ in $(each_run); do
         timed mysqlbinlog-raw-zstd raw_to_zstd
         ours || continue
+        rm -rf "$here/store/$DRCTL_TARGET"
+        DRCTL_STORE="file://$here/store" timed drctl-stream-directory drctl stream --once
         rm -rf "$here/s3/bench/store/$DRCTL_TARGET/log"
-        timed drctl-stream-once drctl stream --once
+        timed drctl-stream-s3 drctl stream --once
     done
     ours || return 0
-    row "catching up on $((log_bytes / 1000000)) MB of log, into S3" drctl-stream-once \
-        'mysqlbinlog -R --raw, piped to zstd, into files' mysqlbinlog-raw-zstd 'as fast or faster'
+    row "catching up on $((log_bytes / 1000000)) MB of log, into a directory" drctl-stream-directory \
+        'mysqlbinlog -R --raw, piped to zstd -1, into files' mysqlbinlog-raw-zstd 'as fast or faster'
+    row 'the same into S3' drctl-stream-s3 'the same, into files' mysqlbinlog-raw-zstd ''
     find_a_moment
     server_stop "$pitr_dir"
+}
+
+# Makes the directory a store, by a backup that is not kept: the log is archived from its beginning.
+mark_directory() {
+    ours || return 0
+    DRCTL_STORE="file://$here/store" drctl backup >"$here/out" 2>"$here/err" || { tail -n 5 "$here/err" >&2; return 1; }
 }
 
 # The files of the server, each through a pipe into zstd.
