@@ -6,6 +6,7 @@
 #   parts: backup gzip restore relaxed compare drill memory list pitr log      default: all of them
 #   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
 #   --runs N        runs of each contestant, default 3
+#   --log-mb N      size of the log in the part log, default 1000
 #   --baselines     only the ordinary tools, to see that the scripts work
 #
 # Prints a Markdown table, and keeps it in $DRCTL_LAB/bench/. Needs 10 GB of disk at the default size.
@@ -16,16 +17,17 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=pitr.sh
 . "$(dirname "$0")/pitr.sh"
 
-rows=1000000 runs=3 flavour=mysql baselines=no
+rows=1000000 runs=3 log_mb=1000 flavour=mysql baselines=no
 parts=()
 while [ $# -gt 0 ]; do
     case $1 in
     --rows) rows=$2 && shift ;;
     --runs) runs=$2 && shift ;;
+    --log-mb) log_mb=$2 && shift ;;
     --flavour) flavour=$2 && shift ;;
     --baselines) baselines=yes ;;
     backup | gzip | restore | relaxed | compare | drill | memory | list | pitr | log) parts+=("$1") ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
     esac
     shift
 done

@@ -197,9 +197,8 @@ on_both!(
         drctl.run(["stream", "--once"]).ok();
         let last = last_gtid(&source);
         let command = ["restore", "--to-gtid", last.as_str(), "--path", "client"];
-        let running = drctl.start(command);
+        let running = drctl.start([&command[..], &["--allow-connections"]].concat());
         let rows = || into.value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'");
-        // The trigger is made last.
         while rows() != "4" || into.value("SELECT COUNT(*) FROM shop.orders").parse::<u64>().unwrap() < 60 {
             std::thread::sleep(Duration::from_millis(20));
         }
