@@ -236,11 +236,11 @@ const KINDS: &[Kind] = &[
         fix: "add them again after a restore",
     },
     Kind {
-        what: "READ ONLY schemas, which a restore makes writable, so that the comparison finds a difference (exit 7)",
+        what: "READ ONLY schemas, which a restore leaves writable",
         query: "SELECT schema_name FROM information_schema.schemata_extensions \
                 WHERE options LIKE '%READ ONLY=1%' ORDER BY 1",
         columns: Columns::Schema,
-        fix: "ALTER SCHEMA … READ ONLY = 0 for the backup",
+        fix: "ALTER SCHEMA … READ ONLY = 1 after a restore",
     },
     Kind {
         what: "histograms are not dumped",

@@ -5,7 +5,7 @@
 //!   property not read from the server.
 //! - If a missing definer was substituted, the clause is digested with the original definer; any other
 //!   definer is left as it is.
-//! - A scratch server stores tables in its own directory, whatever their definitions specify.
+//! - What a restore leaves out of a definition ([`crate::sql::placement`]).
 //! - A replayed binary log says neither how far the AUTO_INCREMENT counter of a table is, beyond its rows, nor whether
 //!   an event is enabled, since a server disables events that it creates as a replica. Both are taken from the dump.
 //! - MySQL with innodb_file_per_table off prints the system tablespace in the definition of a table after
@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sql::definer::{Account, definer, replace};
-use crate::sql::placement::{directories, without_directories};
+use crate::sql::placement::{Changed, created};
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::sql::tokens::{Token, Tokens};
 
@@ -31,19 +31,19 @@ pub struct ExpectedDeviations {
     pub definers: BTreeMap<ObjectId, (Account, Account)>,
     /// Tables that the restore altered, on a server that then prints the system tablespace.
     pub altered_tables: BTreeSet<ObjectId>,
-    /// Tables that a scratch server stores in its own directory, with their definitions in the dump.
-    pub placed: BTreeMap<ObjectId, Vec<u8>>,
-    /// Tables and events on a server that replayed a binary log, with their definitions in the dump.
+    /// Objects whose definitions the restore changed.
+    pub changed: BTreeMap<ObjectId, Changed>,
+    /// Tables, schemas and events on a server that replayed a binary log, with their definitions in the dump.
     pub replayed: BTreeMap<ObjectId, Vec<u8>>,
 }
 
 impl ExpectedDeviations {
     /// A definition without the expected deviations.
     pub fn apply<'a>(&self, object: &ObjectId, sql: &'a [u8]) -> Cow<'a, [u8]> {
-        if let Some(dumped) = self.placed.get(object)
-            && without_directories(dumped).as_deref() == Some(sql)
+        if let Some(changed) = self.changed.get(object)
+            && changed.created == sql
         {
-            return Cow::Owned(dumped.clone());
+            return Cow::Owned(changed.dumped.clone());
         }
         if let Some(dumped) = self.replayed.get(object)
             && is_same_after_replay(object, dumped, sql)
@@ -75,12 +75,12 @@ fn is_same_after_replay(object: &ObjectId, dumped: &[u8], found: &[u8]) -> bool 
             |sql| event_status(sql).map(|(status, tokens)| without_status(sql, status, tokens));
         return without(dumped).is_some_and(|dumped| without(found) == Some(dumped));
     }
-    let mut theirs = without_counter(dumped);
-    let mut ours = without_counter(found);
-    // The drill restored a table into the scratch server's own directory, and altered it.
-    if directories(&ours).is_empty() {
-        theirs = without_directories(&theirs).map_or(theirs, Cow::Owned);
-    }
+    // The drill created it as on a scratch server, and altered it.
+    let logged = |sql| {
+        let sql = without_counter(sql);
+        created(&sql, true).map_or(sql, Cow::Owned)
+    };
+    let (theirs, mut ours) = (logged(dumped), logged(found));
     if !names_system_tablespace(dumped) {
         ours = without_system_tablespace(&ours).map_or(ours, Cow::Owned);
     }

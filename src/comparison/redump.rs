@@ -273,6 +273,10 @@ impl Scan {
     ) -> Result<()> {
         let sql = match &statement.kind {
             Kind::Create { object, .. } => self.redump.deviations.apply(object, statement.sql),
+            Kind::CreateSchema { schema } => {
+                let schema = ObjectId::schema(schema.as_str());
+                self.redump.deviations.apply(&schema, statement.sql)
+            }
             _ => Cow::Borrowed(statement.sql),
         };
         let statement = Statement {

@@ -9,9 +9,10 @@ pub const GONE: [u16; 4] = [1049, 1054, 1146, 1305];
 /// The authentication plugin of an account is not loaded.
 pub const NO_PLUGIN: u16 = 1524;
 
-/// Errors of the operating system or an engine that mean a lack of space, memory, files, permissions or locks.
-const SHORTAGES: [u16; 21] = [
-    2, 5, 11, 12, 13, 17, 23, 24, 27, 28, 30, 122, 126, 127, 135, 136, 144, 145, 146, 149, 184,
+/// Errors of the operating system or an engine that mean a lack of space, memory, files, permissions, locks or, for
+/// MariaDB's encrypted tables, keys (140).
+const SHORTAGES: [u16; 22] = [
+    2, 5, 11, 12, 13, 17, 23, 24, 27, 28, 30, 122, 126, 127, 135, 136, 140, 144, 145, 146, 149, 184,
 ];
 
 /// Whether an error is caused by the server or its environment, and might not occur later or elsewhere.
@@ -46,7 +47,9 @@ pub fn is_of_the_server(code: u16, message: &str) -> bool {
         // The account lacks a privilege.
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1419 | 1698 | 3879 => true,
         // The server is read-only, or lacks a plugin, component or engine.
-        1286 | 1290 | 1524 | 1792 | 1836 | 3100 => true,
+        1128 | 1286 | 1290 | 1524 | 1792 | 1836 | 3100 | 3989 => true,
+        // It lacks a character set, a collation, a directory, a keyring, a tablespace.
+        1115 | 1273 | 3121 | 3185 | 3510 => true,
         _ => false,
     }
 }
@@ -74,7 +77,7 @@ mod tests {
         }
         for trouble in [
             3, 28, 1021, 1037, 1040, 1041, 1045, 1053, 1114, 1153, 1205, 1206, 1213, 1227, 1290,
-            1317, 1927, 1969, 2006, 2013, 3024, 4031,
+            1317, 1927, 1969, 2006, 2013, 3024, 3185, 3510, 4031,
         ] {
             assert!(is_of_the_server(trouble, ""), "{trouble}");
         }

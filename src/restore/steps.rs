@@ -25,7 +25,7 @@ use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::{all_of, refused};
 use crate::restore::inspect::survey::Survey;
-use crate::restore::inspect::{Inspection, kept_here};
+use crate::restore::inspect::{Inspection, not_tested};
 use crate::restore::options::{Check, RestoreOptions, Tuning};
 use crate::restore::passes::accounts::{Accounts, Part};
 use crate::restore::passes::compare::Compare;
@@ -115,7 +115,7 @@ impl Restore {
         }
         let checks = inspection.checks(archive, &options);
         let replaced = checks.conflicts();
-        let mut warnings = checks.left_disabled();
+        let mut warnings = checks.left_to_do();
         let mut request = inspection.request.clone();
         if options.substitute_definer.is_some() {
             let missing = checks.missing_definers().into_iter();
@@ -130,9 +130,8 @@ impl Restore {
             mut facts,
             ..
         } = inspection;
-        if options.destination.is_scratch() && !survey.with_directories.is_empty() {
-            let tables: Vec<ObjectId> = survey.with_directories.keys().cloned().collect();
-            warnings.push(kept_here(&tables));
+        if options.destination.is_scratch() && !survey.changed.is_empty() {
+            warnings.push(not_tested(survey.changed.keys()));
         }
         let contents = match marker {
             Some(marker) if resuming => marker,
@@ -374,7 +373,6 @@ impl Restore {
                     survey: &self.survey,
                     frames: &self.frames,
                     lanes,
-                    destination: self.options.destination,
                     resuming: self.resuming,
                     report: &mut self.report,
                 }

@@ -36,6 +36,7 @@ use crate::restore::report::RestoreReport;
 use crate::restore::state::marker::Pass;
 use crate::restore::steps::Restore;
 use crate::sql::definer::{Account, definer};
+use crate::sql::placement::created;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 use crate::util::error::{Error, Result};
 use crate::util::format::{counted, some_of};
@@ -315,12 +316,13 @@ async fn definitions(drill: &Drill<'_>, archive: &Archive) -> Result<Definitions
         source.read(|record| record.has(Section::PreData) || record.has(Section::PostData));
     while let Some(ready) = drill.cancel.unless(frames.next()).await? {
         for (statement, sql) in ready.frame.statements() {
-            let Kind::Create {
-                object,
-                placeholder: false,
-            } = &statement.kind
-            else {
-                continue;
+            let object = match &statement.kind {
+                Kind::CreateSchema { schema } => &ObjectId::schema(schema.as_str()),
+                Kind::Create {
+                    object,
+                    placeholder: false,
+                } => object,
+                _ => continue,
             };
             if let Some((account, _)) = definer(sql) {
                 found
@@ -328,12 +330,13 @@ async fn definitions(drill: &Drill<'_>, archive: &Archive) -> Result<Definitions
                     .entry(account)
                     .or_insert_with(|| object.clone());
             }
-            let has = |words: &[u8]| memchr::memmem::find(sql, words).is_some();
+            let has_counter = || memchr::memmem::find(sql, b" AUTO_INCREMENT=").is_some();
             let is_partly_logged = match object.kind {
                 ObjectKind::Event => true,
                 ObjectKind::Table => {
-                    prints_tablespace || has(b" AUTO_INCREMENT=") || has(b" DIRECTORY=")
+                    prints_tablespace || has_counter() || created(sql, true).is_some()
                 }
+                ObjectKind::Schema => created(sql, true).is_some(),
                 _ => false,
             };
             if is_partly_logged {

@@ -2,7 +2,7 @@
 //! unfinished restore, if any.
 //!
 //! - [`survey`]: definitions of the archive. [`destination`]: state of the destination.
-//! - [`checks`], [`unsupported`], [`spatial`], [`schema_collation`]: blockers and warnings, as [`refusal`].
+//! - [`checks`], [`unsupported`], [`spatial`], [`storage`], [`schema_collation`]: blockers and warnings, as [`refusal`].
 //! - [`plan`]: the result, for `--plan`.
 
 pub(crate) mod checks;
@@ -11,6 +11,7 @@ pub mod plan;
 pub mod refusal;
 pub(crate) mod schema_collation;
 pub(crate) mod spatial;
+mod storage;
 pub(crate) mod survey;
 pub(crate) mod unsupported;
 
@@ -29,7 +30,7 @@ use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::checks::Checks;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::plan::RestorePlan;
-use crate::restore::inspect::refusal::Refusal;
+use crate::restore::inspect::refusal::{Refusal, refused};
 use crate::restore::inspect::survey::{Survey, survey};
 use crate::restore::options::RestoreOptions;
 use crate::restore::report::Progress;
@@ -58,12 +59,12 @@ pub fn control_config(server: &Arc<ServerConfig>, binlog: bool, cancel: &Cancel)
     }
 }
 
-/// Warning about tables whose directories a scratch server ignores.
-pub fn kept_here(tables: &[ObjectId]) -> String {
+/// Warning about what a scratch server leaves out of definitions.
+pub fn not_tested<'a>(objects: impl Iterator<Item = &'a ObjectId>) -> String {
     format!(
-        "a scratch server stores all tables in its own directory: DATA DIRECTORY and INDEX DIRECTORY of {} were not \
-         tested",
-        some_of(tables.iter())
+        "a scratch server stores everything in its own directory, unencrypted and writable: DATA DIRECTORY, INDEX \
+         DIRECTORY, TABLESPACE, ENCRYPTION and READ ONLY were not tested: {}",
+        some_of(objects)
     )
 }
 
@@ -191,8 +192,9 @@ impl Inspection {
             let facts = DestinationFacts::read(&mut connection, &schemas).await?;
             let mut missing = survey
                 .requires
-                .missing(&mut connection, &contents.inventory)
+                .missing(&mut connection, &facts, &contents.inventory)
                 .await?;
+            missing.extend(storage::read_only_schemas(&mut connection, &schemas).await?);
             if let Some(stretch) = options.replay.as_ref().filter(|_| !replayed) {
                 let (flavour, begin) = (facts.version.flavour, stretch.begin(begun));
                 let (plan, path) = (&stretch.resolved.plan, &stretch.path);
@@ -238,6 +240,11 @@ impl Inspection {
             resets_gtids,
             running,
         })
+    }
+
+    /// The refusal of a server that lacks what the definitions need.
+    pub fn unsupported(&self) -> Option<Error> {
+        refused(&self.unsupported)
     }
 
     /// The unfinished restore that this one resumes.

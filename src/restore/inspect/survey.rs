@@ -6,6 +6,7 @@
 //! Memory: names, definers and the definitions of tables with deferred keys. It grows with the number of
 //! tables, not of rows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::restore::state::marker::PendingEvent;
 use crate::sql::computed::{self, Computed, Needs};
 use crate::sql::create_table::CreateTable;
 use crate::sql::definer::{Account, definer};
-use crate::sql::placement::directories;
+use crate::sql::placement::{self, Changed, directories};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
 use crate::sql::warnings::WarningFilter;
@@ -59,6 +60,8 @@ pub struct Survey {
     pub(super) children: Vec<(ObjectId, CreateTable)>,
     /// Tables that are changed with others outside of the scope, by foreign keys: table and other.
     pub cascades: BTreeSet<(ObjectId, ObjectId)>,
+    /// Definitions that the restore changes before it executes them. Everything else is of the changed ones.
+    pub changed: BTreeMap<ObjectId, Changed>,
     /// Tables with DATA DIRECTORY or INDEX DIRECTORY, and their definitions.
     pub with_directories: BTreeMap<ObjectId, Vec<u8>>,
 }
@@ -94,7 +97,7 @@ pub async fn survey(
         ..Survey::default()
     };
     while let Some(ready) = frames.next().await? {
-        survey.note(&ready.frame, &options.scope)?;
+        survey.note(&ready.frame, options)?;
         progress.advance(ready.frame.record.raw, 0);
     }
     survey.keep_referenced_keys();
@@ -143,7 +146,8 @@ impl Survey {
         }
     }
 
-    fn note(&mut self, frame: &Frame, scope: &Scope) -> Result<()> {
+    fn note(&mut self, frame: &Frame, options: &RestoreOptions) -> Result<()> {
+        let scope = &options.scope;
         for (statement, sql) in frame.statements() {
             let object = match &statement.kind {
                 Kind::CreateSchema { schema } => ObjectId::schema(schema.clone()),
@@ -162,6 +166,15 @@ impl Survey {
                 self.references_renamed.push(object.clone());
             }
             let mapped = scope.mapped_name(&object);
+            let mut sql = Cow::Borrowed(sql);
+            if matches!(object.kind, ObjectKind::Table | ObjectKind::Schema)
+                && let Some(created) = placement::created(&sql, options.destination.is_scratch())
+            {
+                let dumped = std::mem::replace(&mut sql, Cow::Owned(created.clone())).into_owned();
+                self.changed
+                    .insert(mapped.clone(), Changed { dumped, created });
+            }
+            let sql = &*sql;
             if object.kind == ObjectKind::Schema
                 && let Some(default) = DumpedDefault::of(sql)
             {

@@ -1,5 +1,5 @@
 //! Requirements of a backup that no session setting can satisfy: named time zones, spatial reference systems,
-//! storage engines, global settings. Checked before anything is changed.
+//! storage engines, parsers of full-text keys, tablespaces, keys, global settings. Checked before anything is changed.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::mysql::Connection;
 use crate::mysql::connect::literal;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::Refusal;
-use crate::restore::inspect::spatial;
+use crate::restore::inspect::{spatial, storage};
 use crate::sql::computed::{Needs, TIME_ZONE};
-use crate::sql::definer::unquoted;
+use crate::sql::placement::{self, Storage};
 use crate::sql::session::Session;
-use crate::sql::statement::{ObjectId, ObjectKind};
+use crate::sql::statement::{ObjectId, ObjectKind, quote};
 use crate::sql::tokens::Tokens;
 use crate::util::error::Result;
 
@@ -28,6 +28,12 @@ pub struct Requires {
     engines: BTreeMap<String, ObjectId>,
     /// The first table with a full-text key.
     fulltext: Option<ObjectId>,
+    /// Plugins that parse the text of full-text keys, by their names in the definitions.
+    parsers: BTreeMap<String, ObjectId>,
+    /// General tablespaces, by name, each with what creates it.
+    tablespaces: BTreeMap<String, (ObjectId, String)>,
+    /// The first encrypted table.
+    encrypted: Option<ObjectId>,
     /// Default encryption of the schemas whose definition contains it.
     encrypted_schemas: BTreeMap<ObjectId, bool>,
     /// The first table whose encryption differs from the default of its schema.
@@ -56,6 +62,7 @@ impl Requires {
             self.note_zone(zone.trim_matches('\''), object);
         }
         if matches!(object.kind, ObjectKind::Table | ObjectKind::Schema) {
+            let mut key_block_kib = None;
             let mut tokens = Tokens::new(sql);
             while let Some(token) = tokens.next() {
                 let name = |mut tokens: Tokens<'_>| tokens.next()?.name()?;
@@ -69,13 +76,42 @@ impl Requires {
                     if let Some(engine) = name(tokens.clone()) {
                         self.engines.entry(engine).or_insert_with(|| object.clone());
                     }
-                } else if token.is("ENCRYPTION")
-                    && tokens.eat_mark(b'=')
-                    && let Some(yes) = tokens.clone().next().and_then(unquoted)
-                {
-                    self.note_encryption(object, yes.eq_ignore_ascii_case("Y"));
+                } else if token.is("PARSER") {
+                    if let Some(parser) = name(tokens.clone()) {
+                        self.parsers.entry(parser).or_insert_with(|| object.clone());
+                    }
+                } else if token.is("KEY_BLOCK_SIZE") && tokens.eat_mark(b'=') {
+                    // That of the table follows those of its keys.
+                    key_block_kib = name(tokens.clone()).and_then(|size| size.parse().ok());
                 }
             }
+            self.note_storage(object, sql, key_block_kib);
+        }
+    }
+
+    fn note_storage(&mut self, object: &ObjectId, sql: &[u8], key_block_kib: Option<u64>) {
+        let (mut tablespace, mut encrypted) = (None, None);
+        for storage in placement::storage(sql) {
+            match storage {
+                Storage::Tablespace(name) => tablespace = Some(name),
+                Storage::Encryption(yes) => encrypted = Some(yes),
+                Storage::Directory(_) | Storage::ReadOnly => {}
+            }
+        }
+        if let Some(yes) = encrypted {
+            self.note_encryption(object, yes);
+        }
+        if let Some(name) = tablespace {
+            let mut create = format!("CREATE TABLESPACE {}", quote(&name));
+            if let Some(kib) = key_block_kib {
+                create.push_str(&format!(" FILE_BLOCK_SIZE = {kib}K"));
+            }
+            if encrypted == Some(true) {
+                create.push_str(" ENCRYPTION = 'Y'");
+            }
+            self.tablespaces
+                .entry(name)
+                .or_insert_with(|| (object.clone(), create));
         }
     }
 
@@ -86,6 +122,9 @@ impl Requires {
             return;
         }
         let default = self.encrypted_schemas.get(&schema).copied();
+        if encrypted {
+            self.encrypted.get_or_insert_with(|| object.clone());
+        }
         if encrypted != default.unwrap_or(false) {
             self.unlike_its_schema.get_or_insert_with(|| object.clone());
         }
@@ -177,13 +216,32 @@ impl Requires {
         }
     }
 
+    /// Plugins that parse full-text keys, and that the server lacks.
+    fn missing_parsers(&self, facts: &DestinationFacts) -> impl Iterator<Item = Refusal> {
+        let missing = self.parsers.iter().filter(|(parser, _)| {
+            let kind = facts.plugins.get(&parser.to_lowercase());
+            kind.is_none_or(|kind| kind != "ftparser")
+        });
+        missing.map(|(parser, table)| {
+            Refusal::new(
+                format!("the destination lacks the full-text parser {parser} (used by {table})"),
+                format!("install the plugin {parser} on the destination"),
+            )
+        })
+    }
+
     /// Requirements that the server does not satisfy.
     pub async fn missing(
         &self,
         connection: &mut Connection,
+        facts: &DestinationFacts,
         inventory: &[InventoryRecord],
     ) -> Result<Vec<Refusal>> {
-        let mut all = Vec::new();
+        let mut all: Vec<Refusal> = self.missing_parsers(facts).collect();
+        all.extend(storage::missing_tablespaces(connection, &self.tablespaces).await?);
+        if let Some(table) = &self.encrypted {
+            all.extend(storage::missing_keys(connection, facts, table).await?);
+        }
         for (zone, object) in &self.zones {
             let sql = format!(
                 "SELECT CONVERT_TZ('2000-01-01 00:00:00', '+00:00', {}) IS NULL",

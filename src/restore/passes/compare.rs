@@ -166,11 +166,9 @@ impl Compare<'_> {
                 .iter()
                 .map(|event| event.object())
                 .collect(),
+            changed: survey.changed.clone(),
             ..ExpectedDeviations::default()
         };
-        if self.options.destination.is_scratch() {
-            deviations.placed = survey.with_directories.clone();
-        }
         if let Some(substitute) = &self.options.substitute_definer {
             let substituted = self.marker.substituted(&survey.definers).into_iter();
             deviations.definers = substituted

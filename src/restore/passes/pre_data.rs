@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::survey::Survey;
-use crate::restore::options::Destination;
 use crate::restore::passes::create::{Definition, create, create_in_rounds, has_code};
 use crate::restore::passes::definition::{renamed_schema, schema_options};
 use crate::restore::report::RestoreReport;
 use crate::restore::scope::Scope;
 use crate::restore::session::lane::{Lane, LaneConfig};
-use crate::sql::placement::{without_archived_counter, without_directories};
+use crate::sql::placement::without_archived_counter;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section, quote};
 use crate::util::error::Result;
@@ -30,7 +29,6 @@ pub struct PreData<'a> {
     pub survey: &'a Survey,
     pub frames: &'a FrameSource,
     pub lanes: &'a LaneConfig,
-    pub destination: Destination,
     /// Schemas that existed before the restore, by their names on the destination.
     pub pre_existing: BTreeSet<String>,
     pub resuming: bool,
@@ -86,6 +84,8 @@ impl PreData<'_> {
     /// definitions, if the whole backup is restored.
     async fn create_schema(&self, lane: &mut Lane, schema: &str, sql: &[u8]) -> Result<()> {
         let mapped = self.scope.mapped_schema(schema);
+        let changed = self.survey.changed.get(&ObjectId::schema(mapped));
+        let sql = changed.map_or(sql, |changed| &changed.created);
         let statement = if self.pre_existing.contains(mapped) {
             schema_options(sql, schema)
                 .filter(|_| self.scope.is_everything())
@@ -130,20 +130,17 @@ impl PreData<'_> {
         .await
     }
 
-    /// A definition without what is added after the rows. A scratch server stores all tables in its own
-    /// directory.
+    /// A definition as it is executed, without what is added after the rows.
     fn prepared(&self, object: &ObjectId, sql: &[u8]) -> Vec<u8> {
         if object.kind != ObjectKind::Table {
             return sql.to_vec();
         }
-        let deferred = self.survey.deferred.get(&self.scope.mapped_name(object));
-        let mut kept = deferred.map_or_else(|| sql.to_vec(), |deferred| deferred.table.kept());
-        if let Some(without) = without_archived_counter(&kept) {
-            kept = without;
-        }
-        if self.destination.is_scratch() {
-            kept = without_directories(&kept).unwrap_or(kept);
-        }
-        kept
+        let mapped = self.scope.mapped_name(object);
+        let changed = self.survey.changed.get(&mapped);
+        let kept = match self.survey.deferred.get(&mapped) {
+            Some(deferred) => deferred.table.kept(),
+            None => changed.map_or(sql, |changed| &changed.created).to_vec(),
+        };
+        without_archived_counter(&kept).unwrap_or(kept)
     }
 }

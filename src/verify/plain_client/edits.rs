@@ -1,5 +1,5 @@
-//! Changes to the dump on its way to the client: those that RESTORE.txt makes with sed, and the removal of
-//! directories, since a drill writes only into its own.
+//! Changes to the dump on its way to the client: those that RESTORE.txt makes with sed, and those of every restore into
+//! a scratch server ([`created`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::archive::read::Archive;
 use crate::archive::restore_txt::{SIGNED_HEAD, check_line};
 use crate::restore::frames::frame::Frame;
-use crate::restore::inspect::kept_here;
+use crate::restore::inspect::not_tested;
 use crate::restore::report::RestoreReport;
 use crate::sql::create_table::without_partitions;
-use crate::sql::placement::{without_archived_counter, without_directories};
+use crate::sql::placement::{Changed, created, without_archived_counter};
 use crate::sql::statement::{Kind, ObjectId, Section};
 
 /// The changes to make, and those made so far.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
-    /// Tables with directories, removed from their definitions; with the definitions in the dump.
-    pub(super) directories: BTreeMap<ObjectId, Vec<u8>>,
+    /// Definitions changed as in a restore into a scratch server.
+    pub(super) changed: BTreeMap<ObjectId, Changed>,
     /// Tables of the engine ARCHIVE whose counters were removed.
     archive_tables: Vec<ObjectId>,
     /// Tables to create without partitions, which [`Edits::afterwards`] adds.
@@ -68,20 +68,23 @@ impl Edits {
             changes.push((at..at + from.len(), to.as_bytes().to_vec()));
         }
         for (statement, sql) in frame.of(Section::PreData) {
-            let Kind::Create { object, .. } = &statement.kind else {
-                continue;
+            let object = match &statement.kind {
+                Kind::CreateSchema { schema } => ObjectId::schema(schema.as_str()),
+                Kind::Create { object, .. } => object.clone(),
+                _ => continue,
             };
             let mut new = Cow::Borrowed(sql);
             if let Some(without) = without_archived_counter(&new) {
                 self.archive_tables.push(object.clone());
                 new = Cow::Owned(without);
             }
-            if self.unpartitioned.contains(object) {
+            if self.unpartitioned.contains(&object) {
                 new = Cow::Owned(without_partitions(&new));
             }
-            if let Some(without) = without_directories(&new) {
-                self.directories.insert(object.clone(), sql.to_vec());
-                new = Cow::Owned(without);
+            if let Some(created) = created(&new, true) {
+                let dumped = sql.to_vec();
+                new = Cow::Owned(created.clone());
+                self.changed.insert(object, Changed { dumped, created });
             }
             if let Cow::Owned(new) = new {
                 let begin = statement.begins_at();
@@ -103,9 +106,8 @@ impl Edits {
 
     /// Warns of changes that a real restore has to make as well, or does not make.
     pub(super) fn warn(&self, restored: &mut RestoreReport) {
-        if !self.directories.is_empty() {
-            let tables: Vec<ObjectId> = self.directories.keys().cloned().collect();
-            restored.warn(kept_here(&tables));
+        if !self.changed.is_empty() {
+            restored.warn(not_tested(self.changed.keys()));
         }
         if let Some(table) = self.archive_tables.first() {
             restored.warn(format!(

@@ -27,7 +27,7 @@ use crate::comparison::normalise::ExpectedDeviations;
 use crate::mysql::client::shell::{self, ClientError, FeedError};
 use crate::mysql::{Client, ServerConfig};
 use crate::restore::frames::read_ahead::FrameSource;
-use crate::restore::inspect::control_config;
+use crate::restore::inspect::{Inspection, control_config};
 use crate::restore::report::RestoreReport;
 use crate::restore::session::lane::Lane;
 use crate::sql::statement::{ObjectKind, Section};
@@ -50,6 +50,14 @@ pub async fn restore(
     let cancel = drill.cancel;
     // The restore lock keeps other drctl processes out until the end.
     let control = Lane::open(control_config(server, true, cancel)).await?;
+    let options = drill.options(archive);
+    let inspection =
+        Inspection::gather(archive, server, &options, &drill.progress, cancel, None).await?;
+    // Before the drill creates anything, and not as a failure of the backup.
+    if let Some(refused) = inspection.unsupported() {
+        return Err(refused);
+    }
+    inspection.control.close().await;
     let client = cancel.unless(Client::of(server)).await?;
     let backup = archive_accounts::read(archive).await?;
     let accounts = accounts::missing(drill, &backup, server).await?;
@@ -106,7 +114,7 @@ async fn load_and_compare(
     let ledger = archive.contents().ledger.iter();
     let schemas = ledger.map(|(object, _)| object.schema.clone()).collect();
     let deviations = ExpectedDeviations {
-        placed: edits.directories,
+        changed: edits.changed,
         ..ExpectedDeviations::default()
     };
     let (comparison, expired) =

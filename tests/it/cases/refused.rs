@@ -281,3 +281,175 @@ on_both!(
         }
     }
 );
+
+/// What a plan and a restore refuse, before anything is touched: the schema is not there.
+#[track_caller]
+fn refused_untouched(drctl: &Drctl, into: &Server, schema: &str, words: &[&str]) {
+    let plan = drctl.run(["restore", "--latest", "--plan"]);
+    let plan = plan.refused(9, &[]).stdout;
+    for word in words {
+        assert!(plan.contains(word), "{word}: {plan}");
+    }
+    drctl.run(["restore", "--latest"]).refused(9, words);
+    let there =
+        format!("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '{schema}'");
+    assert_eq!(into.value(&there), "0");
+}
+
+#[test]
+fn tables_in_general_tablespaces_are_drilled_and_refused_where_the_tablespace_is_missing() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'; CREATE TABLESPACE small ADD DATAFILE 'small.ibd' FILE_BLOCK_SIZE = 8K;
+         CREATE DATABASE d; USE d;
+         CREATE TABLE t (id INT PRIMARY KEY, a INT, KEY k (a)) TABLESPACE ts; INSERT t VALUES (1, 2);
+         CREATE TABLE c (id INT PRIMARY KEY) TABLESPACE small ROW_FORMAT = COMPRESSED KEY_BLOCK_SIZE = 8",
+    );
+    case.drctl.run(["backup"]).ok();
+    for path in ["lanes", "client"] {
+        let said = drilled(&case.drctl, path);
+        let named = said.contains("table `d`.`c`") && said.contains("table `d`.`t`");
+        assert!(named && said.contains("were not tested"), "{said}");
+    }
+    let creates = [
+        "CREATE TABLESPACE `small` FILE_BLOCK_SIZE = 8K",
+        "CREATE TABLESPACE `ts`",
+    ];
+    let words = [
+        "the tablespace `small` (used by table `d`.`c`)",
+        "the tablespace `ts`",
+        creates[0],
+        creates[1],
+    ];
+    refused_untouched(&case.drctl, &case.into, "d", &words);
+    // What it says is what helps.
+    for create in creates {
+        case.into.exec(create);
+    }
+    case.comes_back();
+}
+
+#[test]
+fn encrypted_tables_are_drilled_and_refused_where_there_is_no_keyring() {
+    need!(MySql);
+    let (source, into) = (Server::with_keyring(&[]), Server::start(Flavour::MySql));
+    source.exec(
+        "CREATE TABLESPACE te ADD DATAFILE 'te.ibd' ENCRYPTION = 'Y';
+         CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, a INT, KEY k (a)) ENCRYPTION = 'Y'; INSERT t VALUES (1, 2);
+         CREATE TABLE p (id INT PRIMARY KEY) ENCRYPTION = 'Y' PARTITION BY HASH (id) PARTITIONS 2; INSERT p VALUES (1), (2);
+         CREATE TABLE s (id INT PRIMARY KEY) TABLESPACE te ENCRYPTION = 'Y';
+         CREATE DATABASE e DEFAULT ENCRYPTION = 'Y'; USE e; CREATE TABLE t (id INT PRIMARY KEY); INSERT t VALUES (1);
+         CREATE TABLE plain (id INT PRIMARY KEY) ENCRYPTION = 'N'",
+    );
+    let drctl = Drctl::new("encrypted").source(&source).into(&into);
+    drctl.run(["backup"]).ok();
+    for path in ["lanes", "client"] {
+        let said = drilled(&drctl, path);
+        for object in ["table `d`.`t`", "schema `e`"] {
+            assert!(said.contains(object), "{object}: {said}");
+        }
+    }
+    let words = [
+        "the tablespace `te`",
+        "the destination has no keyring",
+        "table `d`.`p`",
+        "ENCRYPTION = 'Y'",
+    ];
+    refused_untouched(&drctl, &into, "d", &words);
+    let case = Case {
+        into: Server::with_keyring(&[]),
+        drctl,
+        source,
+    };
+    case.into.exec("CREATE TABLESPACE te ENCRYPTION = 'Y'");
+    let drctl = case.drctl.into(&case.into);
+    Case { drctl, ..case }.comes_back();
+}
+
+#[test]
+fn encrypted_tables_of_mariadb_are_drilled_and_refused_where_there_is_no_plugin_for_keys() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    // The lab has no such plugin either, so only the dump says that the table is encrypted.
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a INT, KEY k (a)) encrypted = 'no'; INSERT d.t VALUES (1, 2)",
+    );
+    let encrypted = "real \"$@\" | sed \"s/.encrypted.='no'/\\`encrypted\\`='yes'/\"";
+    let drctl = in_front_of_dump(Flavour::MariaDb, case.drctl, "SOURCE", "", encrypted);
+    drctl.run(["backup"]).ok();
+    assert!(
+        drctl
+            .run(["cat", "--latest"])
+            .ok()
+            .stdout
+            .contains("`encrypted`='yes'")
+    );
+    for path in ["lanes", "client"] {
+        let said = drilled(&drctl, path);
+        assert!(said.contains("table `d`.`t`"), "{said}");
+    }
+    let words = [
+        "no plugin for encryption keys",
+        "table `d`.`t`",
+        "file_key_management",
+    ];
+    refused_untouched(&drctl, &case.into, "d", &words);
+}
+
+#[test]
+fn a_schema_that_was_read_only_comes_back_writable_and_is_named() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(
+        "CREATE DATABASE r; CREATE TABLE r.t (id INT PRIMARY KEY, a INT, KEY k (a)); INSERT r.t VALUES (1, 2);
+         ALTER SCHEMA r READ ONLY = 1",
+    );
+    case.drctl.run(["backup"]).ok();
+    for path in ["lanes", "client"] {
+        let said = drilled(&case.drctl, path);
+        assert!(said.contains("schema `r`"), "{said}");
+    }
+    // The other way round, nothing can be written to it.
+    case.into
+        .exec("CREATE DATABASE r; ALTER SCHEMA r READ ONLY = 1");
+    let make_writable = "ALTER SCHEMA `r` READ ONLY = 0";
+    case.drctl.run(["restore", "--latest"]).refused(
+        9,
+        &["schema `r` is READ ONLY on the destination", make_writable],
+    );
+    case.into.exec(make_writable);
+    let make_read_only = "ALTER SCHEMA `r` READ ONLY = 1";
+    for args in [
+        &["restore", "--latest", "--plan"][..],
+        &["restore", "--latest"],
+    ] {
+        let said = case.drctl.run(args).ok().stdout;
+        assert!(said.contains(make_read_only), "{said}");
+    }
+    case.into.exec(make_read_only);
+    let shown = "SHOW CREATE DATABASE r";
+    assert_eq!(case.into.query(shown), case.source.query(shown));
+}
+
+#[test]
+fn a_parser_of_full_text_keys_that_a_server_lacks_breaks_a_drill_off_and_is_refused() {
+    need!(MySql);
+    const INSTALL: &str = "INSTALL PLUGIN simple_parser SONAME 'mypluglib.so'";
+    let case = Case::empty(Flavour::MySql, &[]);
+    case.source.exec(&format!(
+        "{INSTALL}; CREATE DATABASE d; CREATE TABLE d.n (a TEXT, FULLTEXT KEY (a) WITH PARSER ngram);
+         CREATE TABLE d.t (a TEXT, FULLTEXT KEY (a) WITH PARSER simple_parser); INSERT d.t VALUES ('a b')"
+    ));
+    case.drctl.run(["backup"]).ok();
+    let words = ["lacks the full-text parser simple_parser (used by table `d`.`t`)"];
+    for path in ["lanes", "client"] {
+        let run = case
+            .drctl
+            .run(["verify", "--latest", "--path", path, "--output", "json"]);
+        assert_eq!(run.refused(9, &words).json()["verdict"], "broken");
+    }
+    refused_untouched(&case.drctl, &case.into, "d", &words);
+    case.into.exec(INSTALL);
+    case.drctl.run(["restore", "--latest"]).ok();
+}

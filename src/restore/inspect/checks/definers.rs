@@ -103,7 +103,7 @@ impl Checks<'_> {
     }
 
     /// Events that stay disabled because the dumped server was a replica.
-    pub fn left_disabled(&self) -> Vec<String> {
+    pub(super) fn left_disabled(&self) -> Vec<String> {
         let missing = self.missing_definers();
         let is_missing = |definer: &str| {
             missing

@@ -1,4 +1,4 @@
-//! Tables with DATA DIRECTORY or INDEX DIRECTORY. A scratch server ignores these clauses.
+//! Tables with DATA DIRECTORY or INDEX DIRECTORY; on a scratch server there are none.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::util::format::some_of;
 impl Checks<'_> {
     /// A directory in a table's definition that MySQL's InnoDB does not know.
     pub(super) fn unknown_directory(&self) -> Option<Refusal> {
-        if self.options.destination.is_scratch() || self.facts.version.flavour == Flavour::MariaDb {
+        if self.facts.version.flavour == Flavour::MariaDb {
             return None;
         }
         let variables = [
@@ -48,7 +48,7 @@ impl Checks<'_> {
 
     pub(super) fn directory_warning(&self) -> Option<String> {
         let tables = &self.survey.with_directories;
-        if tables.is_empty() || self.options.destination.is_scratch() {
+        if tables.is_empty() {
             return None;
         }
         let paths: BTreeSet<String> = tables.values().flat_map(|sql| directories(sql)).collect();

@@ -30,7 +30,7 @@ use crate::restore::inspect::survey::Survey;
 use crate::restore::options::RestoreOptions;
 use crate::restore::session::lane_session;
 use crate::sql::definer::Account;
-use crate::sql::statement::ObjectId;
+use crate::sql::statement::{ObjectId, ObjectKind, quote};
 
 /// The subject of the checks.
 #[derive(Debug)]
@@ -82,9 +82,32 @@ impl Checks<'_> {
         all.extend(self.hidden_accounts_warning());
         all.extend(self.event_scheduler_warning());
         all.extend(lane_session::warnings(self.facts, self.manifest));
-        all.extend(self.left_disabled());
+        all.extend(self.left_to_do());
         all.extend(self.topology_warnings());
         all
+    }
+
+    /// What is left to the operator after the restore.
+    pub fn left_to_do(&self) -> Vec<String> {
+        let mut all = self.left_disabled();
+        all.extend(self.left_writable());
+        all
+    }
+
+    /// Schemas that were READ ONLY. A scratch server is not left to anybody.
+    fn left_writable(&self) -> Vec<String> {
+        if self.options.destination.is_scratch() {
+            return Vec::new();
+        }
+        let changed = self.survey.changed.keys();
+        let schemas = changed.filter(|object| object.kind == ObjectKind::Schema);
+        let warning = |schema: &ObjectId| {
+            let name = quote(&schema.schema);
+            format!(
+                "{schema} was READ ONLY, and is left writable: ALTER SCHEMA {name} READ ONLY = 1"
+            )
+        };
+        schemas.map(warning).collect()
     }
 
     fn fingerprint(&self, variable: &str) -> Option<&str> {
@@ -110,7 +133,6 @@ mod tests {
     use crate::restore::inspect::refusal::refused;
     use crate::restore::options::{Destination, Permissions};
     use crate::restore::scope::Scope;
-    use crate::sql::statement::ObjectKind;
 
     fn manifest() -> Manifest {
         let id: crate::layout::BackupId = "20261121T020000Z-3f9a1c".parse().unwrap();
