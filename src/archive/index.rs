@@ -135,7 +135,7 @@ pub struct InventoryRecord {
     /// The session settings that a table's expressions need; `None` if they need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
-    /// Spatial reference systems of a table's columns, except those that every server has.
+    /// Spatial reference systems of a table's columns; earlier versions omitted those that every server has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spatial: Vec<SpatialReference>,
 }

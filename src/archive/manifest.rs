@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{BackupId, BackupObject, TargetName};
+use crate::mysql::ServerVersion;
 use crate::sql::ledger::Ledger;
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
@@ -103,6 +104,13 @@ pub struct ServerFacts {
     pub fingerprint: BTreeMap<String, String>,
     /// Size in bytes of data and indexes, as estimated by the server.
     pub bytes: u64,
+}
+
+impl ServerFacts {
+    /// Flavour and version; `None` if they are unknown to this version of drctl.
+    pub fn parsed(&self) -> Option<ServerVersion> {
+        ServerVersion::parse(&self.version, &self.flavour)
+    }
 }
 
 /// A position in the binary log.

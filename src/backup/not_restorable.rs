@@ -65,7 +65,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         what: "spatial reference systems are not dumped, and a table that uses one cannot be created without it (3548)",
-        // The ID of a built-in one is its EPSG number.
+        // The ID of a built-in one is its EPSG number. One that was replaced under it is found by the plan.
         query: "SELECT srs_id FROM information_schema.st_spatial_reference_systems WHERE srs_id <> 0 \
                 AND (organization IS NULL OR organization <> 'EPSG' OR organization_coordsys_id <> srs_id) ORDER BY 1",
         columns: Columns::Name(0),

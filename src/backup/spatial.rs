@@ -1,4 +1,6 @@
-//! User-defined spatial reference systems that columns refer to (MySQL).
+//! Spatial reference systems that columns refer to (MySQL).
+//!
+//! Those that every server has are recorded too: a target can have replaced one, under its name and number.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +23,7 @@ struct Row {
     description: Option<String>,
 }
 
-/// The user-defined spatial reference systems of each table; none on MariaDB.
+/// The spatial reference systems of each table; none on MariaDB.
 pub(super) async fn of_tables(
     connection: &mut Connection,
     server: &ServerVersion,
@@ -38,7 +40,7 @@ pub(super) async fn of_tables(
              s.definition AS definition, s.description AS description \
              FROM information_schema.columns c \
              JOIN information_schema.st_spatial_reference_systems s ON s.srs_id = c.srs_id \
-             WHERE s.srs_id <> 0 AND NOT (s.organization <=> 'EPSG' AND s.organization_coordsys_id <=> s.srs_id)",
+             WHERE s.srs_id <> 0",
         )
         .await?;
     for row in rows {

@@ -111,6 +111,8 @@ pub struct Inspection {
     pub(super) facts: DestinationFacts,
     /// What the definitions need and the destination lacks.
     unsupported: Vec<Refusal>,
+    /// What the destination has in another edition.
+    warnings: Vec<String>,
     /// The accounts to create if they do not exist.
     accounts: BackupAccounts,
     /// Whether the GTIDs of the server are reset, which deletes its binary logs.
@@ -190,10 +192,14 @@ impl Inspection {
                 named_lock::holder(&mut connection, Lock::Stream, &manifest.target).await?;
             own.extend(streamer.and_then(|id| u32::try_from(id).ok()));
             let facts = DestinationFacts::read(&mut connection, &schemas).await?;
-            let mut missing = survey
-                .requires
-                .missing(&mut connection, &facts, &contents.inventory)
-                .await?;
+            let mut missing = survey.requires.missing(&mut connection, &facts).await?;
+            let same_series = manifest
+                .server
+                .parsed()
+                .is_some_and(|theirs| theirs.same_series(&facts.version));
+            let (used, inventory) = (&survey.requires.spatial, &contents.inventory);
+            let spatial = spatial::compare(&mut connection, used, inventory, same_series).await?;
+            missing.extend(spatial.refusals);
             missing.extend(storage::read_only_schemas(&mut connection, &schemas).await?);
             if let Some(stretch) = options.replay.as_ref().filter(|_| !replayed) {
                 let (flavour, begin) = (facts.version.flavour, stretch.begin(begun));
@@ -203,9 +209,9 @@ impl Inspection {
                 resets_gtids = fitness.resets_gtids;
             }
             connection.close().await;
-            Ok((facts, missing))
+            Ok((facts, missing, spatial.warnings))
         });
-        let (mut facts, mut unsupported) = asked.await?;
+        let (mut facts, mut unsupported, warnings) = asked.await?;
         if begun {
             facts.replication.read_only = None;
         }
@@ -236,6 +242,7 @@ impl Inspection {
             survey,
             facts,
             unsupported,
+            warnings,
             accounts,
             resets_gtids,
             running,
@@ -267,6 +274,7 @@ impl Inspection {
                 .map(|marker| marker.request.backup.clone()),
         );
         plan.running = self.running;
+        plan.warnings.extend(self.warnings.iter().cloned());
         plan.warnings.extend(self.resets_gtids.then(|| {
             "deletes the binary logs of the destination and resets its GTIDs, which it shares with the log".to_owned()
         }));

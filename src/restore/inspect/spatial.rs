@@ -14,44 +14,58 @@ use crate::util::error::Result;
 /// Errors of a server without the table of spatial reference systems: MariaDB, which accepts every SRID.
 const ABSENT: [u16; 2] = [1109, 1146];
 
-/// Refusals for those in `used` (by SRID, each with the first table that uses it) that the server lacks or defines
-/// otherwise. The inventory has the definitions of all except those that every server has.
-pub async fn refusals(
+/// The definitions of a server compared with those of a backup.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Those that the server lacks, or defines otherwise.
+    pub refusals: Vec<Refusal>,
+    /// Those of the server itself whose definition differs between release series.
+    pub warnings: Vec<String>,
+}
+
+/// Compares those in `used` (by SRID, each with the first table that uses it). The inventory has their definitions, in
+/// backups of earlier versions except those that every server has.
+pub async fn compare(
     connection: &mut Connection,
     used: &BTreeMap<u32, ObjectId>,
     inventory: &[InventoryRecord],
-) -> Result<Vec<Refusal>> {
-    let mut all = Vec::new();
+    same_series: bool,
+) -> Result<Compared> {
+    let mut all = Compared::default();
     for (number, table) in used {
-        let sql = format!(
-            "SELECT definition FROM information_schema.st_spatial_reference_systems WHERE srs_id = {number}"
-        );
-        let there: Option<String> = match connection.row(&sql).await {
+        let there = match definition(connection, *number).await {
             Err(error) if server_code(&error).is_some_and(|code| ABSENT.contains(&code)) => {
-                return Ok(Vec::new());
+                return Ok(Compared::default());
             }
             found => found?,
         };
         let mut dumped = inventory.iter().flat_map(|entry| &entry.spatial);
         let dumped = dumped.find(|system| system.id == *number);
-        all.extend(refusal(*number, table, there.as_deref(), dumped));
+        let Some(refusal) = refusal(*number, table, there.as_deref(), dumped) else {
+            continue;
+        };
+        if !same_series && there.is_some() && dumped.is_some_and(may_be_of_the_server) {
+            all.warnings.push(refusal.what);
+        } else {
+            all.refusals.push(refusal);
+        }
     }
     Ok(all)
 }
 
-/// The refusals for the tables of a whole backup.
-pub async fn refusals_for_all(
-    connection: &mut Connection,
-    inventory: &[InventoryRecord],
-) -> Result<Vec<Refusal>> {
-    let mut used = BTreeMap::new();
-    for entry in inventory {
-        for system in &entry.spatial {
-            used.entry(system.id)
-                .or_insert_with(|| entry.object.clone());
-        }
-    }
-    refusals(connection, &used, inventory).await
+/// Whether it has the name of one that every server has. Each release series has its own edition of these, which is no
+/// reason not to restore into the next one.
+fn may_be_of_the_server(system: &SpatialReference) -> bool {
+    let organization = system.organization.as_ref();
+    organization.is_some_and(|(name, number)| name == "EPSG" && *number == system.id)
+}
+
+/// The definition on a server; `None` if it lacks the spatial reference system.
+pub async fn definition(connection: &mut Connection, number: u32) -> Result<Option<String>> {
+    let sql = format!(
+        "SELECT definition FROM information_schema.st_spatial_reference_systems WHERE srs_id = {number}"
+    );
+    connection.row(&sql).await
 }
 
 /// Compares the definition on the server with that of the backup. Only the definition determines results, so names and

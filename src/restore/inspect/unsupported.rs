@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::Manifest;
 use crate::mysql::Connection;
 use crate::mysql::connect::literal;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::Refusal;
-use crate::restore::inspect::{spatial, storage};
+use crate::restore::inspect::storage;
 use crate::sql::computed::{Needs, TIME_ZONE};
 use crate::sql::placement::{self, Storage};
 use crate::sql::session::Session;
@@ -23,7 +22,7 @@ pub struct Requires {
     /// Time zones, by name.
     zones: BTreeMap<String, ObjectId>,
     /// Spatial reference systems, by SRID.
-    spatial: BTreeMap<u32, ObjectId>,
+    pub(super) spatial: BTreeMap<u32, ObjectId>,
     /// Storage engines, by their names in the definitions.
     engines: BTreeMap<String, ObjectId>,
     /// The first table with a full-text key.
@@ -230,12 +229,11 @@ impl Requires {
         })
     }
 
-    /// Requirements that the server does not satisfy.
+    /// Requirements that the server does not satisfy, besides spatial reference systems.
     pub async fn missing(
         &self,
         connection: &mut Connection,
         facts: &DestinationFacts,
-        inventory: &[InventoryRecord],
     ) -> Result<Vec<Refusal>> {
         let mut all: Vec<Refusal> = self.missing_parsers(facts).collect();
         all.extend(storage::missing_tablespaces(connection, &self.tablespaces).await?);
@@ -254,7 +252,6 @@ impl Requires {
                 ));
             }
         }
-        all.extend(spatial::refusals(connection, &self.spatial, inventory).await?);
         Ok(all)
     }
 }

@@ -14,8 +14,8 @@ use crate::comparison::dump_commands::{self, DumpScope};
 use crate::comparison::explain::explain;
 use crate::comparison::normalise::{ExpectedDeviations, names_system_tablespace};
 use crate::comparison::redump::{Redump, redump};
+use crate::mysql::Flavour;
 use crate::mysql::connect::server_code;
-use crate::mysql::{Flavour, ServerVersion};
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::survey::Survey;
 use crate::restore::options::RestoreOptions;
@@ -125,7 +125,7 @@ impl Compare<'_> {
             );
         }
         let server = &self.archive.manifest().server;
-        let theirs = ServerVersion::parse(&server.version, &server.flavour)?;
+        let theirs = server.parsed()?;
         let ours = &self.facts.version;
         (!theirs.same_series(ours) && comparison.is_only(&[Class::DdlText, Class::UnusableView]))
             .then(|| format!("{ours} prints definitions differently than {theirs}"))

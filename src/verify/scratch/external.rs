@@ -19,7 +19,7 @@ use crate::sql::statement::quote;
 use crate::util::cancel::Cancel;
 use crate::util::error::{Error, Result};
 use crate::verify::scratch::options::DURABILITY_VARIABLES;
-use crate::verify::scratch::{Scratch, spatial, version_of};
+use crate::verify::scratch::{Scratch, version_of};
 
 /// Error codes for a missing grant: on the server or a schema, on a table, on a routine.
 const NO_SUCH_GRANT: [u16; 3] = [1141, 1147, 1403];
@@ -34,7 +34,7 @@ struct External {
     target: TargetName,
 }
 
-/// Checks the server: the backup's release series, no schemas, no event scheduler, the spatial reference systems.
+/// Checks the server: the backup's release series, no schemas, no event scheduler.
 pub async fn take(
     server: &ServerConfig,
     archive: &Archive,
@@ -47,11 +47,10 @@ pub async fn take(
         let scheduler: String = connection.one("SELECT @@GLOBAL.event_scheduler").await?;
         let schemas = user_schemas(&mut connection).await?;
         let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
-        let spatial = spatial::require(&mut connection, archive).await;
         connection.close().await;
-        Ok((version, scheduler, schemas, variables, spatial))
+        Ok((version, scheduler, schemas, variables))
     };
-    let (version, scheduler, schemas, variables, spatial) = cancel.unless(inspect).await?;
+    let (version, scheduler, schemas, variables) = cancel.unless(inspect).await?;
     if !version.same_series(&wanted) {
         return Err(Error::usage(format!(
             "the scratch server is {version}, but the backup is of {wanted}"
@@ -60,7 +59,6 @@ pub async fn take(
     }
     refuse_schemas(&schemas)?;
     refuse_event_scheduler(&scheduler)?;
-    spatial?;
     let settings = durability(variables);
     let fingerprint = &archive.manifest().server.fingerprint;
     let mut known = settings.iter();

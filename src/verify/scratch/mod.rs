@@ -111,7 +111,7 @@ pub async fn begin(
 /// Version of the target server; an archive failure if the manifest does not contain a known one.
 fn version_of(manifest: &Manifest) -> Result<ServerVersion> {
     let server = &manifest.server;
-    ServerVersion::parse(&server.version, &server.flavour).ok_or_else(|| {
+    server.parsed().ok_or_else(|| {
         Error::archive(format!(
             "the manifest names an unknown server: {:?}",
             server.version

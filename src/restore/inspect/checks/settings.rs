@@ -1,6 +1,5 @@
 //! Limits and defaults of the server, compared with those of the target.
 
-use crate::mysql::ServerVersion;
 use crate::restore::inspect::checks::Checks;
 use crate::restore::inspect::refusal::Refusal;
 
@@ -56,7 +55,7 @@ impl Checks<'_> {
         let mut all = Vec::new();
         let server = &self.manifest.server;
         let ours = &self.facts.version;
-        if let Some(theirs) = ServerVersion::parse(&server.version, &server.flavour) {
+        if let Some(theirs) = server.parsed() {
             if theirs.flavour != ours.flavour {
                 all.push(format!(
                     "the backup was taken from {theirs}, but the destination is {ours}: SQL dialect and types differ"
