@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mysql_async::prelude::FromRow;
 
 use crate::Result;
-use crate::mysql::connect::literal;
+use crate::mysql::connect::{literal, server_code};
 use crate::mysql::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 
@@ -62,13 +62,16 @@ const FINGERPRINT: &[&str] = &[
 /// Fingerprint key of the named time zones that events use; the value is [`ANY_ZONE`] if they are too many.
 pub const NAMED_ZONES: &str = "named time zones";
 
+/// Fingerprint key of the loadable functions, in lower case.
+pub const LOADABLE_FUNCTIONS: &str = "loadable functions";
+
 /// Stands for any time zone.
 pub const ANY_ZONE: &str = "*";
 
 /// Maximum length of a recorded value, bytes, since the manifest has to be small.
 const MAX_VALUE_BYTES: usize = 300;
 
-/// The variables that a restore depends on, the plugins loaded from files, and the time zones of events.
+/// The variables that a restore depends on, the plugins and functions loaded from files, and the time zones of events.
 pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String, String>> {
     let variables: Vec<(String, String)> = connection.rows("SHOW GLOBAL VARIABLES").await?;
     let mut found: BTreeMap<String, String> = variables
@@ -83,6 +86,17 @@ pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String,
         )
         .await?;
     found.insert("plugins".into(), plugins.join(","));
+    let functions = connection
+        .rows("SELECT LOWER(name) FROM mysql.func ORDER BY 1")
+        .await;
+    let functions: Vec<String> = match functions {
+        // Denied, which the warnings of the backup say.
+        Err(error) if server_code(&error).is_some() => Vec::new(),
+        functions => functions?,
+    };
+    if !functions.is_empty() {
+        found.insert(LOADABLE_FUNCTIONS.into(), functions.join(","));
+    }
     let zones: Vec<String> = connection
         .rows("SELECT DISTINCT time_zone FROM information_schema.events ORDER BY 1")
         .await?;

@@ -2,16 +2,16 @@
 //! unfinished restore, if any.
 //!
 //! - [`survey`]: definitions of the archive. [`destination`]: state of the destination.
-//! - [`checks`], [`unsupported`], [`spatial`], [`storage`], [`schema_collation`]: blockers and warnings, as [`refusal`].
+//! - [`checks`], [`unsupported`], [`provided`], [`spatial`], [`schema_collation`]: blockers and warnings, as [`refusal`].
 //! - [`plan`]: the result, for `--plan`.
 
 pub(crate) mod checks;
 pub(crate) mod destination;
 pub mod plan;
+mod provided;
 pub mod refusal;
 pub(crate) mod schema_collation;
 pub(crate) mod spatial;
-mod storage;
 pub(crate) mod survey;
 pub(crate) mod unsupported;
 
@@ -200,7 +200,7 @@ impl Inspection {
             let (used, inventory) = (&survey.requires.spatial, &contents.inventory);
             let spatial = spatial::compare(&mut connection, used, inventory, same_series).await?;
             missing.extend(spatial.refusals);
-            missing.extend(storage::read_only_schemas(&mut connection, &schemas).await?);
+            missing.extend(provided::read_only_schemas(&mut connection, &schemas).await?);
             if let Some(stretch) = options.replay.as_ref().filter(|_| !replayed) {
                 let (flavour, begin) = (facts.version.flavour, stretch.begin(begun));
                 let (plan, path) = (&stretch.resolved.plan, &stretch.path);

@@ -93,6 +93,7 @@ pub async fn survey(
     };
     let mut survey = Survey {
         needs: needs(archive, &options.scope),
+        requires: Requires::of(archive.manifest()),
         defers_checks: archive.manifest().server.flavour == "mysql",
         ..Survey::default()
     };

@@ -1,19 +1,20 @@
 //! Requirements of a backup that no session setting can satisfy: named time zones, spatial reference systems,
-//! storage engines, parsers of full-text keys, tablespaces, keys, global settings. Checked before anything is changed.
+//! storage engines, parsers of full-text keys, tablespaces, keys, collations, functions, global settings. Checked before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::manifest::Manifest;
 use crate::mysql::Connection;
 use crate::mysql::connect::literal;
+use crate::mysql::facts::LOADABLE_FUNCTIONS;
 use crate::restore::inspect::destination::DestinationFacts;
+use crate::restore::inspect::provided;
 use crate::restore::inspect::refusal::Refusal;
-use crate::restore::inspect::storage;
 use crate::sql::computed::{Needs, TIME_ZONE};
 use crate::sql::placement::{self, Storage};
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
-use crate::sql::tokens::Tokens;
+use crate::sql::tokens::{Token, Tokens};
 use crate::util::error::Result;
 
 /// Requirements of the definitions in scope, each with the first object that has it.
@@ -33,6 +34,12 @@ pub struct Requires {
     tablespaces: BTreeMap<String, (ObjectId, String)>,
     /// The first encrypted table.
     encrypted: Option<ObjectId>,
+    /// Collations, by name.
+    collations: BTreeMap<String, ObjectId>,
+    /// The loadable functions of the target, in lower case.
+    loadable: BTreeSet<String>,
+    /// Those that views call, without which a view cannot be created.
+    functions: BTreeMap<String, ObjectId>,
     /// Default encryption of the schemas whose definition contains it.
     encrypted_schemas: BTreeMap<ObjectId, bool>,
     /// The first table whose encryption differs from the default of its schema.
@@ -53,12 +60,25 @@ const FULLTEXT_VARIABLES: [&str; 9] = [
 ];
 
 impl Requires {
+    /// The requirements of a backup, without those of its definitions.
+    pub fn of(manifest: &Manifest) -> Requires {
+        let loadable = manifest.server.fingerprint.get(LOADABLE_FUNCTIONS);
+        let loadable = loadable.into_iter().flat_map(|names| names.split(','));
+        Requires {
+            loadable: loadable.map(str::to_owned).collect(),
+            ..Requires::default()
+        }
+    }
+
     /// Adds the requirements of a definition; `object` by its name on the destination.
     pub fn note(&mut self, object: &ObjectId, sql: &[u8], session: &Session) {
         if object.kind == ObjectKind::Event
             && let Some(zone) = session.variable(TIME_ZONE)
         {
             self.note_zone(zone.trim_matches('\''), object);
+        }
+        if object.kind == ObjectKind::View {
+            self.note_view(object, sql);
         }
         if matches!(object.kind, ObjectKind::Table | ObjectKind::Schema) {
             let mut key_block_kib = None;
@@ -75,6 +95,8 @@ impl Requires {
                     if let Some(engine) = name(tokens.clone()) {
                         self.engines.entry(engine).or_insert_with(|| object.clone());
                     }
+                } else if token.is("COLLATE") {
+                    self.note_collation(object, tokens.clone());
                 } else if token.is("PARSER") {
                     if let Some(parser) = name(tokens.clone()) {
                         self.parsers.entry(parser).or_insert_with(|| object.clone());
@@ -85,6 +107,38 @@ impl Requires {
                 }
             }
             self.note_storage(object, sql, key_block_kib);
+        }
+    }
+
+    /// `COLLATE name`, `COLLATE=name`
+    fn note_collation(&mut self, object: &ObjectId, mut after: Tokens<'_>) {
+        after.eat_mark(b'=');
+        if let Some(Token::Word(name)) = after.next()
+            && let Ok(name) = std::str::from_utf8(name)
+            && name.is_ascii()
+        {
+            self.collations
+                .entry(name.to_owned())
+                .or_insert_with(|| object.clone());
+        }
+    }
+
+    fn note_view(&mut self, view: &ObjectId, sql: &[u8]) {
+        let mut tokens = Tokens::new(sql);
+        let mut qualified = false;
+        while let Some(token) = tokens.next() {
+            if token.is("COLLATE") {
+                self.note_collation(view, tokens.clone());
+            } else if let Some(Some(name)) = token.name()
+                && !qualified
+                && self.loadable.contains(&name.to_lowercase())
+                && tokens.clone().eat_mark(b'(')
+            {
+                self.functions
+                    .entry(name.to_lowercase())
+                    .or_insert_with(|| view.clone());
+            }
+            qualified = token == Token::Mark(b'.');
         }
     }
 
@@ -236,10 +290,12 @@ impl Requires {
         facts: &DestinationFacts,
     ) -> Result<Vec<Refusal>> {
         let mut all: Vec<Refusal> = self.missing_parsers(facts).collect();
-        all.extend(storage::missing_tablespaces(connection, &self.tablespaces).await?);
+        all.extend(provided::missing_tablespaces(connection, &self.tablespaces).await?);
         if let Some(table) = &self.encrypted {
-            all.extend(storage::missing_keys(connection, facts, table).await?);
+            all.extend(provided::missing_keys(connection, facts, table).await?);
         }
+        all.extend(provided::missing_collations(connection, &self.collations).await?);
+        all.extend(provided::missing_functions(connection, &self.functions).await?);
         for (zone, object) in &self.zones {
             let sql = format!(
                 "SELECT CONVERT_TZ('2000-01-01 00:00:00', '+00:00', {}) IS NULL",

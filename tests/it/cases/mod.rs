@@ -10,6 +10,7 @@ mod views;
 use std::path::{Path, PathBuf};
 
 use super::support::compare::{self, differences};
+use super::support::lab::ScratchDir;
 use super::support::{Drctl, Flavour, Server};
 
 /// The file of that name.
@@ -71,4 +72,23 @@ pub fn drilled(drctl: &Drctl, path: &str) -> String {
         .run(["verify", "--latest", "--path", path, "--output", "json"])
         .ok();
     run.json()["warnings"].to_string()
+}
+
+/// A server's files with a collation `utf8mb4_mine_ci` more, and the option that has a server use them.
+pub fn own_collation(flavour: Flavour) -> (ScratchDir, String) {
+    const MINE: &str = "<charset name=\"utf8mb4\"><collation name=\"utf8mb4_mine_ci\" id=\"1999\">\
+             <rules><reset>a</reset><p>b</p></rules></collation></charset>\n</charsets>";
+    let dir = ScratchDir::new();
+    let files = dir.path().join("charsets");
+    std::fs::create_dir(&files).expect("a scratch directory");
+    let of_the_server = Server::shared(flavour).value("SELECT @@character_sets_dir");
+    for entry in std::fs::read_dir(of_the_server).expect("the server's files") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), files.join(entry.file_name())).expect("a copy");
+    }
+    let index = std::fs::read_to_string(files.join("Index.xml")).expect("the list of collations");
+    std::fs::write(files.join("Index.xml"), index.replace("</charsets>", MINE))
+        .expect("a list with one more");
+    let option = format!("--character-sets-dir={}", files.display());
+    (dir, option)
 }

@@ -1,7 +1,7 @@
 //! What a server refuses, or takes in another order only: replicas as destinations, dumps that do not restore,
 //! views and sequences that need what comes later, engines and directories with a will of their own.
 
-use super::{Case, drilled};
+use super::{Case, drilled, own_collation};
 use crate::support::backup::in_front_of_dump;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
@@ -433,23 +433,51 @@ fn a_schema_that_was_read_only_comes_back_writable_and_is_named() {
 }
 
 #[test]
-fn a_parser_of_full_text_keys_that_a_server_lacks_breaks_a_drill_off_and_is_refused() {
+fn plugins_and_functions_that_a_server_lacks_break_a_drill_off_and_are_refused() {
     need!(MySql);
-    const INSTALL: &str = "INSTALL PLUGIN simple_parser SONAME 'mypluglib.so'";
+    const INSTALL: &str = "INSTALL PLUGIN simple_parser SONAME 'mypluglib.so'; INSTALL PLUGIN keyring_udf SONAME 'keyring_udf.so';
+        CREATE FUNCTION keyring_key_type_fetch RETURNS STRING SONAME 'keyring_udf.so'";
     let case = Case::empty(Flavour::MySql, &[]);
     case.source.exec(&format!(
         "{INSTALL}; CREATE DATABASE d; CREATE TABLE d.n (a TEXT, FULLTEXT KEY (a) WITH PARSER ngram);
-         CREATE TABLE d.t (a TEXT, FULLTEXT KEY (a) WITH PARSER simple_parser); INSERT d.t VALUES ('a b')"
+         CREATE TABLE d.t (a TEXT, FULLTEXT KEY (a) WITH PARSER simple_parser); INSERT d.t VALUES ('a b');
+         CREATE VIEW d.v AS SELECT Keyring_Key_Type_Fetch('k') AS k"
     ));
+    let words = [
+        "the full-text parser simple_parser (used by table `d`.`t`)",
+        "the loadable function keyring_key_type_fetch (used by view `d`.`v`)",
+    ];
     case.drctl.run(["backup"]).ok();
-    let words = ["lacks the full-text parser simple_parser (used by table `d`.`t`)"];
-    for path in ["lanes", "client"] {
-        let run = case
-            .drctl
-            .run(["verify", "--latest", "--path", path, "--output", "json"]);
-        assert_eq!(run.refused(9, &words).json()["verdict"], "broken");
-    }
+    broken_off(&case.drctl, &words);
     refused_untouched(&case.drctl, &case.into, "d", &words);
     case.into.exec(INSTALL);
     case.drctl.run(["restore", "--latest"]).ok();
+}
+
+on_both!(
+    fn a_collation_that_a_server_lacks_breaks_a_drill_off_and_is_refused(flavour) {
+        let (_files, option) = own_collation(flavour);
+        let source = Server::start_with(flavour, &[&option]);
+        source.exec(
+            "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a VARCHAR(9) COLLATE utf8mb4_mine_ci);
+             CREATE VIEW d.v AS SELECT 'a' = 'b' COLLATE utf8mb4_bin AS b",
+        );
+        let into = Server::start(flavour);
+        let drctl = Drctl::new("collated").source(&source).into(&into);
+        drctl.run(["backup"]).ok();
+        let words = ["lacks the collation utf8mb4_mine_ci (used by table `d`.`t`)"];
+        broken_off(&drctl, &words);
+        refused_untouched(&drctl, &into, "d", &words);
+        let into = Server::start_with(flavour, &[&option]);
+        drctl.into(&into).run(["restore", "--latest"]).ok();
+    }
+);
+
+/// A drill by either path ends before it restores anything, and says nothing about the backup.
+#[track_caller]
+fn broken_off(drctl: &Drctl, words: &[&str]) {
+    for path in ["lanes", "client"] {
+        let run = drctl.run(["verify", "--latest", "--path", path, "--output", "json"]);
+        assert_eq!(run.refused(9, words).json()["verdict"], "broken");
+    }
 }

@@ -1,11 +1,10 @@
 //! What a source has that a dump makes trouble of: names of the server's own, what no dump holds, what
 //! dump programs fail on, and settings that cut or end a dump.
 
-use crate::support::lab::ScratchDir;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
-use super::Case;
+use super::{Case, own_collation};
 
 /// What doctor prints, and the exit code.
 fn doctor(drctl: &Drctl) -> (i32, String) {
@@ -207,19 +206,8 @@ on_both!(
 
 on_both!(
     fn a_collation_from_the_servers_files_is_named(flavour) {
-        const MINE: &str = "<charset name=\"utf8mb4\"><collation name=\"utf8mb4_mine_ci\" id=\"1999\">\
-                            <rules><reset>a</reset><p>b</p></rules></collation></charset>\n</charsets>";
-        let dir = ScratchDir::new();
-        let files = dir.path().join("charsets");
-        std::fs::create_dir(&files).expect("a scratch directory");
-        let of_the_server = Server::shared(flavour).value("SELECT @@character_sets_dir");
-        for entry in std::fs::read_dir(of_the_server).expect("the server's files") {
-            let entry = entry.expect("an entry");
-            std::fs::copy(entry.path(), files.join(entry.file_name())).expect("a copy");
-        }
-        let index = std::fs::read_to_string(files.join("Index.xml")).expect("the list of collations");
-        std::fs::write(files.join("Index.xml"), index.replace("</charsets>", MINE)).expect("a list with one more");
-        let case = Case::empty(flavour, &[&format!("--character-sets-dir={}", files.display())]);
+        let (_files, option) = own_collation(flavour);
+        let case = Case::empty(flavour, &[&option]);
         case.source.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a VARCHAR(9) COLLATE utf8mb4_mine_ci)");
         named(&case.drctl, &[&["collations from files of the server are not dumped: utf8mb4_mine_ci;"]]);
     }

@@ -1,5 +1,5 @@
-//! Storage that the definitions of a backup require, and that only the operator of a server can provide: general
-//! tablespaces and keys. The other way round, a READ ONLY schema of the server keeps it from being filled.
+//! What the definitions of a backup require and only the operator of a server can provide: general tablespaces, keys,
+//! collations from files, loadable functions. The other way round, a READ ONLY schema keeps itself from being filled.
 //!
 //! A table or variable that the account may not read is no reason to refuse: the warnings of the backup name what it
 //! requires.
@@ -118,4 +118,51 @@ pub async fn read_only_schemas(
         )
     };
     Ok(read_only.into_iter().map(refusal).collect())
+}
+
+/// Refusals for those of `used` (by name, each with an object that names it) that the server does not know.
+pub async fn missing_collations(
+    connection: &mut Connection,
+    used: &BTreeMap<String, ObjectId>,
+) -> Result<Vec<Refusal>> {
+    const UNKNOWN: u16 = 1273;
+    let mut missing = Vec::new();
+    for (name, object) in used {
+        // Not looked up: MariaDB lists some without the character set that definitions prefix.
+        let sql = format!("SELECT _latin1'' COLLATE {name}");
+        match connection.one::<String>(&sql).await {
+            Err(error) if server_code(&error) == Some(UNKNOWN) => missing.push(Refusal::new(
+                format!("the destination lacks the collation {name} (used by {object})"),
+                "restore into a server that has it; one from files is in the character_sets_dir of the target",
+            )),
+            Err(error) if server_code(&error).is_none() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(missing)
+}
+
+/// Refusals for those of `used` (by name in lower case, each with a view that calls it) that the server lacks.
+pub async fn missing_functions(
+    connection: &mut Connection,
+    used: &BTreeMap<String, ObjectId>,
+) -> Result<Vec<Refusal>> {
+    const QUERY: &str = "SELECT LOWER(name) FROM mysql.func";
+    if used.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(there) = names(connection, QUERY).await? else {
+        return Ok(Vec::new());
+    };
+    let missing = used.iter().filter(|(name, _)| !there.contains(name));
+    let refusal = |(name, view): (&String, &ObjectId)| {
+        Refusal::new(
+            format!("the destination lacks the loadable function {name} (used by {view})"),
+            format!(
+                "CREATE FUNCTION {} … SONAME on the destination",
+                quote(name)
+            ),
+        )
+    };
+    Ok(missing.map(refusal).collect())
 }
