@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::{BEFORE, logging};
 use crate::drill::{nothing_left, of_flavour};
-use crate::on_both;
 use crate::support::backup::walk;
 use crate::support::drctl::Run;
 use crate::support::{Drctl, Flavour, Server};
+use crate::{need, on_both};
 
 /// What a source has besides, before its first backup.
 const EVENTS: &str = "
@@ -395,3 +395,23 @@ on_both!(
         assert_eq!(schemas(), before);
     }
 );
+
+#[test]
+fn tables_in_tablespaces_pass_and_a_statement_that_needs_one_fails_no_log() {
+    need!(MySql);
+    let source = logging(Flavour::MySql);
+    source.exec(
+        "CREATE TABLESPACE ts; CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY) TABLESPACE ts;
+         CREATE DATABASE r; CREATE TABLE r.t (id INT PRIMARY KEY); INSERT INTO r.t VALUES (1); ALTER SCHEMA r READ ONLY = 1",
+    );
+    let drctl = of_flavour(Drctl::new("shop").source(&source), Flavour::MySql);
+    backup_and_stream(&drctl);
+    source.exec("INSERT INTO d.t VALUES (1), (2)");
+    backup_and_stream(&drctl);
+    assert_eq!(drill(&drctl).ok().json()["verdict"], "pass");
+    // What is logged is executed as it is.
+    source.exec("CREATE TABLE d.u (id INT PRIMARY KEY) TABLESPACE ts");
+    backup_and_stream(&drctl);
+    let run = drill(&drctl).refused(10, &["3510"]);
+    assert_eq!(run.json()["verdict"], "broken");
+}
