@@ -51,7 +51,7 @@ demo: ## back up, damage, restore and verify a real server; under a minute once 
 	@tests/demo/demo.sh
 
 bench: ## measure the figures of docs/performance.md; BENCH="--rows 100000 backup" narrows it
-	@tests/lab/setup.sh bench
+	@tests/lab/setup.sh --needed bench
 	cargo build --locked --release --quiet
 	@tests/bench/bench.sh $(BENCH)
 

@@ -1,11 +1,14 @@
 //! The verbs of README and CONTRIBUTING get what they use: on a machine with the toolchains and nothing else,
 //! each asks for its pieces of the lab by itself. Read off the Makefile and the scripts, as to run them all from
-//! nothing takes an hour.
+//! nothing takes an hour; and run as far as each comes without a network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::support::lab::ScratchDir;
 
 /// Where verbs are documented.
 const PAGES: &[&str] = &[
@@ -68,6 +71,109 @@ fn a_verb_that_does_not_ask_is_found() {
         missing.iter().any(|line| line.contains("uses curl")),
         "{missing:?}"
     );
+}
+
+/// Makes this machine look like one with a base system and the toolchains, whose network is down: whatever fetches
+/// or builds something says what, and fails. cargo builds nothing and succeeds.
+const TOOLS: &[(&str, &str)] = &[
+    ("apt-get", "echo \"down: apt-get $*\" >&2; exit 100"),
+    ("go", "echo \"down: go $*\" >&2; exit 1"),
+    ("dpkg-query", "exit 1"),
+    ("rustc", "echo 'host: x86_64-unknown-linux-gnu'"),
+    (
+        "cargo",
+        "for profile in debug release dist; do mkdir -p $CARGO_TARGET_DIR/$profile && : >$CARGO_TARGET_DIR/$profile/drctl; done",
+    ),
+];
+
+/// Errors of programs that are used before it is asked whether they are there.
+const UNASKED: &[&str] = &["not found", "No such file", "cannot stat", "cannot access"];
+
+#[test]
+fn on_a_bare_machine_each_verb_names_what_it_lacks() {
+    let machine = ScratchDir::new();
+    let programs = machine.path().join("bin");
+    fs::create_dir(&programs).expect("a scratch directory");
+    for path in of_the_base_system()
+        .into_iter()
+        .chain(["make", "git"].map(on_path))
+    {
+        let name = path.file_name().expect("a program");
+        let _ = std::os::unix::fs::symlink(&path, programs.join(name));
+    }
+    for (name, script) in TOOLS {
+        let program = programs.join(name);
+        let _ = fs::remove_file(&program);
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a script");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
+    }
+    let verbs = documented(&texts(PAGES));
+    let mut wrong = Vec::new();
+    for verb in verbs.iter().filter_map(|verb| verb.strip_prefix("make ")) {
+        let home = machine.path().join(verb);
+        let run = Command::new("sh")
+            .args(["-c", "exec make \"$0\" 2>&1 </dev/null", verb])
+            .current_dir(root())
+            .env_clear()
+            .env("PATH", &programs)
+            .env("HOME", &home)
+            .env("DRCTL_LAB", home.join("lab"))
+            .env("CARGO_TARGET_DIR", home.join("target"))
+            // No cluster of this machine.
+            .env("DRCTL_CLUSTER", "9")
+            .output()
+            .expect("sh runs");
+        let told = String::from_utf8_lossy(&run.stdout);
+        let own: Vec<&str> = told
+            .lines()
+            .filter(|line| !line.starts_with("make: ***"))
+            .collect();
+        let unasked = own.iter().find(|line| {
+            !line.starts_with("lab: ") && UNASKED.iter().any(|words| line.contains(words))
+        });
+        let last = own.last().copied().unwrap_or_default();
+        let named = ["lab: ", "cluster: ", "down: "];
+        let is_named = named.iter().any(|begin| last.starts_with(begin));
+        if let Some(line) = unasked {
+            wrong.push(format!("make {verb}: {line}"));
+        } else if !run.status.success() && !is_named {
+            wrong.push(format!("make {verb} ends with {last:?}"));
+        }
+    }
+    assert!(
+        verbs.len() > 15 && wrong.is_empty(),
+        "\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// The programs that every Debian has.
+fn of_the_base_system() -> Vec<PathBuf> {
+    let format = "-f=${Package} ${Essential} ${Priority}\n".to_owned();
+    let all = dpkg("-W", std::iter::once(&format));
+    let base: Vec<String> = all
+        .lines()
+        .filter_map(everywhere)
+        .map(str::to_owned)
+        .collect();
+    let files = dpkg("-L", base.iter());
+    let is_program = |path: &&str| {
+        let directory = Path::new(path).parent();
+        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+            .iter()
+            .any(|place| directory == Some(Path::new(place)))
+    };
+    // Where alternatives lead to, no package says.
+    files
+        .lines()
+        .filter(is_program)
+        .map(PathBuf::from)
+        .chain([on_path("awk")])
+        .collect()
+}
+
+fn on_path(name: &str) -> PathBuf {
+    Path::new("/usr/bin").join(name)
 }
 
 fn root() -> PathBuf {
@@ -353,17 +459,19 @@ fn packages_of(reaches: &[Reach]) -> BTreeMap<String, String> {
     let format = "-f=${Package} ${Essential} ${Priority}\n".to_owned();
     let names: BTreeSet<String> = packages.values().cloned().collect();
     let known = dpkg("-W", std::iter::once(&format).chain(&names));
-    let everywhere: BTreeSet<&str> = known
-        .lines()
-        .filter(|line| line.contains(" yes ") || line.ends_with(" required"))
-        .filter_map(|line| line.split(' ').next())
-        .collect();
+    let everywhere: BTreeSet<&str> = known.lines().filter_map(everywhere).collect();
     let toolchain = |package: &str| {
         let is = |name: &&str| package == *name || package.starts_with(&format!("{name}-"));
         TOOLCHAINS.iter().any(is)
     };
     packages.retain(|_, package| !everywhere.contains(package.as_str()) && !toolchain(package));
     packages
+}
+
+/// The package of a line of `dpkg-query -W`, if every Debian has it.
+fn everywhere(line: &str) -> Option<&str> {
+    let is = line.contains(" yes ") || line.ends_with(" required");
+    line.split(' ').next().filter(|_| is)
 }
 
 fn dpkg<'a>(verb: &str, names: impl Iterator<Item = &'a String>) -> String {
