@@ -13,6 +13,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::sql::definer::{Account, definer, replace};
 use crate::sql::placement::{Changed, created};
@@ -32,7 +33,7 @@ pub struct ExpectedDeviations {
     /// Tables that the restore altered, on a server that then prints the system tablespace.
     pub altered_tables: BTreeSet<ObjectId>,
     /// Objects whose definitions the restore changed.
-    pub changed: BTreeMap<ObjectId, Changed>,
+    pub changed: Arc<BTreeMap<ObjectId, Changed>>,
     /// Tables, schemas and events on a server that replayed a binary log, with their definitions in the dump.
     pub replayed: BTreeMap<ObjectId, Vec<u8>>,
 }

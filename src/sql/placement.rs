@@ -151,10 +151,16 @@ fn option(tokens: &mut Tokens<'_>, is_schema: bool) -> Option<Storage> {
     if !(of_mysql || of_mariadb) || !tokens.eat_mark(b'=') {
         return None;
     }
-    let value = unquoted(tokens.next()?)?;
+    let token = tokens.next()?;
     if of_mysql {
-        return Some(Storage::Encryption(value.eq_ignore_ascii_case("Y")));
+        // As the server prints it.
+        return match token {
+            Token::Text(b"'Y'") => Some(Storage::Encryption(true)),
+            Token::Text(b"'N'") => Some(Storage::Encryption(false)),
+            _ => None,
+        };
     }
+    let value = unquoted(token)?;
     // Without a plugin for keys the other values are accepted.
     (value.eq_ignore_ascii_case("yes")).then_some(Storage::Encryption(true))
 }

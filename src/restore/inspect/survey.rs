@@ -61,7 +61,7 @@ pub struct Survey {
     /// Tables that are changed with others outside of the scope, by foreign keys: table and other.
     pub cascades: BTreeSet<(ObjectId, ObjectId)>,
     /// Definitions that the restore changes before it executes them. Everything else is of the changed ones.
-    pub changed: BTreeMap<ObjectId, Changed>,
+    pub changed: Arc<BTreeMap<ObjectId, Changed>>,
     /// Tables with DATA DIRECTORY or INDEX DIRECTORY, and their definitions.
     pub with_directories: BTreeMap<ObjectId, Vec<u8>>,
 }
@@ -172,7 +172,7 @@ impl Survey {
                 && let Some(created) = placement::created(&sql, options.destination.is_scratch())
             {
                 let dumped = std::mem::replace(&mut sql, Cow::Owned(created.clone())).into_owned();
-                self.changed
+                Arc::make_mut(&mut self.changed)
                     .insert(mapped.clone(), Changed { dumped, created });
             }
             let sql = &*sql;

@@ -101,6 +101,9 @@ impl Requires {
                     if let Some(parser) = name(tokens.clone()) {
                         self.parsers.entry(parser).or_insert_with(|| object.clone());
                     }
+                } else if token.is("ROW_FORMAT") && tokens.eat_mark(b'=') {
+                    // Half of the usual page, unless KEY_BLOCK_SIZE follows.
+                    key_block_kib = tokens.eat("COMPRESSED").then_some(8);
                 } else if token.is("KEY_BLOCK_SIZE") && tokens.eat_mark(b'=') {
                     // That of the table follows those of its keys.
                     key_block_kib = name(tokens.clone()).and_then(|size| size.parse().ok());

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::archive::read::Archive;
 use crate::archive::restore_txt::{SIGNED_HEAD, check_line};
@@ -17,7 +18,7 @@ use crate::sql::statement::{Kind, ObjectId, Section};
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     /// Definitions changed as in a restore into a scratch server.
-    pub(super) changed: BTreeMap<ObjectId, Changed>,
+    pub(super) changed: Arc<BTreeMap<ObjectId, Changed>>,
     /// Tables of the engine ARCHIVE whose counters were removed.
     archive_tables: Vec<ObjectId>,
     /// Tables to create without partitions, which [`Edits::afterwards`] adds.
@@ -84,7 +85,7 @@ impl Edits {
             if let Some(created) = created(&new, true) {
                 let dumped = sql.to_vec();
                 new = Cow::Owned(created.clone());
-                self.changed.insert(object, Changed { dumped, created });
+                Arc::make_mut(&mut self.changed).insert(object, Changed { dumped, created });
             }
             if let Cow::Owned(new) = new {
                 let begin = statement.begins_at();

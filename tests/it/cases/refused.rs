@@ -301,10 +301,12 @@ fn tables_in_general_tablespaces_are_drilled_and_refused_where_the_tablespace_is
     need!(MySql);
     let case = Case::empty(Flavour::MySql, &[]);
     case.source.exec(
-        "CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'; CREATE TABLESPACE small ADD DATAFILE 'small.ibd' FILE_BLOCK_SIZE = 8K;
+        "CREATE TABLESPACE ts ADD DATAFILE 'ts.ibd'; CREATE TABLESPACE small ADD DATAFILE 'small.ibd' FILE_BLOCK_SIZE = 4K;
          CREATE DATABASE d; USE d;
          CREATE TABLE t (id INT PRIMARY KEY, a INT, KEY k (a)) TABLESPACE ts; INSERT t VALUES (1, 2);
-         CREATE TABLE c (id INT PRIMARY KEY) TABLESPACE small ROW_FORMAT = COMPRESSED KEY_BLOCK_SIZE = 8",
+         CREATE TABLE c (id INT PRIMARY KEY) TABLESPACE small ROW_FORMAT = COMPRESSED KEY_BLOCK_SIZE = 4;
+         CREATE TABLESPACE half ADD DATAFILE 'half.ibd' FILE_BLOCK_SIZE = 8K;
+         CREATE TABLE h (id INT PRIMARY KEY) TABLESPACE half ROW_FORMAT = COMPRESSED",
     );
     case.drctl.run(["backup"]).ok();
     for path in ["lanes", "client"] {
@@ -313,14 +315,17 @@ fn tables_in_general_tablespaces_are_drilled_and_refused_where_the_tablespace_is
         assert!(named && said.contains("were not tested"), "{said}");
     }
     let creates = [
-        "CREATE TABLESPACE `small` FILE_BLOCK_SIZE = 8K",
+        "CREATE TABLESPACE `half` FILE_BLOCK_SIZE = 8K",
+        "CREATE TABLESPACE `small` FILE_BLOCK_SIZE = 4K",
         "CREATE TABLESPACE `ts`",
     ];
     let words = [
+        "the tablespace `half` (used by table `d`.`h`)",
         "the tablespace `small` (used by table `d`.`c`)",
         "the tablespace `ts`",
         creates[0],
         creates[1],
+        creates[2],
     ];
     refused_untouched(&case.drctl, &case.into, "d", &words);
     // What it says is what helps.
