@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use crate::archive::read::Archive;
 use crate::comparison::compare::Comparison;
 use crate::mysql::ServerConfig;
+use crate::replay;
 use crate::replay::destination::settings::Journal;
 use crate::replay::destination::statements::not_logged;
-use crate::replay::{self, ReplayPath};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::{all_of, refused};
@@ -30,7 +30,6 @@ use crate::restore::options::{Check, RestoreOptions, Tuning};
 use crate::restore::passes::accounts::{Accounts, Part};
 use crate::restore::passes::compare::Compare;
 use crate::restore::passes::data::Data;
-use crate::restore::passes::events::Altered;
 use crate::restore::passes::post_data::PostData;
 use crate::restore::passes::pre_data::PreData;
 use crate::restore::passes::{events, keys, replace, routine_grants};
@@ -89,8 +88,6 @@ pub struct Restore {
     marker: OpenMarker,
     /// Whether an earlier run began the restore.
     resuming: bool,
-    /// The events ahead of a replay by the client, and when each was altered last; `None` if this run replays nothing.
-    events_before: Option<BTreeSet<Altered>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
     report: RestoreReport,
@@ -169,7 +166,6 @@ impl Restore {
             lanes,
             marker: OpenMarker { control, contents },
             resuming,
-            events_before: None,
             progress,
             cancel: cancel.clone(),
             report,
@@ -241,7 +237,7 @@ impl Restore {
             begin: stretch.begin(begun),
         };
         if stretch.path.is_client() {
-            self.events_before = Some(events::altered(&mut self.marker).await?);
+            events::mark(&mut self.marker).await?;
         }
         let server = self.lanes.server.clone();
         let journal = NotedSettings(Mutex::new(&mut self.marker));
@@ -271,14 +267,8 @@ impl Restore {
     /// Enables events, and hands over the administration of roles.
     pub async fn complete(&mut self) -> Result<()> {
         if let Some(stretch) = &self.options.replay {
-            let (marker, report) = (&mut self.marker, &mut self.report);
-            match stretch.path {
-                ReplayPath::Replica(_) => events::forget_replicated(marker, report).await?,
-                ReplayPath::Client(_) => {
-                    let before = self.events_before.take();
-                    events::forget_altered(marker, before, report).await?;
-                }
-            }
+            let by_client = stretch.path.is_client();
+            events::forget_replayed(&mut self.marker, by_client, &mut self.report).await?;
         }
         self.run(Pass::Events).await?;
         if self.options.accounts && !self.options.destination.is_scratch() {

@@ -76,12 +76,17 @@ pub fn definer(sql: &[u8]) -> Option<(Account, Range<usize>)> {
 /// The statement that enables an event. `definer` is in backticks, or empty if the event has none; without it the
 /// account that executes the statement would become the definer.
 pub fn enable_event(event: &ObjectId, definer: &str) -> String {
+    alter_event(event, definer, "ENABLE")
+}
+
+/// The statement that gives an event a state, as [`enable_event`].
+pub fn alter_event(event: &ObjectId, definer: &str, state: &str) -> String {
     let definer = match definer {
         "" => String::new(),
         account => format!("DEFINER={account} "),
     };
     let (schema, name) = (quote(&event.schema), quote(&event.name));
-    format!("ALTER {definer}EVENT {schema}.{name} ENABLE")
+    format!("ALTER {definer}EVENT {schema}.{name} {state}")
 }
 
 /// A user or host, unquoted: a name, or a text in either kind of quotes.

@@ -1,5 +1,6 @@
 //! Requirements of a backup that no session setting can satisfy: named time zones, spatial reference systems,
-//! storage engines, parsers of full-text keys, tablespaces, keys, collations, functions, global settings. Checked before anything is changed.
+//! storage engines, parsers of full-text keys, tablespaces, keys, collations, functions, global settings. Checked
+//! before anything is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
