@@ -105,6 +105,7 @@ part_gzip() {
 
 # Into servers with the durability they have by default.
 part_restore() {
+    need_three
     local schema _
     for schema in one three; do
         [ -f "$here/dumps/$schema.gz" ] || dump_gzip "$schema"
@@ -124,6 +125,7 @@ part_restore() {
 
 # A scratch server that may lose everything, against the ordinary client and an ordinary server.
 part_relaxed() {
+    need_three
     local relaxed=(--skip-log-bin --innodb-doublewrite=OFF --innodb-flush-log-at-trx-commit=0) _
     [ "$flavour" != mysql ] || relaxed+=(--innodb-ddl-buffer-size=128M)
     [ -f "$here/dumps/three.gz" ] || dump_gzip three
@@ -162,6 +164,7 @@ part_compare() {
 # A whole drill, its server's boot and the comparison included, against a plain load by hand;
 # and the archive read to its last byte, against the ordinary tools.
 part_drill() {
+    need_three
     local _ dump compare
     [ -f "$here/dumps/three.gz" ] || dump_gzip three
     fresh_backup three

@@ -62,15 +62,15 @@ server_options() {
     [ "$flavour" != mysql ] || printf '%s\n' --innodb-redo-log-capacity=2G
 }
 
-# A running source with schemas `one` (sysbench's tables, one secondary index) and `three` (a varchar
-# more, three secondary indexes), 4 tables of $rows rows each. Kept for the next bench.
+# A running source with schema `one` (sysbench's tables, one secondary index), 4 tables of $rows rows each, and with
+# `three` where a part needs it. Kept for the next bench.
 start_source() {
     local data="$LAB/bench/$flavour-$rows" options
     mapfile -t options < <(server_options)
     source_dir="$here/source"
     mkdir -p "$source_dir" "$LAB/bench"
     if [ ! -f "$data/whole" ]; then
-        echo "preparing 2 × 4 × $rows rows in $data" >&2
+        echo "preparing 4 × $rows rows in $data" >&2
         rm -rf "$data"
         mkdir -p "$data"
         ln -sfn "$data/data" "$source_dir/data"
@@ -85,13 +85,20 @@ start_source() {
 }
 
 prepare_rows() {
-    local table
-    server_sql "$source_dir" -e 'CREATE DATABASE one; CREATE DATABASE three'
+    server_sql "$source_dir" -e 'CREATE DATABASE one'
     sysbench oltp_common --db-driver=mysql --mysql-socket="$source_dir/sock" --mysql-user=root --mysql-db=one \
         --tables=4 --table-size="$rows" --threads=2 prepare >"$here/sysbench" 2>&1 || {
         tail -n 5 "$here/sysbench" >&2
         return 1
     }
+}
+
+# Schema `three`: a varchar more, and three secondary indexes.
+need_three() {
+    local data="$LAB/bench/$flavour-$rows" table
+    [ ! -f "$data/three" ] || return 0
+    echo "preparing three secondary indexes" >&2
+    server_sql "$source_dir" -e 'DROP DATABASE IF EXISTS three; CREATE DATABASE three'
     for table in 1 2 3 4; do
         server_sql "$source_dir" three -e "
             CREATE TABLE sbtest$table (
@@ -100,6 +107,7 @@ prepare_rows() {
                 KEY k_$table (k), KEY c_$table (c), KEY v_$table (v));
             INSERT INTO sbtest$table SELECT id, k, c, pad, LEFT(SHA2(id, 256), 20 + id % 20) FROM one.sbtest$table ORDER BY id;"
     done
+    touch "$data/three"
 }
 
 # An empty server to restore into; what it held before is gone.
