@@ -50,6 +50,14 @@ pub enum GtidSet {
 }
 
 impl GtidSet {
+    /// Whether any of them has a tag.
+    pub fn has_tags(&self) -> bool {
+        match self {
+            GtidSet::MySql(origins) => origins.keys().any(|(_, tag)| !tag.is_empty()),
+            GtidSet::MariaDb(_) => false,
+        }
+    }
+
     /// A set of nothing.
     pub fn empty(mariadb: bool) -> GtidSet {
         match mariadb {

@@ -13,7 +13,7 @@ pub const MOST_LOOKED_AT: usize = 64 << 10;
 const MOST_KEPT: usize = 200;
 
 /// How many objects of one statement are kept.
-const MOST_OBJECTS: usize = 20;
+pub const MOST_OBJECTS: usize = 20;
 
 /// Statement of an event, or its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,9 +119,13 @@ impl Statement {
 
     /// How it is listed; `None` for what only frames a transaction.
     pub fn listed(&self) -> Option<Listed> {
-        let words = Tokens::new(&self.sql);
-        let mut ahead = words.clone();
-        let first = ahead.next()?;
+        let mut ahead = Tokens::new(&self.sql);
+        let mut first = ahead.next()?;
+        // MariaDB: SET STATEMENT name = value, … FOR the statement.
+        if first.is("SET") && ahead.eat("STATEMENT") {
+            ahead.by_ref().find(|word| word.is("FOR"));
+            first = ahead.next()?;
+        }
         let is = |names: &[&str]| names.iter().any(|name| first.is(name));
         if is(&["BEGIN", "COMMIT", "ROLLBACK", "XA", "SAVEPOINT", "RELEASE"]) {
             return None;
@@ -316,6 +320,11 @@ mod tests {
                 "shop.v",
             ),
             ("DROP SCHEMA z", "DROP DATABASE", "z"),
+            (
+                "SET STATEMENT lock_wait_timeout=5 FOR DROP TABLE t",
+                "DROP TABLE",
+                "shop.t",
+            ),
             ("/* hello */ -- there\nDROP VIEW v", "DROP VIEW", "shop.v"),
             ("GRANT SELECT ON *.* TO u", "GRANT", ""),
             ("UPDATE t SET a = 1", "statement UPDATE", ""),

@@ -105,9 +105,19 @@ impl Filter {
 
     async fn take(&mut self, bytes: Bytes) -> Result<()> {
         let event = Event::parse(&bytes)?;
-        if self.as_text && splits(&event, CHECKSUM)? {
-            return Err(self.unclear(SPLITS));
+        if self.as_text {
+            if splits(&event, CHECKSUM)? {
+                return Err(self.unclear(SPLITS));
+            }
+            if let Some(named) = with_schema(&event)? {
+                return Box::pin(self.take_checked(named)).await;
+            }
         }
+        self.take_checked(bytes).await
+    }
+
+    async fn take_checked(&mut self, bytes: Bytes) -> Result<()> {
+        let event = Event::parse(&bytes)?;
         if let Some(begin) = gtid_event::begin(&event, CHECKSUM)? {
             self.rows = Rows::None;
             self.ready.extend(self.prelude.drain(..));
@@ -305,7 +315,8 @@ const RAND: u8 = 13;
 const USER_VAR: u8 = 14;
 /// Text of a statement whose rows follow, of MySQL.
 const ROWS_QUERY: u8 = 29;
-/// LOAD DATA in statement format.
+/// LOAD DATA in statement format: the beginning of the file, and the statement.
+const BEGIN_LOAD_QUERY: u8 = 17;
 const EXECUTE_LOAD_QUERY: u8 = 18;
 
 /// Whether an event holds rows: of MySQL, of MariaDB, and the compressed ones of MariaDB.
@@ -348,7 +359,7 @@ fn decide(statement: &Statement, tables: Option<&Tables>) -> Verdict {
         Part::All => Verdict::Replay,
         Part::None => Verdict::DoWithout,
         Part::Unclear => Verdict::Unclear(format!(
-            "{}, which may change selected tables and others",
+            "{}, which may change selected tables and others (--tables needs binlog_format = ROW)",
             kind()
         )),
     }
@@ -476,10 +487,33 @@ fn inside(payload: &Bytes, as_text: bool, tables: Option<&Tables>) -> Result<Ver
 }
 
 /// Why a statement cannot go through the client.
-const SPLITS: &str = "its text would end a statement for the client";
+const SPLITS: &str = "its text would end a statement for the client (leave out --path client)";
+
+/// Flag of a statement that no `USE` precedes (LOG_EVENT_SUPPRESS_USE_F).
+const SUPPRESS_USE: u16 = 0x8;
+
+/// An ALTER DATABASE, which may name no schema, as one that a `USE` precedes; `None` for any other event.
+fn with_schema(event: &Event<'_>) -> Result<Option<Bytes>> {
+    let Header { kind, flags, .. } = event.header;
+    if kind != kind::QUERY || flags & SUPPRESS_USE == 0 {
+        return Ok(None);
+    }
+    let statement = query(event, CHECKSUM)?;
+    let alters = statement
+        .listed()
+        .is_some_and(|one| one.kind == "ALTER DATABASE");
+    Ok((alters && !statement.schema.is_empty()).then(|| {
+        let header = Header {
+            flags: flags & !SUPPRESS_USE,
+            ..event.header
+        };
+        made(header, event.body(CHECKSUM))
+    }))
+}
 
 /// Whether a client would take the text of an event for several statements: it has the delimiter that `mysqlbinlog`
-/// uses, or a line that sets another one.
+/// uses, or a line that sets another one; or a name that ends the comment which `mysqlbinlog` prints it in. The contents
+/// of files that LOAD DATA read would stay on this machine.
 fn splits(event: &Event<'_>, checksum: Checksum) -> Result<bool> {
     let has = |text: &[u8]| {
         let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
@@ -497,11 +531,18 @@ fn splits(event: &Event<'_>, checksum: Checksum) -> Result<bool> {
                 .any(sets_delimiter)
     };
     Ok(match event.header.kind {
-        kind::QUERY | EXECUTE_LOAD_QUERY => has(event.body(checksum)),
+        BEGIN_LOAD_QUERY | EXECUTE_LOAD_QUERY => true,
+        kind::QUERY => has(event.body(checksum)),
         kind::MARIADB_QUERY_COMPRESSED => {
-            let sql = query(event, checksum)?.sql;
+            let statement = query(event, checksum)?;
             // The rest of it was not decompressed.
-            sql.len() >= MOST_STATEMENT || has(&sql)
+            statement.sql.len() >= MOST_STATEMENT
+                || has(&statement.sql)
+                || has(statement.schema.as_bytes())
+        }
+        kind::TABLE_MAP => {
+            let (_, name) = mapped(event, checksum).ok_or_else(no_table)?;
+            name.chars().any(char::is_control)
         }
         _ => false,
     })

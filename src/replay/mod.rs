@@ -131,6 +131,8 @@ pub struct Options {
     pub path: ReplayPath,
     /// The tables that are replayed; `None` for all.
     pub tables: Option<Arc<Tables>>,
+    /// Statements that prepare the session of a client.
+    pub session: Vec<String>,
     /// Threads of a replica that apply transactions.
     pub workers: usize,
     /// How it begins.
@@ -182,7 +184,8 @@ pub async fn replay(
             }
             // None of the stretch is executed, or `prepare` would have refused it.
             ReplayPath::Client(client) => {
-                pipe::apply(client, stretch.behind(plan.base.clone(), true).await?).await
+                let events = stretch.behind(plan.base.clone(), true).await?;
+                pipe::apply(client, &options.session, events).await
             }
         }
     };

@@ -14,21 +14,35 @@ use crate::mysql::client::shell::{self, FeedError};
 use crate::replay::feed::Events;
 use crate::replay::whole::statement;
 use crate::util::pdeathsig;
-use crate::{Error, Result};
+use crate::{Error, Outcome, Result};
 
 /// Room of a pipe into a program.
 const PIPE_BYTES: usize = 256 << 10;
 
-/// Most bytes of what `mysqlbinlog` complains of.
-const STDERR_BYTES: u64 = 32 << 10;
+/// Most bytes kept of what `mysqlbinlog` complains of.
+const STDERR_BYTES: usize = 32 << 10;
+
+/// A replay by the client is not resumed.
+const ANEW: &str =
+    "restore into an empty server, or into this one with --discard --overwrite --confirm TARGET";
+
+/// ER_NET_PACKET_TOO_LARGE.
+const TOO_LONG: u16 = 1153;
+
+/// ER_SPECIFIC_ACCESS_DENIED, ER_BINLOG_CREATE_ROUTINE_NEED_SUPER, ER_SPECIFIC_ACCESS_DENIED_TAG.
+const DENIED: [u16; 3] = [1227, 1419, 6038];
 
 /// The variable that the last event sets.
 const LAST: &str = "@drctl_replayed";
 
-/// Applies events, which are whole transactions behind their FORMAT_DESCRIPTION, on the server of the client.
-pub async fn apply(client: &Client, events: Box<dyn Events>) -> Result<()> {
+/// Applies events, which are whole transactions behind their FORMAT_DESCRIPTION, on the server of the client, in a
+/// session with these settings.
+pub async fn apply(client: &Client, settings: &[String], events: Box<dyn Events>) -> Result<()> {
     let token = hex::encode(rand::random::<[u8; 16]>());
     let feed = async |mut stdin: ChildStdin| {
+        for setting in settings {
+            stdin.write_all(format!("{setting};\n").as_bytes()).await?;
+        }
         print(client, events, &token, &mut stdin).await?;
         stdin
             .write_all(format!("SELECT {LAST};\n").as_bytes())
@@ -36,19 +50,30 @@ pub async fn apply(client: &Client, events: Box<dyn Events>) -> Result<()> {
         Ok(())
     };
     let options = ["--batch", "--skip-column-names"];
-    let printed = shell::run(client, &options, feed).await?;
+    let printed = shell::run(client, &options, feed).await;
+    let printed = printed.map_err(|error| match error.outcome() {
+        Outcome::Server => error.hint(ANEW),
+        _ => error,
+    })?;
     if let Some(error) = printed.errors.into_iter().next() {
+        let hint = match error.code {
+            TOO_LONG => "set max_allowed_packet = 1073741824 on the destination, and begin anew",
+            code if DENIED.contains(&code) => "grant the account what it lacks, and begin anew",
+            _ => ANEW,
+        };
         return Err(error
             .into_error(None)
             .context("the destination cannot apply a transaction of the log")
-            .hint("discard the restore; if it ends the same way, restore to the moment before that transaction"));
+            .hint(hint));
     }
-    match String::from_utf8_lossy(&printed.output).trim() == token {
+    // Other statements may return rows, too.
+    let output = String::from_utf8_lossy(&printed.output);
+    match output.lines().last() == Some(token.as_str()) {
         true => Ok(()),
         false => Err(Error::verification(
             "mysqlbinlog or the client ended before the last transaction of the log, without an error",
         )
-        .hint("discard the restore")),
+        .hint(ANEW)),
     }
 }
 
@@ -70,12 +95,10 @@ async fn print(
     let (Some(input), Some(output), Some(stderr)) = pipes else {
         return Err(Error::unexpected("mysqlbinlog has no pipes").into());
     };
-    let mut complaint = String::new();
-    let mut stderr = stderr.take(STDERR_BYTES);
-    let (fed, passed, _) = tokio::join!(
+    let (fed, passed, complaint) = tokio::join!(
         feed(events, token, input),
         pass(output, stdin),
-        stderr.read_to_string(&mut complaint)
+        shell::last_of(stderr, STDERR_BYTES)
     );
     // A client that has gone says why itself.
     passed?;
@@ -85,10 +108,12 @@ async fn print(
         Ok(()) if status.success() => return Ok(()),
         _ => {}
     }
-    let first = complaint.lines().find(|line| !line.is_empty());
+    let complaint = complaint.unwrap_or_default();
+    let complaint = String::from_utf8_lossy(&complaint);
+    let last = complaint.lines().rfind(|line| !line.is_empty());
     Err(Error::server(format!(
         "mysqlbinlog cannot read the log ({status}): {}",
-        first.unwrap_or("it does not say why")
+        last.unwrap_or("it does not say why")
     ))
     .into())
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::binlog::statement::{MOST_LOOKED_AT, Statement};
-use crate::sql::tokens::Tokens;
+use crate::binlog::statement::{MOST_LOOKED_AT, MOST_OBJECTS, Statement};
+use crate::sql::tokens::{Token, Tokens};
 
 /// Tables, by `schema.table`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,26 +64,32 @@ impl Tables {
         let Some(listed) = statement.listed() else {
             return Part::All;
         };
-        if statement.sql.len() >= MOST_LOOKED_AT {
+        if statement.sql.len() >= MOST_LOOKED_AT || listed.objects.len() >= MOST_OBJECTS {
             return Part::Unclear;
         }
         let (verb, noun) = match listed.kind.split_once(' ') {
             // Which tables a statement changes by routines and triggers, its text does not say.
             Some(("statement", _)) => return Part::Unclear,
             Some(kind) => kind,
-            None if ["CREATE", "ALTER", "DROP", "RENAME"].contains(&listed.kind.as_str()) => {
-                return Part::Unclear;
-            }
-            // ANALYZE, OPTIMIZE and the like change nothing.
-            None => return Part::None,
+            None if HARMLESS.contains(&listed.kind.as_str()) => return Part::None,
+            None => return Part::Unclear,
         };
         let first = listed.objects.first().map_or("", String::as_str);
         match noun {
-            "DATABASE" => match self.schemas.contains(&self.folded(first)) {
-                true => Part::Unclear,
-                false => Part::None,
-            },
+            // ALTER DATABASE may name none.
+            "DATABASE" => {
+                let named = [first, &statement.schema];
+                let named = &named[..if verb == "ALTER" { 2 } else { 1 }];
+                match named
+                    .iter()
+                    .any(|name| self.schemas.contains(&self.folded(name)))
+                {
+                    true => Part::Unclear,
+                    false => Part::None,
+                }
+            }
             "TRIGGER" => self.part_of_trigger(verb, first, statement),
+            "TABLE" | "INDEX" | "SEQUENCE" if !is_legible(statement) => Part::Unclear,
             "TABLE" | "INDEX" | "VIEW" | "SEQUENCE" => {
                 let selected = listed.objects.iter().filter(|one| self.has(one)).count();
                 match selected {
@@ -102,7 +108,12 @@ impl Tables {
 
     /// A trigger belongs to a table, which only its definition names.
     fn part_of_trigger(&self, verb: &str, trigger: &str, statement: &Statement) -> Part {
-        let schema = trigger.split_once('.').map_or("", |(schema, _)| schema);
+        let Some((schema, name)) = trigger.split_once('.') else {
+            return Part::Unclear;
+        };
+        if name.contains('.') {
+            return Part::Unclear;
+        }
         if !self.schemas.contains(&self.folded(schema)) {
             return Part::None;
         }
@@ -121,7 +132,8 @@ impl Tables {
                 }
                 match self.has(&format!("{schema}.{table}")) {
                     true => Part::All,
-                    false => Part::None,
+                    false if table.is_ascii() => Part::None,
+                    false => Part::Unclear,
                 }
             }
             None => Part::Unclear,
@@ -134,7 +146,7 @@ impl Tables {
         let mut names = names.map(|name| name.to_lowercase().into_bytes());
         let has = |word: &str| Tokens::new(&statement.sql).any(|token| token.is(word));
         names.any(|name| self.bare.contains(&name))
-            && (verb == "RENAME" || has("RENAME") || has("EXCHANGE"))
+            && (verb == "RENAME" || has("RENAME") || has("EXCHANGE") || has("CONVERT"))
     }
 }
 
@@ -146,18 +158,36 @@ fn is_about_itself(verb: &str, statement: &Statement) -> bool {
     }
     while let Some(word) = words.next() {
         let is = |names: &[&str]| names.iter().any(|name| word.is(name));
-        if is(&["EXCHANGE", "REFERENCES", "SELECT"]) {
+        if is(&["EXCHANGE", "REFERENCES", "SELECT", "UNION"]) {
+            return false;
+        }
+        // MariaDB makes partitions of tables, and tables of partitions; CONVERT TO CHARACTER SET is another thing.
+        let next = words.clone().next();
+        if word.is("CONVERT") && !next.is_some_and(|next| next.is("TO")) {
             return false;
         }
         if word.is("RENAME") {
             let inside = ["COLUMN", "INDEX", "KEY"];
-            let next = words.clone().next();
             if !next.is_some_and(|next| inside.iter().any(|noun| next.is(noun))) {
                 return false;
             }
         }
     }
     verb != "CREATE" || !is_made_like_another(statement)
+}
+
+/// Statements that change no table.
+const HARMLESS: &[&str] = &["ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "FLUSH"];
+
+/// Whether the text says the same whatever the character set and the SQL mode of its session: names are ASCII, and no
+/// backslash may or may not be an escape.
+fn is_legible(statement: &Statement) -> bool {
+    let mut words = Tokens::new(&statement.sql);
+    let names_are_ascii = words.by_ref().all(|word| match word {
+        Token::Text([b'\'', ..]) => true,
+        word => word.bytes().is_none_or(<[u8]>::is_ascii),
+    });
+    names_are_ascii && words.is_sound() && !statement.sql.contains(&b'\\')
 }
 
 /// Whether a CREATE TABLE takes over another one: `a LIKE b`, `a (LIKE b)`.
@@ -194,6 +224,8 @@ mod tests {
             "ALTER TABLE orders ADD COLUMN a INT, RENAME COLUMN b TO c",
             "DROP TABLE `shop`.`orders` /* generated by server */",
             "TRUNCATE orders",
+            "SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE orders",
+            "ALTER TABLE orders CONVERT TO CHARACTER SET utf8mb4",
             "CREATE INDEX i ON orders (a)",
             "CREATE TABLE orders (a INT, b VARCHAR(9) CHECK (b LIKE 'x%'))",
             "CREATE DEFINER=`r`@`%` TRIGGER t BEFORE INSERT ON orders FOR EACH ROW SET NEW.a = 1",
@@ -230,6 +262,15 @@ mod tests {
             "CREATE TABLE IF NOT EXISTS shop.orders (LIKE lines)",
             "CREATE TABLE orders AS SELECT * FROM lines",
             "UPDATE lines SET a = 1",
+            "SET STATEMENT lock_wait_timeout=5 FOR UPDATE orders SET a = 1",
+            "TRUNCATE k\u{f6}ln",
+            "ALTER TABLE lines COMMENT '\\', RENAME TO orders",
+            "ALTER TABLE lines CONVERT TABLE orders TO PARTITION p VALUES LESS THAN (9)",
+            "ALTER TABLE lines CONVERT PARTITION p TO TABLE orders",
+            "ALTER TABLE orders CONVERT PARTITION p TO TABLE lines",
+            "ALTER DATABASE COLLATE utf8mb4_bin",
+            "DROP TABLE a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,orders",
+            "FROBNICATE orders",
         ] {
             assert_eq!(part(sql), Part::Unclear, "{sql}");
         }

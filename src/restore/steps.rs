@@ -35,6 +35,7 @@ use crate::restore::passes::pre_data::PreData;
 use crate::restore::passes::{events, keys, replace, routine_grants};
 use crate::restore::report::{Progress, Replayed, RestoreReport};
 use crate::restore::session::lane::LaneConfig;
+use crate::restore::session::lane_session;
 use crate::restore::session::tuning;
 use crate::restore::state::discard;
 use crate::restore::state::marker::{self, LOCK, Marker, Pass};
@@ -233,6 +234,7 @@ impl Restore {
         let options = replay::Options {
             path: stretch.path.clone(),
             tables: stretch.tables.clone(),
+            session: lane_session::for_a_log(&self.facts.variables),
             workers: self.options.resources.lanes.max(1),
             begin: stretch.begin(begun),
         };
@@ -268,7 +270,9 @@ impl Restore {
     pub async fn complete(&mut self) -> Result<()> {
         if let Some(stretch) = &self.options.replay {
             let by_client = stretch.path.is_client();
-            events::forget_replayed(&mut self.marker, by_client, &mut self.report).await?;
+            let of_replicas = &self.survey.replica_events;
+            let (marker, report) = (&mut self.marker, &mut self.report);
+            events::forget_replayed(marker, by_client, of_replicas, report).await?;
         }
         self.run(Pass::Events).await?;
         if self.options.accounts && !self.options.destination.is_scratch() {

@@ -197,6 +197,7 @@ async fn beyond(
     let options = replay::Options {
         path,
         tables: None,
+        session: Vec::new(),
         workers: drill.resources().lanes,
         begin: Begin::Anew,
     };

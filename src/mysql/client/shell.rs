@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStdin, Command};
 
 use crate::mysql::Client;
@@ -12,18 +12,21 @@ use crate::sql::statement::ObjectId;
 use crate::util::pdeathsig;
 use crate::{Error, Result};
 
-/// Maximum bytes read of the client's standard error.
-const STDERR_BYTES: u64 = 16 << 20;
+/// Most bytes of errors.
+const STDERR_BYTES: usize = 16 << 20;
 
-/// Maximum bytes kept of the client's standard output.
-const STDOUT_BYTES: u64 = 64 << 10;
+/// Most bytes kept of the end of the client's standard output.
+const STDOUT_BYTES: usize = 64 << 10;
+
+/// Most bytes kept of a line of its standard error: MariaDB's client prints the statement that failed.
+const LINE_BYTES: usize = 64 << 10;
 
 /// What a run of the client printed.
 #[derive(Debug)]
 pub struct Printed {
     /// The statements that the server refused.
     pub errors: Vec<ClientError>,
-    /// Its standard output.
+    /// The end of its standard output.
     pub output: Vec<u8>,
 }
 
@@ -98,7 +101,13 @@ pub async fn run(
     options: &[&str],
     feed: impl AsyncFnOnce(ChildStdin) -> std::result::Result<(), FeedError>,
 ) -> Result<Printed> {
-    let usual = ["--binary-mode", "--comments", "--max-allowed-packet=1G"];
+    let usual = [
+        "--binary-mode",
+        "--comments",
+        "--max-allowed-packet=1G",
+        // No statement of a dump or a log reads a file of this machine.
+        "--local-infile=0",
+    ];
     let mut command: Command = client.shell_command(usual.iter().chain(options))?;
     command
         .stdin(Stdio::piped())
@@ -112,23 +121,21 @@ pub async fn run(
     };
     let (fed, output, printed) = tokio::join!(
         feed(stdin),
-        first_of(stdout, STDOUT_BYTES),
-        first_of(stderr, STDERR_BYTES)
+        last_of(stdout, STDOUT_BYTES),
+        errors_in(stderr)
     );
     if let Err(FeedError::Unread(error)) = fed {
         return Err(error);
     }
     let broke = |e| Error::server("cannot run the mysql client").because(e);
-    let (output, printed) = (output.map_err(broke)?, printed.map_err(broke)?);
+    let (output, errors) = (output.map_err(broke)?, printed.map_err(broke)?);
     let status = child.wait().await.map_err(broke)?;
-    if printed.len() as u64 >= STDERR_BYTES {
+    let Some(errors) = errors else {
         return Err(Error::server(format!(
             "the mysql client printed more than {} MiB of errors",
             STDERR_BYTES >> 20
         )));
-    }
-    let printed = String::from_utf8_lossy(&printed);
-    let errors: Vec<ClientError> = printed.lines().filter_map(ClientError::parse).collect();
+    };
     // With --force the client continues, even without a server.
     let is_of_server =
         |one: &&ClientError| is_of_the_server(one.code, &one.text) && !one.has(&[NO_PLUGIN]);
@@ -147,18 +154,71 @@ pub async fn run(
     )))
 }
 
-/// The first bytes of a stream, which is read to its end: the client would block on a full pipe.
-async fn first_of(stream: impl AsyncRead + Unpin, most: u64) -> std::io::Result<Vec<u8>> {
+/// The last bytes of a stream, which is read to its end.
+pub async fn last_of(mut stream: impl AsyncRead + Unpin, most: usize) -> std::io::Result<Vec<u8>> {
     let mut kept = Vec::new();
-    let mut first = stream.take(most);
-    first.read_to_end(&mut kept).await?;
-    tokio::io::copy(&mut first.into_inner(), &mut tokio::io::sink()).await?;
+    while stream.read_buf(&mut kept).await? > 0 {
+        if kept.len() > 2 * most {
+            kept.drain(..kept.len() - most);
+        }
+    }
     Ok(kept)
+}
+
+/// The errors in the client's standard error, which is read to its end; `None` if there are too many.
+async fn errors_in(stderr: impl AsyncRead + Unpin) -> std::io::Result<Option<Vec<ClientError>>> {
+    let mut reader = BufReader::new(stderr);
+    let (mut errors, mut bytes, mut line) = (Vec::new(), 0, Vec::new());
+    loop {
+        let read = reader.fill_buf().await?;
+        let end = memchr::memchr(b'\n', read);
+        let part = &read[..end.unwrap_or(read.len())];
+        let room = LINE_BYTES.saturating_sub(line.len());
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        let (is_last, used) = (read.is_empty(), end.map_or(read.len(), |end| end + 1));
+        reader.consume(used);
+        if end.is_none() && !is_last {
+            continue;
+        }
+        if let Some(error) = ClientError::parse(&String::from_utf8_lossy(&line)) {
+            bytes += error.text.len();
+            if bytes < STDERR_BYTES {
+                errors.push(error);
+            }
+        }
+        line.clear();
+        if is_last {
+            return Ok((bytes < STDERR_BYTES).then_some(errors));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn errors_are_found_behind_a_statement_of_any_length() {
+        let mut printed = b"--------------\nBINLOG '".to_vec();
+        printed.extend(std::iter::repeat_n(b'x', 20 << 20));
+        printed
+            .extend_from_slice(b"'\n--------------\n\nERROR 1153 (08S01) at line 7: Got a packet");
+        let errors = errors_in(printed.as_slice()).await.unwrap().unwrap();
+        assert_eq!((errors.len(), errors[0].code, errors[0].line), (1, 1153, 7));
+        let many = "ERROR 1062 (23000) at line 7: Duplicate entry\n".repeat(400_000);
+        assert!(errors_in(many.as_bytes()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_output_is_kept() {
+        let printed = [vec![b'x'; 1 << 20], b"last".to_vec()].concat();
+        let kept = last_of(printed.as_slice(), 100).await.unwrap();
+        assert!(
+            kept.ends_with(b"xlast") && kept.len() <= 200 + 8192,
+            "{}",
+            kept.len()
+        );
+    }
 
     #[test]
     fn an_error_of_the_client_is_parsed() {

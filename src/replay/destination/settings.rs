@@ -45,10 +45,14 @@ fn wanted(flavour: Flavour, path: &ReplayPath, workers: usize) -> Vec<Wanted> {
     };
     if path.is_client() {
         // A replica creates events disabled; those that a client creates would run in the midst of the replay.
-        return vec![Wanted {
-            or: "DISABLED",
-            ..required(EVENT_SCHEDULER, "OFF")
-        }];
+        return vec![
+            Wanted {
+                or: "DISABLED",
+                ..required(EVENT_SCHEDULER, "OFF")
+            },
+            // All rows of a statement are one statement of the client, in base64.
+            set(&["max_allowed_packet"], &MOST_EVENT_BYTES.to_string()),
+        ];
     }
     let workers = workers.to_string();
     let packet = MOST_EVENT_BYTES.to_string();

@@ -39,6 +39,20 @@ const FILTERS: &[(&[&str], &str)] = &[
     (&["replicate_wild_ignore_table"], ""),
 ];
 
+/// Variables, and values with which rows that a client replays have the effect that they had on the target.
+const FOR_CLIENT: &[(&[&str], &str, &str)] = &[
+    (
+        &["slave_run_triggers_for_rbr"],
+        "NO",
+        "triggers would run again for rows that have their effects already",
+    ),
+    (
+        &["replica_exec_mode", "slave_exec_mode"],
+        "STRICT",
+        "it would hide rows that are not there",
+    ),
+];
+
 /// Asks a server that is to replay a plan; all reasons at once.
 pub async fn fitness(
     connection: &mut Connection,
@@ -92,6 +106,16 @@ pub async fn whatever_is_replayed(
                     "the destination has {name} = {value}: as a replica it would skip transactions"
                 ),
                 hint: "restart it without that option",
+            });
+        }
+    }
+    for (names, wanted, why) in FOR_CLIENT.iter().filter(|_| by_client) {
+        let value = connection.variable(names).await?;
+        if let Some(value) = value.filter(|value| !value.eq_ignore_ascii_case(wanted)) {
+            let name = names[0];
+            all.push(Unfit {
+                what: format!("the destination has {name} = {value}: {why}"),
+                hint: "change it with SET GLOBAL until the restore is done, or leave out --path client",
             });
         }
     }

@@ -80,7 +80,7 @@ pub async fn unfit(
     let mut all = unsupported::whatever_is_restored(&facts, manifest);
     all.extend(checks::topology::read_only(&facts));
     if replays {
-        all.extend(checks::replay::privileges(&facts, false));
+        all.extend(checks::replay::privileges(&facts, false, false));
         let flavour = facts.version.flavour;
         let unfit = whatever_is_replayed(connection, flavour, false).await?;
         all.extend(unfit.into_iter().map(Refusal::from));

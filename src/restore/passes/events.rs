@@ -46,6 +46,7 @@ pub async fn mark(marker: &mut OpenMarker) -> Result<()> {
 pub async fn forget_replayed(
     marker: &mut OpenMarker,
     by_client: bool,
+    of_replicas: &BTreeSet<PendingEvent>,
     report: &mut RestoreReport,
 ) -> Result<()> {
     let events = "SELECT event_schema, event_name, status FROM information_schema.events";
@@ -62,10 +63,19 @@ pub async fn forget_replayed(
     let is_untouched =
         |event: &PendingEvent| untouched.contains(&(event.schema.as_str(), event.name.as_str()));
     marker.contents.events.retain(is_untouched);
+    // A client's, too: one that the log renamed is still marked. Not those that are to be enabled or were so before.
+    let known: BTreeSet<ObjectId> = marker
+        .contents
+        .events
+        .iter()
+        .chain(of_replicas)
+        .map(PendingEvent::object)
+        .collect();
     let disabled: Vec<ObjectId> = events
         .iter()
-        .filter(|(_, _, status)| !by_client && is_marked(status))
+        .filter(|(_, _, status)| is_marked(status))
         .map(|(schema, name, _)| ObjectId::new(ObjectKind::Event, schema, name))
+        .filter(|event| !by_client || !known.contains(event))
         .collect();
     if !disabled.is_empty() {
         report.warn(format!(

@@ -5,6 +5,8 @@
 //! that the target accepted in a session with other values (`innodb_strict_mode`), some change it
 //! (`explicit_defaults_for_timestamp`). So each session checks its variables, and sets those that differ.
 
+use std::collections::BTreeMap;
+
 use crate::archive::manifest::Manifest;
 use crate::restore::inspect::destination::DestinationFacts;
 
@@ -84,6 +86,24 @@ pub const RESTRICT_FK: &str = "restrict_fk_on_non_standard_key";
 /// ER_SPECIFIC_ACCESS_DENIED, ER_INCORRECT_GLOBAL_LOCAL_VAR, ER_GLOBAL_VARIABLE: the account lacks a
 /// privilege, or the variable is not a session variable.
 const NOT_ALLOWED: [u16; 3] = [1227, 1238, 1229];
+
+/// Variables that a log sets for each of its statements.
+const OF_THE_LOG: [&str; 4] = [
+    "autocommit",
+    "foreign_key_checks",
+    "unique_checks",
+    "check_constraint_checks",
+];
+
+/// The statements that prepare a client on a server with these global variables to replay a log.
+pub fn for_a_log(global: &BTreeMap<String, String>) -> Vec<String> {
+    let of_the_log = |name: &str| OF_THE_LOG.contains(&name);
+    let given = global.iter().filter(|(name, _)| !of_the_log(name));
+    let given: Vec<(String, String)> = given
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    changes(&given).into_iter().map(|one| one.sql).collect()
+}
 
 /// One statement of [`changes`].
 #[derive(Debug, PartialEq, Eq)]

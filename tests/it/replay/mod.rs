@@ -185,6 +185,7 @@ impl Case {
         let options = Options {
             path,
             tables: None,
+            session: Vec::new(),
             workers: 4,
             begin,
         };

@@ -372,9 +372,16 @@ impl Server {
         let mut child = self.child();
         assert!(child.is_none(), "the server runs already");
         let mut started = self.launch();
-        let begun = Instant::now();
+        let (begun, mut again) = (Instant::now(), 3);
         loop {
             if let Some(status) = started.try_wait().expect("our own child") {
+                // A connection to elsewhere may have been given the port meanwhile.
+                if again > 0 && tail(&self.log()).contains("Address already in use") {
+                    again -= 1;
+                    std::thread::sleep(Duration::from_secs(1));
+                    started = self.launch();
+                    continue;
+                }
                 panic!(
                     "{:?} ended with {status}:\n{}",
                     self.flavour,

@@ -27,6 +27,9 @@ const RESET: &str = "RELOAD";
 const CLIENT_ON_MYSQL: &str = "REPLICATION_APPLIER";
 const CLIENT_ON_MARIADB: &str = "BINLOG REPLAY";
 
+/// What commits transactions whose GTIDs have tags (MySQL 8.3 and later).
+const TAGS: &str = "TRANSACTION_GTID_TAG";
+
 /// What sets `event_scheduler`; on MariaDB it is SUPER.
 const SCHEDULER_ON_MYSQL: &str = "SYSTEM_VARIABLES_ADMIN";
 
@@ -39,7 +42,7 @@ impl Checks<'_> {
         cascades
             .map(|(table, other)| {
                 Refusal::new(
-                    format!("a foreign key changes {table} with {other}, and such changes are not in the binary log"),
+                    format!("a foreign key changes {table} with {other}, and such changes need not be in the binary log"),
                     format!("add {}.{} to --tables", other.schema, other.name),
                 )
             })
@@ -48,12 +51,13 @@ impl Checks<'_> {
 
     pub(super) fn replay(&self) -> Option<Refusal> {
         let stretch = self.options.replay.as_ref()?;
-        privileges(self.facts, stretch.path.is_client())
+        let tags = stretch.resolved.plan.expected.has_tags();
+        privileges(self.facts, stretch.path.is_client(), tags)
     }
 }
 
-/// The privileges that the account lacks.
-pub fn privileges(facts: &DestinationFacts, by_client: bool) -> Option<Refusal> {
+/// The privileges that the account lacks; `tags` if the log has GTIDs with tags.
+pub fn privileges(facts: &DestinationFacts, by_client: bool, tags: bool) -> Option<Refusal> {
     let version = &facts.version;
     let by_super = super_includes(version) && facts.may(&["SUPER"]);
     let schedules = facts.is_on("event_scheduler");
@@ -69,6 +73,7 @@ pub fn privileges(facts: &DestinationFacts, by_client: bool) -> Option<Refusal> 
     let split = split.into_iter().filter(|_| !by_super);
     let missing: Vec<&str> = split
         .chain(whole)
+        .chain(tags.then_some(TAGS))
         .filter(|one| !facts.may(&[one]))
         .collect();
     if missing.is_empty() {
