@@ -15,10 +15,12 @@ use crate::cli::verify::{print_report, stretch};
 use crate::layout::{BackupId, DrillLevel};
 use crate::monitor::report::drill_history;
 use crate::monitor::report::model::{CheckedLog, DrillReport, Evidence, Stage, Verified};
+use crate::monitor::report::text::log_line;
 use crate::stream::check::check;
 use crate::stream::coverage;
 use crate::stream::objects::Objects;
 use crate::util::error::{Error, Outcome, Result};
+use crate::util::format::Output;
 use crate::verify;
 
 /// Checks the log, and writes the report.
@@ -39,7 +41,11 @@ pub(super) async fn run(
         Ok(entry) => entry,
         // The result of the check does not depend on a backup.
         Err(error) if error.outcome() == Outcome::NothingToDo => {
-            return checked.and_then(|log| text::json(&log));
+            let log = checked?;
+            return match context.output {
+                Output::Json => text::json(&log),
+                Output::Text => text::print(&format!("PASS: binary log intact: {}\n", log_line(&log))),
+            };
         }
         Err(error) => return checked.and(Err(error)),
     };

@@ -232,7 +232,9 @@ async fn select(context: &Context, args: &VerifyArgs) -> Result<(Catalog, Entry,
 /// Reports of the last drills of a level that restores, whatever their result.
 async fn past(context: &Context, catalog: &Catalog, level: DrillLevel) -> Result<Vec<DrillReport>> {
     let config = &context.config.verify.drill;
-    let ended = |name: &DrillName| name.level == level && name.verdict != DrillVerdict::Broken;
+    // A drill of the log that the client broke off was its turn, too: what it cannot replay stays in the log.
+    let counts = |verdict| level == DrillLevel::Pitr || verdict != DrillVerdict::Broken;
+    let ended = |name: &DrillName| name.level == level && counts(name.verdict);
     let drilled = |report: &DrillReport| report.scratch.is_some() && !report.is_of_restore();
     drill_history::newest(
         &context.store,

@@ -103,7 +103,8 @@ pub fn page(report: &DrillReport) -> String {
     }
 }
 
-fn log_line(log: &CheckedLog) -> String {
+/// How much of the log was checked.
+pub fn log_line(log: &CheckedLog) -> String {
     let until = log.until.map(|until| format!(", up to {until:.0}"));
     format!(
         "{} in {}, {} in {}{}",
