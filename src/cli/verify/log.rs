@@ -44,7 +44,9 @@ pub(super) async fn run(
             let log = checked?;
             return match context.output {
                 Output::Json => text::json(&log),
-                Output::Text => text::print(&format!("PASS: binary log intact: {}\n", log_line(&log))),
+                Output::Text => {
+                    text::print(&format!("PASS: binary log intact: {}\n", log_line(&log)))
+                }
             };
         }
         Err(error) => return checked.and(Err(error)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::binlog::event::kind;
+use crate::mysql::Flavour;
 use crate::replay::feed::Feed;
 use crate::replay::listener::packet::Wire;
 use crate::replay::listener::virtual_log::VirtualLog;
@@ -39,11 +40,12 @@ pub async fn dump(
     wire: &mut Wire,
     feed: &dyn Feed,
     executed: &str,
+    flavour: Flavour,
     server_id: u32,
     heartbeat: Option<Duration>,
 ) -> Result<(), End> {
     let mut events = feed.open(executed).await?;
-    let mut log = VirtualLog::new(server_id);
+    let mut log = VirtualLog::new(flavour, server_id);
     wire.send_event(&log.rotate()).await?;
     let mut first = true;
     loop {

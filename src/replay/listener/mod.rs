@@ -225,7 +225,8 @@ impl Shared {
                     })?,
                 };
                 let id = self.identity.server_id;
-                return dump::dump(wire, feed, &executed, id, session.heartbeat).await;
+                let (flavour, period) = (self.flavour, session.heartbeat);
+                return dump::dump(wire, feed, &executed, flavour, id, period).await;
             } else if is(Command::COM_QUIT) {
                 return Ok(());
             } else {

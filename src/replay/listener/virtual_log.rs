@@ -6,6 +6,7 @@
 use crc_fast::CrcAlgorithm;
 
 use crate::binlog::event::{CHECKSUM_BYTES, HEADER_BYTES, Header, kind};
+use crate::mysql::Flavour;
 
 /// Where the first event of a file stands.
 const FIRST_EVENT: u64 = 4;
@@ -26,6 +27,7 @@ pub fn checksum(event: &[u8]) -> [u8; 4] {
 /// The place of the next event.
 #[derive(Debug)]
 pub struct VirtualLog {
+    flavour: Flavour,
     server_id: u32,
     file: u32,
     position: u64,
@@ -33,8 +35,9 @@ pub struct VirtualLog {
 
 impl VirtualLog {
     /// In front of everything.
-    pub fn new(server_id: u32) -> VirtualLog {
+    pub fn new(flavour: Flavour, server_id: u32) -> VirtualLog {
         VirtualLog {
+            flavour,
             server_id,
             file: 0,
             position: FIRST_EVENT,
@@ -61,9 +64,13 @@ impl VirtualLog {
         self.position += event.len() as u64;
     }
 
-    /// Says that there is nothing new.
+    /// Says that there is nothing new. MariaDB gives up on one that names an earlier place than its own, and takes its
+    /// own partly from the positions that the events have on their server: so it is given the last place there is.
     pub fn heartbeat(&self) -> Vec<u8> {
-        let position = u32::try_from(self.position).unwrap_or(u32::MAX);
+        let position = match self.flavour {
+            Flavour::MySql => u32::try_from(self.position).unwrap_or(u32::MAX),
+            Flavour::MariaDb => u32::MAX,
+        };
         let name = self.name();
         self.event(kind::HEARTBEAT, name.as_bytes(), position, 0)
     }
@@ -94,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_names_the_place_behind_the_last_event() {
-        let mut log = VirtualLog::new(7);
+        let mut log = VirtualLog::new(Flavour::MySql, 7);
         let rotate = log.rotate();
         assert_eq!(&rotate[HEADER_BYTES + 8..rotate.len() - 4], b"drctl.000001");
         log.advance(&[0; 100]);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(super) enum Fault {
     Hang,
     /// The log ends behind its first event.
     End,
+    /// Nothing comes for a while, longer than between two heartbeats.
+    Pause,
 }
 
 /// A log with a fault at one transaction.
@@ -96,6 +99,8 @@ impl Events for FaultyEvents {
                     Fault::Hang => std::future::pending().await,
                     Fault::End if !begins => return Ok(None),
                     Fault::End => {}
+                    Fault::Pause if begins => tokio::time::sleep(Duration::from_secs(12)).await,
+                    Fault::Pause => {}
                 }
             }
             return Ok(Some(bytes));
@@ -255,6 +260,18 @@ on_both!(
                 case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap();
             }
         }
+        case.equal();
+    }
+);
+
+on_both!(
+    fn a_replica_that_waits_for_the_log_is_kept_by_heartbeats(flavour) {
+        let case = Case::new(flavour, "");
+        // In a file that the backup stands far behind the beginning of: the events name places that no replica is told.
+        case.source.exec("CALL shop.fill(5, 60)");
+        let stretch = case.stretch(Stop::End).unwrap();
+        case.replay(faulty(&case, Fault::Pause, 30), &stretch, Begin::Anew).unwrap();
+        case.no_trace();
         case.equal();
     }
 );
