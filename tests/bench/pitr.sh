@@ -114,8 +114,16 @@ pitr_replay() {
     row "replay of $fact_of_replay transactions" replay 'mysqlbinlog \| mysql' mysqlbinlog-mysql "$reach"
 }
 
+# Each flavour has its own.
+binlog_program() {
+    case $flavour in
+    mysql) mysqlbinlog "$@" ;;
+    mariadb) mariadb-binlog "$@" ;;
+    esac
+}
+
 piped_replay() {
-    (cd "$pitr_dir/data" && mysqlbinlog --no-defaults --start-position="$position" "${files[@]}") |
+    (cd "$pitr_dir/data" && binlog_program --no-defaults --start-position="$position" "${files[@]}") |
         server_sql "$here/target"
 }
 
@@ -166,7 +174,7 @@ raw_to_zstd() {
         zstd -q -1 -f -o "$here/raw/$name.zst" <"$here/raw/$name" &
         readers+=("$!")
     done
-    mysqlbinlog --no-defaults --socket="$pitr_dir/sock" --user=root --read-from-remote-server --raw --to-last-log \
+    binlog_program --no-defaults --socket="$pitr_dir/sock" --user=root --read-from-remote-server --raw --to-last-log \
         --result-file="$here/raw/" "${names[0]}"
     wait "${readers[@]}"
 }
