@@ -14,7 +14,7 @@ use super::canonical;
 use super::rows::{RowsError, of_insert};
 use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind, Statement};
-use super::tokens::Tokens;
+use super::trigger::trigger_table;
 use crate::util::digest::{Sha256Digest, Xxh3Digest};
 
 /// A wrapping sum of XXH3-128 over row tuples; 32 hexadecimal digits when serialized.
@@ -257,18 +257,6 @@ impl Ledger {
         *order += 1;
         *order
     }
-}
-
-/// The table of `CREATE … TRIGGER name BEFORE INSERT ON table …`.
-fn trigger_table(sql: &[u8]) -> Option<String> {
-    let mut tokens = Tokens::new(sql);
-    tokens.find(|token| token.is("TRIGGER"))?;
-    tokens.find(|token| token.is("ON"))?;
-    let name = tokens.next()?.name()??;
-    if tokens.eat_mark(b'.') {
-        return tokens.next()?.name()?;
-    }
-    Some(name)
 }
 
 /// The collation at the end of `ALTER DATABASE name CHARACTER SET c COLLATE c_x`.

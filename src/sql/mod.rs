@@ -16,6 +16,7 @@
 //! - [`spatial`]: spatial reference systems, which are not dumped.
 //! - [`view_order`]: the order in which views must be created.
 //! - [`computed`]: expressions of a table that depend on the session.
+//! - [`trigger`]: the table of a trigger.
 //! - [`warnings`]: warnings of an INSERT about computed values.
 
 mod assignment;
@@ -43,5 +44,6 @@ pub mod session;
 pub mod spatial;
 pub mod statement;
 pub mod tokens;
+pub mod trigger;
 pub mod view_order;
 pub mod warnings;

@@ -18,7 +18,7 @@ use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::schema_collation::DumpedDefault;
 use crate::restore::inspect::unsupported::Requires;
 use crate::restore::options::{Check, RestoreOptions};
-use crate::restore::passes::definition::{names_schema, qualifies_by, trigger_table};
+use crate::restore::passes::definition::{names_schema, qualifies_by};
 use crate::restore::report::Progress;
 use crate::restore::scope::Scope;
 use crate::restore::state::marker::PendingEvent;
@@ -28,6 +28,7 @@ use crate::sql::definer::{Account, definer};
 use crate::sql::placement::{self, Changed, directories};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
+use crate::sql::trigger::trigger_table;
 use crate::sql::warnings::WarningFilter;
 use crate::util::error::{Error, Result};
 

@@ -1,5 +1,4 @@
-//! Clauses of definitions that a restore reads or changes, besides the [definer](crate::sql::definer): the
-//! table of a trigger, the names of schemas.
+//! Names of schemas in definitions that a restore reads or changes.
 //!
 //! Statements are executed unchanged except for these clauses, which all precede the body. Bodies are never
 //! parsed.
@@ -7,20 +6,6 @@
 use crate::sql::definer::replace;
 use crate::sql::statement::quote;
 use crate::sql::tokens::{Token, Tokens};
-
-/// The table of a trigger.
-pub fn trigger_table(sql: &[u8]) -> Option<String> {
-    let mut tokens = Tokens::new(sql);
-    tokens.find(|token| token.is("TRIGGER"))?;
-    tokens.find(|token| token.is("BEFORE") || token.is("AFTER"))?;
-    tokens.find(|token| token.is("ON"))?;
-    let name = tokens.next()?.name()??;
-    if tokens.eat_mark(b'.') {
-        tokens.next()?.name()?
-    } else {
-        Some(name)
-    }
-}
 
 fn replace_last(tokens: &Tokens<'_>, token: Token<'_>, sql: &[u8], with: &[u8]) -> Vec<u8> {
     let end = end_of_token(sql, tokens);
@@ -95,16 +80,6 @@ fn in_name(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::tokens::DAMAGED;
-
-    #[test]
-    fn the_table_of_a_trigger_follows_on() {
-        let sql = b"/*!50003 CREATE*/ /*!50003 TRIGGER `on` BEFORE INSERT ON `or ders` FOR EACH ROW SET @x=1 */";
-        assert_eq!(trigger_table(sql).as_deref(), Some("or ders"));
-        let sql =
-            b"CREATE TRIGGER `s`.`t` AFTER UPDATE ON `s`.`a.b` FOR EACH ROW FOLLOWS x BEGIN END";
-        assert_eq!(trigger_table(sql).as_deref(), Some("a.b"));
-    }
 
     #[test]
     fn a_schema_is_renamed_in_its_own_statements() {
@@ -152,13 +127,6 @@ mod tests {
             "CREATE TABLE `t` (`id` int DEFAULT nextval(`shop2`.`s`), `a` text DEFAULT 'it\\'s `shop`.x')",
         ] {
             assert!(!qualifies_by(sql.as_bytes(), "shop"), "{sql}");
-        }
-    }
-
-    #[test]
-    fn damaged_statements_do_not_panic() {
-        for sql in DAMAGED {
-            trigger_table(sql.as_bytes());
         }
     }
 }
