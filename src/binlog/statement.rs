@@ -253,6 +253,11 @@ pub fn mapped(event: &Event<'_>, checksum: Checksum) -> Option<(u64, String)> {
     Some((id, format!("{}.{}", text(schema), text(table))))
 }
 
+/// The same, of an event that has to have it.
+pub fn table(event: &Event<'_>, checksum: Checksum) -> Result<(u64, String)> {
+    mapped(event, checksum).ok_or_else(|| damaged("a table in the log cannot be read"))
+}
+
 /// The number by which a row event names its table.
 pub fn table_id(body: &[u8]) -> Option<u64> {
     let low = u32_at(body, 0)?;

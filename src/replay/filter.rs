@@ -7,21 +7,19 @@
 //! it would be executed, whatever it is.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mysql_common::io::ParseBuf;
 use serde::Serialize;
 
-use crate::binlog::event::{Checksum, Event, HEADER_BYTES, Header, damaged, kind};
+use crate::binlog::event::{Checksum, Event, damaged, kind};
 use crate::binlog::gtid::Gtid;
 use crate::binlog::gtid_event;
-use crate::binlog::statement::{
-    MOST_LOOKED_AT as MOST_STATEMENT, Query, Statement, mapped, query, table_id,
-};
+use crate::binlog::statement::{Query, Statement, query, table, table_id};
+use crate::replay::as_text::{SPLITS, splits, with_schema};
 use crate::replay::feed::Events;
+use crate::replay::payload::Payload;
 use crate::replay::refused::{Verdict, is_closed, judge};
 use crate::replay::tables::{Part, Tables};
 use crate::replay::whole::{made, statement};
@@ -104,19 +102,10 @@ impl Filter {
     }
 
     async fn take(&mut self, bytes: Bytes) -> Result<()> {
-        let event = Event::parse(&bytes)?;
-        if self.as_text {
-            if splits(&event, CHECKSUM)? {
-                return Err(self.unclear(SPLITS));
-            }
-            if let Some(named) = with_schema(&event)? {
-                return Box::pin(self.take_checked(named)).await;
-            }
-        }
-        self.take_checked(bytes).await
-    }
-
-    async fn take_checked(&mut self, bytes: Bytes) -> Result<()> {
+        let bytes = match self.as_text {
+            true => self.legible(bytes)?,
+            false => bytes,
+        };
         let event = Event::parse(&bytes)?;
         if let Some(begin) = gtid_event::begin(&event, CHECKSUM)? {
             self.rows = Rows::None;
@@ -157,6 +146,15 @@ impl Filter {
         self.inside(bytes)
     }
 
+    /// An event that a client reads as it is meant.
+    fn legible(&self, bytes: Bytes) -> Result<Bytes> {
+        let event = Event::parse(&bytes)?;
+        if splits(&event, CHECKSUM)? {
+            return Err(self.unclear(SPLITS));
+        }
+        Ok(with_schema(&event, CHECKSUM)?.unwrap_or(bytes))
+    }
+
     /// An event inside of a transaction, or between two.
     fn inside(&mut self, bytes: Bytes) -> Result<()> {
         let event = Event::parse(&bytes)?;
@@ -179,7 +177,7 @@ impl Filter {
                     }
                 }
             }
-            EXECUTE_LOAD_QUERY => {
+            kind::EXECUTE_LOAD_QUERY => {
                 let loads = load_statement(&event).ok_or_else(|| damaged("a LOAD is too short"))?;
                 if judge(&loads) != Verdict::Replay {
                     return Err(self.unclear("LOAD DATA into the server's own tables"));
@@ -192,25 +190,16 @@ impl Filter {
                 self.prelude.push(bytes);
                 return Ok(());
             }
-            kind::TABLE_MAP if self.tables.is_some() => {
-                let (id, table) = mapped(&event, CHECKSUM).ok_or_else(no_table)?;
-                if self
-                    .tables
-                    .as_ref()
-                    .is_some_and(|tables| tables.has(&table))
-                {
-                    self.prelude.push(bytes);
-                } else {
-                    self.others.insert(id);
-                }
-                return Ok(());
-            }
-            other if is_rows(other) && self.tables.is_some() => {
-                self.rows_of_some(bytes)?;
-                return Ok(());
-            }
+            other if is_rows(other) && self.tables.is_some() => return self.rows_of_some(bytes),
             kind::TABLE_MAP => {
-                let table = table(&event)?;
+                let (id, table) = table(&event, CHECKSUM)?;
+                if let Some(tables) = &self.tables {
+                    match tables.has(&table) {
+                        true => self.prelude.push(bytes),
+                        false => drop(self.others.insert(id)),
+                    }
+                    return Ok(());
+                }
                 let rows = match is_closed(schema_of(&table)) {
                     true => Rows::LeftOut,
                     false => Rows::Replayed,
@@ -247,7 +236,7 @@ impl Filter {
     /// Rows, where not all tables are replayed: the last rows that are have to say that they end their statement.
     fn rows_of_some(&mut self, bytes: Bytes) -> Result<()> {
         let event = Event::parse(&bytes)?;
-        let id = table_id(event.body(CHECKSUM)).ok_or_else(no_table)?;
+        let id = table_id(event.body(CHECKSUM)).ok_or_else(no_rows)?;
         let ends = ends_statement(&event);
         if !self.others.contains(&id) {
             self.ready.extend(self.last_rows.take());
@@ -315,9 +304,6 @@ const RAND: u8 = 13;
 const USER_VAR: u8 = 14;
 /// Text of a statement whose rows follow, of MySQL.
 const ROWS_QUERY: u8 = 29;
-/// LOAD DATA in statement format: the beginning of the file, and the statement.
-const BEGIN_LOAD_QUERY: u8 = 17;
-const EXECUTE_LOAD_QUERY: u8 = 18;
 
 /// Whether an event holds rows: of MySQL, of MariaDB, and the compressed ones of MariaDB.
 fn is_rows(of: u8) -> bool {
@@ -340,12 +326,12 @@ fn ends_statement(event: &Event<'_>) -> bool {
 fn ending(rows: &Bytes) -> Result<Bytes> {
     let event = Event::parse(rows)?;
     let mut body = event.body(CHECKSUM).to_vec();
-    *body.get_mut(ROWS_FLAGS).ok_or_else(no_table)? |= STMT_END;
+    *body.get_mut(ROWS_FLAGS).ok_or_else(no_rows)? |= STMT_END;
     Ok(made(event.header, &body))
 }
 
-fn no_table() -> Error {
-    damaged("a table in the log cannot be read")
+fn no_rows() -> Error {
+    damaged("rows in the log cannot be read")
 }
 
 /// Decides about a statement, also by the tables that are replayed.
@@ -395,12 +381,6 @@ fn empty(begin: &Bytes) -> Result<Vec<Bytes>> {
     ])
 }
 
-/// `schema.table` of a TABLE_MAP.
-fn table(event: &Event<'_>) -> Result<String> {
-    let mapped = mapped(event, CHECKSUM);
-    mapped.map(|(_, table)| table).ok_or_else(no_table)
-}
-
 fn schema_of(table: &str) -> &str {
     table.split_once('.').map_or(table, |(schema, _)| schema)
 }
@@ -421,56 +401,42 @@ fn load_statement(event: &Event<'_>) -> Option<Statement> {
 
 /// Decides about a compressed transaction of MySQL: all of it, or nothing.
 fn inside(payload: &Bytes, as_text: bool, tables: Option<&Tables>) -> Result<Verdict> {
-    let event = Event::parse(payload)?;
-    let unreadable = || damaged("a compressed transaction cannot be read");
-    let (algorithm, compressed) = fields(event.body(CHECKSUM)).ok_or_else(unreadable)?;
-    let mut reader: Box<dyn Read + '_> = match algorithm {
-        Algorithm::None => Box::new(compressed),
-        Algorithm::Zstd => {
-            let decoder = zstd::stream::read::Decoder::new(compressed);
-            Box::new(decoder.map_err(|e| unreadable().because(e))?)
-        }
-    };
+    let mut payload = Payload::open(&Event::parse(payload)?)?;
+    let most = if as_text { u64::MAX } else { MOST_LOOKED_AT };
     let (mut refused, mut replayed, mut others) = (Vec::new(), 0u64, 0u64);
-    loop {
-        let most = if as_text { u64::MAX } else { MOST_LOOKED_AT };
-        match next_inside(&mut reader, most).map_err(|e| unreadable().because(e))? {
-            None => break,
-            Some((header, bytes)) => {
-                let event = Event {
-                    header,
-                    bytes: &bytes,
-                };
-                if as_text && splits(&event, Checksum::Off)? {
-                    return Ok(Verdict::Unclear(SPLITS.to_owned()));
-                }
-                let verdict = match header.kind {
-                    kind::QUERY => {
-                        let statement = query(&event, Checksum::Off)?;
-                        match statement.control() {
-                            Query::Other => decide(&statement, tables),
-                            _ => continue,
-                        }
-                    }
-                    kind::TABLE_MAP => {
-                        let (_, table) = mapped(&event, Checksum::Off).ok_or_else(unreadable)?;
-                        match tables {
-                            Some(tables) if !tables.has(&table) => Verdict::DoWithout,
-                            _ if is_closed(schema_of(&table)) => {
-                                Verdict::Refuse(format!("rows of {table}"))
-                            }
-                            _ => Verdict::Replay,
-                        }
-                    }
+    while let Some((header, bytes)) = payload.next(most)? {
+        let event = Event {
+            header,
+            bytes: &bytes,
+        };
+        if as_text && splits(&event, Checksum::Off)? {
+            return Ok(Verdict::Unclear(SPLITS.to_owned()));
+        }
+        let verdict = match header.kind {
+            kind::QUERY => {
+                let statement = query(&event, Checksum::Off)?;
+                match statement.control() {
+                    Query::Other => decide(&statement, tables),
                     _ => continue,
-                };
-                match verdict {
-                    Verdict::Replay => replayed += 1,
-                    Verdict::Refuse(what) => refused.push(what),
-                    Verdict::DoWithout => others += 1,
-                    unclear @ Verdict::Unclear(_) => return Ok(unclear),
                 }
             }
+            kind::TABLE_MAP => {
+                let (_, table) = table(&event, Checksum::Off)?;
+                match tables {
+                    Some(tables) if !tables.has(&table) => Verdict::DoWithout,
+                    _ if is_closed(schema_of(&table)) => {
+                        Verdict::Refuse(format!("rows of {table}"))
+                    }
+                    _ => Verdict::Replay,
+                }
+            }
+            _ => continue,
+        };
+        match verdict {
+            Verdict::Replay => replayed += 1,
+            Verdict::Refuse(what) => refused.push(what),
+            Verdict::DoWithout => others += 1,
+            unclear @ Verdict::Unclear(_) => return Ok(unclear),
         }
     }
     Ok(match (refused.into_iter().next(), replayed, others) {
@@ -484,116 +450,4 @@ fn inside(payload: &Bytes, as_text: bool, tables: Option<&Tables>) -> Result<Ver
             Verdict::Unclear(format!("{what} in a compressed transaction with others"))
         }
     })
-}
-
-/// Why a statement cannot go through the client.
-const SPLITS: &str = "its text would end a statement for the client (leave out --path client)";
-
-/// Flag of a statement that no `USE` precedes (LOG_EVENT_SUPPRESS_USE_F).
-const SUPPRESS_USE: u16 = 0x8;
-
-/// An ALTER DATABASE, which may name no schema, as one that a `USE` precedes; `None` for any other event.
-fn with_schema(event: &Event<'_>) -> Result<Option<Bytes>> {
-    let Header { kind, flags, .. } = event.header;
-    if kind != kind::QUERY || flags & SUPPRESS_USE == 0 {
-        return Ok(None);
-    }
-    let statement = query(event, CHECKSUM)?;
-    let alters = statement
-        .listed()
-        .is_some_and(|one| one.kind == "ALTER DATABASE");
-    Ok((alters && !statement.schema.is_empty()).then(|| {
-        let header = Header {
-            flags: flags & !SUPPRESS_USE,
-            ..event.header
-        };
-        made(header, event.body(CHECKSUM))
-    }))
-}
-
-/// Whether a client would take the text of an event for several statements: it has the delimiter that `mysqlbinlog`
-/// uses, or a line that sets another one; or a name that ends the comment which `mysqlbinlog` prints it in. The contents
-/// of files that LOAD DATA read would stay on this machine.
-fn splits(event: &Event<'_>, checksum: Checksum) -> Result<bool> {
-    let has = |text: &[u8]| {
-        let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-        let sets_delimiter = |line: &[u8]| {
-            let start = line.iter().position(|byte| !is_blank(byte));
-            let line = &line[start.unwrap_or(line.len())..];
-            let word = b"delimiter";
-            line.len() >= word.len()
-                && line[..word.len()].eq_ignore_ascii_case(word)
-                && line.get(word.len()).is_none_or(is_blank)
-        };
-        memchr::memmem::find(text, b"/*!*/").is_some()
-            || text
-                .split(|byte| matches!(byte, b'\n' | b'\r'))
-                .any(sets_delimiter)
-    };
-    Ok(match event.header.kind {
-        BEGIN_LOAD_QUERY | EXECUTE_LOAD_QUERY => true,
-        kind::QUERY => has(event.body(checksum)),
-        kind::MARIADB_QUERY_COMPRESSED => {
-            let statement = query(event, checksum)?;
-            // The rest of it was not decompressed.
-            statement.sql.len() >= MOST_STATEMENT
-                || has(&statement.sql)
-                || has(statement.schema.as_bytes())
-        }
-        kind::TABLE_MAP => {
-            let (_, name) = mapped(event, checksum).ok_or_else(no_table)?;
-            name.chars().any(char::is_control)
-        }
-        _ => false,
-    })
-}
-
-enum Algorithm {
-    Zstd,
-    None,
-}
-
-/// Compression and contents of a TRANSACTION_PAYLOAD.
-fn fields(body: &[u8]) -> Option<(Algorithm, &[u8])> {
-    /// Types of fields.
-    const END: u64 = 0;
-    const COMPRESSION: u64 = 2;
-    let mut rest = ParseBuf(body);
-    let mut algorithm = None;
-    loop {
-        let field = rest.checked_eat_lenenc_int()?;
-        if field == END {
-            return Some((algorithm?, rest.0));
-        }
-        let length = usize::try_from(rest.checked_eat_lenenc_int()?).ok()?;
-        let mut value = ParseBuf(rest.checked_eat(length)?);
-        if field == COMPRESSION {
-            algorithm = Some(match value.checked_eat_lenenc_int()? {
-                0 => Algorithm::Zstd,
-                255 => Algorithm::None,
-                _ => return None,
-            });
-        }
-    }
-}
-
-/// The next event inside of a compressed transaction, up to `most` bytes of it where they matter.
-fn next_inside(reader: &mut dyn Read, most: u64) -> io::Result<Option<(Header, Vec<u8>)>> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    reader.take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let header = Header::parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
-    let body = u64::from(header.size) - HEADER_BYTES as u64;
-    let kept = match header.kind {
-        kind::QUERY | kind::TABLE_MAP => body.min(most),
-        _ => 0,
-    };
-    let read = reader.take(kept).read_to_end(&mut bytes)? as u64;
-    let skipped = io::copy(&mut reader.take(body - kept), &mut io::sink())?;
-    match read + skipped == body {
-        true => Ok(Some((header, bytes))),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
 }

@@ -10,7 +10,7 @@
 //!   ends, in GTIDs; [`address`]: how the destination reaches drctl.
 //! - [`feed`]: the interfaces between those parts; [`archive`]: the archived log; [`file`](mod@file): a log in files.
 //! - [`select`], [`filter`]: which transactions are served; [`refused`]: which statements are not; [`tables`]: what a
-//!   restore of some tables does without.
+//!   restore of some tables does without; `as_text`: what a client would misread; `payload`: compressed transactions.
 //! - [`listener`]: the source; [`pipe`]: the programs; [`destination`]: the server.
 //!
 //! A log that lacks or doubles a transaction is never served to its end ([`select`]), and a destination that has
@@ -18,11 +18,13 @@
 
 pub mod address;
 pub mod archive;
+mod as_text;
 pub mod destination;
 pub mod feed;
 pub mod file;
 pub mod filter;
 pub mod listener;
+mod payload;
 pub mod pipe;
 pub mod place;
 pub mod plan;

@@ -22,8 +22,8 @@ const PIPE_BYTES: usize = 256 << 10;
 /// Most bytes kept of what `mysqlbinlog` complains of.
 const STDERR_BYTES: usize = 32 << 10;
 
-/// A replay by the client is not resumed.
-const ANEW: &str =
+/// What to do: a replay by the client is not resumed.
+const START_OVER: &str =
     "restore into an empty server, or into this one with --discard --overwrite --confirm TARGET";
 
 /// ER_NET_PACKET_TOO_LARGE.
@@ -52,14 +52,14 @@ pub async fn apply(client: &Client, settings: &[String], events: Box<dyn Events>
     let options = ["--batch", "--skip-column-names"];
     let printed = shell::run(client, &options, feed).await;
     let printed = printed.map_err(|error| match error.outcome() {
-        Outcome::Server => error.hint(ANEW),
+        Outcome::Server => error.hint(START_OVER),
         _ => error,
     })?;
     if let Some(error) = printed.errors.into_iter().next() {
         let hint = match error.code {
-            TOO_LONG => "set max_allowed_packet = 1073741824 on the destination, and begin anew",
-            code if DENIED.contains(&code) => "grant the account what it lacks, and begin anew",
-            _ => ANEW,
+            TOO_LONG => "set max_allowed_packet = 1073741824 on the destination, and start over",
+            code if DENIED.contains(&code) => "grant the account what it lacks, and start over",
+            _ => START_OVER,
         };
         return Err(error
             .into_error(None)
@@ -73,7 +73,7 @@ pub async fn apply(client: &Client, settings: &[String], events: Box<dyn Events>
         false => Err(Error::verification(
             "mysqlbinlog or the client ended before the last transaction of the log, without an error",
         )
-        .hint(ANEW)),
+        .hint(START_OVER)),
     }
 }
 

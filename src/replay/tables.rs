@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::binlog::statement::{MOST_LOOKED_AT, MOST_OBJECTS, Statement};
 use crate::sql::tokens::{Token, Tokens};
+use crate::sql::trigger::trigger_table;
 
 /// Tables, by `schema.table`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,7 @@ impl Tables {
             }
             "TRIGGER" => self.part_of_trigger(verb, first, statement),
             "TABLE" | "INDEX" | "SEQUENCE" if !is_legible(statement) => Part::Unclear,
+            "TABLE" | "INDEX" | "VIEW" | "SEQUENCE" if listed.objects.is_empty() => Part::Unclear,
             "TABLE" | "INDEX" | "VIEW" | "SEQUENCE" => {
                 let selected = listed.objects.iter().filter(|one| self.has(one)).count();
                 match selected {
@@ -117,26 +119,14 @@ impl Tables {
         if !self.schemas.contains(&self.folded(schema)) {
             return Part::None;
         }
-        let mut words = Tokens::new(&statement.sql);
-        if verb != "CREATE" || !words.any(|word| word.is("ON")) {
-            return Part::Unclear;
-        }
-        let mut name = || words.next().and_then(|token| token.name()).flatten();
-        match name() {
-            Some(mut table) => {
-                if words.eat_mark(b'.') {
-                    table = match words.next().and_then(|token| token.name()).flatten() {
-                        Some(table) => table,
-                        None => return Part::Unclear,
-                    };
-                }
-                match self.has(&format!("{schema}.{table}")) {
-                    true => Part::All,
-                    false if table.is_ascii() => Part::None,
-                    false => Part::Unclear,
-                }
-            }
-            None => Part::Unclear,
+        let table = match verb {
+            "CREATE" => trigger_table(&statement.sql),
+            _ => None,
+        };
+        match table {
+            Some(table) if self.has(&format!("{schema}.{table}")) => Part::All,
+            Some(table) if table.is_ascii() => Part::None,
+            _ => Part::Unclear,
         }
     }
 

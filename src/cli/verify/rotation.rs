@@ -1,9 +1,9 @@
 //! Rotation of drills: how rows are loaded, how durable the scratch server is, and when the binary log is drilled.
 //!
-//! Every Nth drill uses the plain client, and every Nth one the target's durability; every Nth one of the binary log
-//! uses the plain client, too. A failed attempt also
-//! counts as a turn: otherwise ordinary drills would stop after the first failure of a special one. After an
-//! aborted drill, possibly because of its settings, the next one is an ordinary one.
+//! Every Nth drill uses the plain client, and every Nth one the target's durability; of the drills of the binary log,
+//! every Nth one uses the plain client. A failed attempt also counts as a turn: otherwise ordinary drills would stop
+//! after the first failure of a special one. After an aborted drill of a backup, possibly because of its settings, the
+//! next one is an ordinary one.
 
 use jiff::Timestamp;
 

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 
 use settings::{Journal, Settings};
 use status::{Status, Thread};
-use unfit::{Unfit, fitness};
+use unfit::{START_OVER, Unfit, fitness};
 
 /// How often a replica is asked.
 const POLL: Duration = Duration::from_millis(250);
@@ -263,7 +263,7 @@ impl Destination {
         }
     }
 
-    /// Compares what the server has executed with the plan, once it is a replica no more. MariaDB knows only what it
+    /// Compares what the server has executed with the plan, once it is no longer a replica. MariaDB knows only what it
     /// has executed as a replica.
     pub async fn check(&mut self, plan: &Plan) -> Result<()> {
         let expected = match (self.server.flavour, &self.path) {
@@ -369,7 +369,7 @@ fn as_the_plan_says(plan: &Plan, executed: &GtidSet) -> Result<()> {
         return Err(Error::server(format!(
             "the destination lacks GTIDs of the restored backup: {missing}"
         ))
-        .hint("discard the restore, and begin it anew"));
+        .hint(START_OVER));
     }
     let beyond = match executed {
         GtidSet::MySql(_) => GtidSet::empty(false),
@@ -379,7 +379,7 @@ fn as_the_plan_says(plan: &Plan, executed: &GtidSet) -> Result<()> {
         return Err(Error::refused(format!(
             "the destination has replayed beyond the stop: {beyond}"
         ))
-        .hint("discard the restore, and begin it anew"));
+        .hint(START_OVER));
     }
     Ok(())
 }

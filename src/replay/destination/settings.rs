@@ -140,7 +140,7 @@ impl Settings {
                 }
             }
         }
-        if flavour == Flavour::MySql && !path.is_client() {
+        if is_protected(flavour, path) {
             // Set later, by `protect`; recorded now, while the server takes records.
             for name in READ_ONLY {
                 let old = connection.variable(&[name]).await?.unwrap_or_default();
@@ -151,15 +151,14 @@ impl Settings {
         Ok(())
     }
 
-    /// Makes the server read-only for everybody but the replica: no other session may use up a GTID of the log, which
-    /// the replica would then skip. MariaDB's replicas skip nothing, and a client could not write either.
+    /// Makes the server read-only for everybody but the replica, where that is needed.
     pub async fn protect(
         &self,
         connection: &mut Connection,
         flavour: Flavour,
         path: &ReplayPath,
     ) -> Result<()> {
-        match flavour == Flavour::MySql && !path.is_client() {
+        match is_protected(flavour, path) {
             true => connection.run("SET GLOBAL super_read_only = ON").await,
             false => Ok(()),
         }
@@ -174,6 +173,12 @@ impl Settings {
         }
         first
     }
+}
+
+/// Whether a server is read-only during a replay: no other session may use up a GTID of the log, which the replica would
+/// then skip. MariaDB's replicas skip nothing, and a client could not write either.
+fn is_protected(flavour: Flavour, path: &ReplayPath) -> bool {
+    flavour == Flavour::MySql && !path.is_client()
 }
 
 async fn note(journal: Option<&dyn Journal>, name: &str, value: &str) -> Result<()> {

@@ -64,7 +64,10 @@ pub async fn fitness(
     let mut all = whatever_is_replayed(connection, flavour, path.is_client()).await?;
     let mut resets_gtids = false;
     if path.is_client() && begin == Begin::Resumed {
-        all.push(unfit(("a replay by the client cannot be resumed", ANEW)));
+        all.push(unfit((
+            "a replay by the client cannot be resumed",
+            START_OVER,
+        )));
     }
     if flavour == Flavour::MySql {
         let executed: Option<String> = connection.one(statements::executed(flavour)).await?;
@@ -131,7 +134,7 @@ pub async fn whatever_is_replayed(
         Flavour::MySql if value != "ON" => {
             "set enforce_gtid_consistency = ON and gtid_mode = ON there"
         }
-        // Of a replica it is set.
+        // A replica's is OFF meanwhile.
         Flavour::MariaDb if value == "ON" && by_client => {
             "SET GLOBAL gtid_strict_mode = OFF there until the restore is done"
         }
@@ -156,13 +159,14 @@ pub fn known(stretch: &GtidSet, executed: &GtidSet) -> Option<Unfit> {
     })
 }
 
-const ANEW: &str = "discard the restore, and begin it anew";
+/// What to do where a replay cannot go on.
+pub const START_OVER: &str = "discard the restore, and start over";
 
-/// Why the server that wrote the log is unfit: its own transactions have GTIDs of the log, so that nothing tells which
-/// of them are replayed, and the server skips those.
+/// Why the server that wrote the log is unfit: its own transactions have GTIDs of the log, so nothing shows which of them
+/// are replayed, and the server skips those.
 const OWN_RESUMED: (&str, &str) = (
     "a replay into the server that wrote the log cannot be resumed: its own transactions have GTIDs of the log",
-    ANEW,
+    START_OVER,
 );
 const OWN_BY_CLIENT: (&str, &str) = (
     "the destination wrote the log itself: while the client replays, its own transactions would take GTIDs of the log",
