@@ -34,8 +34,8 @@ const TAGS: &str = "TRANSACTION_GTID_TAG";
 const SCHEDULER_ON_MYSQL: &str = "SYSTEM_VARIABLES_ADMIN";
 
 impl Checks<'_> {
-    /// Rows that a foreign key changed on the target are in no log: without the table that it references, nothing
-    /// changes them here.
+    /// Not every server logs the rows that a foreign key changed: without the table that it references, nothing changes
+    /// them here.
     pub(super) fn cascades(&self) -> Vec<Refusal> {
         let replays = self.options.replay.is_some();
         let cascades = self.survey.cascades.iter().filter(|_| replays);
