@@ -27,14 +27,14 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(600);
 const LONG_QUERY_TIMEOUT: Duration = Duration::from_secs(604_800);
 
 /// Idle time after which TCP keepalive probes are sent.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The protocol's maximum, so that only the server limits the packet size.
 const MAX_PACKET_BYTES: usize = 1 << 30;
 
 /// Settings of every session. `sql_mode` is empty so that quotes and backslashes mean the same on every server, even
 /// with a global ANSI_QUOTES or NO_BACKSLASH_ESCAPES.
-const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', autocommit = 1, \
+pub(super) const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', autocommit = 1, \
      net_read_timeout = 3600, sql_quote_show_create = 1";
 
 /// An open connection.

@@ -10,6 +10,7 @@
 //!   definers.
 //! - [`replication`]: whether a server is a replica or cluster member; [`named_lock`]: one backup and one streamer of
 //!   a target at a time.
+//! - [`wire`]: a connection that returns rows as they arrive, unparsed.
 //! - [`limits`]: variables that hide data from a session; [`unfiltered_session`]: sessions without them.
 
 pub mod blame;
@@ -37,6 +38,7 @@ pub mod scope;
 pub mod show_grants;
 pub mod unfiltered_session;
 pub mod url;
+pub mod wire;
 
 use std::path::PathBuf;
 
