@@ -46,6 +46,7 @@ pub mod layout;
 pub mod monitor;
 pub mod mysql;
 pub mod objectives;
+pub mod reader;
 pub mod replay;
 pub mod restore;
 pub mod sql;

@@ -105,19 +105,23 @@ impl Encoder {
         Ok(Encoder { codec, level, zstd })
     }
 
-    /// Compresses one frame.
-    pub fn encode(&mut self, raw: &[u8]) -> std::io::Result<Vec<u8>> {
+    /// Compresses one frame into an empty buffer.
+    pub fn encode(&mut self, raw: &[u8], stored: &mut Vec<u8>) -> std::io::Result<()> {
         match (self.codec, &mut self.zstd) {
-            (Codec::Zstd, Some(zstd)) => zstd.compress(raw),
+            (Codec::Zstd, Some(zstd)) => {
+                stored.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));
+                zstd.compress_to_buffer(raw, stored)?;
+            }
             (Codec::Gzip, _) => {
                 let level = flate2::Compression::new(self.level.unsigned_abs());
-                let buffer = Vec::with_capacity(raw.len() / 2);
-                let mut gzip = flate2::write::GzEncoder::new(buffer, level);
+                stored.reserve(raw.len() / 2);
+                let mut gzip = flate2::write::GzEncoder::new(stored, level);
                 gzip.write_all(raw)?;
-                gzip.finish()
+                gzip.finish()?;
             }
-            (Codec::Zstd, None) | (Codec::None, _) => Ok(raw.to_vec()),
+            (Codec::Zstd, None) | (Codec::None, _) => stored.extend_from_slice(raw),
         }
+        Ok(())
     }
 }
 
@@ -176,10 +180,10 @@ mod tests {
     const SQL: &[u8] = b"INSERT INTO `t` VALUES (1,'one'),(2,'two');\n";
 
     fn encode(codec: Codec) -> Vec<u8> {
-        Encoder::new(codec, codec.default_level())
-            .unwrap()
-            .encode(SQL)
-            .unwrap()
+        let mut encoder = Encoder::new(codec, codec.default_level()).unwrap();
+        let mut stored = Vec::new();
+        encoder.encode(SQL, &mut stored).unwrap();
+        stored
     }
 
     #[test]

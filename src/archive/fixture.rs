@@ -61,6 +61,7 @@ pub fn manifest(place: &BackupPlace, segments: Vec<FileFacts>, index: FileFacts)
             version: "9.7.0".into(),
             options: vec!["--events".into()],
         },
+        reader: None,
         codec: Codec::Zstd,
         encryption: "none".into(),
         signature: "none".into(),
@@ -99,7 +100,7 @@ pub async fn write(
     }
     let mut ends = Vec::new();
     for (stream, _) in streams {
-        ends.extend(stream.finish().await?);
+        ends.extend(stream.finish().await?.map(|scanned| scanned.end));
     }
     if ends.len() == dumps.len() {
         writer.finish(ends, more).await

@@ -62,6 +62,9 @@ pub struct Manifest {
     pub coordinates: Option<Coordinates>,
     /// The dump program.
     pub client: ClientFacts,
+    /// How the rows were read, if not by the dump program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<ReaderFacts>,
     /// Compression of the frames.
     pub codec: crate::archive::codec::Codec,
     /// `none` in format 1.
@@ -89,6 +92,33 @@ pub struct Manifest {
     /// Why the backup is suspect; empty if it is not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspect: Vec<String>,
+}
+
+/// How the native reader read the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReaderFacts {
+    /// Number of connections.
+    pub jobs: u32,
+    /// How it is known that all of them read the same snapshot.
+    pub snapshot: SnapshotMethod,
+    /// How often that was tried without a lock.
+    pub attempts: u32,
+    /// How long a lock was held for it, microseconds.
+    pub held_us: u64,
+}
+
+/// How it is known that several connections see the same data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotMethod {
+    /// The server proved it; nothing was locked.
+    Verified,
+    /// All snapshots began under the global read lock.
+    GlobalLock,
+    /// All snapshots began under read locks on the tables.
+    TableLocks,
+    /// There was one connection.
+    OneConnection,
 }
 
 /// The dumped server, as far as a restore needs to know it.

@@ -29,6 +29,8 @@ pub struct DumpPlan {
     pub coordinates: bool,
     /// Whether the history of MariaDB's system-versioned tables is dumped.
     pub history: bool,
+    /// Whether the program dumps the rows, too.
+    pub rows: bool,
 }
 
 impl DumpPlan {
@@ -82,6 +84,9 @@ impl DumpPlan {
             arguments.push(format!("--{HISTORY}"));
         }
         arguments.extend(unfiltered_session::init_command(knows, &session));
+        if !self.rows {
+            arguments.push("--no-data".into());
+        }
         // A schema may be named `-x` or `--all-databases`.
         arguments.extend(["--databases".into(), "--".into()]);
         arguments.extend(self.schemas.iter().cloned());
@@ -168,6 +173,7 @@ mod tests {
             schemas: schemas.iter().map(|s| (*s).to_owned()).collect(),
             coordinates: false,
             history: false,
+            rows: true,
         }
     }
 

@@ -10,7 +10,8 @@
 //! - `coordinates`, `gtid`: binary log coordinates of the snapshot.
 //! - [`accounts`]: CREATE USER and GRANT statements, which no dump contains.
 //! - [`drift`]: objects that changed during the dump.
-//! - `pump`: streams the dump into the archive.
+//! - `pump`: streams the dump into the archive: that of the dump program, or (`native`) its definitions and the rows that
+//!   the native reader reads.
 //! - `seal`: from the end of the dump to the manifest.
 //! - [`anomaly`]: whether a backup is suspect, compared with an earlier one.
 
@@ -22,6 +23,7 @@ pub mod drift;
 pub mod dump;
 mod gtid;
 pub mod lock;
+mod native;
 pub mod not_restorable;
 pub mod options;
 pub mod preflight;
@@ -97,15 +99,13 @@ pub struct Job<'a> {
     /// Cancels the run.
     pub cancel: &'a Cancel,
     /// Starts a progress meter for a dump of about that many bytes.
-    pub progress: &'a (dyn Fn(u64) -> Box<dyn Meter> + Sync),
+    pub progress: &'a (dyn Fn(u64) -> Arc<dyn Meter> + Sync),
 }
 
-/// Progress of one dump.
+/// Progress of one dump, shown until it is dropped.
 pub trait Meter: Send + Sync {
     /// Adds bytes of SQL.
     fn add(&self, bytes: u64);
-    /// Ends the display.
-    fn end(self: Box<Self>);
 }
 
 /// A committed backup.

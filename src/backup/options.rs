@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::mysql::scope::Scope;
+use crate::reader::Reader;
 
 /// What is backed up, and under which policies.
 #[derive(Debug, Clone)]
@@ -25,6 +26,10 @@ pub struct SourceOptions {
     pub non_transactional: NonTransactional,
     /// Maximum lag of a replica that is backed up.
     pub max_lag: Duration,
+    /// What reads the rows.
+    pub reader: Reader,
+    /// Number of connections of the native reader.
+    pub jobs: usize,
 }
 
 impl Default for SourceOptions {
@@ -37,8 +42,19 @@ impl Default for SourceOptions {
             ddl: Ddl::default(),
             non_transactional: NonTransactional::default(),
             max_lag: Duration::from_secs(300),
+            reader: Reader::default(),
+            jobs: default_jobs(),
         }
     }
+}
+
+/// Maximum default number of connections of the native reader.
+const MOST_JOBS: usize = 8;
+
+/// One connection per core, at most [`MOST_JOBS`].
+pub fn default_jobs() -> usize {
+    let cores = std::thread::available_parallelism();
+    cores.map_or(1, |cores| cores.get().min(MOST_JOBS))
 }
 
 /// Whether a backup contains an optional part that needs additional privileges.

@@ -21,6 +21,8 @@ use crate::mysql::replication::Replication;
 use crate::mysql::schemas::{MARKER, Own};
 use crate::mysql::scope::Scope;
 use crate::mysql::{Client, Connection, ServerVersion, definers, facts, unfiltered_session};
+use crate::reader::Reader;
+use crate::reader::tables::{self, TableRows};
 use crate::sql::computed::Needs;
 use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::ObjectId;
@@ -53,6 +55,8 @@ pub struct Preflight {
     pub line_ends: LineEnds,
     /// What to dump, and with which options.
     pub plan: DumpPlan,
+    /// The rows that the native reader reads; `None` if the dump program does.
+    pub rows: Option<Vec<TableRows>>,
     /// Whether the backup contains accounts.
     pub(super) accounts: bool,
 }
@@ -237,6 +241,12 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
     let (order, circle) = schema_order::of(connection, version, &schemas).await?;
     warnings.extend(circle);
     let line_ends = LineEnds::of(connection).await?;
+    let rows = match options.reader {
+        Reader::Native => {
+            supported(tables::of(connection, version, client.flavour, &schemas, history).await?)
+        }
+        Reader::Mysqldump => None,
+    };
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // The default is only for an examination, which does not use it.
     let snapshot_at = on_blocker.apply(snapshot_at)?.unwrap_or_default();
@@ -248,7 +258,9 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
             schemas: order,
             coordinates,
             history,
+            rows: true,
         },
+        rows,
         schemas,
         inventory,
         needs: computed.needs,
@@ -259,6 +271,17 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
         line_ends,
         accounts,
     })
+}
+
+/// The tables that the native reader supports, if it supports all.
+fn supported(tables: std::result::Result<Vec<TableRows>, String>) -> Option<Vec<TableRows>> {
+    match tables {
+        Ok(tables) => Some(tables),
+        Err(why) => {
+            tracing::info!(why, "the dump program reads the rows");
+            None
+        }
+    }
 }
 
 async fn refuse_marker(connection: &mut Connection) -> Result<()> {

@@ -4,12 +4,12 @@ use bytes::{Bytes, BytesMut};
 
 use crate::archive::BackupPlace;
 use crate::archive::index::Record;
-use crate::archive::manifest::Coordinates;
+use crate::archive::manifest::{Coordinates, ReaderFacts};
 use crate::archive::write::ArchiveWriter;
-use crate::archive::write::framer::StreamEnd;
 use crate::archive::write::sequencer::Written;
-use crate::archive::write::stream::StreamWriter;
+use crate::archive::write::stream::{Scanned, Stopped, StreamWriter};
 use crate::backup::dump::Dump;
+use crate::backup::native;
 use crate::backup::preflight::Preflight;
 use crate::backup::source::Source;
 use crate::backup::{Job, Meter};
@@ -28,6 +28,8 @@ pub(super) struct Dumped {
     pub warnings: Vec<String>,
     /// CREATE USER and GRANT statements, where accounts are backed up.
     pub accounts: Option<Vec<u8>>,
+    /// How the rows were read, if not by the dump program.
+    pub reader: Option<ReaderFacts>,
 }
 
 /// Dumps the server into the archive and verifies that it did not change during the dump. Afterwards, the archive is
@@ -41,7 +43,14 @@ pub(super) async fn dump(
     let begin = ArchiveWriter::begin(job.store.clone(), place.clone(), job.config.write);
     let writer = job.cancel.unless(begin).await?;
     let dumping = job.cancel.unless(async {
-        let (end, mut dumped) = stream(job, source, preflight, &writer).await?;
+        let stopped = || Error::unexpected("the archive ended before the dump");
+        let streamed = match &preflight.rows {
+            Some(tables) => native::dump(job, source, preflight, tables, &writer).await?,
+            None => stream(job, source, preflight, &writer).await?,
+        };
+        let (Scanned { end, after_rows }, mut dumped) = streamed.ok_or_else(stopped)?;
+        let followed = writer.after_rows(after_rows).await;
+        followed.map_err(|Stopped| stopped())?;
         let seen = end.objects.iter().map(|(object, _)| object.clone());
         source
             .verify_unchanged(&preflight.inventory, &seen.collect())
@@ -72,24 +81,43 @@ pub(super) async fn dump(
     }
 }
 
-/// Writes one dump as one stream of the archive. Succeeds only if the dump program does.
+/// Writes the dump of the dump program as one stream of the archive. `None`: the archive has stopped.
 async fn stream(
     job: &Job<'_>,
     source: &Source,
     preflight: &Preflight,
     writer: &ArchiveWriter,
-) -> Result<(StreamEnd, Dumped)> {
+) -> Result<Option<(Scanned, Dumped)>> {
     let meter = (job.progress)(preflight.expected_bytes());
-    let mut child = source.dump(&preflight.plan, &preflight.line_ends)?;
-    let stream = writer.stream(0);
-    let pumped = pump(source, &mut child, &stream, meter.as_ref()).await;
-    meter.end();
-    let mut dumped = Dumped {
-        coordinates: child.coordinates(),
-        warnings: preflight.warnings.clone(),
-        accounts: None,
+    let child = source.dump(&preflight.plan, &preflight.line_ends)?;
+    let ended = to_end(source, child, writer.stream(0), meter.as_ref()).await?;
+    let Some((scanned, place)) = ended else {
+        return Ok(None);
     };
-    dumped.warnings.extend(child.warning());
+    let mut dumped = Dumped {
+        coordinates: place.coordinates,
+        warnings: preflight.warnings.clone(),
+        ..Dumped::default()
+    };
+    dumped.warnings.extend(place.warning);
+    if dumped.coordinates.is_none() && source.requires_coordinates() {
+        return Err(refused("the dump does not name them".to_owned()));
+    }
+    Ok(Some((scanned, dumped)))
+}
+
+/// Pumps a dump to its end. Succeeds only if the dump program does; `None` if the archive stopped.
+pub(super) async fn to_end(
+    source: &Source,
+    mut child: Dump,
+    stream: StreamWriter,
+    meter: &dyn Meter,
+) -> Result<Option<(Scanned, NamedPlace)>> {
+    let pumped = pump(source, &mut child, &stream, meter).await;
+    let place = NamedPlace {
+        coordinates: child.coordinates(),
+        warning: child.warning(),
+    };
     match pumped {
         Ok(true) => {}
         Ok(false) => child.stop().await,
@@ -98,12 +126,15 @@ async fn stream(
             return Err(error);
         }
     }
-    if dumped.coordinates.is_none() && source.requires_coordinates() {
-        return Err(refused("the dump does not name them".to_owned()));
-    }
-    let stopped = || Error::unexpected("the archive ended before the dump");
-    let end = stream.finish().await?.ok_or_else(stopped)?;
-    Ok((end, dumped))
+    let scanned = stream.finish().await?;
+    Ok(scanned.map(|scanned| (scanned, place)))
+}
+
+/// The place in the binary log that a dump named.
+pub(super) struct NamedPlace {
+    coordinates: Option<Coordinates>,
+    /// Why its GTIDs are not known.
+    warning: Option<String>,
 }
 
 /// Whether the dump reached its end; `false` if the archive stopped accepting it.
@@ -142,7 +173,7 @@ async fn pump(
 }
 
 /// The refusal of a backup whose coordinates are required.
-fn refused(why: String) -> Error {
+pub(super) fn refused(why: String) -> Error {
     Error::refused(format!("cannot record binary log coordinates: {why}"))
         .hint("run it again when less is written; or set backup.coordinates: auto, for a backup from which no restore to a later moment can begin")
 }

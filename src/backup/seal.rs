@@ -72,6 +72,7 @@ pub(super) async fn manifest(
             version: source.client().banner.clone(),
             options: preflight.plan.options(source.client())?,
         },
+        reader: dumped.reader,
         lossy: preflight.lossy.clone(),
         warnings,
         labels: job.labels.clone(),
@@ -122,8 +123,9 @@ fn role_revocations(accounts: &[u8]) -> Result<Vec<String>> {
 
 async fn put_accounts(job: &Job<'_>, place: &BackupPlace, sql: &[u8]) -> Result<FileFacts> {
     let write = job.config.write;
-    let stored = Encoder::new(write.codec, write.level)
-        .and_then(|mut encoder| encoder.encode(sql))
+    let mut stored = Vec::new();
+    Encoder::new(write.codec, write.level)
+        .and_then(|mut encoder| encoder.encode(sql, &mut stored))
         .map_err(|e| Error::unexpected("cannot compress the accounts").because(e))?;
     let object = BackupObject::Accounts(write.codec.suffix());
     commit::put_file(&job.store, place, &object, &stored).await

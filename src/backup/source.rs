@@ -17,6 +17,7 @@ use crate::mysql::inventory::Inventory;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::schemas::Own;
 use crate::mysql::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
+use crate::reader::read::{RETRY_WITHOUT_DDL, SCHEMA_CHANGED};
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 use crate::util::format::some_of;
@@ -174,8 +175,8 @@ impl Source {
         }
         let drift = before.drift(&after, &self.options.ignore_ddl_on);
         if !drift.is_empty() {
-            return Err(error_naming("schema changed during the dump", &drift)
-                .hint("retry when no DDL runs, set backup.ddl: block, or list tables that are created and dropped regularly in backup.ignore_ddl_on")
+            return Err(error_naming(SCHEMA_CHANGED, &drift)
+                .hint(RETRY_WITHOUT_DDL)
                 .retryable());
         }
         let missing = before.missing_from(&after, seen);

@@ -149,6 +149,9 @@ pub struct BackupArgs {
     /// Label of the backup (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
+    /// Number of connections that read rows [default: backup.jobs, else one per core, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64), help_heading = "Performance")]
+    pub jobs: Option<usize>,
     /// Create and mark the directory of a file:// store, even if it is missing or not empty
     #[arg(long)]
     pub init_store: bool,

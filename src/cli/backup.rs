@@ -1,5 +1,7 @@
 //! `drctl backup`: creates a backup.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -23,6 +25,10 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
     let mut labels = context.config.backup.labels.clone();
     labels.extend(args.labels);
     let server = context.config.source();
+    let mut config = context.config.backup.clone();
+    if let Some(jobs) = args.jobs {
+        config.source.jobs = jobs;
+    }
     let created = async {
         // Before the target is contacted: an unmounted disk must not take a dump of hours.
         let init = async { Ok(context.store.init(args.init_store).await?) };
@@ -31,11 +37,11 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
             server: &server?,
             target: &context.config.target,
             store: context.store.clone(),
-            config: &context.config.backup,
+            config: &config,
             labels: &labels,
             started_at,
             cancel: &context.cancel,
-            progress: &|expected| Box::new(Progress::begin("backup", expected)),
+            progress: &|expected| Arc::new(Progress::begin("backup", expected)),
         };
         backup::create(&job).await
     };
@@ -114,9 +120,5 @@ fn print(context: &Context, manifest: &Manifest, here: Option<&FromHere>) -> Res
 impl Meter for Progress {
     fn add(&self, bytes: u64) {
         Progress::add(self, bytes);
-    }
-
-    fn end(self: Box<Self>) {
-        Progress::end(&self);
     }
 }

@@ -1,7 +1,7 @@
 //! Compares a restored server with its backup: dumps the server again and compares the two ledgers.
 //!
 //! - [`redump`]: dumps the restored server to a ledger, with the backup's client options; [`dump_commands`]:
-//!   the dump commands; [`digests`]: row sums.
+//!   the dump commands; [`digests`]: row sums; `rows`: those of the native reader.
 //! - [`normalise`]: expected deviations of definitions.
 //! - [`compare`]: differences between two ledgers; no I/O.
 //! - [`explain`]: line-by-line differences of definitions.
@@ -14,3 +14,4 @@ pub mod dump_commands;
 pub mod explain;
 pub mod normalise;
 pub mod redump;
+mod rows;

@@ -3,7 +3,10 @@
 //!
 //! ```text
 //! mysqldump ─chunks→ scan ─batches of INSERTs→ digest (on every core) ─→ ledger
+//! native reader ─rows→ digest ─────────────────────────────────────────────┘
 //! ```
+//!
+//! The native reader reads the rows where it supports all tables ([`crate::comparison::rows`]).
 //!
 //! The commands come from [`crate::comparison::dump_commands`].
 //!
@@ -23,9 +26,15 @@ use crate::archive::manifest::ClientFacts;
 use crate::comparison::digests::{Batch, Digests};
 use crate::comparison::dump_commands::{self, DumpCommand, DumpScope};
 use crate::comparison::normalise::ExpectedDeviations;
-use crate::mysql::client::dump_options::is_ours;
+use crate::comparison::rows;
+use crate::mysql::client::dump_options::{has_history, is_ours};
 use crate::mysql::client::line_ends::LineEnds;
-use crate::mysql::{Client, DumpChild, ServerConfig, connect, unfiltered_session};
+use crate::mysql::{
+    Client, Connection, DumpChild, Flavour, ServerConfig, ServerVersion, connect,
+    unfiltered_session,
+};
+use crate::reader::Reader;
+use crate::reader::tables::{self, TableRows};
 use crate::sql::ledger::{Duplicate, Entries, Entry, Ledger};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
@@ -57,9 +66,43 @@ pub struct Redump {
     pub expected: Arc<Entries>,
     /// Deviations caused by the restore itself, removed before digesting.
     pub deviations: ExpectedDeviations,
-    /// Number of parallel dump programs ([`dump_commands::at_once`]); 1, and so one snapshot, if other clients
-    /// may write.
-    pub programs: usize,
+    /// What reads the rows.
+    pub reader: Reader,
+    /// Number of connections or dump programs at a time ([`dump_commands::at_once`]).
+    pub jobs: usize,
+    /// Whether other clients may write: several dump programs would see different data.
+    pub shared: bool,
+}
+
+impl Redump {
+    /// The tables in scope with the numbers of rows that the backup has of them, if the native reader supports all.
+    async fn tables(
+        &self,
+        connection: &mut Connection,
+        version: &ServerVersion,
+        program: Flavour,
+        history: bool,
+    ) -> Result<Option<Vec<TableRows>>> {
+        let schemas: Vec<String> = match &self.what {
+            DumpScope::Schemas(schemas) => schemas.iter().cloned().collect(),
+            DumpScope::Tables(tables) => tables.keys().cloned().collect(),
+        };
+        let mut all = match tables::of(connection, version, program, &schemas, history).await? {
+            Ok(all) => all,
+            Err(why) => {
+                tracing::debug!(why, "the dump program reads the rows");
+                return Ok(None);
+            }
+        };
+        if let DumpScope::Tables(tables) = &self.what {
+            let is_in_scope = |table: &ObjectId| {
+                let of_schema = tables.get(&table.schema);
+                of_schema.is_some_and(|names| names.contains(&table.name))
+            };
+            all.retain(|rows| is_in_scope(&rows.table));
+        }
+        Ok(Some(all))
+    }
 }
 
 /// Result of the dump.
@@ -85,9 +128,19 @@ pub async fn redump(
     redump: &Redump,
     cancel: &Cancel,
 ) -> Result<Found> {
-    let program = Client::of(server).await?;
     let mut connection = connect(server).await?;
+    let version = connection.version().await?;
+    let program = Client::for_server(server, &connection, &version).await?;
     let ends = LineEnds::of(&mut connection).await?;
+    let history = has_history(&client.options);
+    let tables = match redump.reader {
+        Reader::Native => {
+            redump
+                .tables(&mut connection, &version, program.flavour, history)
+                .await?
+        }
+        Reader::Mysqldump => None,
+    };
     connection.close().await;
     unfiltered_session::check_client(server, &program).await?;
     let knows = |option: &str| program.knows(option);
@@ -95,24 +148,28 @@ pub async fn redump(
     options.extend(unfiltered_session::init_command(knows, &[]));
     let mut found = Found::default();
     let digests = Digests::default();
-    let several = redump.programs > 1;
-    let first = if several {
-        dump_commands::definitions(&redump.what, &options)
-    } else {
-        dump_commands::whole(&redump.what, &options)
+    let several = redump.jobs > 1 && !redump.shared;
+    let first = match tables.is_some() || several {
+        true => dump_commands::definitions(&redump.what, &options),
+        false => dump_commands::whole(&redump.what, &options),
     };
     for command in first {
         found.add(dump_one(&program, &ends, command, redump, &digests, cancel).await?)?;
     }
-    if several {
+    if let Some(tables) = tables {
+        let sums = rows::digests(server, &version, &tables, redump.jobs);
+        for (table, sum) in cancel.unless(sums).await? {
+            found.ledger.add_rows(&table, sum);
+        }
+    } else if several {
         let rows = |table: &ObjectId| redump.expected.get(table).and_then(|entry| entry.rows);
         let tables = found.ledger.iter().map(|(object, _)| object);
         let tables = tables.filter(|object| object.kind == ObjectKind::Table);
         let tables = tables.map(|table| (table, rows(table).map_or(0, |sum| sum.rows)));
-        let commands = dump_commands::rows(tables, &options, redump.programs);
+        let commands = dump_commands::rows(tables, &options, redump.jobs);
         let mut dumps = stream::iter(commands)
             .map(|command| dump_one(&program, &ends, command, redump, &digests, cancel))
-            .buffer_unordered(redump.programs);
+            .buffer_unordered(redump.jobs);
         while let Some(dumped) = dumps.next().await {
             found.add(dumped?)?;
         }

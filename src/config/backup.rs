@@ -9,8 +9,9 @@ use crate::archive::codec::Codec;
 use crate::archive::write::WriteOptions;
 use crate::archive::write::commit::ReadBack;
 use crate::backup::BackupConfig;
-use crate::backup::options::{Ddl, NonTransactional, SourceOptions, Want};
+use crate::backup::options::{Ddl, NonTransactional, SourceOptions, Want, default_jobs};
 use crate::mysql::scope::Scope;
+use crate::reader::Reader;
 use crate::util::error::{Error, Result};
 use crate::util::times::{MOST_SECONDS, Seconds};
 
@@ -55,6 +56,9 @@ pub(super) struct BackupSection {
     /// Time limit of a run; 0: none.
     #[schemars(range(max = MOST_SECONDS))]
     deadline_seconds: Seconds,
+    /// Number of connections that read rows. Default: one per core, at most 8.
+    #[schemars(range(min = 1, max = 64))]
+    jobs: Option<usize>,
     /// Labels of every backup; `--label` adds to them.
     labels: BTreeMap<String, String>,
 }
@@ -77,6 +81,7 @@ impl Default for BackupSection {
             max_lag_seconds: Seconds(300),
             connect_seconds: Seconds(60),
             deadline_seconds: Seconds(0),
+            jobs: None,
             labels: BTreeMap::new(),
         }
     }
@@ -84,7 +89,7 @@ impl Default for BackupSection {
 
 impl BackupSection {
     /// `streams`: whether the binary log is archived, so that a backup without coordinates is half a backup.
-    pub(super) fn check(self, streams: bool) -> Result<BackupConfig> {
+    pub(super) fn check(self, reader: Reader, streams: bool) -> Result<BackupConfig> {
         let codec = self.codec;
         let mut write = WriteOptions::new(codec);
         if let Some(level) = self.level {
@@ -121,6 +126,8 @@ impl BackupSection {
                 ddl: self.ddl,
                 non_transactional: self.non_transactional,
                 max_lag: self.max_lag_seconds.duration(),
+                reader,
+                jobs: self.jobs.unwrap_or_else(default_jobs),
             },
             write,
             read_back: self.read_back,

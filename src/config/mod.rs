@@ -140,6 +140,7 @@ impl Config {
             .store
             .ok_or_else(|| missing("store", "s3://bucket/prefix or file:///dir"))?;
         store.check()?;
+        let reader = sections.source.reader;
         let (source, into) = (sections.source, sections.into);
         let client_dir = into.client_dir.clone().or(source.client_dir.clone());
         let schedule = sections.schedule.check()?;
@@ -148,8 +149,12 @@ impl Config {
                 .target
                 .ok_or_else(|| missing("target", "a short name, like shop"))?,
             store,
-            backup: sections.backup.check(sections.stream.is_configured())?,
-            verify: sections.verify.check(sections.restore.lanes, client_dir)?,
+            backup: sections
+                .backup
+                .check(reader, sections.stream.is_configured())?,
+            verify: sections
+                .verify
+                .check(sections.restore.lanes, reader, client_dir)?,
             restore: sections.restore,
             objectives: sections.objectives,
             retention: sections.retention.check(schedule.zone.clone()),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::mysql::{Role, ServerConfig, ServerUrl};
+use crate::reader::Reader;
 use crate::util::error::{Error, Result};
 use crate::util::secret::Secret;
 
@@ -21,6 +22,9 @@ pub(super) struct SourceSection {
     pub(super) login: Login,
     /// Directory of `mysqldump` and `mysql`. Default: PATH is searched.
     pub(super) client_dir: Option<PathBuf>,
+    /// What reads the rows: `native`, several connections of drctl, or `mysqldump`. Servers and tables that the native
+    /// reader does not support are read by the dump program.
+    pub(super) reader: Reader,
 }
 
 /// The server to restore into.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::pod::PodSection;
+use crate::reader::Reader;
 use crate::util::error::{Error, Result};
 use crate::util::secret::Secret;
 use crate::util::times::{MOST_SECONDS, Seconds};
@@ -124,6 +125,7 @@ impl VerifySection {
     pub(super) fn check(
         self,
         lanes: Option<usize>,
+        reader: Reader,
         client_dir: Option<PathBuf>,
     ) -> Result<VerifyConfig> {
         let assertions: Result<Vec<Assertion>> =
@@ -141,6 +143,7 @@ impl VerifySection {
                 production_every: self.production_every,
                 pitr_every: self.pitr_every,
                 lanes,
+                reader,
                 assertions: assertions?,
                 check_table: self.check_table,
             },
@@ -214,7 +217,7 @@ mod tests {
             if let Some(seconds) = seconds {
                 section.deadline_seconds = Seconds(seconds);
             }
-            section.check(None, None).unwrap().deadline
+            section.check(None, Reader::Native, None).unwrap().deadline
         };
         assert_eq!(deadline(None), Some(Duration::from_secs(24 * 60 * 60)));
         assert_eq!(deadline(Some(5)), Some(Duration::from_secs(5)));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::reader::Reader;
 use crate::replay::Stretch;
 use crate::restore::scope::Scope;
 use crate::restore::session::lane::RECONNECT_WAIT;
@@ -105,6 +106,8 @@ pub struct Resources {
     pub lanes: usize,
     /// How long to wait for a lost server to return.
     pub reconnect: Duration,
+    /// What reads the restored rows for the comparison.
+    pub reader: Reader,
 }
 
 impl Default for Resources {
@@ -114,6 +117,7 @@ impl Default for Resources {
                 .map_or(2, usize::from)
                 .clamp(2, 8),
             reconnect: RECONNECT_WAIT,
+            reader: Reader::default(),
         }
     }
 }

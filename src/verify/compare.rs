@@ -10,6 +10,7 @@ use crate::comparison::explain::explain;
 use crate::comparison::normalise::ExpectedDeviations;
 use crate::comparison::redump::{Redump, redump};
 use crate::mysql::ServerConfig;
+use crate::reader::Reader;
 use crate::restore;
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::control_config;
@@ -28,6 +29,7 @@ pub(super) async fn compare_with_dump(
     server: &Arc<ServerConfig>,
     schemas: BTreeSet<String>,
     deviations: ExpectedDeviations,
+    reader: Reader,
 ) -> Result<(Comparison, BTreeSet<ObjectId>)> {
     let expected = Arc::new(archive.contents().ledger.entries().clone());
     let longest = archive.manifest().totals.largest_statement_bytes;
@@ -38,7 +40,9 @@ pub(super) async fn compare_with_dump(
             what: DumpScope::Schemas(schemas),
             expected: expected.clone(),
             deviations,
-            programs: dump_commands::at_once(drill.options(archive).resources.lanes, longest),
+            reader,
+            jobs: dump_commands::at_once(drill.options(archive).resources.lanes, longest),
+            shared: false,
         },
         drill.cancel,
     )

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::reader::Reader;
 use crate::verify::checks::Assertion;
 
 /// Configuration of drills.
@@ -26,6 +27,8 @@ pub struct DrillConfig {
     pub pitr_every: u32,
     /// Number of parallel load connections; `None`: the default of restores.
     pub lanes: Option<usize>,
+    /// What reads the restored rows for the comparison, but with the plain client.
+    pub reader: Reader,
     /// The user's own checks.
     pub assertions: Vec<Assertion>,
     /// Whether to run CHECK TABLE on each table.

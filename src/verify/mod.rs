@@ -295,6 +295,7 @@ impl Drill<'_> {
         Resources {
             lanes: self.config.lanes.unwrap_or(Resources::default().lanes),
             reconnect: RECONNECT,
+            reader: self.config.reader,
         }
     }
 

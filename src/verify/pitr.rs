@@ -288,7 +288,15 @@ async fn compare(
         replayed: definitions.replayed,
         ..ExpectedDeviations::default()
     };
-    let compared = compare_with_dump(drill, later, server, schemas, deviations).await;
+    let compared = compare_with_dump(
+        drill,
+        later,
+        server,
+        schemas,
+        deviations,
+        drill.config.reader,
+    )
+    .await;
     let (comparison, expired) = compared?;
     for event in &expired {
         if !restored.expired_events.contains(event) {

@@ -9,7 +9,7 @@ use drctl::archive::read::Archive;
 use drctl::archive::restore_txt::Finish;
 use drctl::archive::write::commit::{Provenance, manifest, put_documents, put_file, put_manifest};
 use drctl::archive::write::encode::Encoders;
-use drctl::archive::write::framer::RawFrame;
+use drctl::archive::write::framer::{RawFrame, Rows};
 use drctl::archive::write::sequencer::{Sequencer, Written};
 use drctl::archive::write::{ArchiveWriter, WriteOptions};
 use drctl::layout::{BackupId, BackupObject};
@@ -134,13 +134,17 @@ pub async fn write_streams(
     }
     let mut ends = Vec::new();
     for (stream, _) in open {
-        ends.push(stream.finish().await.unwrap().unwrap());
+        ends.push(stream.finish().await.unwrap().unwrap().end);
     }
     let written = writer.finish(ends, Vec::new()).await.unwrap();
     let accounts = match accounts {
         Some(sql) => {
             let object = BackupObject::Accounts(Codec::Zstd.suffix());
-            let body = Encoder::new(Codec::Zstd, 1).unwrap().encode(sql).unwrap();
+            let mut body = Vec::new();
+            Encoder::new(Codec::Zstd, 1)
+                .unwrap()
+                .encode(sql, &mut body)
+                .unwrap();
             Some(put_file(store, place, &object, &body).await.unwrap())
         }
         None => None,
@@ -165,7 +169,7 @@ pub async fn forged(server: &Server, frames: &[(Section, &str)]) -> Archive {
             before: session.clone(),
             after: session.clone(),
             tables: vec![ObjectId::table("shop", "t")],
-            inserts: Vec::new(),
+            rows: Rows::Unread(Vec::new()),
             longest: sql.len(),
         };
         sequencer.push_raw(frame).await.unwrap();
@@ -242,6 +246,7 @@ async fn commit(
             version: "test".into(),
             options: options(server.flavour()),
         },
+        reader: None,
         lossy: Vec::new(),
         warnings: Vec::new(),
         labels: Default::default(),

@@ -123,6 +123,43 @@ fn moves(flavour: Flavour, sql: &str, words: &[&str]) {
     assert_eq!(listed(&drctl).len(), 1);
 }
 
+/// The same under the native reader, whose rows are read after the definitions.
+#[track_caller]
+fn moves_under_the_reader(flavour: Flavour, sql: &str) {
+    let (schema, drctl) = shop_of(flavour);
+    let sql = sql.replace('@', &schema);
+    let natively = |drctl: Drctl, script: &str| {
+        dump_of(flavour, drctl, script).env("DRCTL_SOURCE_READER", "native")
+    };
+    let drctl = drctl.env("DRCTL_BACKUP_ATTEMPTS", "2");
+    let always = format!("real \"$@\"; code=$?; echo >>tries; sql \"{sql}\"; exit $code");
+    let drctl = natively(drctl, &always);
+    refused(
+        &drctl,
+        4,
+        &["schema changed during the dump: ", "retry when no DDL runs"],
+    );
+    assert_eq!(tries(&drctl), 2, "it was to be tried again once");
+    let once =
+        format!("real \"$@\"; code=$?; [ -e once ] || sql \"{sql}\"; echo >once; exit $code");
+    let drctl = natively(drctl, &once);
+    drctl.run(["backup"]).ok();
+    assert_eq!(listed(&drctl).len(), 1);
+}
+
+on_both!(
+    fn ddl_between_the_definitions_and_the_rows(flavour) {
+        for sql in [
+            "ALTER TABLE @.t ADD COLUMN c$$ INT",
+            "TRUNCATE @.t",
+            "RENAME TABLE @.t TO @.x, @.u TO @.t, @.x TO @.u",
+            "CREATE TABLE @.n$$ (a INT)",
+        ] {
+            moves_under_the_reader(flavour, sql);
+        }
+    }
+);
+
 on_both!(
     fn a_table_altered_under_the_dump(flavour) {
         moves(flavour, "ALTER TABLE @.t ADD COLUMN c$$ INT", &["`t` was altered"]);

@@ -104,6 +104,7 @@ fn writes_that_cannot_be_told_apart_leave_the_gtids_out_with_a_warning() {
     writer.send("CALL d.write_on()");
     let drctl = Drctl::new("poor")
         .source(&source)
+        .env("DRCTL_SOURCE_READER", "mysqldump")
         .env("DRCTL_SOURCE_URL", &source.url_as("poor"))
         .env("DRCTL_SOURCE_PASSWORD", "pw");
     drctl.run(["backup"]).ok();
@@ -130,7 +131,9 @@ fn a_host_that_refuses_the_global_read_lock_gets_a_backup_without_coordinates() 
         esac
         real \"$@\"";
     let hosted = |name| {
-        let drctl = Drctl::new(name).source(&source);
+        let drctl = Drctl::new(name)
+            .source(&source)
+            .env("DRCTL_SOURCE_READER", "mysqldump");
         in_front_of_dump(Flavour::MySql, drctl, "SOURCE", "", refusal)
     };
     let drctl = hosted("auto");

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
+use drctl::sql::scan::Scanner;
+use drctl::sql::statement::Kind;
+
 use super::support::compare::{self, Picture};
 use super::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
@@ -79,6 +82,8 @@ struct Trip {
     lossy: BTreeMap<(&'static str, &'static str), Vec<Vec<String>>>,
     /// The columns that the manifest calls lossy.
     named_lossy: String,
+    /// The objects whose statements in the backup are not those of a backup by the dump program.
+    differing: Vec<String>,
     /// What the ordinary tools make of a backup by each codec; of servers of odd modes, which have no
     /// values so long that they could not be held.
     texts: Vec<Vec<u8>>,
@@ -110,7 +115,16 @@ impl Trip {
         let drctl = Drctl::new("corpus")
             .source(&source)
             .env("DRCTL_BACKUP_CODEC", codec);
-        drctl.run(["backup"]).ok();
+        drctl.run(["backup", "--jobs", "3"]).ok();
+        let (jobs, native) = statements(&drctl);
+        assert_eq!(jobs, Some(3));
+        let by_program = Drctl::new("by-program")
+            .source(&source)
+            .env("DRCTL_SOURCE_READER", "mysqldump");
+        by_program.run(["backup"]).ok();
+        let (jobs, by_program) = statements(&by_program);
+        assert_eq!(jobs, None);
+        let differing = differing(&native, &by_program);
         let into = server(flavour, odd);
         let drctl = drctl.into(&into);
         let report = drctl.run(["restore", "--latest", "--accounts"]).ok();
@@ -136,6 +150,7 @@ impl Trip {
         let texts = CODECS.iter().filter(|_| odd).map(|(codec, reader)| {
             let drctl = Drctl::new("codec")
                 .source(&source)
+                .env("DRCTL_SOURCE_READER", "mysqldump")
                 .env("DRCTL_BACKUP_CODEC", codec);
             drctl.run(["backup"]).ok();
             let read = Command::new("bash")
@@ -147,6 +162,7 @@ impl Trip {
             read.stdout
         });
         Trip {
+            differing,
             texts: texts.collect(),
             flavour,
             odd,
@@ -220,6 +236,53 @@ impl Trip {
             );
         }
     }
+}
+
+/// The number of connections that read the rows of the latest backup, if not the dump program did, and its statements, by
+/// the object that each defines or has rows of.
+fn statements(drctl: &Drctl) -> (Option<u64>, BTreeMap<String, Vec<u8>>) {
+    let manifest = drctl.run(["show", "--latest", "--output", "json"]).ok();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest.stdout).unwrap();
+    let reader = manifest["reader"]["jobs"].as_u64();
+    let dump = drctl.run(["cat", "--latest"]).ok();
+    let mut scanner = Scanner::new();
+    scanner.push(dump.stdout.as_bytes());
+    scanner.finish();
+    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    while let Some(statement) = scanner.next().unwrap() {
+        let object = match &statement.kind {
+            Kind::Insert { table } => format!("rows of {table}"),
+            Kind::Create { object, .. } | Kind::SetSequence { object } => object.to_string(),
+            Kind::CreateSchema { schema } => format!("schema {schema}"),
+            _ => continue,
+        };
+        let all = found.entry(object).or_default();
+        all.extend_from_slice(statement.sql);
+        all.extend_from_slice(b";\n");
+    }
+    (reader, found)
+}
+
+/// The names that do not have the same statements in both.
+fn differing(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names = one.keys().chain(other.keys());
+    let differs = |name: &&String| one.get(*name) != other.get(*name);
+    let shown = |statements: Option<&Vec<u8>>| {
+        let bytes = statements.map_or(&b"none"[..], |bytes| &bytes[..bytes.len().min(300)]);
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let mut differing: Vec<String> = names
+        .filter(differs)
+        .map(|name| {
+            format!(
+                "{name}: {} / {}",
+                shown(one.get(name)),
+                shown(other.get(name))
+            )
+        })
+        .collect();
+    differing.dedup();
+    differing
 }
 
 /// A private server that runs no events and, unless it is odd, takes the longest value: a tenth of its redo log.
@@ -354,6 +417,15 @@ fn each_file_of_the_corpus_is_a_test() {
         .collect();
     assert_eq!(tested, there);
 }
+
+on_both!(
+    fn the_native_reader_writes_what_the_dump_program_writes(flavour) {
+        for odd in [false, true] {
+            let trip = Trip::of(flavour, odd);
+            assert!(trip.differing.is_empty(), "odd: {odd}\n{}", trip.differing.join("\n"));
+        }
+    }
+);
 
 on_both!(
     fn what_is_lost_is_what_is_documented(flavour) {

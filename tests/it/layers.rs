@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["replay"],
     &["stream"],
     &["comparison", "catalog"],
+    &["reader"],
     &["archive", "k8s"],
     &["mysql", "binlog"],
     &["sql", "store", "objectives"],

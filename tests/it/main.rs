@@ -51,6 +51,7 @@ mod pod_hash;
 mod promises;
 mod prune;
 mod prune_store;
+mod reader;
 mod replay;
 mod restore_again;
 mod restore_losses;

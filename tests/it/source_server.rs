@@ -44,6 +44,7 @@ async fn dump(client: &Client, schema: &str) -> Result<Vec<u8>> {
         schemas: vec![schema.to_owned()],
         coordinates: false,
         history: false,
+        rows: true,
     };
     let mut child = DumpChild::spawn(client, plan.arguments(client)?)?;
     let mut all = BytesMut::new();
@@ -137,7 +138,7 @@ on_both!(
         }
         let error = block_on(async {
             let (mut connection, client) = client(&config(&server.url(), None, flavour)).await.unwrap();
-            let plan = DumpPlan { schemas: vec!["big".into()], coordinates: false, history: false };
+            let plan = DumpPlan { schemas: vec!["big".into()], coordinates: false, history: false, rows: true };
             let mut child = DumpChild::spawn(&client, plan.arguments(&client).unwrap()).unwrap();
             let mut some = BytesMut::with_capacity(4096);
             child.read(&mut some).await.unwrap();

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::Codec;
 use crate::archive::index::{FrameRecord, InventoryRecord};
 use crate::archive::manifest::{
-    ClientFacts, Coordinates, FORMAT, FileFacts, Manifest, ServerFacts, Totals,
+    ClientFacts, Coordinates, FORMAT, FileFacts, Manifest, ReaderFacts, ServerFacts, Totals,
 };
 use crate::archive::read::check_and_decode;
 use crate::archive::restore_txt::{Finish, restore_txt};
@@ -25,6 +27,9 @@ use crate::store::{Store, StoreError};
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 use crate::util::times::{after, minutes};
+
+/// Frames that are read back at the same time.
+const READS: usize = 4;
 
 /// The origin of the data, for the manifest.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub struct Provenance {
     pub coordinates: Option<Coordinates>,
     /// The dump program.
     pub client: ClientFacts,
+    /// How the rows were read, if not by the dump program.
+    pub reader: Option<ReaderFacts>,
     /// Columns whose values the dump does not represent exactly, a line each.
     pub lossy: Vec<String>,
     /// Warnings of the run, a line each.
@@ -68,6 +75,7 @@ pub fn manifest(
         server: provenance.server,
         coordinates: provenance.coordinates,
         client: provenance.client,
+        reader: provenance.reader,
         codec,
         encryption: "none".into(),
         signature: "none".into(),
@@ -124,7 +132,7 @@ pub async fn put_documents(
 )]
 #[serde(rename_all = "lowercase")]
 pub enum ReadBack {
-    /// Sizes and checksums of all objects, and up to 64 frames spread over the archive.
+    /// Sizes and checksums of all objects, and up to 32 frames spread over the archive.
     #[default]
     Sample,
     /// Every byte.
@@ -146,8 +154,12 @@ pub async fn read_back(
     }
     match how_much {
         ReadBack::Sample => {
-            for frame in &written.sample {
-                read_frame(store, place, frame, codec).await?;
+            let mut reads = stream::iter(&written.sample)
+                .map(|frame| read_frame(store.clone(), place.clone(), frame.clone(), codec))
+                .map(|read| AbortOnDropHandle::new(tokio::spawn(read)))
+                .buffer_unordered(READS);
+            while let Some(read) = reads.next().await {
+                read.map_err(|e| Error::unexpected("reading back was interrupted").because(e))??;
             }
         }
         ReadBack::Full => {
@@ -160,16 +172,16 @@ pub async fn read_back(
 }
 
 async fn read_frame(
-    store: &Arc<dyn Store>,
-    place: &BackupPlace,
-    frame: &FrameRecord,
+    store: Arc<dyn Store>,
+    place: BackupPlace,
+    frame: FrameRecord,
     codec: Codec,
 ) -> Result<()> {
     let key = place.key(&codec.segment(frame.segment as usize)?);
     let range = frame.offset..frame.offset + frame.stored;
     let stored = store.get(&key, Some(range)).await?;
     let differs = || Error::store(format!("frame {} of {key} differs when read back", frame.n));
-    check_and_decode(codec, frame, &key, &stored).map_err(|error| differs().caused_by(error))?;
+    check_and_decode(codec, &frame, &key, &stored).map_err(|error| differs().caused_by(error))?;
     Ok(())
 }
 

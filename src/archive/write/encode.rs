@@ -1,10 +1,11 @@
 //! Encodes a frame: its stored bytes and its part of the ledger. Runs on a blocking thread.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::archive::codec::{Codec, Encoder};
-use crate::archive::write::framer::RawFrame;
+use crate::archive::write::framer::{FRAME_BYTES, RawFrame, Rows};
 use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
@@ -46,6 +47,38 @@ pub struct Encoders {
     codec: Codec,
     level: i32,
     idle: Arc<Mutex<Vec<Encoder>>>,
+    buffers: Buffers,
+}
+
+/// Buffers for the SQL and the stored bytes of frames, used again: a new one of this size costs as much as its
+/// compression, since the system clears its pages.
+#[derive(Clone, Default)]
+pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Buffers {
+    /// Maximum number of buffers kept.
+    const MOST: usize = 6;
+
+    /// Maximum size of a buffer that is kept.
+    const MOST_BYTES: usize = 2 * FRAME_BYTES;
+
+    /// An empty buffer; a new one has no capacity.
+    pub fn take(&self) -> Vec<u8> {
+        self.idle().pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut idle = self.idle();
+        if idle.len() < Self::MOST && buffer.capacity() <= Self::MOST_BYTES {
+            idle.push(buffer);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Encoders {
@@ -55,6 +88,7 @@ impl Encoders {
             codec,
             level,
             idle: Arc::default(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -63,15 +97,15 @@ impl Encoders {
         self.codec
     }
 
+    /// The buffers of the frames.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
     /// Digests and compresses a frame.
     pub fn encode(&self, frame: RawFrame) -> Result<EncodedFrame> {
         let rows = digest_rows(&frame)?;
-        let half_pairs = frame
-            .inserts
-            .iter()
-            .filter(|(range, _)| has_half_pair(&frame.sql[range.clone()]))
-            .map(|(_, table)| table.clone())
-            .collect();
+        let half_pairs = tables_with_half_pairs(&frame);
         let xxh3 = Xxh3Digest::of(&frame.sql);
         let raw = frame.sql.len();
         let stored = self.compress(frame.sql)?;
@@ -102,7 +136,9 @@ impl Encoders {
             Some(encoder) => encoder,
             None => Encoder::new(self.codec, self.level).map_err(failed)?,
         };
-        let stored = encoder.encode(&sql).map_err(failed)?;
+        let mut stored = self.buffers.take();
+        encoder.encode(&sql, &mut stored).map_err(failed)?;
+        self.buffers.give(sql);
         idle().push(encoder);
         Ok(stored)
     }
@@ -110,13 +146,40 @@ impl Encoders {
 
 fn digest_rows(frame: &RawFrame) -> Result<BTreeMap<ObjectId, RowSum>> {
     let mut sums: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
-    for (range, table) in &frame.inserts {
-        let sum = RowSum::of_insert(&frame.sql[range.clone()]).map_err(|e| {
-            Error::source(format!("cannot parse the rows of {table} in the dump")).because(e)
-        })?;
-        sums.entry(table.clone()).or_default().add(sum);
+    let mut add = |table: &ObjectId, sum| sums.entry(table.clone()).or_default().add(sum);
+    match &frame.rows {
+        Rows::Unread(inserts) => {
+            for (range, table) in inserts {
+                let sum = RowSum::of_insert(&frame.sql[range.clone()]).map_err(|e| {
+                    Error::source(format!("cannot parse the rows of {table} in the dump"))
+                        .because(e)
+                })?;
+                add(table, sum);
+            }
+        }
+        Rows::Summed(tables) => tables.iter().for_each(|(_, table, sum)| add(table, *sum)),
     }
     Ok(sums)
+}
+
+fn tables_with_half_pairs(frame: &RawFrame) -> BTreeSet<ObjectId> {
+    let with_half_pair = |range: &Range<usize>, table: &ObjectId| {
+        has_half_pair(&frame.sql[range.clone()]).then(|| table.clone())
+    };
+    match &frame.rows {
+        Rows::Unread(inserts) => {
+            let tables = inserts.iter();
+            tables
+                .filter_map(|(range, table)| with_half_pair(range, table))
+                .collect()
+        }
+        Rows::Summed(tables) => {
+            let tables = tables.iter();
+            tables
+                .filter_map(|(range, table, _)| with_half_pair(range, table))
+                .collect()
+        }
+    }
 }
 
 /// Whether rows contain an unpaired surrogate (U+D800 to U+DFFF), as a column of ucs2 or utf16 may. Binary values are

@@ -7,10 +7,12 @@
 //! Small tables share a frame, with their definitions and triggers. If a table turns out to have many rows, the frame is
 //! cut where they begin: the rows of large tables are in separate frames, so that a restore can read all definitions
 //! without them.
+//!
+//! A dump of definitions alone becomes two streams: what has to be there before the rows, and what has to follow them.
 
 use std::ops::Range;
 
-use crate::sql::ledger::Ledger;
+use crate::sql::ledger::{Ledger, RowSum};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, Section, Statement};
 use crate::sql::view_order::Views;
@@ -20,7 +22,7 @@ use crate::util::error::{Error, Result};
 pub const FRAME_BYTES: usize = 8 << 20;
 
 /// Rows of one table that take more than this fraction of a frame get separate frames.
-const LONG_RUN_SHARE: usize = 8;
+pub(super) const LONG_RUN_SHARE: usize = 8;
 
 /// A frame before compression.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,10 +39,19 @@ pub struct RawFrame {
     pub after: Session,
     /// The tables that it creates or has rows of, each once.
     pub tables: Vec<ObjectId>,
-    /// Its INSERT statements: their ranges in `sql`, without delimiters, and their tables.
-    pub inserts: Vec<(Range<usize>, ObjectId)>,
+    /// Its rows.
+    pub rows: Rows,
     /// Length of its longest statement in bytes.
     pub longest: usize,
+}
+
+/// The rows of a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// The ranges in the SQL of its INSERT statements, without delimiters, and their tables.
+    Unread(Vec<(Range<usize>, ObjectId)>),
+    /// The ranges in the SQL of the rows of a table, which were added up as they were written.
+    Summed(Vec<(Range<usize>, ObjectId, RowSum)>),
 }
 
 /// The rest of a stream, without its frames.
@@ -54,25 +65,41 @@ pub struct StreamEnd {
     pub views: Views,
 }
 
+impl StreamEnd {
+    /// The session after its last definition, in which rows can be loaded once a schema is selected.
+    pub fn session(&self) -> &Session {
+        &self.trailer.before
+    }
+}
+
 /// Splits a stream into frames.
 pub struct Framer {
-    stream: u32,
-    /// Size of a frame in bytes of SQL.
-    frame_bytes: usize,
     /// The session after the last statement.
     session: Session,
     /// The definitions so far.
     objects: Ledger,
     /// The views so far.
     views: Views,
-    /// The SQL of `blocks`, followed by that of `pending`.
+    /// The open frame, whose SQL is followed by that of `pending`.
+    frame: OpenFrame,
+    /// Where definitions are dumped apart from the rows: the open frame of those that have to follow the rows.
+    after_rows: Option<OpenFrame>,
+    /// The incomplete block.
+    pending: Block,
+    /// The session before it.
+    pending_before: Session,
+}
+
+/// A frame that takes blocks.
+struct OpenFrame {
+    stream: u32,
+    /// Size of a frame in bytes of SQL.
+    frame_bytes: usize,
+    /// The SQL of `blocks`.
     sql: Vec<u8>,
     /// The session before the first byte of `sql`.
     before: Session,
-    /// The blocks of the open frame.
     blocks: Vec<Block>,
-    /// The incomplete block.
-    pending: Block,
 }
 
 /// The statements between two positions at rest.
@@ -93,11 +120,17 @@ impl Block {
         self.sections == [Section::Data]
     }
 
-    fn shift_left(&mut self, by: usize) {
-        let shifted = |range: &Range<usize>| range.start - by..range.end - by;
-        self.text = shifted(&self.text);
+    /// Whether it has to follow the rows: a trigger would act on them.
+    fn is_post_data(&self) -> bool {
+        self.sections == [Section::PostData]
+    }
+
+    /// Moves its ranges from one offset of its text to another.
+    fn moved(&mut self, from: usize, to: usize) {
+        let moved = |range: &Range<usize>| range.start + to - from..range.end + to - from;
+        self.text = moved(&self.text);
         for (range, _) in &mut self.inserts {
-            *range = shifted(range);
+            *range = moved(range);
         }
     }
 }
@@ -106,15 +139,23 @@ impl Framer {
     /// A framer for a stream that begins in `session`, with frames of about `frame_bytes` of SQL.
     pub fn new(stream: u32, session: Session, frame_bytes: usize) -> Self {
         Framer {
-            stream,
-            frame_bytes,
-            before: session.clone(),
+            frame: OpenFrame::new(stream, session.clone(), frame_bytes),
+            after_rows: None,
+            pending_before: session.clone(),
             session,
             objects: Ledger::default(),
             views: Views::default(),
-            sql: frame_buffer(frame_bytes),
-            blocks: Vec::new(),
             pending: Block::default(),
+        }
+    }
+
+    /// The same for a dump of definitions, whose triggers, routines and views become the stream `after_rows`.
+    pub fn of_definitions(stream: u32, after_rows: u32, frame_bytes: usize) -> Self {
+        let session = Session::default();
+        let after_rows = OpenFrame::new(after_rows, session.clone(), frame_bytes);
+        Framer {
+            after_rows: Some(after_rows),
+            ..Framer::new(stream, session, frame_bytes)
         }
     }
 
@@ -129,32 +170,33 @@ impl Framer {
         Ok(())
     }
 
-    /// Ends the stream; returns its last frame, and the rest.
-    pub fn finish(mut self) -> Result<(Option<RawFrame>, StreamEnd)> {
+    /// Ends the stream; returns its last frames, and the rest.
+    pub fn finish(mut self) -> Result<(Last, StreamEnd)> {
         if !self.session.at_rest() {
             return Err(Error::source(
                 "the dump ends within a definition, without restoring its settings",
             ));
         }
-        let last = self.cut(self.blocks.len());
+        let last = Last {
+            frame: self.frame.cut_all(),
+            after_rows: self.after_rows.as_mut().and_then(OpenFrame::cut_all),
+        };
         let trailer = RawFrame {
-            stream: self.stream,
-            sql: self.sql,
+            stream: self.frame.stream,
+            sql: self.frame.sql,
             sections: Vec::new(),
-            before: self.before,
+            before: self.frame.before,
             after: self.session,
             tables: Vec::new(),
-            inserts: Vec::new(),
+            rows: Rows::Unread(Vec::new()),
             longest: self.pending.longest,
         };
-        Ok((
-            last,
-            StreamEnd {
-                objects: self.objects,
-                trailer,
-                views: self.views,
-            },
-        ))
+        let end = StreamEnd {
+            objects: self.objects,
+            trailer,
+            views: self.views,
+        };
+        Ok((last, end))
     }
 
     fn note_definition(&mut self, statement: &Statement<'_>) -> Result<()> {
@@ -171,21 +213,23 @@ impl Framer {
 
     fn append(&mut self, statement: &Statement<'_>) {
         let section = statement.kind.section();
-        let is_empty = self.sql.is_empty() && self.objects.iter().next().is_none();
+        let sql = &mut self.frame.sql;
+        let is_empty = sql.is_empty() && self.objects.iter().next().is_none();
         let is_setting = section.is_none() && !matches!(statement.kind, Kind::Drop { .. });
-        if self.stream > 0 && is_setting && is_empty {
+        if self.frame.stream > 0 && is_setting && is_empty {
             // An archive contains only the header of its first stream; the others have a prologue.
-            self.before = self.session.clone();
+            self.frame.before = self.session.clone();
+            self.pending_before = self.session.clone();
             return;
         }
-        let start = self.sql.len();
-        if statement.text.len() > self.long_run_bytes() {
+        let start = sql.len();
+        if statement.text.len() > self.frame.frame_bytes / LONG_RUN_SHARE {
             // Doubling would allocate up to twice the length of a long statement.
-            self.sql.reserve_exact(statement.text.len());
+            sql.reserve_exact(statement.text.len());
         }
-        self.sql.extend_from_slice(statement.text);
+        sql.extend_from_slice(statement.text);
         let block = &mut self.pending;
-        block.text.end = self.sql.len();
+        block.text.end = sql.len();
         block.longest = block.longest.max(statement.text.len());
         if let Some(section) = section
             && block.sections.last() != Some(&section)
@@ -210,18 +254,85 @@ impl Framer {
         }
     }
 
-    /// Adds the pending block to the open frame.
+    /// Adds the pending block to its open frame.
     fn close_block(&mut self) {
-        let end = self.pending.text.end;
         let mut block = std::mem::take(&mut self.pending);
-        self.pending.text = end..end;
         block.after = self.session.clone();
-        self.blocks.push(block);
+        let before = std::mem::replace(&mut self.pending_before, self.session.clone());
+        let after_rows = self.after_rows.as_mut();
+        match after_rows.filter(|_| block.is_post_data()) {
+            None if self.frame.ends_in(&before) => self.frame.blocks.push(block),
+            None => {
+                let text = self.frame.sql.split_off(block.text.start);
+                self.frame.append(before, block, &text);
+            }
+            Some(after_rows) => {
+                let text = self.frame.sql.split_off(block.text.start);
+                after_rows.append(before, block, &text);
+            }
+        }
+        let end = self.frame.sql.len();
+        self.pending.text = end..end;
     }
 
     /// The next complete frame: the blocks before a long run of rows, a long run that has ended, or a full frame. `None`
     /// if there is none yet.
     pub fn due(&mut self) -> Option<RawFrame> {
+        let before = self.frame.sql.len();
+        let frame = self.frame.due()?;
+        self.pending.moved(before - self.frame.sql.len(), 0);
+        Some(frame)
+    }
+
+    /// The next complete frame of those that follow the rows.
+    pub fn due_after_rows(&mut self) -> Option<RawFrame> {
+        self.after_rows.as_mut()?.due()
+    }
+}
+
+/// The last frames of a stream.
+pub struct Last {
+    /// The frame of the stream.
+    pub frame: Option<RawFrame>,
+    /// That of the definitions that follow the rows.
+    pub after_rows: Option<RawFrame>,
+}
+
+impl OpenFrame {
+    fn new(stream: u32, before: Session, frame_bytes: usize) -> Self {
+        OpenFrame {
+            stream,
+            frame_bytes,
+            sql: frame_buffer(frame_bytes),
+            before,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Whether a block can follow that begins in `session`.
+    fn ends_in(&self, session: &Session) -> bool {
+        self.blocks.last().map_or(&self.before, |last| &last.after) == session
+    }
+
+    /// Appends a block that begins in the session `before`, and its text.
+    fn append(&mut self, before: Session, mut block: Block, text: &[u8]) {
+        let start = self.sql.len();
+        match self.blocks.last() {
+            None => self.before = before,
+            Some(last) => {
+                for statement in before.statements_from(Some(&last.after)) {
+                    self.sql.extend_from_slice(statement.as_bytes());
+                    self.sql.extend_from_slice(b";\n");
+                }
+            }
+        }
+        block.moved(block.text.start, self.sql.len());
+        block.text.start = start;
+        self.sql.extend_from_slice(text);
+        self.blocks.push(block);
+    }
+
+    fn due(&mut self) -> Option<RawFrame> {
         let last = self.blocks.len().checked_sub(1)?;
         let rows = self.blocks[last].only_rows();
         let end = self.blocks[last].text.end;
@@ -254,6 +365,10 @@ impl Framer {
         self.blocks[..end].iter().all(Block::only_rows)
     }
 
+    fn cut_all(&mut self) -> Option<RawFrame> {
+        self.cut(self.blocks.len())
+    }
+
     /// Takes the first `count` blocks out of the open frame, as a frame.
     fn cut(&mut self, count: usize) -> Option<RawFrame> {
         let rest = self.blocks.split_off(count);
@@ -261,8 +376,8 @@ impl Framer {
         let last = blocks.last()?;
         let (end, after) = (last.text.end, last.after.clone());
         let sql = self.take_text(end);
-        for block in self.blocks.iter_mut().chain([&mut self.pending]) {
-            block.shift_left(end);
+        for block in &mut self.blocks {
+            block.moved(end, 0);
         }
         let mut frame = RawFrame {
             stream: self.stream,
@@ -271,9 +386,10 @@ impl Framer {
             before: std::mem::replace(&mut self.before, after.clone()),
             after,
             tables: Vec::new(),
-            inserts: Vec::new(),
+            rows: Rows::Unread(Vec::new()),
             longest: 0,
         };
+        let mut inserts = Vec::new();
         for block in blocks {
             block
                 .sections
@@ -283,9 +399,10 @@ impl Framer {
                 .tables
                 .iter()
                 .for_each(|table| note(&mut frame.tables, table));
-            frame.inserts.extend(block.inserts);
+            inserts.extend(block.inserts);
             frame.longest = frame.longest.max(block.longest);
         }
+        frame.rows = Rows::Unread(inserts);
         Some(frame)
     }
 
@@ -303,7 +420,12 @@ impl Framer {
 }
 
 fn frame_buffer(frame_bytes: usize) -> Vec<u8> {
-    Vec::with_capacity(frame_bytes + frame_bytes / LONG_RUN_SHARE)
+    Vec::with_capacity(frame_capacity(frame_bytes))
+}
+
+/// Capacity for the SQL of a frame, also compressed.
+pub(super) fn frame_capacity(frame_bytes: usize) -> usize {
+    frame_bytes + frame_bytes / LONG_RUN_SHARE + (64 << 10)
 }
 
 /// Adds an item unless the list contains it. Lists are short, and items are mostly repeated in sequence.

@@ -18,8 +18,16 @@ fn frames(stream: u32, dump: &[u8], frame_bytes: usize) -> Result<(Vec<RawFrame>
         frames.extend(std::iter::from_fn(|| framer.due()));
     }
     let (last, end) = framer.finish()?;
-    frames.extend(last);
+    assert!(last.after_rows.is_none());
+    frames.extend(last.frame);
     Ok((frames, end))
+}
+
+fn unread(frame: &RawFrame) -> &[(Range<usize>, ObjectId)] {
+    match &frame.rows {
+        Rows::Unread(inserts) => inserts,
+        Rows::Summed(_) => panic!("the framer does not add rows up"),
+    }
 }
 
 fn texts(frames: &[RawFrame]) -> Vec<&str> {
@@ -91,7 +99,7 @@ fn a_frame_of_a_real_dump_has_the_same_statements_alone_as_in_the_dump() {
                 assert_eq!(longest, frame.longest);
                 assert_eq!(scanner.session(), &frame.after);
                 assert!(scanner.session().at_rest());
-                for (place, table) in &frame.inserts {
+                for (place, table) in unread(&frame) {
                     assert!(frame.sql[place.clone()].starts_with(b"INSERT"));
                     assert!(frame.tables.contains(table));
                 }
@@ -128,7 +136,7 @@ fn a_statement_that_is_longer_than_a_frame_is_complete_before_the_next_one() {
     while let Some(statement) = scanner.next().unwrap() {
         framer.push(&statement).unwrap();
         while framer.due().is_some() {}
-        waiting.push(framer.sql.len());
+        waiting.push(framer.frame.sql.len());
     }
     assert_eq!(waiting, [TABLE.len(), TABLE.len() + 50, 0]);
 }
@@ -149,7 +157,7 @@ fn long_runs_of_rows_are_in_separate_frames() {
         [[Section::PreData], [Section::Data], [Section::PreData]]
     );
     assert_eq!(many[1].tables, [ObjectId::table("", "t")]);
-    let places: Vec<usize> = (many[1].inserts.iter())
+    let places: Vec<usize> = (unread(&many[1]).iter())
         .map(|(place, _)| place.start)
         .collect();
     assert_eq!(places, [0, 60, 120]);
@@ -219,4 +227,60 @@ fn only_the_header_of_the_first_stream_is_kept() {
     let (without, _) = frames(1, dump.as_bytes(), 1000).unwrap();
     assert_eq!(texts(&without), [first]);
     assert_eq!(without[0].before.variable("sql_mode"), Some("'ANSI'"));
+}
+
+/// The definitions in frames, each executed in its own session.
+fn definitions(frames: &[RawFrame]) -> Ledger {
+    let mut objects = Ledger::default();
+    for frame in frames {
+        let mut scanner = Scanner::resuming(frame.before.clone());
+        scanner.push(&frame.sql);
+        scanner.finish();
+        let mut session = frame.before.clone();
+        while let Some(statement) = scanner.next().unwrap() {
+            objects.observe(&statement, &session).unwrap();
+            session.apply(&statement);
+        }
+        assert_eq!(session, frame.after);
+    }
+    objects
+}
+
+#[test]
+fn definitions_alone_are_divided_by_whether_they_follow_the_rows_and_keep_their_sessions() {
+    let mut followed = 0;
+    for dump in corpus() {
+        for frame_bytes in [1, 300, FRAME_BYTES] {
+            let mut scanner = Scanner::new();
+            scanner.push(&dump);
+            scanner.finish();
+            let mut framer = Framer::of_definitions(0, 1, frame_bytes);
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            while let Some(statement) = scanner.next().unwrap() {
+                if statement.kind.section() != Some(Section::Data) {
+                    framer.push(&statement).unwrap();
+                }
+                before.extend(std::iter::from_fn(|| framer.due()));
+                after.extend(std::iter::from_fn(|| framer.due_after_rows()));
+            }
+            let (last, end) = framer.finish().unwrap();
+            before.extend(last.frame);
+            after.extend(last.after_rows);
+            assert!(
+                before
+                    .iter()
+                    .all(|it| !it.sections.contains(&Section::PostData))
+            );
+            assert!(
+                after
+                    .iter()
+                    .all(|it| it.sections == [Section::PostData] && it.stream == 1)
+            );
+            let mut divided = definitions(&before);
+            divided.merge(definitions(&after)).unwrap();
+            assert!(divided.iter().eq(end.objects.iter()), "{frame_bytes}");
+            followed += after.len();
+        }
+    }
+    assert!(followed > 20, "{followed}");
 }

@@ -17,6 +17,7 @@ pub mod commit;
 pub mod encode;
 pub mod framer;
 pub mod object;
+pub mod rows;
 pub mod sequencer;
 pub mod stream;
 
@@ -28,13 +29,15 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::archive::BackupPlace;
 use crate::archive::codec::Codec;
 use crate::archive::index::Record;
+use crate::sql::session::Session;
 use crate::sql::view_order::Views;
 use crate::store::Store;
 use crate::util::error::{Error, Result};
-use encode::Encoders;
-use framer::{FRAME_BYTES, StreamEnd};
+use encode::{EncodedFrame, Encoders};
+use framer::{FRAME_BYTES, Framer, StreamEnd};
+use rows::RowsWriter;
 use sequencer::{Sequencer, Written};
-use stream::{FrameSink, StreamWriter};
+use stream::{FrameSink, Stopped, StreamWriter};
 
 /// Maximum number of bytes of SQL between framer and sequencer.
 pub const RAW_BUDGET: usize = 32 << 20;
@@ -134,9 +137,26 @@ impl ArchiveWriter {
         self.stop.clone()
     }
 
-    /// Begins a stream, counted from 0.
+    /// Begins a stream of a whole dump, counted from 0.
     pub fn stream(&self, n: u32) -> StreamWriter {
-        StreamWriter::begin(n, self.frame_bytes, self.sink.clone())
+        let framer = Framer::new(n, Session::default(), self.frame_bytes);
+        StreamWriter::begin(framer, self.sink.clone())
+    }
+
+    /// Begins the stream of a dump of definitions, and that of those that follow the rows.
+    pub fn definitions(&self, n: u32, after_rows: u32) -> StreamWriter {
+        let framer = Framer::of_definitions(n, after_rows, self.frame_bytes);
+        StreamWriter::begin(framer, self.sink.clone())
+    }
+
+    /// Begins a stream of rows, which can be loaded in `session` once a schema is selected.
+    pub fn rows(&self, n: u32, session: &Session) -> RowsWriter {
+        RowsWriter::begin(n, session.clone(), self.frame_bytes, self.sink.clone())
+    }
+
+    /// Writes the frames that follow the rows.
+    pub async fn after_rows(&self, frames: Vec<EncodedFrame>) -> Result<(), Stopped> {
+        self.sink.send_encoded(frames).await
     }
 
     /// Completes segments and index after all streams have ended. `ends` is in the order of the streams; the records

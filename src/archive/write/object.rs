@@ -85,16 +85,16 @@ impl ObjectWriter {
             self.part.extend_from_slice(now);
             data = later;
             if self.part.len() == self.part_bytes {
-                let full = std::mem::replace(&mut self.part, Vec::with_capacity(self.part_bytes));
-                self.send(full).await?;
+                let full = std::mem::take(&mut self.part);
+                self.part = self.send(full).await?;
             }
         }
         Ok(())
     }
 
     /// Uploads a part, and digests it meanwhile on a thread of its own: a large part would hold up the other
-    /// tasks of this one.
-    async fn send(&mut self, part: Vec<u8>) -> Result<()> {
+    /// tasks of this one. Returns an empty buffer for the next part.
+    async fn send(&mut self, part: Vec<u8>) -> Result<Vec<u8>> {
         let upload = self.upload.as_mut().ok_or_else(|| gone(&self.key))?;
         let part = Bytes::from(part);
         let (mut sha256, bytes) = (std::mem::take(&mut self.sha256), part.clone());
@@ -102,11 +102,17 @@ impl ObjectWriter {
             sha256.update(&bytes);
             sha256
         });
-        let (sent, digested) = tokio::join!(upload.part(part), digested);
+        let (sent, digested) = tokio::join!(upload.part(part.clone()), digested);
         sent?;
         self.sha256 = digested
             .map_err(|e| Error::unexpected("digesting a part was interrupted").because(e))?;
-        Ok(())
+        // The same memory, if the store has let go of it.
+        let mut buffer = match part.try_into_mut() {
+            Ok(part) => Vec::from(part),
+            Err(_) => Vec::new(),
+        };
+        buffer.clear();
+        Ok(buffer)
     }
 
     /// Completes the object. If the response was lost, the outcome is determined from the stored object; a rejection by
@@ -114,7 +120,7 @@ impl ObjectWriter {
     pub async fn complete(mut self, store: &Arc<dyn Store>) -> Result<WrittenObject> {
         let last = std::mem::take(&mut self.part);
         if !last.is_empty() || self.bytes == 0 {
-            self.send(last).await?;
+            let _ = self.send(last).await?;
         }
         let upload = self.upload.take().ok_or_else(|| gone(&self.key))?;
         let written = WrittenObject {

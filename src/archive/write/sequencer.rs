@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::archive::BackupPlace;
 use crate::archive::index::{FrameRecord, Record, SessionRecord, TableRecord};
 use crate::archive::write::encode::{EncodedFrame, Encoders};
-use crate::archive::write::framer::RawFrame;
+use crate::archive::write::framer::{RawFrame, Rows};
 use crate::archive::write::object::{ObjectWriter, WrittenObject, most_bytes};
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
@@ -124,6 +124,7 @@ impl Sequencer {
         let record = self.record(&frame).await?;
         self.index.write(&Record::Frame(record.clone())).await?;
         self.segment().await?.write(&frame.stored).await?;
+        self.encoders.buffers().give(frame.stored);
         self.session = frame.after;
         self.raw_bytes += record.raw;
         self.longest = self.longest.max(record.longest);
@@ -215,7 +216,7 @@ impl Sequencer {
 
     /// Keeps all frames of a small archive, and a bounded number of evenly spread ones of a large archive.
     fn keep_sample(&mut self, record: FrameRecord) {
-        const MOST: usize = 64;
+        const MOST: usize = 32;
         if self.sample.len() == MOST {
             let mut n = 0;
             self.sample.retain(|_| {
@@ -295,7 +296,7 @@ fn prologue(stream: u32, from: &Session, to: &Session) -> RawFrame {
         before: from.clone(),
         after: to.clone(),
         tables: Vec::new(),
-        inserts: Vec::new(),
+        rows: Rows::Unread(Vec::new()),
         longest,
     }
 }

@@ -10,10 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::archive::write::RAW_BUDGET;
-use crate::archive::write::encode::{EncodedFrame, Encoders};
+use crate::archive::write::encode::{Buffers, EncodedFrame, Encoders};
 use crate::archive::write::framer::{Framer, RawFrame, StreamEnd};
 use crate::sql::scan::Scanner;
-use crate::sql::session::Session;
 use crate::util::error::{Error, Result};
 
 /// A frame between framer and sequencer.
@@ -50,35 +49,61 @@ impl FrameSink {
         )
     }
 
-    /// Sends a frame once the budget allows it; blocks, so never call it from async code. A frame that takes the whole
-    /// budget has been written when this returns.
-    fn send(&self, frame: RawFrame) -> Result<(), Closed> {
-        let share = frame.sql.len().clamp(1, RAW_BUDGET);
-        let permit = self.share(share)?;
+    /// Buffers for the SQL of frames.
+    pub(super) fn buffers(&self) -> &Buffers {
+        self.encoders.buffers()
+    }
+
+    /// Sends a frame once the budget allows it. A frame that takes the whole budget has been written when this returns.
+    pub async fn send(&self, frame: RawFrame) -> Result<(), Stopped> {
         let encoders = self.encoders.clone();
-        let encoding = self.handle.spawn_blocking(move || encoders.encode(frame));
-        self.frames
-            .blocking_send(FrameInFlight { encoding, permit })
-            .map_err(|_| Closed)?;
-        if share == RAW_BUDGET {
-            drop(self.share(RAW_BUDGET)?);
+        let bytes = frame.sql.len();
+        let encode = move || encoders.encode(frame);
+        self.in_flight(bytes, || self.handle.spawn_blocking(encode))
+            .await
+    }
+
+    /// Sends frames that are encoded already.
+    pub async fn send_encoded(&self, frames: Vec<EncodedFrame>) -> Result<(), Stopped> {
+        for frame in frames {
+            let bytes = frame.raw;
+            let encoded = async move { Ok(frame) };
+            self.in_flight(bytes, || self.handle.spawn(encoded)).await?;
         }
         Ok(())
     }
 
-    fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Closed> {
+    async fn in_flight(
+        &self,
+        bytes: usize,
+        encoding: impl FnOnce() -> JoinHandle<Result<EncodedFrame>>,
+    ) -> Result<(), Stopped> {
+        let share = bytes.clamp(1, RAW_BUDGET);
+        let permit = self.share(share).await?;
+        let encoding = encoding();
+        let frame = FrameInFlight { encoding, permit };
+        self.frames.send(frame).await.map_err(|_| Stopped)?;
+        if share == RAW_BUDGET {
+            drop(self.share(RAW_BUDGET).await?);
+        }
+        Ok(())
+    }
+
+    /// The same as [`FrameSink::send`]; blocks, so never call it from async code.
+    fn blocking_send(&self, frame: RawFrame) -> Result<(), Stopped> {
+        self.handle.block_on(self.send(frame))
+    }
+
+    async fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Stopped> {
         let share = self.budget.clone().acquire_many_owned(bytes as u32);
-        self.handle.block_on(share).map_err(|_| Closed)
+        share.await.map_err(|_| Stopped)
     }
 }
-
-/// The sequencer has stopped; it returns the cause.
-struct Closed;
 
 /// The input of a stream.
 pub struct StreamWriter {
     input: mpsc::Sender<Input>,
-    scan: JoinHandle<Result<Option<StreamEnd>>>,
+    scan: JoinHandle<Result<Option<Scanned>>>,
 }
 
 enum Input {
@@ -86,14 +111,19 @@ enum Input {
     End,
 }
 
+/// A stream that has been scanned to its end.
+pub struct Scanned {
+    /// The rest of the stream.
+    pub end: StreamEnd,
+    /// Of a dump of definitions: the frames that follow the rows.
+    pub after_rows: Vec<EncodedFrame>,
+}
+
 impl StreamWriter {
-    /// Begins a stream in the client's default session, with frames of `frame_bytes`.
-    pub fn begin(stream: u32, frame_bytes: usize, sink: FrameSink) -> Self {
+    /// Begins a stream in the client's default session.
+    pub fn begin(framer: Framer, sink: FrameSink) -> Self {
         let (input, chunks) = mpsc::channel(4);
-        let scan = tokio::task::spawn_blocking(move || {
-            let framer = Framer::new(stream, Session::default(), frame_bytes);
-            scan(framer, chunks, &sink)
-        });
+        let scan = tokio::task::spawn_blocking(move || scan(framer, chunks, &sink));
         StreamWriter { input, scan }
     }
 
@@ -107,7 +137,7 @@ impl StreamWriter {
     }
 
     /// Ends the stream after the dump process succeeded. `None`: the sequencer has stopped, and returns the cause.
-    pub async fn finish(self) -> Result<Option<StreamEnd>> {
+    pub async fn finish(self) -> Result<Option<Scanned>> {
         let _ = self.input.send(Input::End).await;
         drop(self.input);
         match self.scan.await {
@@ -117,7 +147,7 @@ impl StreamWriter {
     }
 }
 
-/// The stream has stopped.
+/// The stream or the sequencer has stopped, and returns the cause at its end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stopped;
 
@@ -125,7 +155,8 @@ fn scan(
     mut framer: Framer,
     mut chunks: mpsc::Receiver<Input>,
     sink: &FrameSink,
-) -> Result<Option<StreamEnd>> {
+) -> Result<Option<Scanned>> {
+    let mut after_rows = Vec::new();
     let mut scanner = Scanner::new();
     let broken = |e: crate::sql::scan::ScanError| Error::source("cannot scan the dump").because(e);
     let mut ended = false;
@@ -142,9 +173,12 @@ fn scan(
         while let Some(statement) = scanner.next().map_err(broken)? {
             framer.push(&statement)?;
             while let Some(frame) = framer.due() {
-                if sink.send(frame).is_err() {
+                if sink.blocking_send(frame).is_err() {
                     return Ok(None);
                 }
+            }
+            while let Some(frame) = framer.due_after_rows() {
+                after_rows.push(sink.encoders.encode(frame)?);
             }
         }
     }
@@ -158,8 +192,11 @@ fn scan(
         )));
     }
     let (last, end) = framer.finish()?;
-    match last.map(|frame| sink.send(frame)) {
-        Some(Err(Closed)) => Ok(None),
-        Some(Ok(())) | None => Ok(Some(end)),
+    if let Some(frame) = last.after_rows {
+        after_rows.push(sink.encoders.encode(frame)?);
+    }
+    match last.frame.map(|frame| sink.blocking_send(frame)) {
+        Some(Err(Stopped)) => Ok(None),
+        Some(Ok(())) | None => Ok(Some(Scanned { end, after_rows })),
     }
 }

@@ -253,6 +253,7 @@ fn options(context: &Context, args: &RestoreArgs, entry: &Entry) -> Result<Resto
         resources: Resources {
             lanes: args.lanes.or(config.lanes).unwrap_or(default.lanes),
             reconnect: config.reconnect_seconds.duration(),
+            reader: context.config.backup.source.reader,
         },
         replay: None,
     })

@@ -87,11 +87,9 @@ impl Compare<'_> {
             what: self.what(),
             expected: expected.clone(),
             deviations: self.expected_deviations(),
-            programs: if self.options.destination.is_scratch() {
-                dump_commands::at_once(self.options.resources.lanes, longest)
-            } else {
-                1
-            },
+            reader: self.options.resources.reader,
+            jobs: dump_commands::at_once(self.options.resources.lanes, longest),
+            shared: !self.options.destination.is_scratch(),
         };
         let (server, client, cancel) = (&self.lanes.server, &manifest.client, self.cancel);
         // A dump program only reads, so it can be repeated after it lost its connection.

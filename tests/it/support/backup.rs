@@ -44,7 +44,7 @@ pub fn shop_of(flavour: Flavour) -> (String, Drctl) {
     (schema, drctl)
 }
 
-/// Makes drctl dump MariaDB by a shell script, in which `real "$@"` is the true dump program and
+/// Makes drctl dump MariaDB, with its rows, by a shell script, in which `real "$@"` is the true dump program and
 /// `sql` the client as root. Questions for version and help are passed through.
 pub fn dump_by(drctl: Drctl, script: &str) -> Drctl {
     dump_of(Flavour::MariaDb, drctl, script)
@@ -55,6 +55,7 @@ pub fn dump_of(flavour: Flavour, drctl: Drctl, script: &str) -> Drctl {
     let socket = server_of(flavour).socket().display().to_string();
     let login = format!("--no-defaults -uroot -S{socket}");
     let script = format!("cd {}\n{script}", drctl.home().display());
+    let drctl = drctl.env("DRCTL_SOURCE_READER", "mysqldump");
     in_front_of_dump(flavour, drctl, "SOURCE", &login, &script)
 }
 

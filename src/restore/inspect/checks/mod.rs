@@ -161,6 +161,7 @@ mod tests {
                 version: String::new(),
                 options: Vec::new(),
             },
+            reader: None,
             codec: Codec::Zstd,
             encryption: "none".into(),
             signature: "none".into(),
