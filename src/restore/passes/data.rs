@@ -1,4 +1,5 @@
-//! The pass that loads rows: several lanes, each of which takes the next frame.
+//! The pass that loads rows: several lanes, each of which keeps to a table while it has frames
+//! ([`crate::restore::frames::dispatch`]).
 //!
 //! A frame is one transaction, which includes its progress row, so that the row shows whether the frame was
 //! loaded. This settles a connection lost at COMMIT (query the row), a deadlock (retry) and an interrupted
@@ -10,13 +11,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
-
 use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
 use crate::mysql::connect::{literal, server_code};
+use crate::restore::frames::dispatch::{Group, Sequence};
 use crate::restore::frames::frame::{Frame, FrameStatement};
-use crate::restore::frames::read_ahead::{FrameSource, ReadAhead};
+use crate::restore::frames::read_ahead::FrameSource;
+use crate::restore::frames::supply::Supply;
 use crate::restore::inspect::survey::Survey;
 use crate::restore::passes::row_loader::RowLoader;
 use crate::restore::report::Progress;
@@ -107,27 +108,55 @@ impl Data<'_> {
 
     async fn load(&mut self, wanted: Wanted, read_all: bool) -> Result<Loaded> {
         let non_transactional = self.non_transactional_tables().await?;
-        let frames = if read_all {
-            self.frames.read_all()
-        } else {
-            let wanted = wanted.clone();
-            self.frames.read(move |record| wanted(record))
-        };
+        let sequence = self.sequence(wanted, &non_transactional, read_all)?;
         let shared = Arc::new(Shared {
-            frames: Mutex::new(frames),
-            wanted,
-            turn: Mutex::new(()),
+            frames: Supply::begin(self.frames, sequence, read_all, self.lane_count),
             loader: RowLoader::new(self.scope, self.survey),
             non_transactional,
             begun: self.marker.contents.begun.clone(),
             progress: self.progress.clone(),
         });
         let mut lanes = Lanes::new(self.lanes);
-        for _ in 0..self.lane_count {
+        for n in 0..self.lane_count {
             let shared = shared.clone();
-            lanes.begin(|config| async move { shared.work(config).await });
+            lanes.begin(move |config| async move { shared.work(n, config).await });
         }
         Ok(lanes.join().await?.into_iter().sum())
+    }
+
+    /// The frames to read, and the group of each.
+    fn sequence(
+        &self,
+        wanted: Wanted,
+        non_transactional: &BTreeSet<ObjectId>,
+        read_all: bool,
+    ) -> Result<Sequence> {
+        let tables = self.archive.contents().tables.iter();
+        let in_order = tables.filter(|table| {
+            let table = ObjectId::table(table.schema.clone(), table.name.clone());
+            non_transactional.contains(&self.scope.mapped_name(&table))
+        });
+        let in_order: BTreeSet<u32> = in_order.map(|table| table.n).collect();
+        let group = move |record: &FrameRecord| match record.tables.first() {
+            _ if !wanted(record) => Group::Unwanted,
+            _ if record.tables.iter().any(|table| in_order.contains(table)) => Group::InOrder,
+            Some(table) => Group::Table(*table),
+            None => Group::Unwanted,
+        };
+        let mut frames = self.archive.frames()?;
+        let mut frames = std::iter::from_fn(move || frames.read().transpose())
+            .map(move |record| record.map(|record| (group(&record), record)));
+        if read_all {
+            return Ok(Sequence::ByPosition(Box::new(frames)));
+        }
+        let mut of_rows = Vec::new();
+        for frame in &mut frames {
+            let (group, record) = frame?;
+            if group != Group::Unwanted {
+                of_rows.push((group, record));
+            }
+        }
+        Ok(Sequence::by_group(of_rows))
     }
 
     /// Tables in the schemas in scope whose engine on this server is not transactional.
@@ -154,10 +183,7 @@ impl Data<'_> {
 
 /// State shared by the lanes.
 struct Shared {
-    frames: Mutex<ReadAhead>,
-    wanted: Wanted,
-    /// Held while rows of a non-transactional table are loaded.
-    turn: Mutex<()>,
+    frames: Supply,
     loader: RowLoader,
     /// By their names on the destination.
     non_transactional: BTreeSet<ObjectId>,
@@ -171,34 +197,24 @@ type Insert<'a> = (ObjectId, &'a FrameStatement, &'a [u8]);
 
 impl Shared {
     /// One lane: loads frames until there are no more.
-    async fn work(&self, config: LaneConfig) -> Result<Loaded> {
+    async fn work(&self, n: usize, config: LaneConfig) -> Result<Loaded> {
+        let done = self.load_frames(n, config).await;
+        self.frames.leave(n);
+        done
+    }
+
+    async fn load_frames(&self, n: usize, config: LaneConfig) -> Result<Loaded> {
         let cancel = config.cancel.clone();
         let mut lane = Lane::open_patiently(config).await?;
         let mut loaded = Loaded::default();
-        loop {
-            let mut frames = cancel
-                .unless(async { Ok(self.frames.lock().await) })
-                .await?;
-            let Some(ready) = cancel.unless(frames.next()).await? else {
-                break;
-            };
-            if !(self.wanted)(&ready.frame.record) {
-                continue;
-            }
-            // Frames of non-transactional tables are loaded in order, one at a time: ARCHIVE rejects a number
-            // below the highest one, and MyISAM stores rows in the order of their insertion.
-            let _turn = if self.is_non_transactional(&self.inserts(&ready.frame)) {
-                Some(cancel.unless(async { Ok(self.turn.lock().await) }).await?)
-            } else {
-                None
-            };
-            drop(frames);
-            let rows = self.load(&mut lane, &ready.frame).await?;
+        while let Some(next) = cancel.unless(self.frames.next(n)).await? {
+            let rows = self.load(&mut lane, &next.frame).await?;
+            let record = &next.frame.record;
             loaded.rows += rows;
-            loaded.bytes += ready.frame.record.raw;
-            self.progress.advance(ready.frame.record.raw, rows);
-            if ready.frame.record.longest > KEPT_BYTES {
-                drop(ready);
+            loaded.bytes += record.raw;
+            self.progress.advance(record.raw, rows);
+            if record.longest > KEPT_BYTES {
+                drop(next);
                 lane.renew().await?;
             }
         }
