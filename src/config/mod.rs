@@ -149,7 +149,7 @@ impl Config {
                 .ok_or_else(|| missing("target", "a short name, like shop"))?,
             store,
             backup: sections.backup.check(sections.stream.is_configured())?,
-            verify: sections.verify.check(sections.restore.lanes, client_dir)?,
+            verify: sections.verify.check(&sections.restore, client_dir)?,
             restore: sections.restore,
             objectives: sections.objectives,
             retention: sections.retention.check(schedule.zone.clone()),

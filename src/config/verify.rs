@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::pod::PodSection;
+use crate::config::restore::RestoreConfig;
 use crate::util::error::{Error, Result};
 use crate::util::secret::Secret;
 use crate::util::times::{MOST_SECONDS, Seconds};
@@ -123,7 +124,7 @@ struct CheckItem {
 impl VerifySection {
     pub(super) fn check(
         self,
-        lanes: Option<usize>,
+        restore: &RestoreConfig,
         client_dir: Option<PathBuf>,
     ) -> Result<VerifyConfig> {
         let assertions: Result<Vec<Assertion>> =
@@ -140,7 +141,8 @@ impl VerifySection {
                 client_path_every: self.client_path_every,
                 production_every: self.production_every,
                 pitr_every: self.pitr_every,
-                lanes,
+                lanes: restore.lanes,
+                loader: restore.loader,
                 assertions: assertions?,
                 check_table: self.check_table,
             },
@@ -214,7 +216,10 @@ mod tests {
             if let Some(seconds) = seconds {
                 section.deadline_seconds = Seconds(seconds);
             }
-            section.check(None, None).unwrap().deadline
+            section
+                .check(&RestoreConfig::default(), None)
+                .unwrap()
+                .deadline
         };
         assert_eq!(deadline(None), Some(Duration::from_secs(24 * 60 * 60)));
         assert_eq!(deadline(Some(5)), Some(Duration::from_secs(5)));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::restore::options::Loader;
 use crate::verify::checks::Assertion;
 
 /// Configuration of drills.
@@ -26,6 +27,8 @@ pub struct DrillConfig {
     pub pitr_every: u32,
     /// Number of parallel load connections; `None`: the default of restores.
     pub lanes: Option<usize>,
+    /// How rows are loaded.
+    pub loader: Loader,
     /// The user's own checks.
     pub assertions: Vec<Assertion>,
     /// Whether to run CHECK TABLE on each table.

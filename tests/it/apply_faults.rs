@@ -221,7 +221,7 @@ on_both!(
         });
         let options = RestoreOptions {
             tuning: Tuning::FastUnsafe,
-            resources: Resources { lanes: 1, reconnect: std::time::Duration::from_secs(1) },
+            resources: Resources { lanes: 1, reconnect: std::time::Duration::from_secs(1), ..Resources::default() },
             ..one_lane()
         };
         let error = block_on(restore_with(&made, &target, options, progress, &cancel)).unwrap_err();

@@ -3,13 +3,16 @@
 //! Two lanes on one table wait for each other's pages and, on some servers, for its AUTO_INCREMENT lock. So the frames
 //! of a table form a group, and a lane keeps to its group: it takes the next frame of it, else of a group without a
 //! lane. It shares a group with another lane only if no other frame is ready, being fetched, or next to be fetched.
+//! Where a server makes two LOAD DATA into one table wait for each other, a lane has such a table to itself until another
+//! one has nothing else to do; from then on the table is shared, and its rows are loaded in another way: statements of
+//! both kinds at a time would wait for each other until the table ends.
 //! Frames with rows of non-transactional tables form one group, which is loaded in order, one frame at a time.
 //!
 //! Memory: the frames that are fetched, waiting and being loaded share a budget in bytes. A frame larger than the
 //! budget waits until it is alone. Lanes cannot wait for each other forever: a frame that waits belongs to a group
 //! without a lane, or to one whose lane takes it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::archive::index::FrameRecord;
 use crate::restore::frames::read_ahead::{executed_bytes, most_bytes};
@@ -67,8 +70,8 @@ pub enum Next<T> {
 pub struct Order<T> {
     /// The frame.
     pub frame: T,
-    /// Whether no other lane is on its group.
-    pub alone: bool,
+    /// Whether no other lane loads frames of its group until it is loaded; only for groups that need it.
+    pub exclusive: bool,
 }
 
 /// What can be fetched.
@@ -81,6 +84,17 @@ pub enum Fetch {
     End,
 }
 
+/// A lane.
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    /// The group that it keeps to.
+    group: Option<Group>,
+    /// The frame that it loads.
+    loading: Option<u64>,
+    /// Whether it must be the only one that loads frames of the group.
+    exclusive: bool,
+}
+
 /// The frames in flight, by state, and the lanes. `T` is a fetched frame.
 pub struct Dispatch<T> {
     sequence: Sequence,
@@ -90,22 +104,27 @@ pub struct Dispatch<T> {
     fetching: BTreeMap<u64, Group>,
     /// Frames to load, by number.
     ready: BTreeMap<u64, (Group, T)>,
-    /// The group of each lane, and the frame that it loads.
-    lanes: Vec<(Option<Group>, Option<u64>)>,
+    lanes: Vec<Lane>,
+    /// Groups of which each is best loaded by one lane.
+    exclusive: BTreeSet<Group>,
+    /// Those of them that are shared nevertheless.
+    shared: BTreeSet<Group>,
     /// Bytes of each frame in flight.
     shares: BTreeMap<u64, u64>,
     budget: u64,
 }
 
 impl<T> Dispatch<T> {
-    /// No frames in flight. `budget`: bytes.
-    pub fn new(sequence: Sequence, lanes: usize, budget: u64) -> Self {
+    /// No frames in flight. `exclusive`: groups that lanes should not share. `budget`: bytes.
+    pub fn new(sequence: Sequence, lanes: usize, exclusive: BTreeSet<Group>, budget: u64) -> Self {
         Dispatch {
             sequence,
             peeked: None,
             fetching: BTreeMap::new(),
             ready: BTreeMap::new(),
-            lanes: vec![(None, None); lanes],
+            lanes: vec![Lane::default(); lanes],
+            exclusive,
+            shared: BTreeSet::new(),
             shares: BTreeMap::new(),
             budget,
         }
@@ -147,14 +166,16 @@ impl<T> Dispatch<T> {
 
     /// The lane has loaded its frame.
     pub fn loaded(&mut self, lane: usize) {
-        if let Some(n) = self.lanes[lane].1.take() {
+        let lane = &mut self.lanes[lane];
+        lane.exclusive = false;
+        if let Some(n) = lane.loading.take() {
             self.shares.remove(&n);
         }
     }
 
     /// The next frame of a lane that has loaded its last one.
     pub fn next(&mut self, lane: usize) -> Result<Next<T>> {
-        let own = self.lanes[lane].0;
+        let own = self.lanes[lane].group;
         let ready = self.ready.iter().filter(|(n, _)| self.may_load(**n));
         let ready: Vec<(u64, Group)> = ready.map(|(n, (group, _))| (*n, *group)).collect();
         let of_own = ready.iter().find(|(_, group)| Some(*group) == own);
@@ -190,27 +211,47 @@ impl<T> Dispatch<T> {
         let Some((n, group)) = chosen else {
             return Ok(Next::Wait);
         };
+        if self.others_on(lane, group) > 0 || own != Some(group) && self.is_last(group) {
+            self.shared.insert(group);
+        }
+        let exclusive = self.exclusive.contains(&group) && !self.shared.contains(&group);
+        let is_taken = |other: &Lane| other.group == Some(group) && other.exclusive;
+        if self.lanes.iter().any(is_taken) {
+            return Ok(Next::Wait);
+        }
         let Some((_, frame)) = self.ready.remove(&n) else {
             return Ok(Next::Wait);
         };
-        self.lanes[lane] = (Some(group), Some(n));
-        Ok(Next::Load(Order {
-            frame,
-            alone: self.others_on(lane, group) == 0,
-        }))
+        self.lanes[lane] = Lane {
+            group: Some(group),
+            loading: Some(n),
+            exclusive,
+        };
+        Ok(Next::Load(Order { frame, exclusive }))
+    }
+
+    /// Whether the other lanes have no other group to load.
+    fn is_last(&self, group: Group) -> bool {
+        let ready = self.ready.values().map(|(group, _)| *group);
+        let upcoming: Vec<Group> = match &self.sequence {
+            Sequence::ByPosition(_) => self.peeked.iter().map(|(group, _)| *group).collect(),
+            Sequence::ByGroup(groups) => groups.iter().map(|(group, _)| *group).collect(),
+        };
+        let mut all = self.fetching.values().copied().chain(ready).chain(upcoming);
+        self.lanes.len() > 1 && !all.any(|other| other != group && other != Group::Unwanted)
     }
 
     /// The lane has ended.
     pub fn leave(&mut self, lane: usize) {
         self.loaded(lane);
-        self.lanes[lane].0 = None;
+        self.lanes[lane].group = None;
     }
 
     /// Number of other lanes on a group.
     fn others_on(&self, lane: usize, group: Group) -> usize {
         let lanes = self.lanes.iter().enumerate();
         lanes
-            .filter(|(other, (on, _))| *other != lane && *on == Some(group))
+            .filter(|(other, state)| *other != lane && state.group == Some(group))
             .count()
     }
 
@@ -222,7 +263,7 @@ impl<T> Dispatch<T> {
         let is_loading = self
             .lanes
             .iter()
-            .any(|(group, loading)| *group == Some(Group::InOrder) && loading.is_some());
+            .any(|lane| lane.group == Some(Group::InOrder) && lane.loading.is_some());
         let earlier = |(other, group): (&u64, &Group)| *other < n && *group == Group::InOrder;
         let ready = self.ready.iter().map(|(other, (group, _))| (other, group));
         !is_loading && !self.fetching.iter().chain(ready).any(earlier)

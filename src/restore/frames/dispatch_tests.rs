@@ -43,19 +43,17 @@ fn tables(lengths: &[usize]) -> Vec<Group> {
         .collect()
 }
 
-/// What a run of lanes did: each frame, with its lane, its group and whether the lane was alone on it; in the order in
-/// which the frames were handed out.
+/// What a run of lanes did: each frame, with its lane, its group and whether the lane had the group to itself; in the
+/// order in which the frames were handed out.
 struct Run {
     loaded: Vec<(usize, u64, Group, bool)>,
+    /// Number of frames that were handed out while another lane was on their group.
+    shared: usize,
     /// The most bytes in flight.
     peak: u64,
 }
 
 impl Run {
-    fn shared(&self) -> usize {
-        self.loaded.iter().filter(|(.., alone)| !alone).count()
-    }
-
     fn numbers(&self) -> Vec<u64> {
         let mut all: Vec<u64> = self.loaded.iter().map(|(_, n, ..)| *n).collect();
         all.sort_unstable();
@@ -65,11 +63,20 @@ impl Run {
 
 /// Lanes that load a frame in as many steps as given for each, while one frame is fetched in each step.
 fn run(sequence: Sequence, steps: &[u32], budget: u64) -> Run {
-    let mut dispatch: Dispatch<(u64, Group)> = Dispatch::new(sequence, steps.len(), budget);
+    run_exclusively(sequence, steps, budget, &[])
+}
+
+/// The same with groups that lanes should not share.
+fn run_exclusively(sequence: Sequence, steps: &[u32], budget: u64, exclusive: &[Group]) -> Run {
+    let exclusive = exclusive.iter().copied().collect();
+    let mut dispatch: Dispatch<(u64, Group)> =
+        Dispatch::new(sequence, steps.len(), exclusive, budget);
+    let mut loading: Vec<Option<(Group, bool)>> = vec![None; steps.len()];
     let mut left: Vec<Option<u32>> = vec![Some(0); steps.len()];
     let mut fetching: VecDeque<(Group, FrameRecord)> = VecDeque::new();
     let mut run = Run {
         loaded: Vec::new(),
+        shared: 0,
         peak: 0,
     };
     for _ in 0..100_000 {
@@ -92,11 +99,17 @@ fn run(sequence: Sequence, steps: &[u32], budget: u64) -> Run {
                 }
                 Some(_) => dispatch.loaded(lane),
             }
+            loading[lane] = None;
             match dispatch.next(lane).unwrap() {
                 Next::Load(order) => {
                     *left = Some(steps[lane]);
                     let (n, group) = order.frame;
-                    run.loaded.push((lane, n, group, order.alone));
+                    run.loaded.push((lane, n, group, order.exclusive));
+                    run.shared += usize::from(dispatch.others_on(lane, group) > 0);
+                    for (other, is_exclusive) in loading.iter().flatten() {
+                        assert!(*other != group || !(order.exclusive || *is_exclusive));
+                    }
+                    loading[lane] = Some((group, order.exclusive));
                 }
                 Next::Wait => *left = Some(0),
                 Next::End => {
@@ -117,7 +130,7 @@ fn lanes_keep_to_their_tables_when_tables_are_one_after_another() {
         BUDGET,
     );
     assert_eq!(run.numbers(), (0..40).collect::<Vec<_>>());
-    assert!(run.shared() <= 1, "{:?}", run.loaded);
+    assert!(run.shared <= 1, "{:?}", run.loaded);
     assert!(run.peak <= BUDGET, "{}", run.peak);
 }
 
@@ -126,7 +139,7 @@ fn lanes_keep_to_their_tables_when_the_frames_of_tables_alternate() {
     let groups: Vec<Group> = (0..40).map(|n| Group::Table(n % 2)).collect();
     let run = run(by_position(&groups), &[5, 5], BUDGET);
     assert_eq!(run.numbers(), (0..40).collect::<Vec<_>>());
-    assert!(run.shared() <= 2, "{:?}", run.loaded);
+    assert!(run.shared <= 2, "{:?}", run.loaded);
 }
 
 #[test]
@@ -151,7 +164,7 @@ fn the_largest_table_is_begun_first() {
         BUDGET,
     );
     assert_eq!(run.loaded[0].2, Group::Table(3));
-    assert!(run.shared() <= 7, "{:?}", run.loaded);
+    assert!(run.shared <= 7, "{:?}", run.loaded);
 }
 
 #[test]
@@ -169,7 +182,12 @@ fn frames_of_non_transactional_tables_are_loaded_in_order_one_at_a_time() {
         let in_order: Vec<u64> = in_order.map(|(_, n, ..)| *n).collect();
         assert!(in_order.is_sorted(), "{in_order:?}");
     }
-    let mut dispatch = Dispatch::new(by_position(&[Group::InOrder; 2]), 2, BUDGET);
+    let mut dispatch = Dispatch::new(
+        by_position(&[Group::InOrder; 2]),
+        2,
+        BTreeSet::new(),
+        BUDGET,
+    );
     let mut records = Vec::new();
     while let Fetch::Frame(_, record) = dispatch.fetch().unwrap() {
         records.push(record);
@@ -214,4 +232,44 @@ fn a_frame_longer_than_the_budget_is_alone() {
     let run = run(Sequence::by_group(all), &[4, 4], BUDGET);
     assert_eq!(run.numbers(), [0, 1, 2]);
     assert_eq!(run.peak, 200 * MIB);
+}
+
+#[test]
+fn a_lane_has_a_table_to_itself_while_the_others_have_another_one() {
+    let tables: Vec<Group> = tables(&[10; 4]);
+    let all: Vec<Group> = (0..4).map(Group::Table).collect();
+    let run = run_exclusively(Sequence::by_group(frames(&tables)), &[5, 5], BUDGET, &all);
+    assert_eq!(run.numbers(), (0..40).collect::<Vec<_>>());
+    let exclusive = run.loaded.iter().filter(|(.., exclusive)| *exclusive);
+    assert!(exclusive.count() >= 36, "{:?}", run.loaded);
+
+    let alternating: Vec<Group> = (0..40).map(|n| Group::Table(n % 2)).collect();
+    let run = run_exclusively(by_position(&alternating), &[5, 5], BUDGET, &all);
+    let exclusive = run.loaded.iter().filter(|(.., exclusive)| *exclusive);
+    assert!(exclusive.count() >= 36, "{:?}", run.loaded);
+}
+
+#[test]
+fn a_table_that_is_shared_is_not_loaded_exclusively_again() {
+    let of_two = [Group::Table(0), Group::Table(1)];
+    for (sequence, lanes) in [
+        (by_position(&tables(&[20, 20])), 2),
+        (Sequence::by_group(frames(&tables(&[30]))), 3),
+        (Sequence::by_group(frames(&tables(&[30, 3]))), 2),
+        (Sequence::by_group(frames(&tables(&[9, 9]))), 4),
+    ] {
+        let steps = vec![5; lanes];
+        let run = run_exclusively(sequence, &steps, BUDGET, &of_two);
+        for table in of_two {
+            let of_table = run.loaded.iter().filter(|one| one.2 == table);
+            let exclusive: Vec<bool> = of_table.map(|(.., exclusive)| *exclusive).collect();
+            assert!(
+                exclusive.is_sorted_by_key(|exclusive| !exclusive),
+                "{exclusive:?}"
+            );
+        }
+        assert!(run.shared > 0);
+    }
+    let run = run_exclusively(by_position(&tables(&[20])), &[5], BUDGET, &of_two);
+    assert!(run.loaded.iter().all(|(.., exclusive)| *exclusive));
 }

@@ -1,12 +1,13 @@
 //! Fetches frames ahead of the lanes that load them, in the order that [`super::dispatch`] decides.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::archive::segment_digests::SegmentDigests;
-use crate::restore::frames::dispatch::{Dispatch, Fetch, Next, Sequence};
+use crate::restore::frames::dispatch::{Dispatch, Fetch, Group, Next, Sequence};
 use crate::restore::frames::frame::Frame;
 use crate::restore::frames::read_ahead::{FrameSource, fetch};
 use crate::util::error::{Error, Result};
@@ -40,15 +41,17 @@ struct State {
 pub struct Loading {
     /// The frame.
     pub frame: Frame,
-    /// Whether no other lane loads frames of this table.
-    pub alone: bool,
+    /// Whether no other lane loads frames of this table until this one is loaded; only for groups that need it.
+    pub exclusive: bool,
 }
 
 impl Supply {
-    /// Starts to fetch. `verify_segments`: compare the digests of the segments, for a sequence of all frames.
+    /// Starts to fetch. `exclusive`: groups that lanes should not share. `verify_segments`: compare the digests of the
+    /// segments, for a sequence of all frames.
     pub fn begin(
         source: &FrameSource,
         sequence: Sequence,
+        exclusive: BTreeSet<Group>,
         verify_segments: bool,
         lanes: usize,
     ) -> Supply {
@@ -56,7 +59,7 @@ impl Supply {
         let budget = (LANE_BYTES * lanes as u64).clamp(least, most);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                dispatch: Dispatch::new(sequence, lanes, budget),
+                dispatch: Dispatch::new(sequence, lanes, exclusive, budget),
                 failure: None,
                 has_failed: false,
             }),
@@ -94,7 +97,7 @@ impl Supply {
                             self.shared.changed.notify_waiters();
                             return Ok(Some(Loading {
                                 frame: order.frame,
-                                alone: order.alone,
+                                exclusive: order.exclusive,
                             }));
                         }
                         Next::End => return Ok(None),
