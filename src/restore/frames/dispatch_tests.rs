@@ -1,3 +1,5 @@
+//! Lanes that load frames in steps: who loads what, and how much is in flight.
+
 use super::*;
 use crate::util::digest::{Sha256Digest, Xxh3Digest};
 
