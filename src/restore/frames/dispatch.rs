@@ -5,8 +5,7 @@
 //! lane. It shares a group with another lane only if no other frame is ready, being fetched, or next to be fetched.
 //! Where a server makes two LOAD DATA into one table wait for each other, a lane has such a table to itself until another
 //! one has nothing else to do; from then on the table is shared, and its rows are loaded in another way: statements of
-//! both kinds at a time would wait for each other until the table ends.
-//! Frames with rows of non-transactional tables form one group, which is loaded in order, one frame at a time.
+//! both kinds at a time would wait for each other until the table ends. Frames with rows of non-transactional tables form one group, which is loaded in order, one frame at a time.
 //!
 //! Memory: the frames that are fetched, waiting and being loaded share a budget in bytes. A frame larger than the
 //! budget waits until it is alone. Lanes cannot wait for each other forever: a frame that waits belongs to a group
@@ -37,7 +36,7 @@ pub enum Sequence {
     /// All frames in the order of the archive, as the digests of its segments require.
     ByPosition(Box<dyn Iterator<Item = Result<(Group, FrameRecord)>> + Send>),
     /// The frames of each group in order; the largest group first, so that its lane is not the last one to end.
-    ByGroup(Vec<(Group, VecDeque<FrameRecord>)>),
+    ByGroup(VecDeque<(Group, VecDeque<FrameRecord>)>),
 }
 
 impl Sequence {
@@ -50,7 +49,7 @@ impl Sequence {
         let mut groups: Vec<_> = groups.into_iter().collect();
         let bytes = |frames: &VecDeque<FrameRecord>| frames.iter().map(|frame| frame.raw).sum();
         groups.sort_by_cached_key(|(_, frames)| std::cmp::Reverse::<u64>(bytes(frames)));
-        Sequence::ByGroup(groups)
+        Sequence::ByGroup(groups.into())
     }
 }
 
@@ -139,11 +138,13 @@ impl<T> Dispatch<T> {
             return Ok(Fetch::Full);
         }
         self.peeked = None;
-        if let Sequence::ByGroup(groups) = &mut self.sequence {
-            if let Some((_, frames)) = groups.iter_mut().find(|(of, _)| *of == group) {
-                frames.pop_front();
+        if let Sequence::ByGroup(groups) = &mut self.sequence
+            && let Some(at) = groups.iter().position(|(of, _)| *of == group)
+        {
+            groups[at].1.pop_front();
+            if groups[at].1.is_empty() {
+                groups.remove(at);
             }
-            groups.retain(|(_, frames)| !frames.is_empty());
         }
         self.fetching.insert(record.n, group);
         self.shares.insert(record.n, most_bytes(&record));
@@ -176,47 +177,44 @@ impl<T> Dispatch<T> {
     /// The next frame of a lane that has loaded its last one.
     pub fn next(&mut self, lane: usize) -> Result<Next<T>> {
         let own = self.lanes[lane].group;
+        let others = self.lanes.iter().enumerate().filter(|(n, _)| *n != lane);
+        let others: Vec<Group> = others.filter_map(|(_, lane)| lane.group).collect();
         let ready = self.ready.iter().filter(|(n, _)| self.may_load(**n));
         let ready: Vec<(u64, Group)> = ready.map(|(n, (group, _))| (*n, *group)).collect();
         let of_own = ready.iter().find(|(_, group)| Some(*group) == own);
-        let of_free = || {
-            ready
-                .iter()
-                .find(|(_, group)| self.others_on(lane, *group) == 0)
-        };
-        let mut chosen = of_own.or_else(of_free).copied();
-        if chosen.is_none() {
-            let is_better = |group: Group| Some(group) == own || self.others_on(lane, group) == 0;
-            if self
-                .fetching
-                .values()
-                .any(|group| *group != Group::Unwanted && is_better(*group))
-            {
-                return Ok(Next::Wait);
-            }
-            match self.next_to_fetch()? {
-                // It is fetched at once.
-                Some((group, record)) => {
-                    let is_better = Some(group) == own || self.others_on(lane, group) == 0;
-                    if is_better && self.admits(&record) {
+        let of_free = || ready.iter().find(|(_, group)| !others.contains(group));
+        let chosen = match of_own.or_else(of_free) {
+            Some(chosen) => Some(chosen),
+            None => {
+                let is_better = |group: Group| Some(group) == own || !others.contains(&group);
+                let mut fetching = self.fetching.values();
+                if fetching.any(|group| *group != Group::Unwanted && is_better(*group)) {
+                    return Ok(Next::Wait);
+                }
+                match self.next_to_fetch()? {
+                    // It is fetched at once.
+                    Some((group, record)) if is_better(group) && self.admits(&record) => {
                         return Ok(Next::Wait);
                     }
+                    None if self.ready.is_empty() && self.fetching.is_empty() => {
+                        return Ok(Next::End);
+                    }
+                    _ => {}
                 }
-                None if self.ready.is_empty() && self.fetching.is_empty() => return Ok(Next::End),
-                None => {}
+                let on = |group: Group| others.iter().filter(|other| **other == group).count();
+                ready.iter().min_by_key(|(n, group)| (on(*group), *n))
             }
-            let fewest = |(n, group): &&(u64, Group)| (self.others_on(lane, *group), *n);
-            chosen = ready.iter().min_by_key(fewest).copied();
-        }
-        let Some((n, group)) = chosen else {
+        };
+        let Some(&(n, group)) = chosen else {
             return Ok(Next::Wait);
         };
-        if self.others_on(lane, group) > 0 || own != Some(group) && self.is_last(group) {
+        let mut exclusive = self.exclusive.contains(&group) && !self.shared.contains(&group);
+        if exclusive && (others.contains(&group) || own != Some(group) && self.is_last(group)) {
             self.shared.insert(group);
+            exclusive = false;
         }
-        let exclusive = self.exclusive.contains(&group) && !self.shared.contains(&group);
-        let is_taken = |other: &Lane| other.group == Some(group) && other.exclusive;
-        if self.lanes.iter().any(is_taken) {
+        let has_it_alone = |lane: &Lane| lane.group == Some(group) && lane.exclusive;
+        if self.lanes.iter().any(has_it_alone) {
             return Ok(Next::Wait);
         }
         let Some((_, frame)) = self.ready.remove(&n) else {
@@ -232,27 +230,20 @@ impl<T> Dispatch<T> {
 
     /// Whether the other lanes have no other group to load.
     fn is_last(&self, group: Group) -> bool {
-        let ready = self.ready.values().map(|(group, _)| *group);
-        let upcoming: Vec<Group> = match &self.sequence {
-            Sequence::ByPosition(_) => self.peeked.iter().map(|(group, _)| *group).collect(),
-            Sequence::ByGroup(groups) => groups.iter().map(|(group, _)| *group).collect(),
+        let is_other = |other: &Group| *other != group && *other != Group::Unwanted;
+        let in_flight = self.fetching.values();
+        let in_flight = in_flight.chain(self.ready.values().map(|(group, _)| group));
+        let is_left = match &self.sequence {
+            Sequence::ByPosition(_) => self.peeked.iter().any(|(group, _)| is_other(group)),
+            Sequence::ByGroup(groups) => groups.iter().any(|(group, _)| is_other(group)),
         };
-        let mut all = self.fetching.values().copied().chain(ready).chain(upcoming);
-        self.lanes.len() > 1 && !all.any(|other| other != group && other != Group::Unwanted)
+        self.lanes.len() > 1 && !is_left && !in_flight.into_iter().any(is_other)
     }
 
     /// The lane has ended.
     pub fn leave(&mut self, lane: usize) {
         self.loaded(lane);
         self.lanes[lane].group = None;
-    }
-
-    /// Number of other lanes on a group.
-    fn others_on(&self, lane: usize, group: Group) -> usize {
-        let lanes = self.lanes.iter().enumerate();
-        lanes
-            .filter(|(other, state)| *other != lane && state.group == Some(group))
-            .count()
     }
 
     /// Whether a ready frame may be loaded now, as far as frames of its group have an order.

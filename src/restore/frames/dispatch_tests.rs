@@ -107,7 +107,14 @@ fn run_exclusively(sequence: Sequence, steps: &[u32], budget: u64, exclusive: &[
                     *left = Some(steps[lane]);
                     let (n, group) = order.frame;
                     run.loaded.push((lane, n, group, order.exclusive));
-                    run.shared += usize::from(dispatch.others_on(lane, group) > 0);
+                    run.shared += usize::from(
+                        dispatch
+                            .lanes
+                            .iter()
+                            .filter(|lane| lane.group == Some(group))
+                            .count()
+                            > 1,
+                    );
                     for (other, is_exclusive) in loading.iter().flatten() {
                         assert!(*other != group || !(order.exclusive || *is_exclusive));
                     }
