@@ -138,6 +138,45 @@ on_both!(
 );
 
 on_both!(
+    fn a_log_of_statements_gets_inserts_and_no_files(flavour) {
+        let source = source(flavour);
+        let drctl = Drctl::new("logs").source(&source);
+        drctl.run(["backup"]).ok();
+        let logs = ["--local-infile=ON", "--log-bin=log", "--server-id=1", "--binlog-format=STATEMENT"];
+        let into = Server::start_with(flavour, &logs);
+        let drctl = drctl.into(&into);
+        drctl.run(["restore", "--latest"]).ok();
+        assert_eq!(loads(&into), 0);
+        let not_logged = Server::start_with(flavour, &logs);
+        let drctl = drctl.into(&not_logged);
+        drctl.run(["restore", "--latest", "--no-binlog"]).ok();
+        assert!(loads(&not_logged) > 0);
+    }
+);
+
+on_both!(
+    fn lanes_that_share_a_table_with_a_counter_load_each_row_once(flavour) {
+        let source = Server::start(flavour);
+        source.exec(
+            "CREATE DATABASE d; CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, a VARCHAR(255), KEY a (a))",
+        );
+        source.exec("INSERT INTO d.t (a) VALUES (REPEAT('x', 255)), (REPEAT('y', 255))");
+        for _ in 0..17 {
+            source.exec("INSERT INTO d.t (a) SELECT a FROM d.t");
+        }
+        let into = Server::start_with(flavour, &["--local-infile=ON"]);
+        let drctl = Drctl::new("shares").source(&source).into(&into).env("DRCTL_RESTORE_LANES", "3");
+        drctl.run(["backup"]).ok();
+        // In the order of the archive, then table by table.
+        drctl.run(["restore", "--latest"]).ok();
+        into.exec("DROP DATABASE d");
+        drctl.run(["verify", "--latest"]).ok();
+        drctl.run(["restore", "--latest"]).ok();
+        assert_eq!(into.value("SELECT COUNT(*) FROM d.t"), "262144");
+    }
+);
+
+on_both!(
     fn tables_that_load_data_does_not_load_exactly_are_loaded_by_insert(flavour) {
         let source = Server::start(flavour);
         source.exec(
