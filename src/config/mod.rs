@@ -154,7 +154,7 @@ impl Config {
                 .check(reader, sections.stream.is_configured())?,
             verify: sections
                 .verify
-                .check(sections.restore.lanes, reader, client_dir)?,
+                .check(&sections.restore, reader, client_dir)?,
             restore: sections.restore,
             objectives: sections.objectives,
             retention: sections.retention.check(schedule.zone.clone()),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::pod::PodSection;
+use crate::config::restore::RestoreConfig;
 use crate::reader::Reader;
 use crate::util::error::{Error, Result};
 use crate::util::secret::Secret;
@@ -124,7 +125,7 @@ struct CheckItem {
 impl VerifySection {
     pub(super) fn check(
         self,
-        lanes: Option<usize>,
+        restore: &RestoreConfig,
         reader: Reader,
         client_dir: Option<PathBuf>,
     ) -> Result<VerifyConfig> {
@@ -142,7 +143,8 @@ impl VerifySection {
                 client_path_every: self.client_path_every,
                 production_every: self.production_every,
                 pitr_every: self.pitr_every,
-                lanes,
+                lanes: restore.lanes,
+                loader: restore.loader,
                 reader,
                 assertions: assertions?,
                 check_table: self.check_table,
@@ -217,7 +219,10 @@ mod tests {
             if let Some(seconds) = seconds {
                 section.deadline_seconds = Seconds(seconds);
             }
-            section.check(None, Reader::Native, None).unwrap().deadline
+            section
+                .check(&RestoreConfig::default(), Reader::Native, None)
+                .unwrap()
+                .deadline
         };
         assert_eq!(deadline(None), Some(Duration::from_secs(24 * 60 * 60)));
         assert_eq!(deadline(Some(5)), Some(Duration::from_secs(5)));

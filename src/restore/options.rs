@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::reader::Reader;
 use crate::replay::Stretch;
 use crate::restore::scope::Scope;
@@ -99,9 +102,22 @@ pub struct Permissions {
     pub cluster: bool,
 }
 
+/// How rows are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Loader {
+    /// By LOAD DATA where the server and the table allow it, else by INSERT.
+    #[default]
+    Auto,
+    /// By INSERT.
+    Insert,
+}
+
 /// Connections and waits of a restore.
 #[derive(Debug, Clone, Copy)]
 pub struct Resources {
+    /// How rows are loaded.
+    pub loader: Loader,
     /// Number of connections that load rows and build keys.
     pub lanes: usize,
     /// How long to wait for a lost server to return.
@@ -113,6 +129,7 @@ pub struct Resources {
 impl Default for Resources {
     fn default() -> Self {
         Resources {
+            loader: Loader::Auto,
             lanes: std::thread::available_parallelism()
                 .map_or(2, usize::from)
                 .clamp(2, 8),

@@ -32,6 +32,7 @@ use crate::restore::passes::compare::Compare;
 use crate::restore::passes::data::Data;
 use crate::restore::passes::post_data::PostData;
 use crate::restore::passes::pre_data::PreData;
+use crate::restore::passes::row_loader::Method;
 use crate::restore::passes::{events, keys, replace, routine_grants};
 use crate::restore::report::{Progress, Replayed, RestoreReport};
 use crate::restore::session::lane::LaneConfig;
@@ -177,7 +178,8 @@ impl Restore {
     pub async fn load(&mut self) -> Result<()> {
         self.report_substitutes();
         let (control, tuning) = (&mut self.marker.control, self.options.tuning);
-        self.report.settings = tuning::apply(control, &self.facts, tuning).await?;
+        let loader = self.options.resources.loader;
+        self.report.settings = tuning::apply(control, &self.facts, tuning, loader).await?;
         if !self.options.binlog && self.facts.is_on("log_bin") {
             for sql in [
                 "SET SESSION sql_log_bin = 1",
@@ -385,6 +387,7 @@ impl Restore {
                     // All frames are read, so the digests of the segments can be verified as well.
                     // Also when resuming: the interrupted run did not read the whole archive.
                     read_all: self.options.check == Check::Loading && everything,
+                    method: self.method(),
                     marker: &mut self.marker,
                     progress: &self.progress,
                 }
@@ -460,6 +463,14 @@ impl Restore {
             marker: &mut self.marker,
             report: &mut self.report,
         }
+    }
+
+    /// How rows may be loaded.
+    fn method(&self) -> Method {
+        let was_set = tuning::set_local_infile(&self.report.settings);
+        let local_infile = was_set || self.facts.is_on(tuning::LOCAL_INFILE);
+        let loader = self.options.resources.loader;
+        Method::of(&self.facts, loader, local_infile, self.options.binlog)
     }
 
     fn report_substitutes(&mut self) {

@@ -357,6 +357,25 @@ impl CreateTable {
             .any(|line| check::is_reprinted_by_alter(&line.text, &columns, &self.tail))
     }
 
+    /// The value of an option of the table, such as `ENGINE`, in lower case; `None` if it has none.
+    pub fn option(&self, name: &str) -> Option<String> {
+        let mut tokens = Tokens::new(&self.tail);
+        while tokens.find(|token| token.is(name)).is_some() {
+            if tokens.eat_mark(b'=') {
+                return match tokens.next()? {
+                    Token::Word(word) => Some(String::from_utf8_lossy(word).to_ascii_lowercase()),
+                    _ => None,
+                };
+            }
+        }
+        None
+    }
+
+    /// Whether the table is system-versioned.
+    pub fn is_versioned(&self) -> bool {
+        Tokens::new(&self.tail).any(|token| token.is("VERSIONING"))
+    }
+
     fn is_plain_innodb(&self) -> bool {
         let options: Vec<Token<'_>> = Tokens::new(&self.tail).collect();
         let engine = options.windows(3).any(|option| {

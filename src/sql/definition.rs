@@ -35,6 +35,10 @@ pub struct Column {
     pub generated: bool,
     /// Hidden from `SELECT *`.
     pub invisible: bool,
+    /// The character set, in lower case, where it is not the table's.
+    pub charset: Option<String>,
+    /// COMPRESSED, of MariaDB.
+    pub compressed: bool,
 }
 
 /// The secondary key defined by a line; `None` for any other line.
@@ -108,6 +112,8 @@ pub fn column(text: &[u8]) -> Option<Column> {
         auto_increment: false,
         generated: false,
         invisible: false,
+        charset: None,
+        compressed: false,
     };
     let mut depth = 0;
     while let Some(token) = tokens.next() {
@@ -119,9 +125,30 @@ pub fn column(text: &[u8]) -> Option<Column> {
                 column.auto_increment |= token.is("AUTO_INCREMENT");
                 column.generated |= token.is("AS");
                 column.invisible |= token.is("INVISIBLE");
+                column.compressed |= token.is("COMPRESSED");
+                if token.is("CHARACTER") && tokens.eat("SET") {
+                    column.charset = word(&mut tokens);
+                } else if token.is("COLLATE") && column.charset.is_none() {
+                    column.charset = word(&mut tokens).map(|name| charset_of(&name).to_owned());
+                }
             }
             _ => {}
         }
     }
     tokens.is_sound().then_some(column)
+}
+
+/// The next token in lower case, if it is a word.
+fn word(tokens: &mut Tokens<'_>) -> Option<String> {
+    match tokens.next()? {
+        Token::Word(word) => Some(String::from_utf8_lossy(word).to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+/// The character set of a collation, which begins with its name.
+fn charset_of(collation: &str) -> &str {
+    collation
+        .split_once('_')
+        .map_or(collation, |(name, _)| name)
 }

@@ -5,6 +5,7 @@
 //!
 //! - [`scan`]: bytes in any chunks → [`statement::Statement`]s of known kinds.
 //! - [`rows`]: an INSERT → its row tuples.
+//! - [`layout`]: how a table's values are written; [`load_rows`]: an INSERT → the rows as LOAD DATA reads them.
 //! - [`session`]: the session at a position in the dump, from `USE` and `SET`; `assignment`: SET statements.
 //! - [`ledger`]: digests of rows and definitions, with which restored data are compared; `canonical`: the form of a
 //!   definition that is digested.
@@ -33,9 +34,11 @@ pub mod definer;
 mod definition;
 mod head;
 mod kind;
+pub mod layout;
 pub mod ledger;
 pub mod lex;
 mod lines;
+pub mod load_rows;
 pub mod placement;
 mod problem;
 pub mod rows;

@@ -33,6 +33,24 @@ pub struct Rows<'a> {
 
 /// The rows of an INSERT (as [`super::statement::Statement::sql`], without its delimiter).
 pub fn of_insert(sql: &[u8]) -> Result<Rows<'_>, RowsError> {
+    let at = head(sql, |_| ())?;
+    Ok(Rows {
+        sql,
+        at,
+        started: false,
+        done: false,
+    })
+}
+
+/// The columns that an INSERT lists, and the offset of what follows VALUES; `None` if it lists none.
+pub fn columns_of_insert(sql: &[u8]) -> Result<(Option<Vec<String>>, usize), RowsError> {
+    let mut columns = Vec::new();
+    let at = head(sql, |token| columns.extend(token.name().flatten()))?;
+    Ok(((!columns.is_empty()).then_some(columns), at))
+}
+
+/// The offset of what follows VALUES. `column`: called with each listed column.
+fn head<'a>(sql: &'a [u8], mut column: impl FnMut(Token<'a>)) -> Result<usize, RowsError> {
     let mut tokens = Tokens::new(sql);
     let head = RowsError {
         at: 0,
@@ -42,16 +60,22 @@ pub fn of_insert(sql: &[u8]) -> Result<Rows<'_>, RowsError> {
         return Err(head);
     }
     tokens.eat("IGNORE");
-    let named =
-        tokens.eat("INTO") && name(&mut tokens) && { !tokens.eat_mark(b'.') || name(&mut tokens) };
+    let name = |tokens: &mut Tokens<'a>| match tokens.next() {
+        Some(name @ (Token::Name(_) | Token::Word(_))) => Some(name),
+        _ => None,
+    };
+    let named = tokens.eat("INTO")
+        && name(&mut tokens).is_some()
+        && (!tokens.eat_mark(b'.') || name(&mut tokens).is_some());
     if !named {
         return Err(head);
     }
     if tokens.eat_mark(b'(') {
         loop {
-            if !name(&mut tokens) {
+            let Some(name) = name(&mut tokens) else {
                 return Err(head);
-            }
+            };
+            column(name);
             if tokens.eat_mark(b')') {
                 break;
             }
@@ -63,16 +87,7 @@ pub fn of_insert(sql: &[u8]) -> Result<Rows<'_>, RowsError> {
     if !tokens.eat("VALUES") {
         return Err(head);
     }
-    Ok(Rows {
-        sql,
-        at: sql.len() - tokens.rest().len(),
-        started: false,
-        done: false,
-    })
-}
-
-fn name(tokens: &mut Tokens<'_>) -> bool {
-    matches!(tokens.next(), Some(Token::Name(_) | Token::Word(_)))
+    Ok(sql.len() - tokens.rest().len())
 }
 
 impl<'a> Iterator for Rows<'a> {

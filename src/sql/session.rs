@@ -173,6 +173,23 @@ impl Session {
         session
     }
 
+    /// The character set of the statements.
+    pub fn charset(&self) -> Option<&str> {
+        self.variable("character_set_client")
+            .map(|literal| literal.trim_matches('\''))
+    }
+
+    /// This session for statements and literals in another character set.
+    #[must_use]
+    pub fn with_charset(&self, charset: &str) -> Session {
+        let mut session = self.clone();
+        for name in ["character_set_client", "character_set_connection"] {
+            // A name of a character set is a literal.
+            let _ = session.set(name, charset);
+        }
+        session
+    }
+
     /// Whether a backslash in quotes is an ordinary character.
     pub fn no_backslash_escapes(&self) -> bool {
         self.variable("sql_mode")

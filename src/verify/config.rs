@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::reader::Reader;
+use crate::restore::options::Loader;
 use crate::verify::checks::Assertion;
 
 /// Configuration of drills.
@@ -29,6 +30,8 @@ pub struct DrillConfig {
     pub lanes: Option<usize>,
     /// What reads the restored rows for the comparison, but with the plain client.
     pub reader: Reader,
+    /// How rows are loaded.
+    pub loader: Loader,
     /// The user's own checks.
     pub assertions: Vec<Assertion>,
     /// Whether to run CHECK TABLE on each table.

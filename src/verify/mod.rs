@@ -293,6 +293,7 @@ impl Drill<'_> {
 
     fn resources(&self) -> Resources {
         Resources {
+            loader: self.config.loader,
             lanes: self.config.lanes.unwrap_or(Resources::default().lanes),
             reconnect: RECONNECT,
             reader: self.config.reader,

@@ -1,8 +1,9 @@
 //! Restored equals source: the corpus of `tests/corpus/fidelity`, one idea a file, in the schema
 //! that is called like the file.
 //!
-//! For each flavour, once on a server as it comes and once on one of odd modes: all files go into one server, a backup is made, and what `drctl restore`
-//! and what the plain client by RESTORE.txt make of it is compared with the source. Each file is a
+//! For each flavour, once on a server as it comes and once on one of odd modes: all files go into one server, a backup is
+//! made, and what `drctl restore` by LOAD DATA and by INSERT, and what the plain client by RESTORE.txt make of it is
+//! compared with the source. Each file is a
 //! test of its own that looks at its part of the result.
 
 use std::collections::BTreeMap;
@@ -74,8 +75,10 @@ struct Trip {
     odd: bool,
     /// What the source held.
     source: Picture,
-    /// What `drctl restore` made of it.
+    /// What `drctl restore` made of it, by LOAD DATA where the table allows it.
     lanes: Picture,
+    /// The same by INSERT.
+    inserts: Picture,
     /// What the plain client made of it.
     plain: Picture,
     /// Of the lossy files: `server: query` and what it answered.
@@ -129,7 +132,17 @@ impl Trip {
         let drctl = drctl.into(&into);
         let report = drctl.run(["restore", "--latest", "--accounts"]).ok();
         assert!(report.stdout.contains("comparison"), "{}", report.stdout);
+        assert!(loads(&into) > 20, "{flavour:?}: {}", loads(&into));
+        assert!(!report.stderr.contains("using INSERT"), "{}", report.stderr);
         let lanes = compare::picture(&into);
+        let by_insert = server(flavour, odd);
+        let drctl = drctl.into(&by_insert).env("DRCTL_RESTORE_LOADER", "insert");
+        drctl.run(["restore", "--latest", "--accounts"]).ok();
+        assert_eq!(loads(&by_insert), 0);
+        let inserts = compare::picture(&by_insert);
+        // The redo logs of four servers would not fit.
+        drop(by_insert);
+        let drctl = drctl.without("DRCTL_RESTORE_LOADER");
         // And by several dumps at once, with the result of one.
         drctl.run(["verify", "--latest"]).ok();
         let backup = backup_in(&drctl.store_dir());
@@ -168,6 +181,7 @@ impl Trip {
             odd,
             source: compare::picture(&source),
             lanes,
+            inserts,
             plain: compare::picture(&plain),
             lossy,
             named_lossy: manifest["lossy"].to_string(),
@@ -210,6 +224,7 @@ impl Trip {
         );
         for (way, restored) in [
             ("drctl restore", &self.lanes),
+            ("drctl restore by INSERT", &self.inserts),
             ("plain client", &self.plain),
         ] {
             let disabled = way == "plain client"
@@ -285,9 +300,19 @@ fn differing(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>)
     differing
 }
 
-/// A private server that runs no events and, unless it is odd, takes the longest value: a tenth of its redo log.
+/// How often a server has executed LOAD DATA.
+fn loads(server: &Server) -> u64 {
+    let status = server.query("SHOW GLOBAL STATUS LIKE 'Com_load'");
+    status[0][1].parse().unwrap()
+}
+
+/// A private server that runs no events, takes rows by LOCAL INFILE and, unless it is odd, takes the longest value: a tenth of its redo log.
 fn server(flavour: Flavour, odd: bool) -> Server {
-    let mut options = vec!["--max-allowed-packet=512M", "--event-scheduler=OFF"];
+    let mut options = vec![
+        "--max-allowed-packet=512M",
+        "--event-scheduler=OFF",
+        "--local-infile=ON",
+    ];
     options.push(match (odd, flavour) {
         (true, _) => ODD,
         (false, Flavour::MariaDb) => "--innodb-log-file-size=704M",

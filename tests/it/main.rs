@@ -44,6 +44,7 @@ mod hidden_rows;
 mod hygiene;
 mod input_refusals;
 mod layers;
+mod loader;
 mod memory;
 mod notify;
 mod operations;

@@ -1,6 +1,7 @@
 //! How the store is reached: credentials and addresses with accidents in them, certificates, and
 //! secrets from files that never end or never come.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -249,11 +250,10 @@ fn drills_and_restores_ask_of_the_store_what_the_manual_gives_them() {
     assert!(beyond.is_empty(), "{beyond:#?}");
     for part in ["/drills/", "/runs/", "/reading/"] {
         let puts = asked.iter().filter(|one| one.method == "PUT");
-        assert_eq!(
-            puts.filter(|one| one.path.contains(part)).count(),
-            2,
-            "{part}"
-        );
+        // Where both end in one second, the second one finds its name taken, and takes the next.
+        let names: BTreeSet<&String> = puts.map(|one| &one.path).collect();
+        let of_part = names.iter().filter(|path| path.contains(part));
+        assert_eq!(of_part.count(), 2, "{part}");
     }
 
     // Without leases and records a drill and a restore go on; without its report a drill has failed.

@@ -251,6 +251,7 @@ fn options(context: &Context, args: &RestoreArgs, entry: &Entry) -> Result<Resto
             Tuning::Keep
         },
         resources: Resources {
+            loader: config.loader,
             lanes: args.lanes.or(config.lanes).unwrap_or(default.lanes),
             reconnect: config.reconnect_seconds.duration(),
             reader: context.config.backup.source.reader,

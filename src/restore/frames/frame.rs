@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::archive::index::FrameRecord;
 use crate::restore::frames::guard::Guard;
 use crate::sql::rows;
@@ -43,7 +45,7 @@ impl FrameStatement {
 pub struct Frame {
     /// Its entry in the index.
     pub record: FrameRecord,
-    raw: Vec<u8>,
+    raw: Bytes,
     statements: Vec<FrameStatement>,
 }
 
@@ -113,7 +115,7 @@ impl Frame {
         }
         Ok(Frame {
             record,
-            raw,
+            raw: raw.into(),
             statements,
         })
     }
@@ -124,6 +126,16 @@ impl Frame {
             .iter()
             .filter(move |statement| statement.kind.section() == Some(section))
             .map(|statement| (statement, &self.raw[statement.place.clone()]))
+    }
+
+    /// SQL to send for a statement of this frame.
+    pub fn sql(&self, statement: &FrameStatement) -> &[u8] {
+        &self.raw[statement.place.clone()]
+    }
+
+    /// The same, shared.
+    pub fn bytes(&self, statement: &FrameStatement) -> Bytes {
+        self.raw.slice(statement.place.clone())
     }
 
     /// SQL of the frame.

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
-use crate::archive::segment_digests::SegmentDigests;
+use crate::archive::segment_digests::{SegmentDigests, Turn};
 use crate::restore::frames::frame::Frame;
 use crate::restore::frames::guard::Guard;
 use crate::util::cancel::Cancel;
@@ -41,9 +41,9 @@ pub struct ReadyFrame {
 /// The frames of an archive, admitting only statements for the schemas of its ledger.
 #[derive(Clone)]
 pub struct FrameSource {
-    archive: Archive,
-    guard: Arc<Guard>,
-    cancel: Cancel,
+    pub(super) archive: Archive,
+    pub(super) guard: Arc<Guard>,
+    pub(super) cancel: Cancel,
 }
 
 impl FrameSource {
@@ -136,11 +136,7 @@ impl Walk {
             let frame = tokio::spawn(async move {
                 let mut share = share;
                 let keep = in_units(executed_bytes(&record)) as usize;
-                let raw = match turn {
-                    Some(turn) => archive.fetch_in_turn(&record, turn).await?,
-                    None => archive.fetch(&record).await?,
-                };
-                let frame = scan(archive, guard, record, raw).await?;
+                let frame = fetch(archive, guard, record, turn).await?;
                 drop(share.split(share.num_permits().saturating_sub(keep)));
                 Ok(ReadyFrame {
                     frame,
@@ -154,6 +150,20 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Fetches, checks and scans a frame.
+pub(super) async fn fetch(
+    archive: Archive,
+    guard: Arc<Guard>,
+    record: FrameRecord,
+    turn: Option<Turn>,
+) -> Result<Frame> {
+    let raw = match turn {
+        Some(turn) => archive.fetch_in_turn(&record, turn).await?,
+        None => archive.fetch(&record).await?,
+    };
+    scan(archive, guard, record, raw).await
 }
 
 async fn scan(
@@ -177,13 +187,13 @@ async fn scan(
 }
 
 /// Peak memory of a frame in bytes.
-fn most_bytes(record: &FrameRecord) -> u64 {
+pub(super) fn most_bytes(record: &FrameRecord) -> u64 {
     let read = record.stored.max(record.raw) + record.raw;
     read.max(executed_bytes(record))
 }
 
 /// Peak memory of a frame in bytes during its execution.
-fn executed_bytes(record: &FrameRecord) -> u64 {
+pub(super) fn executed_bytes(record: &FrameRecord) -> u64 {
     record.raw + 2 * record.longest
 }
 

@@ -25,6 +25,7 @@ use crate::restore::state::marker::PendingEvent;
 use crate::sql::computed::{self, Computed, Needs};
 use crate::sql::create_table::CreateTable;
 use crate::sql::definer::{Account, definer};
+use crate::sql::layout::Layout;
 use crate::sql::placement::{self, Changed, directories};
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
@@ -53,6 +54,8 @@ pub struct Survey {
     pub computed: BTreeMap<ObjectId, Vec<Computed>>,
     /// Expressions of tables, to recognise warnings about computed values.
     pub computing: BTreeMap<ObjectId, WarningFilter>,
+    /// How the values of tables are written in the dump.
+    pub layouts: BTreeMap<ObjectId, Layout>,
     /// Time zones and spatial reference systems that the definitions need.
     pub requires: Requires,
     /// Whether CHECKs are deferred, because the server has no session variable that disables them.
@@ -213,6 +216,9 @@ impl Survey {
                 }
                 if let Some(computing) = WarningFilter::of(&table) {
                     self.computing.insert(mapped.clone(), computing);
+                }
+                if let Some(layout) = Layout::of(&table) {
+                    self.layouts.insert(mapped.clone(), layout);
                 }
                 let needs = self.needs.get(&mapped);
                 let recomputes = needs.is_some_and(Needs::recomputes);

@@ -1,4 +1,5 @@
-//! The pass that loads rows: several lanes, each of which takes the next frame.
+//! The pass that loads rows: several lanes, each of which keeps to a table while it has frames
+//! ([`crate::restore::frames::dispatch`]).
 //!
 //! A frame is one transaction, which includes its progress row, so that the row shows whether the frame was
 //! loaded. This settles a connection lost at COMMIT (query the row), a deadlock (retry) and an interrupted
@@ -10,15 +11,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
-
 use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
 use crate::mysql::connect::{literal, server_code};
-use crate::restore::frames::frame::{Frame, FrameStatement};
-use crate::restore::frames::read_ahead::{FrameSource, ReadAhead};
+use crate::restore::frames::dispatch::{Group, Sequence};
+use crate::restore::frames::frame::Frame;
+use crate::restore::frames::read_ahead::FrameSource;
+use crate::restore::frames::supply::Supply;
 use crate::restore::inspect::survey::Survey;
-use crate::restore::passes::row_loader::RowLoader;
+use crate::restore::passes::load_data::Loaded as Outcome;
+use crate::restore::passes::row_loader::{Method, RowLoader, Run};
 use crate::restore::report::Progress;
 use crate::restore::scope::Scope;
 use crate::restore::session::failure::Failure;
@@ -46,6 +48,8 @@ pub struct Data<'a> {
     /// Whether to read all frames in the first round, also those without rows to load, and to verify the
     /// segments.
     pub read_all: bool,
+    /// How rows may be loaded.
+    pub method: Method,
     pub marker: &'a mut OpenMarker,
     pub progress: &'a Arc<dyn Progress>,
 }
@@ -107,27 +111,72 @@ impl Data<'_> {
 
     async fn load(&mut self, wanted: Wanted, read_all: bool) -> Result<Loaded> {
         let non_transactional = self.non_transactional_tables().await?;
-        let frames = if read_all {
-            self.frames.read_all()
-        } else {
-            let wanted = wanted.clone();
-            self.frames.read(move |record| wanted(record))
-        };
+        let loader = RowLoader::new(self.scope, self.survey, self.method);
+        let sequence = self.sequence(wanted, &non_transactional, read_all)?;
         let shared = Arc::new(Shared {
-            frames: Mutex::new(frames),
-            wanted,
-            turn: Mutex::new(()),
-            loader: RowLoader::new(self.scope, self.survey),
+            frames: Supply::begin(
+                self.frames,
+                sequence,
+                self.exclusive(&loader),
+                read_all,
+                self.lane_count,
+            ),
+            loader,
             non_transactional,
             begun: self.marker.contents.begun.clone(),
             progress: self.progress.clone(),
         });
         let mut lanes = Lanes::new(self.lanes);
-        for _ in 0..self.lane_count {
+        for n in 0..self.lane_count {
             let shared = shared.clone();
-            lanes.begin(|config| async move { shared.work(config).await });
+            lanes.begin(move |config| async move { shared.work(n, config).await });
         }
         Ok(lanes.join().await?.into_iter().sum())
+    }
+
+    /// The tables that lanes should not share.
+    fn exclusive(&self, loader: &RowLoader) -> BTreeSet<Group> {
+        let tables = self.archive.contents().tables.iter();
+        let exclusive = tables.filter(|table| {
+            let table = ObjectId::table(table.schema.clone(), table.name.clone());
+            loader.takes_turns(&self.scope.mapped_name(&table))
+        });
+        exclusive.map(|table| Group::Table(table.n)).collect()
+    }
+
+    /// The frames to read, and the group of each.
+    fn sequence(
+        &self,
+        wanted: Wanted,
+        non_transactional: &BTreeSet<ObjectId>,
+        read_all: bool,
+    ) -> Result<Sequence> {
+        let tables = self.archive.contents().tables.iter();
+        let in_order = tables.filter(|table| {
+            let table = ObjectId::table(table.schema.clone(), table.name.clone());
+            non_transactional.contains(&self.scope.mapped_name(&table))
+        });
+        let in_order: BTreeSet<u32> = in_order.map(|table| table.n).collect();
+        let group = move |record: &FrameRecord| match record.tables.first() {
+            _ if !wanted(record) => Group::Unwanted,
+            _ if record.tables.iter().any(|table| in_order.contains(table)) => Group::InOrder,
+            Some(table) => Group::Table(*table),
+            None => Group::Unwanted,
+        };
+        let mut frames = self.archive.frames()?;
+        let mut frames = std::iter::from_fn(move || frames.read().transpose())
+            .map(move |record| record.map(|record| (group(&record), record)));
+        if read_all {
+            return Ok(Sequence::ByPosition(Box::new(frames)));
+        }
+        let mut of_rows = Vec::new();
+        for frame in &mut frames {
+            let (group, record) = frame?;
+            if group != Group::Unwanted {
+                of_rows.push((group, record));
+            }
+        }
+        Ok(Sequence::by_group(of_rows))
     }
 
     /// Tables in the schemas in scope whose engine on this server is not transactional.
@@ -154,10 +203,7 @@ impl Data<'_> {
 
 /// State shared by the lanes.
 struct Shared {
-    frames: Mutex<ReadAhead>,
-    wanted: Wanted,
-    /// Held while rows of a non-transactional table are loaded.
-    turn: Mutex<()>,
+    frames: Supply,
     loader: RowLoader,
     /// By their names on the destination.
     non_transactional: BTreeSet<ObjectId>,
@@ -166,39 +212,26 @@ struct Shared {
     progress: Arc<dyn Progress>,
 }
 
-/// A statement in scope, with its table by its name on the destination, and its SQL.
-type Insert<'a> = (ObjectId, &'a FrameStatement, &'a [u8]);
-
 impl Shared {
     /// One lane: loads frames until there are no more.
-    async fn work(&self, config: LaneConfig) -> Result<Loaded> {
+    async fn work(&self, n: usize, config: LaneConfig) -> Result<Loaded> {
+        let done = self.load_frames(n, config).await;
+        self.frames.leave(n);
+        done
+    }
+
+    async fn load_frames(&self, n: usize, config: LaneConfig) -> Result<Loaded> {
         let cancel = config.cancel.clone();
         let mut lane = Lane::open_patiently(config).await?;
         let mut loaded = Loaded::default();
-        loop {
-            let mut frames = cancel
-                .unless(async { Ok(self.frames.lock().await) })
-                .await?;
-            let Some(ready) = cancel.unless(frames.next()).await? else {
-                break;
-            };
-            if !(self.wanted)(&ready.frame.record) {
-                continue;
-            }
-            // Frames of non-transactional tables are loaded in order, one at a time: ARCHIVE rejects a number
-            // below the highest one, and MyISAM stores rows in the order of their insertion.
-            let _turn = if self.is_non_transactional(&self.inserts(&ready.frame)) {
-                Some(cancel.unless(async { Ok(self.turn.lock().await) }).await?)
-            } else {
-                None
-            };
-            drop(frames);
-            let rows = self.load(&mut lane, &ready.frame).await?;
+        while let Some(next) = cancel.unless(self.frames.next(n)).await? {
+            let rows = self.load(&mut lane, &next.frame, next.exclusive).await?;
+            let record = &next.frame.record;
             loaded.rows += rows;
-            loaded.bytes += ready.frame.record.raw;
-            self.progress.advance(ready.frame.record.raw, rows);
-            if ready.frame.record.longest > KEPT_BYTES {
-                drop(ready);
+            loaded.bytes += record.raw;
+            self.progress.advance(record.raw, rows);
+            if record.longest > KEPT_BYTES {
+                drop(next);
                 lane.renew().await?;
             }
         }
@@ -206,24 +239,27 @@ impl Shared {
         Ok(loaded)
     }
 
-    /// Loads one frame, with retries; returns the number of its rows.
-    async fn load(&self, lane: &mut Lane, frame: &Frame) -> Result<u64> {
+    /// Loads one frame, with retries; returns the number of its rows. `exclusive`: whether no other lane loads
+    /// frames of its table meanwhile.
+    async fn load(&self, lane: &mut Lane, frame: &Frame, exclusive: bool) -> Result<u64> {
         let n = frame.record.n;
-        let inserts = self.inserts(frame);
-        if self.is_non_transactional(&inserts) {
+        // Small tables share one frame, and have no others.
+        let exclusive = exclusive || frame.record.tables.len() > 1;
+        let runs = self.loader.runs(frame);
+        if self.is_non_transactional(&runs) {
             if self.begun.contains(&n) {
                 return Err(interrupted(n));
             }
-            let loaded = self.load_without_transaction(lane, n, &inserts).await;
+            let loaded = self.load_without_transaction(lane, n, &runs).await;
             loaded.map_err(|failure| failure.into_error().context(format!("frame {n}")))?;
         } else {
             let mut tries = Tries::default();
-            while let Err(failure) = self.load_in_transaction(lane, n, &inserts).await {
+            while let Err(failure) = self.load_in_transaction(lane, n, &runs, exclusive).await {
                 let again = tries.again(lane, failure).await;
                 again.map_err(|error| error.context(format!("frame {n}")))?;
             }
         }
-        Ok(inserts.iter().map(|(_, statement, _)| statement.rows).sum())
+        Ok(runs.iter().map(Run::rows).sum())
     }
 
     /// Loads a frame in one transaction, unless it is already loaded.
@@ -234,20 +270,25 @@ impl Shared {
         &self,
         lane: &mut Lane,
         n: u64,
-        inserts: &[Insert<'_>],
+        runs: &[Run<'_>],
+        exclusive: bool,
     ) -> Result<(), Failure> {
         const DUPLICATE: u16 = 1062;
-        // A lock timeout leaves the transaction of the last attempt open.
-        lane.run(b"ROLLBACK").await?;
-        lane.run(b"START TRANSACTION").await?;
-        match lane.run(marker::frame_done(n).as_bytes()).await {
-            Err(Failure::Fatal(error)) if server_code(&error) == Some(DUPLICATE) => {
-                return lane.run(b"ROLLBACK").await.map(|_| ());
+        // Ends: each refusal leaves a table less that is loaded by LOAD DATA.
+        loop {
+            // A lock timeout leaves the transaction of the last attempt open.
+            lane.run(b"ROLLBACK").await?;
+            lane.run(b"START TRANSACTION").await?;
+            match lane.run(marker::frame_done(n).as_bytes()).await {
+                Err(Failure::Fatal(error)) if server_code(&error) == Some(DUPLICATE) => {
+                    return lane.run(b"ROLLBACK").await.map(|_| ());
+                }
+                noted => noted?,
+            };
+            if self.load_all(lane, runs, exclusive).await? {
+                return lane.run(b"COMMIT").await.map(|_| ());
             }
-            noted => noted?,
-        };
-        self.load_all(lane, inserts).await?;
-        lane.run(b"COMMIT").await.map(|_| ())
+        }
     }
 
     /// Loads a frame of a non-transactional table, without retries.
@@ -255,32 +296,35 @@ impl Shared {
         &self,
         lane: &mut Lane,
         n: u64,
-        inserts: &[Insert<'_>],
+        runs: &[Run<'_>],
     ) -> Result<(), Failure> {
         lane.run(marker::frame_begun(n).as_bytes()).await?;
-        self.load_all(lane, inserts).await?;
+        for run in runs {
+            self.loader.insert(lane, run).await?;
+        }
         lane.run(marker::non_transactional_frame_done(n).as_bytes())
             .await
             .map(|_| ())
     }
 
-    async fn load_all(&self, lane: &mut Lane, inserts: &[Insert<'_>]) -> Result<(), Failure> {
-        for (table, statement, sql) in inserts {
-            self.loader.load(lane, table, statement, sql).await?;
+    /// Returns false if LOAD DATA did not load all rows unchanged.
+    async fn load_all(
+        &self,
+        lane: &mut Lane,
+        runs: &[Run<'_>],
+        exclusive: bool,
+    ) -> Result<bool, Failure> {
+        for run in runs {
+            if let Outcome::Refused(_) = self.loader.load(lane, run, exclusive).await? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn is_non_transactional(&self, inserts: &[Insert<'_>]) -> bool {
-        let mut tables = inserts.iter().map(|(table, ..)| table);
-        tables.any(|table| self.non_transactional.contains(table))
-    }
-
-    fn inserts<'a>(&self, frame: &'a Frame) -> Vec<Insert<'a>> {
-        frame
-            .of(Section::Data)
-            .filter_map(|(statement, sql)| Some((self.loader.table_of(statement)?, statement, sql)))
-            .collect()
+    fn is_non_transactional(&self, runs: &[Run<'_>]) -> bool {
+        runs.iter()
+            .any(|run| self.non_transactional.contains(run.table()))
     }
 }
 

@@ -4,7 +4,8 @@
 //! - [`accounts`]: users and roles of the backup.
 //! - [`replace`]: drops conflicting objects; [`routine_grants`]: keeps the privileges on replaced routines.
 //! - [`pre_data`]: schemas, tables, placeholders of views; [`create`]: one object.
-//! - [`data`]: rows, on all lanes; [`row_loader`]: how rows are loaded; [`insert`]: one statement of the dump.
+//! - [`data`]: rows, on all lanes; [`row_loader`]: how rows are loaded; [`load_data`]: by LOAD DATA; [`insert`]: by one
+//!   statement of the dump.
 //! - [`keys`]: deferred secondary keys, then foreign keys.
 //! - [`post_data`]: views, routines, triggers, and events; [`definition`]: parts of their text.
 //! - [`compare`]: the restored data compared with the dump.
@@ -18,6 +19,7 @@ pub(crate) mod definition;
 pub(crate) mod events;
 pub(crate) mod insert;
 pub(crate) mod keys;
+pub(crate) mod load_data;
 pub(crate) mod post_data;
 pub(crate) mod pre_data;
 pub(crate) mod replace;

@@ -11,6 +11,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use mysql_async::LocalInfileError;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
 
@@ -91,6 +94,17 @@ pub struct Done {
     pub affected: u64,
     /// Number of warnings.
     pub warnings: u16,
+}
+
+/// Result of a LOAD DATA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// Rows affected.
+    pub affected: u64,
+    /// Number of warnings.
+    pub warnings: u16,
+    /// What the server counted: `Records: 1  Deleted: 0  Skipped: 0  Warnings: 0`.
+    pub info: String,
 }
 
 /// One connection with its session state.
@@ -273,6 +287,30 @@ impl Lane {
         })
     }
 
+    /// Executes a LOAD DATA LOCAL INFILE, and sends these rows as the file.
+    ///
+    /// A server may answer any statement with a request for any file. The driver knows no file: it answers one request,
+    /// whatever its name, with these rows, and fails at every other one.
+    pub async fn load(
+        &mut self,
+        sql: &str,
+        rows: impl Iterator<Item = Bytes> + Send + Sync + 'static,
+    ) -> Result<Counted, Failure> {
+        let conn = self.connection.conn();
+        conn.set_infile_handler(async move { Ok(stream::iter(rows.map(Ok)).boxed()) });
+        let answer = unless_cancelled(&self.config.cancel, conn.query_drop(sql)).await;
+        // The rows of a rejected statement must not answer a later request.
+        let conn = self.connection.conn();
+        conn.set_infile_handler(async { Err(not_asked_for()) });
+        self.take(sql.as_bytes(), answer).await?;
+        let conn = self.connection.conn();
+        Ok(Counted {
+            affected: conn.affected_rows(),
+            warnings: conn.get_warnings(),
+            info: conn.info().into_owned(),
+        })
+    }
+
     /// Awaits the server's answer. If the run is cancelled, tells the server to stop instead.
     async fn take<T>(
         &mut self,
@@ -427,6 +465,12 @@ pub fn another_runs() -> Error {
 /// A name as a literal with the same meaning in every session of a dump, whatever its sql_mode.
 pub fn name_literal(name: &str) -> String {
     format!("_utf8mb4 x'{}'", hex::encode(name))
+}
+
+/// The answer to a request for a file.
+fn not_asked_for() -> mysql_async::Error {
+    let error = std::io::Error::other("the server asked for a file, but no rows are due");
+    LocalInfileError::from(error).into()
 }
 
 /// The session after [`connect`], as far as sessions of dumps differ in it: what a session does not set

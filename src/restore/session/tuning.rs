@@ -7,7 +7,7 @@ use crate::archive::read::Archive;
 use crate::mysql::connect::{literal, set_global};
 use crate::replay::destination::Destination;
 use crate::restore::inspect::destination::DestinationFacts;
-use crate::restore::options::{RestoreOptions, Tuning};
+use crate::restore::options::{Loader, RestoreOptions, Tuning};
 use crate::restore::session::lane::Lane;
 use crate::restore::state::marker::SCHEMA;
 use crate::util::error::Result;
@@ -17,6 +17,9 @@ const KEY_SORT_BYTES: u64 = 64 << 20;
 
 /// Name under which the state of the redo log is recorded; it is not a variable.
 const REDO_LOG: &str = "INNODB REDO_LOG";
+
+/// Whether a client may send rows for LOAD DATA; off by default in MySQL.
+pub const LOCAL_INFILE: &str = "local_infile";
 
 /// A setting that every replay changes, and nothing else.
 const OF_A_REPLAY: &str = "server_id";
@@ -59,11 +62,19 @@ fn heap_setting(facts: &DestinationFacts, archive: &Archive) -> Option<String> {
     (!fits).then(|| format!("SET SESSION {VARIABLE} = {bytes}"))
 }
 
+/// Whether the changes of [`apply`] permit LOCAL INFILE.
+pub fn set_local_infile(changes: &[String]) -> bool {
+    changes
+        .iter()
+        .any(|change| change.starts_with(LOCAL_INFILE))
+}
+
 /// Applies the requested settings; returns the changes, as `name = value`.
 pub async fn apply(
     control: &mut Lane,
     facts: &DestinationFacts,
     tuning: Tuning,
+    loader: Loader,
 ) -> Result<Vec<String>> {
     let mut changes: Vec<(&str, &str)> = Vec::new();
     if tuning != Tuning::Keep {
@@ -72,6 +83,9 @@ pub async fn apply(
             ("innodb_flush_log_at_trx_commit", "2"),
             ("sync_binlog", "0"),
         ]);
+        if loader == Loader::Auto && !facts.is_on(LOCAL_INFILE) {
+            changes.push((LOCAL_INFILE, "1"));
+        }
     }
     changes.retain(|(name, value)| {
         facts

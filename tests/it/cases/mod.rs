@@ -33,10 +33,11 @@ impl Case {
         case
     }
 
-    /// Two empty servers with these options.
+    /// Two empty servers with these options. The second takes no LOCAL INFILE, so that restores load by INSERT; the
+    /// scratch servers of drills take it.
     pub fn empty(flavour: Flavour, options: &[&str]) -> Case {
         let source = Server::start_with(flavour, options);
-        let into = Server::start_with(flavour, options);
+        let into = Server::start_with(flavour, &[options, &["--local-infile=OFF"]].concat());
         let drctl = Drctl::new("case").source(&source).into(&into);
         Case {
             source,
