@@ -3,6 +3,7 @@
 //! The definitions of tables come first; triggers, routines, views and events are written after the rows, since a plain
 //! client executes the archive from its beginning to its end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -13,13 +14,13 @@ use crate::archive::write::stream::{Scanned, Stopped};
 use crate::backup::dump::DumpPlan;
 use crate::backup::preflight::Preflight;
 use crate::backup::pump::{self, Dumped};
-use crate::backup::source::Source;
+use crate::backup::source::{RETRY_WITHOUT_DDL, SCHEMA_CHANGED, Source};
 use crate::backup::{Job, Meter};
-use crate::mysql::Flavour;
+use crate::mysql::{Flavour, Role};
 use crate::reader::insert::{Ended, Inserts};
 use crate::reader::read::{self, RowReader};
 use crate::reader::tables::TableRows;
-use crate::sql::statement::quote;
+use crate::sql::statement::{ObjectId, ObjectKind, quote};
 use crate::util::error::{Error, Result};
 
 /// Stream of the definitions that precede the rows.
@@ -41,34 +42,42 @@ pub(super) async fn dump(
     writer: &ArchiveWriter,
 ) -> Result<Option<(Scanned, Dumped)>> {
     let meter = (job.progress)(preflight.expected_bytes());
-    let jobs = source.options.jobs.min(tables.len().max(1));
-    let opened = read::open(&source.config, &source.version, tables, jobs);
-    let definitions = definitions(source, preflight, writer, meter.as_ref());
-    let (scanned, opened) = tokio::try_join!(definitions, opened)?;
-    let Some(scanned) = scanned else {
+    let needs_place = preflight.plan.coordinates;
+    let jobs = source.options.jobs;
+    let opened = read::open(&source.config, &source.version, tables, jobs, needs_place);
+    let opened = opened.await.map_err(changed)?;
+    // Afterwards, since the values of sequences are among the definitions: rows must not have later ones.
+    let defined = definitions(source, preflight, writer, meter.as_ref()).await?;
+    let Some(scanned) = defined else {
         return Ok(None);
     };
+    check_tables(tables, &scanned)?;
     let mut dumped = Dumped {
         reader: Some(opened.facts),
         warnings: preflight.warnings.clone(),
         ..Dumped::default()
     };
-    if preflight.plan.coordinates {
-        dumped.coordinates = opened.coordinates;
-        if dumped.coordinates.is_none() {
-            let why = "no lock showed the place of the snapshot";
+    if needs_place {
+        let why = match &opened.coordinates {
+            Some(_) => opened.warning,
+            None => Some(format!(
+                "binary log coordinates are not recorded: {NO_PLACE}"
+            )),
+        };
+        if let Some(why) = why {
             if source.requires_coordinates() {
-                return Err(pump::refused(why.to_owned()));
+                return Err(pump::refused(why));
             }
-            let warning = format!("binary log coordinates are not recorded: {why}");
-            dumped.warnings.push(warning);
+            dumped.warnings.push(why);
         }
+        dumped.coordinates = opened.coordinates;
     }
+    let streams = opened.readers.len();
     let mut readers = JoinSet::new();
     for (stream, reader) in (FIRST_ROWS..).zip(opened.readers) {
         let archiving = RowArchiver {
             reader,
-            writer: writer.rows(stream, scanned.end.session()),
+            writer: writer.rows(stream, streams, scanned.end.session()),
             program: source.client.flavour,
             meter: meter.clone(),
         };
@@ -76,11 +85,43 @@ pub(super) async fn dump(
     }
     let interrupted = |e| Error::unexpected("reading rows was interrupted").because(e);
     while let Some(ended) = readers.join_next().await {
-        if let Err(Stopped) = ended.map_err(interrupted)?? {
+        if let Err(Stopped) = ended.map_err(interrupted)?.map_err(changed)? {
             return Ok(None);
         }
     }
     Ok(Some((scanned, dumped)))
+}
+
+/// Names the cause of a failure to read a table that DDL changed.
+fn changed(error: Error) -> Error {
+    match error.is_retryable() {
+        true => error.context(SCHEMA_CHANGED).hint(RETRY_WITHOUT_DDL),
+        false => error,
+    }
+}
+
+/// Why there are none.
+const NO_PLACE: &str = "the server does not show the place of a snapshot without a lock, and the global read lock was not \
+     free or is not allowed (RELOAD)";
+
+/// Checks that the tables that are read are those whose definitions were dumped later.
+///
+/// # Errors
+///
+/// Retryable: a table was created or dropped in between, and would have no rows, or no definition.
+fn check_tables(tables: &[TableRows], scanned: &Scanned) -> Result<()> {
+    let read: BTreeSet<&ObjectId> = tables.iter().map(|rows| &rows.table).collect();
+    let defined = scanned.end.objects.iter().map(|(object, _)| object);
+    let defined: BTreeSet<&ObjectId> = defined
+        .filter(|object| object.kind == ObjectKind::Table)
+        .collect();
+    match read.symmetric_difference(&defined).next() {
+        None => Ok(()),
+        Some(table) => Err(Role::Source
+            .error(format!("{SCHEMA_CHANGED}: {table} was created or dropped"))
+            .hint("retry when no DDL runs, or set backup.ddl: block or source.reader: mysqldump")
+            .retryable()),
+    }
 }
 
 /// Dumps the definitions. `None`: the archive has stopped.
@@ -137,6 +178,9 @@ impl RowArchiver {
 
     async fn end_statement(&mut self, ended: Ended) -> std::result::Result<(), Stopped> {
         self.meter.add(ended.bytes as u64);
-        self.writer.end_statement(ended.rest, ended.sum).await
+        let Ended {
+            rest, longest, sum, ..
+        } = ended;
+        self.writer.end_statements(rest, longest, sum).await
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::archive::index::InventoryRecord;
-use crate::archive::manifest::ServerFacts;
+use crate::archive::manifest::{ServerFacts, SnapshotMethod};
 use crate::backup::accounts::{self, losses};
 use crate::backup::dump::DumpPlan;
 use crate::backup::options::{Ddl, NonTransactional, SourceOptions, Want};
@@ -22,6 +22,7 @@ use crate::mysql::schemas::{MARKER, Own};
 use crate::mysql::scope::Scope;
 use crate::mysql::{Client, Connection, ServerVersion, definers, facts, unfiltered_session};
 use crate::reader::Reader;
+use crate::reader::snapshot;
 use crate::reader::tables::{self, TableRows};
 use crate::sql::computed::Needs;
 use crate::sql::spatial::SpatialReference;
@@ -57,6 +58,8 @@ pub struct Preflight {
     pub plan: DumpPlan,
     /// The rows that the native reader reads; `None` if the dump program does.
     pub rows: Option<Vec<TableRows>>,
+    /// Why the dump program does, if not by configuration.
+    by_program: Option<String>,
     /// Whether the backup contains accounts.
     pub(super) accounts: bool,
 }
@@ -65,6 +68,11 @@ impl Preflight {
     /// Size of data and indexes, bytes, as estimated by the server; for progress only.
     pub fn expected_bytes(&self) -> u64 {
         self.inventory.total_bytes().0
+    }
+
+    /// Why the dump program reads the rows although the native reader is configured.
+    pub(super) fn by_program(&self) -> Option<&str> {
+        self.by_program.as_deref()
     }
 
     /// The inventory as records of the archive's index.
@@ -104,6 +112,8 @@ pub struct Examination {
     pub warnings: Vec<String>,
     /// Columns whose values do not survive a dump, a line each.
     pub lossy: Vec<String>,
+    /// What reads the rows, and how.
+    pub reading: Reading,
     /// Definers of existing objects that do not exist as accounts, as `user@host`; empty if the account may
     /// not read accounts.
     pub definers: Vec<String>,
@@ -111,6 +121,15 @@ pub struct Examination {
     pub schemas: usize,
     /// Number of their objects, as far as visible to the account.
     pub objects: usize,
+}
+
+/// What reads the rows of a backup.
+#[derive(Debug)]
+pub enum Reading {
+    /// So many connections, whose snapshots are known to be one by this.
+    Connections(usize, SnapshotMethod),
+    /// The dump program, and why, if not by configuration.
+    Program(Option<String>),
 }
 
 /// Runs all checks before a dump. If the options block DDL, DDL is blocked from here until
@@ -128,6 +147,18 @@ pub async fn run(source: &mut Source) -> Result<Preflight> {
 pub async fn examine(source: &mut Source) -> Result<Examination> {
     let mut on_blocker = OnBlocker::Collect(Vec::new());
     let preflight = check(source, &mut on_blocker).await?;
+    let reading = match (&preflight.rows, &preflight.by_program) {
+        (Some(_), _) => {
+            let (connection, version) = (&mut source.connection, &source.version);
+            let grants = Grants::read(connection, version, source.own).await?;
+            let schemas = &preflight.schemas;
+            Reading::Connections(
+                source.options.jobs,
+                snapshot::expected(connection, version, &grants, schemas).await?,
+            )
+        }
+        (None, why) => Reading::Program(why.clone()),
+    };
     let mut definers = definers::missing(&mut source.connection).await?;
     definers.retain(|_, objects| {
         let mut objects = objects.iter();
@@ -140,6 +171,7 @@ pub async fn examine(source: &mut Source) -> Result<Examination> {
         },
         warnings: preflight.warnings,
         lossy: preflight.lossy,
+        reading,
         definers: definers.into_keys().collect(),
         schemas: preflight.schemas.len(),
         objects: preflight.inventory.objects.len(),
@@ -241,11 +273,14 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
     let (order, circle) = schema_order::of(connection, version, &schemas).await?;
     warnings.extend(circle);
     let line_ends = LineEnds::of(connection).await?;
-    let rows = match options.reader {
+    let (rows, by_program) = match options.reader {
         Reader::Native => {
-            supported(tables::of(connection, version, client.flavour, &schemas, history).await?)
+            match tables::of(connection, version, client.flavour, &schemas, history).await? {
+                Ok(rows) => (Some(rows), None),
+                Err(why) => (None, Some(why)),
+            }
         }
-        Reader::Mysqldump => None,
+        Reader::Mysqldump => (None, None),
     };
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // The default is only for an examination, which does not use it.
@@ -261,6 +296,7 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
             rows: true,
         },
         rows,
+        by_program,
         schemas,
         inventory,
         needs: computed.needs,
@@ -271,17 +307,6 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
         line_ends,
         accounts,
     })
-}
-
-/// The tables that the native reader supports, if it supports all.
-fn supported(tables: std::result::Result<Vec<TableRows>, String>) -> Option<Vec<TableRows>> {
-    match tables {
-        Ok(tables) => Some(tables),
-        Err(why) => {
-            tracing::info!(why, "the dump program reads the rows");
-            None
-        }
-    }
 }
 
 async fn refuse_marker(connection: &mut Connection) -> Result<()> {

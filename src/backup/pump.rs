@@ -40,6 +40,9 @@ pub(super) async fn dump(
     place: &BackupPlace,
     preflight: &Preflight,
 ) -> Result<(Dumped, Written)> {
+    if let Some(why) = preflight.by_program() {
+        tracing::info!(why, "the dump program reads the rows");
+    }
     let begin = ArchiveWriter::begin(job.store.clone(), place.clone(), job.config.write);
     let writer = job.cancel.unless(begin).await?;
     let dumping = job.cancel.unless(async {

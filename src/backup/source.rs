@@ -17,10 +17,16 @@ use crate::mysql::inventory::Inventory;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::schemas::Own;
 use crate::mysql::{Client, Connection, DumpChild, Role, ServerConfig, ServerVersion, connect};
-use crate::reader::read::{RETRY_WITHOUT_DDL, SCHEMA_CHANGED};
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 use crate::util::format::some_of;
+
+/// The beginning of the error if DDL ran during the dump.
+pub(super) const SCHEMA_CHANGED: &str = "schema changed during the dump";
+
+/// What to do about it.
+pub(super) const RETRY_WITHOUT_DDL: &str = "retry when no DDL runs, set backup.ddl: block, or list tables that are created and \
+     dropped regularly in backup.ignore_ddl_on";
 
 /// The server, with the lock that keeps other backups of the target out.
 #[derive(Debug)]

@@ -19,7 +19,10 @@ pub(super) async fn digests(
     jobs: usize,
 ) -> Result<BTreeMap<ObjectId, RowSum>> {
     let mut digesting = JoinSet::new();
-    for reader in read::open(server, version, tables, jobs).await?.readers {
+    for reader in read::open(server, version, tables, jobs, false)
+        .await?
+        .readers
+    {
         digesting.spawn(digest(reader));
     }
     let mut sums: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
@@ -32,6 +35,9 @@ pub(super) async fn digests(
     Ok(sums)
 }
 
+/// Capacity above which a buffer is not used again.
+const KEPT_BYTES: usize = 4 << 20;
+
 /// The sums of the pieces that one connection reads.
 async fn digest(mut reader: RowReader) -> Result<Vec<(ObjectId, RowSum)>> {
     let mut sums = Vec::new();
@@ -39,6 +45,9 @@ async fn digest(mut reader: RowReader) -> Result<Vec<(ObjectId, RowSum)>> {
     while let Some((rows, tuples)) = reader.next_piece().await? {
         let mut sum = RowSum::default();
         while let Some(row) = reader.next_row().await? {
+            if tuple.capacity() > KEPT_BYTES {
+                tuple = Vec::new();
+            }
             tuple.clear();
             tuples.write(row, &mut tuple)?;
             sum.add_tuple(&tuple);

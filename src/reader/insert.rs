@@ -12,6 +12,9 @@ use crate::util::error::{Error, Result};
 /// `--net-buffer-length` of our dumps, less one KiB, which is what the programs compare with.
 const LIMIT_BYTES: usize = 1_046_528;
 
+/// What ends a statement.
+const END: &[u8] = b";\n";
+
 /// How the values of a table are written.
 #[derive(Debug)]
 pub struct Tuples {
@@ -60,20 +63,22 @@ pub struct Inserts {
     separator: &'static [u8],
     /// Length of the statement so far, as the programs count; `None` before the first one.
     length: Option<usize>,
-    /// The same in bytes.
+    /// The same in bytes, if there is one.
     bytes: usize,
     /// The rows since the last end of a statement.
     sum: RowSum,
 }
 
-/// The end of a statement.
+/// The end of one or two statements.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Its bytes.
+    /// Their bytes.
     pub bytes: usize,
-    /// Bytes after it: the beginning of the next one.
+    /// Bytes of the longer one.
+    pub longest: usize,
+    /// Bytes after them: the beginning of the next one.
     pub rest: usize,
-    /// Its rows.
+    /// Their rows.
     pub sum: RowSum,
 }
 
@@ -97,10 +102,15 @@ impl Inserts {
         }
     }
 
-    /// Appends a row; returns the end of the statement before it, if it begins a new one.
+    /// Appends a row; returns the end of the statement before it, if it begins a new one. A row that no other can follow
+    /// ends its own statement.
     #[inline]
     pub fn push(&mut self, row: &[u8], sql: &mut Vec<u8>) -> Result<Option<Ended>> {
         let start = sql.len();
+        if row.len() > LIMIT_BYTES {
+            // Doubling would take twice the length of a long statement. A byte becomes two at most.
+            sql.reserve_exact(2 * row.len() + self.head.len() + 1024);
+        }
         sql.extend_from_slice(self.separator);
         sql.push(b'(');
         let values = sql.len();
@@ -108,36 +118,54 @@ impl Inserts {
         let tuple = xxhash_rust::xxh3::xxh3_128(&sql[values..]);
         sql.push(b')');
         let length = 2 + sql.len() - (values - 1);
-        let ended = match self.length {
-            Some(total) if total + length < LIMIT_BYTES => {
-                self.length = Some(total + length);
-                self.bytes += sql.len() - start;
-                None
-            }
-            total => {
-                let before: &[u8] = if total.is_some() { b";\n" } else { b"" };
-                let head = before.iter().chain(&self.head).copied();
-                sql.splice(start..values - 1, head);
-                self.length = Some(length + self.head.len() + 4);
-                let rest = sql.len() - (start + before.len());
-                let bytes = std::mem::replace(&mut self.bytes, rest) + before.len();
-                total.map(|_| Ended {
-                    bytes,
-                    rest,
-                    sum: std::mem::take(&mut self.sum),
-                })
-            }
+        if let Some(total) = self.length
+            && total + length < LIMIT_BYTES
+        {
+            self.length = Some(total + length);
+            self.bytes += sql.len() - start;
+            self.sum.add_digest(tuple);
+            return Ok(None);
+        }
+        let before: &[u8] = match self.length {
+            Some(_) => END,
+            None => b"",
         };
+        let head = before.iter().chain(&self.head).copied();
+        sql.splice(start..values - 1, head);
+        let begun = sql.len() - (start + before.len());
+        let ended = self.length.map(|_| self.bytes + END.len());
+        if length >= LIMIT_BYTES {
+            sql.extend_from_slice(END);
+            let alone = begun + END.len();
+            self.length = None;
+            self.sum.add_digest(tuple);
+            return Ok(Some(Ended {
+                bytes: ended.unwrap_or(0) + alone,
+                longest: alone.max(ended.unwrap_or(0)),
+                rest: 0,
+                sum: std::mem::take(&mut self.sum),
+            }));
+        }
+        self.length = Some(length + self.head.len() + 4);
+        self.bytes = begun;
+        let sum = std::mem::take(&mut self.sum);
         self.sum.add_digest(tuple);
-        Ok(ended)
+        Ok(ended.map(|bytes| Ended {
+            bytes,
+            longest: bytes,
+            rest: begun,
+            sum,
+        }))
     }
 
-    /// Ends the last statement; `None` if there was no row.
+    /// Ends the last statement; `None` if none is open.
     pub fn finish(&mut self, sql: &mut Vec<u8>) -> Option<Ended> {
         self.length.take()?;
-        sql.extend_from_slice(b";\n");
+        sql.extend_from_slice(END);
+        let bytes = self.bytes + END.len();
         Some(Ended {
-            bytes: std::mem::take(&mut self.bytes) + 2,
+            bytes,
+            longest: bytes,
             rest: 0,
             sum: std::mem::take(&mut self.sum),
         })
@@ -232,6 +260,27 @@ mod tests {
                 .all(|it| it.len() < LIMIT_BYTES && it.starts_with(b"INSERT"))
         );
         assert!(statements[0].len() + 50_000 > LIMIT_BYTES);
+    }
+
+    #[test]
+    fn a_row_that_fills_a_statement_ends_it_at_once() {
+        let long = "x".repeat(60_000);
+        let many = long.repeat(18);
+        let mut inserts = inserts(Flavour::MySql, None);
+        let mut sql = Vec::new();
+        assert_eq!(inserts.push(&row(&["a", "b"]), &mut sql).unwrap(), None);
+        let mut wide = vec![0xfd];
+        wide.extend(&(many.len() as u32).to_le_bytes()[..3]);
+        wide.extend(many.as_bytes());
+        wide.push(0);
+        let ended = inserts.push(&wide, &mut sql).unwrap().unwrap();
+        assert_eq!((ended.rest, ended.sum.rows, ended.bytes), (0, 2, sql.len()));
+        assert_eq!(
+            ended.longest,
+            many.len() + "INSERT INTO `t` VALUES ('','');\n".len()
+        );
+        assert_eq!(inserts.finish(&mut sql), None);
+        assert_eq!(sql.split_inclusive(|byte| *byte == b'\n').count(), 2);
     }
 
     #[test]

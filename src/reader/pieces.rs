@@ -61,7 +61,7 @@ pub async fn of(
         let mut ranges = Vec::new();
         // A server may not have counted the rows of a new table: an estimate of few is compared with the key.
         let is_doubtful = rows.bytes < FEW_BYTES && tables.len() < MANY_TABLES;
-        if readers > 1 && !rows.history && (rows.bytes > share / 2 || is_doubtful) {
+        if readers > 1 && rows.is_divisible && (rows.bytes > share / 2 || is_doubtful) {
             let divided = ranges_of(connection, rows, readers * PIECES_PER_READER).await;
             ranges = divided.map_err(|error| failed(error, &rows.table))?;
         }
@@ -75,6 +75,11 @@ pub async fn of(
         }
     }
     Ok(pieces)
+}
+
+/// Whether a table seems not worth dividing.
+pub fn is_small(rows: &TableRows) -> bool {
+    rows.bytes < FEW_BYTES && rows.rows < FEW_ROWS
 }
 
 /// The first column of a primary key.
@@ -128,14 +133,20 @@ fn between(column: &str, bounds: &[String]) -> Vec<String> {
 async fn key_of(connection: &mut RowConnection, table: &ObjectId) -> Result<Option<Key>> {
     let (schema, name) = (literal(&table.schema), literal(&table.name));
     let sql = format!(
-        "SELECT c.column_name, c.data_type FROM information_schema.statistics s \
+        "SELECT s.table_schema, s.table_name, c.column_name, c.data_type FROM information_schema.statistics s \
          JOIN information_schema.columns c ON c.table_schema = s.table_schema \
          AND c.table_name = s.table_name AND c.column_name = s.column_name \
          WHERE s.table_schema = {schema} AND s.table_name = {name} \
-         AND s.index_name = 'PRIMARY' AND s.seq_in_index = 1"
+         AND s.index_name = 'PRIMARY' AND s.seq_in_index = 1 AND s.sub_part IS NULL"
     );
     let rows = connection.rows(&sql).await?;
-    let Some([Some(column), Some(kind)]) = rows.first().map(Vec::as_slice) else {
+    // information_schema may ignore case.
+    let is_table = |row: &&Vec<Option<String>>| {
+        let is = |at: usize, name: &str| row.get(at).is_some_and(|it| it.as_deref() == Some(name));
+        is(0, &table.schema) && is(1, &table.name)
+    };
+    let found = rows.iter().find(is_table).map(Vec::as_slice);
+    let Some([_, _, Some(column), Some(kind)]) = found else {
         return Ok(None);
     };
     let kind = match kind.as_str() {
@@ -180,8 +191,17 @@ async fn string_bounds(
     Key { column, kind }: &Key,
     count: usize,
 ) -> Result<Vec<String>> {
-    let shown = format!("HEX({column})");
-    let sql = format!("SELECT HEX(MIN({column})), HEX(MAX({column})) FROM {table}");
+    let hex = |value: &str| match kind {
+        // In the character set of the column, other texts may look like ASCII.
+        Kind::Text => format!("HEX(CONVERT({value} USING utf8mb4))"),
+        _ => format!("HEX({value})"),
+    };
+    let (shown, least, greatest) = (
+        hex(column),
+        hex(&format!("MIN({column})")),
+        hex(&format!("MAX({column})")),
+    );
+    let sql = format!("SELECT {least}, {greatest} FROM {table}");
     let found = connection.rows(&sql).await?;
     let bytes = |at: usize| hex::decode(found.first()?.get(at)?.as_ref()?).ok();
     let (Some(least), Some(greatest)) = (bytes(0), bytes(1)) else {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use crate::archive::manifest::{Coordinates, ReaderFacts};
 use crate::mysql::connect::server_code;
 use crate::mysql::wire::RowConnection;
@@ -19,13 +21,6 @@ use crate::util::error::{Error, Result};
 const SAVEPOINT: &str = "SAVEPOINT drctl";
 const RELEASE: &str = "ROLLBACK TO SAVEPOINT drctl";
 
-/// The beginning of the error if DDL ran during the dump.
-pub const SCHEMA_CHANGED: &str = "schema changed during the dump";
-
-/// What to do about it.
-pub const RETRY_WITHOUT_DDL: &str = "retry when no DDL runs, set backup.ddl: block, or list tables that are created and \
-     dropped regularly in backup.ignore_ddl_on";
-
 /// Connections under one snapshot, which share the pieces of all tables.
 #[derive(Debug)]
 pub struct Readers {
@@ -33,6 +28,8 @@ pub struct Readers {
     pub readers: Vec<RowReader>,
     /// The place of the snapshot in the binary log, where it is known.
     pub coordinates: Option<Coordinates>,
+    /// Why its GTIDs are not known.
+    pub warning: Option<String>,
     /// How the snapshot was taken.
     pub facts: ReaderFacts,
 }
@@ -54,12 +51,19 @@ pub async fn open(
     version: &ServerVersion,
     tables: &[TableRows],
     jobs: usize,
+    needs_place: bool,
 ) -> Result<Readers> {
+    let jobs = match tables.iter().any(|rows| !pieces::is_small(rows)) {
+        true => jobs,
+        false => jobs.min(tables.len()),
+    };
     let names: Vec<ObjectId> = tables.iter().map(|rows| rows.table.clone()).collect();
-    let mut snapshot = snapshot::open(config, version, jobs, &names).await?;
+    let mut snapshot = snapshot::open(config, version, jobs, &names, needs_place).await?;
     let facts = snapshot.facts();
     let count = snapshot.connections.len();
+    let long = Arc::new(Semaphore::new(1));
     for connection in &mut snapshot.connections {
+        connection.take_turns(long.clone());
         connection.run(SAVEPOINT).await?;
     }
     let mut queue = VecDeque::new();
@@ -80,6 +84,7 @@ pub async fn open(
     Ok(Readers {
         readers,
         coordinates: snapshot.coordinates,
+        warning: snapshot.warning,
         facts,
     })
 }
@@ -119,11 +124,5 @@ pub(super) fn failed(error: Error, table: &ObjectId) -> Error {
     const DDL: [u16; 4] = [1412, 1146, 1049, 1054];
     let is_ddl = server_code(&error).is_some_and(|code| DDL.contains(&code));
     let error = error.context(format!("cannot read {table}"));
-    match is_ddl {
-        true => error
-            .context(SCHEMA_CHANGED)
-            .hint(RETRY_WITHOUT_DDL)
-            .retryable(),
-        false => error,
-    }
+    if is_ddl { error.retryable() } else { error }
 }

@@ -53,7 +53,7 @@ const TYPES: &[&str] = &[
     "year",
 ];
 
-/// Engines whose rows the reader reads.
+/// Engines whose rows the reader reads. Of others, dump programs may leave out the rows.
 const ENGINES: &[&str] = &[
     "ARCHIVE",
     "ARIA",
@@ -63,9 +63,6 @@ const ENGINES: &[&str] = &[
     "MEMORY",
     "MYISAM",
 ];
-
-/// Engines whose rows are elsewhere: dump programs leave them out.
-const WITHOUT_ROWS: &[&str] = &["FEDERATED", "MRG_ISAM", "MRG_MYISAM"];
 
 /// The period of a system-versioned table that declares none, as MariaDB's program lists it.
 const IMPLICIT_PERIOD: &str = ", row_start, row_end";
@@ -83,6 +80,8 @@ pub struct TableRows {
     pub rows: u64,
     /// Whether the history of a system-versioned table is read.
     pub history: bool,
+    /// Whether several queries see the rows of one moment, and their order does not matter to a restore.
+    pub is_divisible: bool,
 }
 
 impl TableRows {
@@ -116,15 +115,8 @@ pub async fn of(
     let mut tables = BTreeMap::new();
     for table in base_tables(connection, schemas).await? {
         let id = ObjectId::table(table.schema, table.name);
-        let is_one_of = |engines: &[&str]| {
-            engines
-                .iter()
-                .any(|engine| table.engine.eq_ignore_ascii_case(engine))
-        };
-        if is_one_of(WITHOUT_ROWS) {
-            continue;
-        }
-        if !is_one_of(ENGINES) {
+        let is_supported = |engine: &&str| table.engine.eq_ignore_ascii_case(engine);
+        if !ENGINES.iter().any(is_supported) {
             return Ok(Err(format!("{id} has the engine {}", table.engine)));
         }
         let rows = TableRows {
@@ -133,6 +125,7 @@ pub async fn of(
             bytes: table.bytes,
             rows: table.rows,
             history: history && table.versioned,
+            is_divisible: table.engine.eq_ignore_ascii_case("InnoDB") && !table.versioned,
         };
         tables.insert(id, rows);
     }
@@ -187,7 +180,10 @@ async fn base_tables(connection: &mut Connection, schemas: &[String]) -> Result<
         .await?;
     let text = |row: &NamedRow, column| row.get(column).unwrap_or_default().to_owned();
     let number = |row: &NamedRow, column| text(row, column).parse().unwrap_or(0);
-    let tables = rows.iter().map(|row| BaseTable {
+    let rows = rows
+        .iter()
+        .filter(|row| is_listed(schemas, &text(row, "s")));
+    let tables = rows.map(|row| BaseTable {
         schema: text(row, "s"),
         name: text(row, "n"),
         engine: text(row, "e"),
@@ -203,16 +199,18 @@ async fn unsupported(
     connection: &mut Connection,
     schemas: &[String],
 ) -> Result<Option<(String, String, String)>> {
-    connection
-        .row(&format!(
+    let found: Vec<(String, String, String)> = connection
+        .rows(&format!(
             "SELECT c.table_schema, c.table_name, c.data_type FROM information_schema.columns c \
              JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
              WHERE c.table_schema IN ({}) AND c.data_type NOT IN ({}) \
-             AND t.table_type NOT IN ('VIEW', 'SEQUENCE') LIMIT 1",
+             AND t.table_type NOT IN ('VIEW', 'SEQUENCE')",
             literals(schemas),
             literals(TYPES)
         ))
-        .await
+        .await?;
+    let mut found = found.into_iter();
+    Ok(found.find(|(schema, ..)| is_listed(schemas, schema)))
 }
 
 /// A column of a list: schema, table, name, and the expression that generates it.
@@ -251,6 +249,11 @@ async fn listed(
              ORDER BY c.table_schema, c.table_name, c.ordinal_position"
         ))
         .await
+}
+
+/// Whether the schema is one of these. information_schema may ignore case.
+fn is_listed(schemas: &[String], schema: &str) -> bool {
+    schemas.iter().any(|listed| listed == schema)
 }
 
 fn literals<T: AsRef<str>>(texts: &[T]) -> String {

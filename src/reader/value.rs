@@ -1,7 +1,7 @@
 //! How a dump program writes a value, by the type and collation of its column in the result.
 //!
 //! MySQL and MariaDB have the same rules. They are those of `dump_table` in `client/mysqldump.cc`, with `--hex-blob`;
-//! `tests/it/reader.rs` compares them with the programs for each type.
+//! `tests/it/fidelity.rs` compares them with the programs for each type.
 
 use crate::mysql::wire::WireColumn;
 

@@ -51,7 +51,7 @@ on_both!(
         let names: Vec<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
         assert_eq!(
             names,
-            ["store: list", "newest backup", "store: write", "source", "client", "preflight", "restore destination"]
+            ["store: list", "newest backup", "store: write", "source", "client", "preflight", "reader", "restore destination"]
         );
         assert_eq!(files(&drctl), Vec::<String>::new());
         let page = drctl.run(["doctor"]).ok().stdout;

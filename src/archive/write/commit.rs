@@ -20,6 +20,7 @@ use crate::archive::manifest::{
 };
 use crate::archive::read::check_and_decode;
 use crate::archive::restore_txt::{Finish, restore_txt};
+use crate::archive::write::framer::FRAME_BYTES;
 use crate::archive::write::object::{ObjectWriter, protected};
 use crate::archive::write::sequencer::Written;
 use crate::layout::BackupObject;
@@ -28,8 +29,8 @@ use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 use crate::util::times::{after, minutes};
 
-/// Frames that are read back at the same time.
-const READS: usize = 4;
+/// Frames that are read back at the same time; long ones alone.
+const READS: usize = 2;
 
 /// The origin of the data, for the manifest.
 #[derive(Debug)]
@@ -154,7 +155,12 @@ pub async fn read_back(
     }
     match how_much {
         ReadBack::Sample => {
-            let mut reads = stream::iter(&written.sample)
+            let is_long = |frame: &&FrameRecord| frame.raw > 2 * FRAME_BYTES as u64;
+            let (long, short): (Vec<_>, Vec<_>) = written.sample.iter().partition(is_long);
+            for frame in long {
+                read_frame(store.clone(), place.clone(), frame.clone(), codec).await?;
+            }
+            let mut reads = stream::iter(short)
                 .map(|frame| read_frame(store.clone(), place.clone(), frame.clone(), codec))
                 .map(|read| AbortOnDropHandle::new(tokio::spawn(read)))
                 .buffer_unordered(READS);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::archive::codec::{Codec, Encoder};
-use crate::archive::write::framer::{FRAME_BYTES, RawFrame, Rows};
+use crate::archive::write::framer::{FRAME_BYTES, RawFrame, Rows, frame_capacity};
 use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
@@ -57,10 +57,10 @@ pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffers {
     /// Maximum number of buffers kept.
-    const MOST: usize = 6;
+    const MOST: usize = 4;
 
     /// Maximum size of a buffer that is kept.
-    const MOST_BYTES: usize = 2 * FRAME_BYTES;
+    const MOST_BYTES: usize = frame_capacity(FRAME_BYTES);
 
     /// An empty buffer; a new one has no capacity.
     pub fn take(&self) -> Vec<u8> {
@@ -74,6 +74,11 @@ impl Buffers {
         if idle.len() < Self::MOST && buffer.capacity() <= Self::MOST_BYTES {
             idle.push(buffer);
         }
+    }
+
+    /// Releases the memory of the idle buffers.
+    pub fn clear(&self) {
+        self.idle().clear();
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {

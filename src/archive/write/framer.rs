@@ -424,7 +424,7 @@ fn frame_buffer(frame_bytes: usize) -> Vec<u8> {
 }
 
 /// Capacity for the SQL of a frame, also compressed.
-pub(super) fn frame_capacity(frame_bytes: usize) -> usize {
+pub(super) const fn frame_capacity(frame_bytes: usize) -> usize {
     frame_bytes + frame_bytes / LONG_RUN_SHARE + (64 << 10)
 }
 

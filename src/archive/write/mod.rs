@@ -8,8 +8,9 @@
 //! once as [`RAW_BUDGET`] allows; one [`sequencer`] writes them in order; [`commit`] checks the stored objects and writes
 //! the manifest.
 //!
-//! Peak memory: [`RAW_BUDGET`] of raw frames, at most as much of encoded ones, an open frame per stream, and the parts in
-//! flight of one upload ([`object`]); less than 128 MiB with parts of the default size. A statement longer than the
+//! Peak memory: [`RAW_BUDGET`] of raw frames, as much of open ones, at most as much of encoded ones (idle buffers are
+//! none of these yet), and the parts in flight of one upload ([`object`]); less than 128 MiB with parts of the default
+//! size. A statement longer than the
 //! budget is processed alone, with up to three copies: in the scanner, as a frame, and encoded. The stream's next
 //! statement is read only after it has been written.
 
@@ -149,9 +150,11 @@ impl ArchiveWriter {
         StreamWriter::begin(framer, self.sink.clone())
     }
 
-    /// Begins a stream of rows, which can be loaded in `session` once a schema is selected.
-    pub fn rows(&self, n: u32, session: &Session) -> RowsWriter {
-        RowsWriter::begin(n, session.clone(), self.frame_bytes, self.sink.clone())
+    /// Begins a stream of rows, one of `streams`, which can be loaded in `session` once a schema is selected. The open
+    /// frames of all of them take at most [`RAW_BUDGET`].
+    pub fn rows(&self, n: u32, streams: usize, session: &Session) -> RowsWriter {
+        let frame_bytes = self.frame_bytes.min(RAW_BUDGET / streams.max(1));
+        RowsWriter::begin(n, session.clone(), frame_bytes, self.sink.clone())
     }
 
     /// Writes the frames that follow the rows.

@@ -3,6 +3,8 @@
 //! Its frames contain the INSERTs of one large table, or of several small ones, each after the comment that dump
 //! programs write before rows.
 
+use std::ops::Range;
+
 use crate::archive::write::framer::{LONG_RUN_SHARE, RawFrame, Rows, frame_capacity};
 use crate::archive::write::stream::{FrameSink, Stopped};
 use crate::sql::ledger::RowSum;
@@ -21,8 +23,10 @@ pub struct RowsWriter {
     /// The session at its beginning.
     before: Session,
     sql: Vec<u8>,
+    /// Where the last table begins, and the session before it.
+    last: (usize, Session),
     /// Where the rows of each table are, and their sum.
-    rows: Vec<(std::ops::Range<usize>, ObjectId, RowSum)>,
+    rows: Vec<(Range<usize>, ObjectId, RowSum)>,
     longest: usize,
 }
 
@@ -39,6 +43,7 @@ impl RowsWriter {
             sink,
             before: session.clone(),
             session: session.clone(),
+            last: (0, session.clone()),
             plain: session,
             sql: Vec::with_capacity(frame_capacity(frame_bytes)),
             rows: Vec::new(),
@@ -58,10 +63,12 @@ impl RowsWriter {
         }
         let is_full = self.sql.len() > self.frame_bytes / LONG_RUN_SHARE;
         if is_full || here != session {
-            self.send(self.sql.len()).await?;
+            self.send_all().await?;
         }
+        self.last = (self.sql.len(), self.session.clone());
         if self.sql.is_empty() {
             self.before = session.clone();
+            self.last.1 = session.clone();
         } else if self.session.schema() != Some(&table.schema) {
             let select = format!("USE {};\n", quote(&table.schema));
             self.sql.extend_from_slice(select.as_bytes());
@@ -97,41 +104,78 @@ impl RowsWriter {
         &mut self.sql
     }
 
-    /// Notes that a statement ends where the SQL ends but for `rest` bytes, and the sum of the rows since the last call.
-    /// A full frame is sent; the rest begins the next one.
-    pub async fn end_statement(&mut self, rest: usize, sum: RowSum) -> Result<(), Stopped> {
+    /// Notes that statements end where the SQL ends but for `rest` bytes, the length of the longest, and the sum of the
+    /// rows since the last call. A full frame is sent; the rest begins the next one.
+    pub async fn end_statements(
+        &mut self,
+        rest: usize,
+        longest: usize,
+        sum: RowSum,
+    ) -> Result<(), Stopped> {
         let end = self.sql.len() - rest;
-        let Some((range, table, total)) = self.rows.last_mut() else {
+        let Some((range, _, total)) = self.rows.last_mut() else {
             return Ok(());
         };
-        self.longest = self.longest.max(end - range.end);
+        self.longest = self.longest.max(longest);
         range.end = end;
         total.add(sum);
+        let is_long = range.len() > self.frame_bytes / LONG_RUN_SHARE;
+        if is_long && self.rows.len() > 1 {
+            // The rows of a large table are in frames of their own.
+            self.send_before_last().await?;
+        }
+        let end = self.sql.len() - rest;
         if end < self.frame_bytes {
             return Ok(());
         }
-        let table = table.clone();
-        self.send(end).await?;
-        self.rows.push((0..0, table, RowSum::default()));
+        let table = self.rows.last().map(|(_, table, _)| table.clone());
+        let rows = std::mem::take(&mut self.rows);
+        self.send(end, rows, self.session.clone()).await?;
+        self.last = (0, self.session.clone());
+        self.rows
+            .extend(table.map(|table| (0..0, table, RowSum::default())));
         Ok(())
     }
 
     /// Sends the last frame.
     pub async fn finish(mut self) -> Result<(), Stopped> {
-        self.send(self.sql.len()).await
+        self.send_all().await
     }
 
-    /// Sends the first `end` bytes as a frame, if they contain rows.
-    async fn send(&mut self, end: usize) -> Result<(), Stopped> {
+    /// Sends all SQL as a frame.
+    async fn send_all(&mut self) -> Result<(), Stopped> {
+        let rows = std::mem::take(&mut self.rows);
+        self.send(self.sql.len(), rows, self.session.clone()).await
+    }
+
+    /// Sends the tables before the last one as a frame.
+    async fn send_before_last(&mut self) -> Result<(), Stopped> {
+        let Some((range, table, sum)) = self.rows.pop() else {
+            return Ok(());
+        };
+        let rows = std::mem::take(&mut self.rows);
+        let (start, session) = self.last.clone();
+        self.send(start, rows, session.clone()).await?;
+        self.rows
+            .push((range.start - start..range.end - start, table, sum));
+        self.last = (0, session);
+        Ok(())
+    }
+
+    /// Sends the first `end` bytes, after which the session is `after`, as a frame, if they contain rows.
+    async fn send(
+        &mut self,
+        end: usize,
+        mut rows: Vec<(Range<usize>, ObjectId, RowSum)>,
+        after: Session,
+    ) -> Result<(), Stopped> {
         let mut next = self.sink.buffers().take();
-        let wanted = frame_capacity(self.frame_bytes);
-        next.reserve_exact(wanted);
+        next.reserve_exact(frame_capacity(self.frame_bytes));
         next.extend_from_slice(&self.sql[end..]);
         self.sql.truncate(end);
         let sql = std::mem::replace(&mut self.sql, next);
-        let mut rows = std::mem::take(&mut self.rows);
         rows.retain(|(_, _, sum)| sum.rows > 0);
-        let before = std::mem::replace(&mut self.before, self.session.clone());
+        let before = std::mem::replace(&mut self.before, after.clone());
         let longest = std::mem::take(&mut self.longest);
         if rows.is_empty() {
             return Ok(());
@@ -143,7 +187,7 @@ impl RowsWriter {
             sql,
             sections: vec![Section::Data],
             before,
-            after: self.session.clone(),
+            after,
             tables,
             rows: Rows::Summed(rows),
             longest,
@@ -159,4 +203,141 @@ fn select_schema(session: &mut Session, schema: &str) {
         sql: b"",
         kind: Kind::Use { schema },
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::codec::Codec;
+    use crate::archive::write::encode::{EncodedFrame, Encoders};
+    use crate::archive::write::stream::FrameInFlight;
+    use crate::sql::scan::Scanner;
+    use tokio::sync::mpsc::Receiver;
+
+    /// The session after the header of a dump.
+    fn plain() -> Session {
+        let mut session = Session::default();
+        assert!(session.set("sql_mode", "'NO_AUTO_VALUE_ON_ZERO'"));
+        session
+    }
+
+    fn writer(frame_bytes: usize) -> (RowsWriter, Receiver<FrameInFlight>) {
+        let (sink, frames) = FrameSink::new(Encoders::new(Codec::None, 0));
+        (RowsWriter::begin(2, plain(), frame_bytes, sink), frames)
+    }
+
+    async fn insert(writer: &mut RowsWriter, rows: u64) {
+        let values = vec!["(1)"; rows as usize].join(",");
+        let sql = format!("INSERT INTO `t` VALUES {values};\n");
+        writer.sql().extend_from_slice(sql.as_bytes());
+        let sum = RowSum::of_insert(sql.trim_end().trim_end_matches(';').as_bytes()).unwrap();
+        writer.end_statements(0, sql.len(), sum).await.unwrap();
+    }
+
+    async fn sent(writer: RowsWriter, mut frames: Receiver<FrameInFlight>) -> Vec<EncodedFrame> {
+        writer.finish().await.unwrap();
+        let mut all = Vec::new();
+        while let Some(frame) = frames.recv().await {
+            all.push(frame.encoding.await.unwrap().unwrap());
+        }
+        all
+    }
+
+    /// The tables of the INSERTs of a frame, executed in its own session.
+    fn tables(frame: &EncodedFrame) -> Vec<ObjectId> {
+        let mut scanner = Scanner::resuming(frame.before.clone());
+        scanner.push(&frame.stored);
+        scanner.finish();
+        let mut tables = Vec::new();
+        while let Some(statement) = scanner.next().unwrap() {
+            if let Kind::Insert { table } = statement.kind {
+                tables.push(table);
+            }
+        }
+        assert_eq!(scanner.session(), &frame.after);
+        tables
+    }
+
+    #[tokio::test]
+    async fn small_tables_of_several_schemas_share_a_frame() {
+        let (mut writer, frames) = writer(100_000);
+        let all: Vec<ObjectId> = ["a", "b", "b"]
+            .map(|schema| ObjectId::table(schema, "t"))
+            .into();
+        for table in &all {
+            writer.begin_table(table, false).await.unwrap();
+            insert(&mut writer, 2).await;
+        }
+        // A table without rows.
+        writer
+            .begin_table(&ObjectId::table("c", "t"), false)
+            .await
+            .unwrap();
+        let frames = sent(writer, frames).await;
+        assert_eq!(frames.len(), 1);
+        assert_eq!(tables(&frames[0]), all);
+        assert_eq!(frames[0].before.schema(), Some("a"));
+        assert_eq!(frames[0].rows[&all[1]].rows, 4);
+    }
+
+    #[tokio::test]
+    async fn the_rows_of_a_large_table_are_in_frames_of_their_own() {
+        let (mut writer, frames) = writer(800);
+        let [small, large] = ["a", "b"].map(|schema| ObjectId::table(schema, "t"));
+        writer.begin_table(&small, false).await.unwrap();
+        insert(&mut writer, 1).await;
+        writer.begin_table(&large, false).await.unwrap();
+        for _ in 0..3 {
+            insert(&mut writer, 20).await;
+        }
+        let frames = sent(writer, frames).await;
+        assert_eq!(frames.len(), 2);
+        assert_eq!(
+            (&frames[0].tables, tables(&frames[0])),
+            (&vec![small.clone()], vec![small])
+        );
+        assert_eq!(frames[1].rows[&large].rows, 60);
+        assert_eq!(tables(&frames[1]), vec![large; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_full_frame_ends_with_its_statement_and_the_next_one_goes_on() {
+        let (mut writer, frames) = writer(300);
+        let table = ObjectId::table("a", "t");
+        writer.begin_table(&table, false).await.unwrap();
+        for _ in 0..10 {
+            insert(&mut writer, 10).await;
+        }
+        let frames = sent(writer, frames).await;
+        assert!(frames.len() > 1);
+        assert!(
+            frames
+                .iter()
+                .all(|frame| tables(frame).iter().all(|it| *it == table))
+        );
+        assert_eq!(
+            frames
+                .iter()
+                .map(|frame| frame.rows[&table].rows)
+                .sum::<u64>(),
+            100
+        );
+    }
+
+    #[tokio::test]
+    async fn rows_with_a_history_have_frames_of_their_own_session() {
+        let (mut writer, frames) = writer(100_000);
+        let [one, other] = ["t", "u"].map(|name| ObjectId::table("a", name));
+        for (table, history) in [(&one, false), (&other, true), (&one, false)] {
+            writer.begin_table(table, history).await.unwrap();
+            insert(&mut writer, 1).await;
+        }
+        let frames = sent(writer, frames).await;
+        let history = |frame: &EncodedFrame| {
+            let variable = frame.before.variable("system_versioning_insert_history");
+            variable.map(str::to_owned)
+        };
+        let histories: Vec<_> = frames.iter().map(history).collect();
+        assert_eq!(histories, [None, Some("1".to_owned()), None]);
+    }
 }

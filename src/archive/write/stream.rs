@@ -84,6 +84,7 @@ impl FrameSink {
         let frame = FrameInFlight { encoding, permit };
         self.frames.send(frame).await.map_err(|_| Stopped)?;
         if share == RAW_BUDGET {
+            self.buffers().clear();
             drop(self.share(RAW_BUDGET).await?);
         }
         Ok(())

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{Manifest, SnapshotMethod};
 use crate::backup::anomaly::baseline;
-use crate::backup::preflight::{self, Examination};
+use crate::backup::preflight::{self, Examination, Reading};
 use crate::backup::source::Source;
 use crate::catalog::clock::MOST_APART;
 use crate::catalog::{Catalog, Which};
@@ -308,6 +308,7 @@ fn examined(examination: Examination, findings: &mut Findings) {
         blockers,
         warnings,
         lossy,
+        reading,
         definers,
         schemas,
         objects,
@@ -323,6 +324,7 @@ fn examined(examination: Examination, findings: &mut Findings) {
     for blocker in blockers {
         findings.fail("preflight", blocker);
     }
+    read(&reading, findings);
     for warning in warnings {
         findings.warn("preflight", warning, None);
     }
@@ -333,6 +335,35 @@ fn examined(examination: Examination, findings: &mut Findings) {
     }
     for column in lossy {
         findings.warn("lossy column", column, Some("see docs/proof.md"));
+    }
+}
+
+/// How the rows are read.
+fn read(reading: &Reading, findings: &mut Findings) {
+    const CHECK: &str = "reader";
+    let (jobs, method) = match reading {
+        Reading::Connections(jobs, method) => (counted(*jobs as u64, "connection"), method),
+        Reading::Program(None) => return findings.ok(CHECK, "the dump program (source.reader)"),
+        Reading::Program(Some(why)) => {
+            return findings.ok(CHECK, format!("the dump program: {why}"));
+        }
+    };
+    match method {
+        SnapshotMethod::Verified => findings.ok(CHECK, format!("{jobs}, without a lock")),
+        SnapshotMethod::GlobalLock => {
+            findings.ok(CHECK, format!("{jobs}; the global read lock for a moment"));
+        }
+        SnapshotMethod::TableLocks => {
+            findings.ok(
+                CHECK,
+                format!("{jobs}; read locks on all tables for a moment"),
+            );
+        }
+        SnapshotMethod::OneConnection => {
+            let what = "one connection: the account cannot make several see the same data";
+            let fix = "grant REPLICATION CLIENT (with GTIDs on MySQL), RELOAD or LOCK TABLES, or set backup.jobs: 1";
+            findings.warn(CHECK, what, Some(fix));
+        }
     }
 }
 

@@ -12,12 +12,14 @@ mod packets;
 mod tls;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::consts::CapabilityFlags;
 use mysql_async::{IoError, ServerError};
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::ErrPacket;
+use tokio::sync::Semaphore;
 
 use crate::mysql::connect::{CONNECT_TIMEOUT, KEEPALIVE, QUERY_TIMEOUT, SESSION, as_any_client};
 use crate::mysql::errors::{connect_error, query_error};
@@ -38,7 +40,7 @@ const LONG_ROW_BYTES: usize = 9;
 /// `COM_QUERY`.
 const QUERY: u8 = 3;
 
-/// Writes on the connection may wait this long for a slow store, seconds.
+/// Writes on the connection may wait this long for a slow store, seconds; after the limits, which set them, too.
 const WRITE_TIMEOUT: &str = "net_write_timeout = 86400, wait_timeout = 86400";
 
 /// An open connection, in the session of [`crate::mysql::connect()`].
@@ -66,21 +68,21 @@ impl RowConnection {
     ///
     /// Those of [`crate::mysql::connect()`].
     pub async fn open(config: &ServerConfig) -> Result<RowConnection> {
-        let encrypt =
-            matches!(config.url.endpoint, Endpoint::Tcp { .. }) && config.url.tls != Tls::Disabled;
         let attempt = async {
-            match login::open(config, encrypt).await {
-                Err(login::Failed::NoTls) if config.url.tls == Tls::Preferred => {
-                    login::open(config, false).await
-                }
-                Err(login::Failed::NotCached) => {
-                    if let Ok(driver) = as_any_client(config).await {
-                        driver.close().await;
-                    }
-                    login::open(config, encrypt).await
-                }
-                opened => opened,
+            let mut encrypt = matches!(config.url.endpoint, Endpoint::Tcp { .. })
+                && config.url.tls != Tls::Disabled;
+            let mut opened = login::open(config, encrypt).await;
+            if matches!(opened, Err(login::Failed::NoTls)) && config.url.tls == Tls::Preferred {
+                encrypt = false;
+                opened = login::open(config, encrypt).await;
             }
+            if matches!(opened, Err(login::Failed::NotCached)) {
+                if let Ok(driver) = as_any_client(config).await {
+                    driver.close().await;
+                }
+                opened = login::open(config, encrypt).await;
+            }
+            opened
         };
         let endpoint = &config.url.endpoint;
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, attempt).await;
@@ -96,7 +98,7 @@ impl RowConnection {
             role: config.role,
             id,
         };
-        let session = format!("{SESSION}, {WRITE_TIMEOUT}, {}", limits::assignments());
+        let session = format!("{SESSION}, {}, {WRITE_TIMEOUT}", limits::assignments());
         connection.run(&session).await?;
         Ok(connection)
     }
@@ -147,9 +149,15 @@ impl RowConnection {
         }
     }
 
+    /// Receives long rows in turn with other connections, each from its first byte until the next row is asked for.
+    pub fn take_turns(&mut self, long: Arc<Semaphore>) {
+        self.packets.take_turns(long);
+    }
+
     /// The payload of the next row: its values, each as a length and its bytes ([`next_value`]). `None` after the last
     /// row.
     pub async fn next_row(&mut self, sql: &str) -> Result<Option<&[u8]>> {
+        self.packets.release();
         let row = self.receive(sql, STALL).await?;
         let ended = row.first() == Some(&END) && row.len() < LONG_ROW_BYTES;
         Ok((!ended).then_some(row))

@@ -3,9 +3,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::tls;
 use crate::mysql::ServerUrl;
@@ -18,6 +21,12 @@ pub(super) const BUFFER_BYTES: usize = 256 << 10;
 const FULL: usize = 0xff_ffff;
 
 const HEADER_BYTES: usize = 4;
+
+/// Length of a payload from which connections take turns, so that not all of them hold a long one.
+const LONG_BYTES: usize = 8 << 20;
+
+/// Room for the rest of a long payload, whose length is not known before its end.
+const ROOM_BYTES: usize = 64 << 20;
 
 /// Capacity above which the buffer is released after a long row.
 const KEPT_BYTES: usize = 4 << 20;
@@ -39,6 +48,10 @@ pub(super) struct Packets {
     sequence: u8,
     /// How long bytes are awaited.
     timeout: Duration,
+    /// Connections that share this receive one long payload at a time.
+    long: Option<Arc<Semaphore>>,
+    /// Held from the first byte of a long payload.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Packets {
@@ -50,13 +63,31 @@ impl Packets {
             to: 0,
             sequence: 0,
             timeout: CONNECT_TIMEOUT,
+            long: None,
+            turn: None,
         }
     }
 
     /// The same connection, encrypted from here on.
     pub(super) async fn encrypted(self, url: &ServerUrl, host: &str) -> io::Result<Packets> {
+        if self.to > self.from {
+            // Somebody else may have sent it, and it would be taken for the server's.
+            let why = "the server sent more than its greeting before TLS";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         let stream = tls::encrypt(url, host, self.stream).await?;
         Ok(Packets { stream, ..self })
+    }
+
+    /// Receives payloads longer than [`LONG_BYTES`] only while no other connection with this semaphore holds one.
+    pub(super) fn take_turns(&mut self, long: Arc<Semaphore>) {
+        self.long = Some(long);
+    }
+
+    /// Notes that the last payload is no longer needed.
+    #[inline]
+    pub(super) fn release(&mut self) {
+        self.turn = None;
     }
 
     /// Sends a command, which begins an exchange.
@@ -87,7 +118,7 @@ impl Packets {
         if self.to - self.from < HEADER_BYTES {
             self.fill(HEADER_BYTES).await?;
         }
-        let bytes = self.header(self.from);
+        let bytes = self.header(self.from)?;
         if self.to - self.from < HEADER_BYTES + bytes {
             self.fill(HEADER_BYTES + bytes).await?;
         }
@@ -100,12 +131,18 @@ impl Packets {
         Ok(&self.buffer[at..at + bytes])
     }
 
-    /// The length in the header at an offset; notes its number.
+    /// The length in the header at an offset, which has to have the next number.
     #[inline]
-    fn header(&mut self, at: usize) -> usize {
+    fn header(&mut self, at: usize) -> io::Result<usize> {
         let [a, b, c, sequence] = [0, 1, 2, 3].map(|n| self.buffer[at + n]);
+        if sequence != self.sequence {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "packets out of order",
+            ));
+        }
         self.sequence = sequence.wrapping_add(1);
-        u32::from_le_bytes([a, b, c, 0]) as usize
+        Ok(u32::from_le_bytes([a, b, c, 0]) as usize)
     }
 
     /// Joins the payload of the packet at `from`, which is full, with the following ones; returns its length.
@@ -115,7 +152,7 @@ impl Packets {
         loop {
             let next = HEADER_BYTES + whole;
             self.fill(next + HEADER_BYTES).await?;
-            let bytes = self.header(self.from + next);
+            let bytes = self.header(self.from + next)?;
             self.fill(next + HEADER_BYTES + bytes).await?;
             let at = self.from + next;
             self.buffer.copy_within(at + HEADER_BYTES..self.to, at);
@@ -136,9 +173,19 @@ impl Packets {
         self.buffer.copy_within(self.from..self.to, 0);
         self.to -= self.from;
         self.from = 0;
+        if count > LONG_BYTES
+            && self.turn.is_none()
+            && let Some(long) = self.long.clone()
+        {
+            self.turn = long.acquire_owned().await.ok();
+        }
         if self.buffer.len() < count {
-            // Doubling a long row would take twice its length.
-            self.buffer.reserve_exact(count - self.buffer.len());
+            // Doubling a long row would take twice its length, and so would moving it; what is not written to is no
+            // memory yet.
+            let room = if count > LONG_BYTES { ROOM_BYTES } else { 0 };
+            if self.buffer.capacity() < count {
+                self.buffer.reserve_exact(count - self.buffer.len() + room);
+            }
             self.buffer.resize(count, 0);
         } else if self.buffer.len() > KEPT_BYTES && count.max(self.to) <= BUFFER_BYTES {
             self.buffer.truncate(BUFFER_BYTES);
@@ -195,6 +242,28 @@ mod tests {
             assert!(got[1] == [full, next, after].concat());
             assert_eq!(got[2], b"last");
         }
+    }
+
+    #[tokio::test]
+    async fn a_packet_out_of_order_is_an_error() {
+        let (near, mut far) = tokio::io::duplex(100);
+        far.write_all(&packet(1, b"late")).await.unwrap();
+        let mut packets = Packets::new(Box::pin(near));
+        let refused = packets.next(CONNECT_TIMEOUT).await;
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn what_was_received_before_tls_is_not_taken_for_the_server_s() {
+        let (near, mut far) = tokio::io::duplex(100);
+        far.write_all(&[packet(0, b"greeting"), packet(3, &[0; 7])].concat())
+            .await
+            .unwrap();
+        let mut packets = Packets::new(Box::pin(near));
+        packets.next(CONNECT_TIMEOUT).await.unwrap();
+        let url = "mysql://u@h".parse().unwrap();
+        let refused = packets.encrypted(&url, "h").await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]

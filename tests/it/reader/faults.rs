@@ -15,6 +15,7 @@ on_both!(
              for id in $ids; do sql \"KILL $id\"; done";
         let drctl = Drctl::new("killed").source(&server).env("DRCTL_BACKUP_CONNECT_SECONDS", "0");
         let drctl = in_front_of_dump(flavour, drctl, "SOURCE", &login, script);
+        let drctl = drctl.env("DRCTL_SOURCE_READER", "native");
         refused(&drctl, 4, &["closed the connection"]);
     }
 );

@@ -92,7 +92,7 @@ async fn check(config: &ServerConfig, count: usize, expected: SnapshotMethod, lo
     control.close().await;
     let (mut held, mut methods) = (Vec::new(), Vec::new());
     for n in 0..count {
-        let opened = snapshot::open(config, &version, TABLES, &Busy::tables()).await;
+        let opened = snapshot::open(config, &version, TABLES, &Busy::tables(), false).await;
         let mut snapshot = opened.unwrap();
         assert!(
             Busy::is_one(&mut snapshot.connections).await,
@@ -129,7 +129,7 @@ on_both!(
         let few = config(&busy.server.url_as("few"), None, flavour);
         block_on(async {
             let version = connect(&few).await.unwrap().version().await.unwrap();
-            let mut snapshot = snapshot::open(&few, &version, TABLES, &Busy::tables()).await.unwrap();
+            let mut snapshot = snapshot::open(&few, &version, TABLES, &Busy::tables(), false).await.unwrap();
             assert!(Busy::is_one(&mut snapshot.connections).await);
         });
     }
@@ -148,7 +148,7 @@ on_both!(
         let least = config(&busy.server.url_as("least"), None, flavour);
         block_on(async {
             let version = connect(&least).await.unwrap().version().await.unwrap();
-            let snapshot = snapshot::open(&least, &version, TABLES, &Busy::tables()).await.unwrap();
+            let snapshot = snapshot::open(&least, &version, TABLES, &Busy::tables(), false).await.unwrap();
             assert_eq!(snapshot.method, SnapshotMethod::OneConnection);
             assert_eq!(snapshot.connections.len(), 1);
         });

@@ -55,11 +55,10 @@ pub fn dump_of(flavour: Flavour, drctl: Drctl, script: &str) -> Drctl {
     let socket = server_of(flavour).socket().display().to_string();
     let login = format!("--no-defaults -uroot -S{socket}");
     let script = format!("cd {}\n{script}", drctl.home().display());
-    let drctl = drctl.env("DRCTL_SOURCE_READER", "mysqldump");
     in_front_of_dump(flavour, drctl, "SOURCE", &login, &script)
 }
 
-/// Puts a script in the place of the dump program by which the source is dumped (`SOURCE`), or the
+/// Puts a script in the place of the dump program by which the source is dumped (`SOURCE`), with its rows, or the
 /// restored server (`INTO`): `real "$@"` is that program, `sql "…"` the client with this login.
 pub fn in_front_of_dump(
     flavour: Flavour,
@@ -85,6 +84,7 @@ pub fn in_front_of_dump(
         std::os::unix::fs::symlink(&client, named(&client)).expect("a link");
     }
     let key = format!("DRCTL_{whose}_CLIENT_DIR");
+    let drctl = drctl.env("DRCTL_SOURCE_READER", "mysqldump");
     drctl.env(&key, &dir.display().to_string())
 }
 
