@@ -4,12 +4,17 @@ use crate::on_both;
 use crate::support::{Drctl, Server};
 
 /// Keys that divide a table, and how the key of row `n` is computed.
-const KEYS: [(&str, &str, &str); 6] = [
+const KEYS: [(&str, &str, &str); 7] = [
     ("ints", "id INT, PRIMARY KEY (id)", "n"),
     (
         "negative",
         "id BIGINT, PRIMARY KEY (id)",
         "n * 1000003 - 150000000000",
+    ),
+    (
+        "prefix",
+        "id VARCHAR(60) CHARACTER SET ascii, PRIMARY KEY (id(10))",
+        "LEFT(SHA2(n, 256), 40)",
     ),
     ("two", "a INT, id INT, PRIMARY KEY (a, id)", "n DIV 100, n"),
     (

@@ -155,6 +155,43 @@ on_both!(
     }
 );
 
+/// How a snapshot of an idle server is taken.
+fn method(server: &Server) -> SnapshotMethod {
+    let config = config(&server.url(), None, server.flavour());
+    block_on(async {
+        let version = connect(&config).await.unwrap().version().await.unwrap();
+        let opened = snapshot::open(&config, &version, 2, &[], false).await;
+        opened.unwrap().method
+    })
+}
+
+on_both!(
+    fn a_server_whose_log_does_not_show_all_transactions_is_locked(flavour) {
+        let (proved, locked) = (SnapshotMethod::Verified, SnapshotMethod::GlobalLock);
+        let server = Server::start_with(flavour, logged(flavour));
+        assert_eq!(method(&server), proved);
+        // MariaDB logs the end of such a transaction before it is visible.
+        server.exec(
+            "CREATE DATABASE d; CREATE TABLE d.t (id INT); XA START 'a'; INSERT d.t VALUES (1); XA END 'a'; \
+             XA PREPARE 'a'; XA COMMIT 'a'",
+        );
+        let is_mariadb = flavour == Flavour::MariaDb;
+        assert_eq!(method(&server), if is_mariadb { locked } else { proved });
+
+        let filtered = [logged(flavour), &["--binlog-ignore-db=x"]].concat();
+        assert_eq!(method(&Server::start_with(flavour, &filtered)), locked);
+
+        // What a replica applies, it need not log.
+        let (off, begin) = match flavour {
+            Flavour::MariaDb => ("--log-slave-updates=OFF", "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1; START SLAVE SQL_THREAD"),
+            Flavour::MySql => ("--log-replica-updates=OFF", "DO 0"),
+        };
+        let replica = Server::start_with(flavour, &[logged(flavour), &[off]].concat());
+        replica.exec(begin);
+        assert_eq!(method(&replica), locked);
+    }
+);
+
 on_both!(
     fn without_coordination_connections_see_different_data(flavour) {
         let busy = Busy::start(flavour, logged(flavour));
