@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backup::time_zones::Zones;
-use crate::mysql::connect::{literal, server_code};
+use crate::mysql::connect::{literal, literals, server_code};
 use crate::mysql::{Connection, ServerConfig, ServerVersion, connect};
 use crate::sql::computed::{
     self, ALLOW_INVALID_DATES, Computed, DEFAULT_COLLATION, DEFAULT_REGEX_FLAGS, MODES,
@@ -98,10 +98,12 @@ async fn tables(
     server: &ServerVersion,
     schemas: &[String],
 ) -> Result<BTreeSet<ObjectId>> {
-    let mut queries = vec![
+    let generated = format!(
         "SELECT DISTINCT table_schema, table_name FROM information_schema.columns \
-         WHERE generation_expression <> ''",
-    ];
+         WHERE table_schema IN ({}) AND generation_expression <> ''",
+        literals(schemas)
+    );
+    let mut queries = vec![generated.as_str()];
     queries.push(if server.is_mariadb() {
         // Only this table lists column CHECKs.
         "SELECT DISTINCT constraint_schema, table_name FROM information_schema.check_constraints"

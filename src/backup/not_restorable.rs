@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use crate::Result;
 use crate::mysql::Connection;
-use crate::mysql::connect::{NamedRow, server_code};
+use crate::mysql::connect::{NamedRow, literals, server_code};
 use crate::mysql::inventory::innodb_name::innodb_name;
 use crate::mysql::schemas::{Own, Owner, SYSTEM};
 use crate::sql::definer::enable_event;
@@ -367,15 +367,16 @@ fn not_dumped(own: &Own, left_out: &[String]) -> Vec<String> {
 async fn with_directories(connection: &mut Connection, schemas: &[String]) -> Result<Vec<String>> {
     // MySQL's create_options do not contain directories, and it lists only the files of InnoDB.
     const CANDIDATES: [&str; 2] = [
-        "SELECT table_schema, table_name FROM information_schema.tables WHERE create_options LIKE '%DIRECTORY=%' \
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE (create_options LIKE '%DIRECTORY=%' \
          OR create_options LIKE '%partitioned%' AND (engine <> 'InnoDB' OR VERSION() LIKE '%MariaDB%') \
-         OR engine = 'MyISAM' AND VERSION() NOT LIKE '%MariaDB%'",
+         OR engine = 'MyISAM' AND VERSION() NOT LIKE '%MariaDB%') AND table_schema IN (@)",
         "SELECT name FROM information_schema.innodb_tablespaces JOIN information_schema.innodb_datafiles USING (space) \
          WHERE space_type = 'Single' AND path NOT LIKE './%'",
     ];
     let mut tables = BTreeSet::new();
     for query in CANDIDATES {
-        let rows = match connection.named_rows(query).await {
+        let query = query.replace('@', &literals(schemas));
+        let rows = match connection.named_rows(&query).await {
             Ok(rows) => rows,
             // The server has no such table, or the account lacks PROCESS, which has its own warning.
             Err(error) if server_code(&error).is_some() => continue,

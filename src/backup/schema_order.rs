@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
+use crate::mysql::connect::literals;
 use crate::mysql::{Connection, ServerVersion};
 use crate::sql::tokens::{Token, Tokens};
 
@@ -19,10 +20,11 @@ pub(super) async fn of(
         return Ok((schemas.to_vec(), None));
     }
     let defaults: Vec<(String, Vec<u8>)> = connection
-        .rows(
+        .rows(&format!(
             "SELECT table_schema, column_default FROM information_schema.columns
-             WHERE column_default LIKE '%val(%'",
-        )
+             WHERE table_schema IN ({}) AND column_default LIKE '%val(%'",
+            literals(schemas)
+        ))
         .await?;
     let mut needs: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (schema, default) in &defaults {

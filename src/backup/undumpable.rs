@@ -1,6 +1,6 @@
 //! Objects that the dump program cannot dump, or dumps as SQL that no client can parse, found before the dump.
 
-use crate::mysql::connect::server_code;
+use crate::mysql::connect::{literals, server_code};
 use crate::mysql::inventory::Inventory;
 use crate::mysql::{Connection, ServerVersion};
 use crate::sql::statement::{ObjectId, ObjectKind};
@@ -99,10 +99,12 @@ async fn transaction_precise(
     inventory: &Inventory,
 ) -> Result<Option<Error>> {
     let tables: Vec<(String, String)> = connection
-        .rows(
+        .rows(&format!(
             "SELECT DISTINCT table_schema, table_name FROM information_schema.columns \
-             WHERE generation_expression = 'ROW START' AND data_type = 'bigint' ORDER BY 1, 2",
-        )
+             WHERE table_schema IN ({}) AND generation_expression = 'ROW START' \
+             AND data_type = 'bigint' ORDER BY 1, 2",
+            literals(inventory.schema_names())
+        ))
         .await?;
     let list: Vec<String> = tables
         .into_iter()

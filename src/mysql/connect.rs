@@ -326,6 +326,19 @@ impl Connection {
     }
 }
 
+/// Strings as literals for `IN (…)`; of none, one that no name equals. MariaDB opens each table of information_schema that
+/// such a list of schemas does not rule out.
+pub fn literals<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let all: Vec<String> = texts
+        .into_iter()
+        .map(|text| literal(text.as_ref()))
+        .collect();
+    match all.is_empty() {
+        true => literal(""),
+        false => all.join(", "),
+    }
+}
+
 /// A string as an SQL literal, for sessions of [`connect`], in which backslash escapes are enabled.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))

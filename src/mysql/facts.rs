@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mysql_async::prelude::FromRow;
 
 use crate::Result;
-use crate::mysql::connect::{literal, server_code};
+use crate::mysql::connect::{literal, literals, server_code};
 use crate::mysql::{Connection, ServerVersion};
 use crate::sql::statement::quote;
 
@@ -185,18 +185,19 @@ struct Candidate {
 pub async fn lossy_columns(connection: &mut Connection, schemas: &[String]) -> Result<Vec<String>> {
     // A single query, since MariaDB opens the table of each column.
     let columns: Vec<Candidate> = connection
-        .rows(
+        .rows(&format!(
             "SELECT table_schema AS schema_name, table_name AS table_name, \
              column_name AS column_name, data_type AS data_type, character_set_name AS charset, \
              COALESCE(IF(data_type IN ('enum', 'set'), column_type, column_default) LIKE '%?%', 0) \
              AS question_mark FROM information_schema.columns \
-             WHERE data_type IN ('float', 'json') \
+             WHERE table_schema IN ({}) AND (data_type IN ('float', 'json') \
              OR character_set_name IN ('big5', 'cp932', 'eucjpms', 'gbk', 'sjis', 'ujis') \
              OR character_set_name IN ('utf8mb4', 'utf16', 'utf16le', 'utf32', 'gb18030') \
              AND (data_type IN ('enum', 'set') AND column_type LIKE '%?%' \
-             OR column_default LIKE '\\'%?%\\'') \
+             OR column_default LIKE '\\'%?%\\'')) \
              ORDER BY 1, 2, ordinal_position",
-        )
+            literals(schemas)
+        ))
         .await?;
     // Views are dumped as their queries. A separate query, since MariaDB would execute a join for each column.
     let views: Vec<(String, String)> = if columns.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
-use crate::mysql::connect::{NamedRow, literal};
+use crate::mysql::connect::{NamedRow, literals};
 use crate::mysql::{Connection, Flavour, ServerVersion};
 use crate::sql::statement::{ObjectId, quote};
 
@@ -254,9 +254,4 @@ async fn listed(
 /// Whether the schema is one of these. information_schema may ignore case.
 fn is_listed(schemas: &[String], schema: &str) -> bool {
     schemas.iter().any(|listed| listed == schema)
-}
-
-fn literals<T: AsRef<str>>(texts: &[T]) -> String {
-    let all: Vec<String> = texts.iter().map(|text| literal(text.as_ref())).collect();
-    all.join(", ")
 }

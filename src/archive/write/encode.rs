@@ -57,7 +57,7 @@ pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffers {
     /// Maximum number of buffers kept.
-    const MOST: usize = 4;
+    const MOST: usize = 2;
 
     /// Maximum size of a buffer that is kept.
     const MOST_BYTES: usize = frame_capacity(FRAME_BYTES);

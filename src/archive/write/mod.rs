@@ -8,9 +8,8 @@
 //! once as [`RAW_BUDGET`] allows; one [`sequencer`] writes them in order; [`commit`] checks the stored objects and writes
 //! the manifest.
 //!
-//! Peak memory: [`RAW_BUDGET`] of raw frames, as much of open ones, at most as much of encoded ones (idle buffers are
-//! none of these yet), and the parts in flight of one upload ([`object`]); less than 128 MiB with parts of the default
-//! size. A statement longer than the
+//! Peak memory: [`RAW_BUDGET`] of raw frames, at most as much of encoded ones, 16 MiB of open ones, two idle buffers, and
+//! the parts in flight of one upload ([`object`]); less than 128 MiB with parts of the default size. A statement longer than the
 //! budget is processed alone, with up to three copies: in the scanner, as a frame, and encoded. The stream's next
 //! statement is read only after it has been written.
 
@@ -41,7 +40,10 @@ use sequencer::{Sequencer, Written};
 use stream::{FrameSink, Stopped, StreamWriter};
 
 /// Maximum number of bytes of SQL between framer and sequencer.
-pub const RAW_BUDGET: usize = 32 << 20;
+pub const RAW_BUDGET: usize = 24 << 20;
+
+/// Maximum number of bytes in the open frames of all streams of rows, if each has a row of ordinary length.
+const OPEN_BUDGET: usize = 16 << 20;
 
 /// How an archive is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +152,10 @@ impl ArchiveWriter {
         StreamWriter::begin(framer, self.sink.clone())
     }
 
-    /// Begins a stream of rows, one of `streams`, which can be loaded in `session` once a schema is selected. The open
-    /// frames of all of them take at most [`RAW_BUDGET`].
+    /// Begins a stream of rows, one of `streams`, which can be loaded in `session` once a schema is selected. The more
+    /// there are, the smaller are their frames.
     pub fn rows(&self, n: u32, streams: usize, session: &Session) -> RowsWriter {
-        let frame_bytes = self.frame_bytes.min(RAW_BUDGET / streams.max(1));
+        let frame_bytes = self.frame_bytes.min(OPEN_BUDGET / streams.max(1));
         RowsWriter::begin(n, session.clone(), frame_bytes, self.sink.clone())
     }
 

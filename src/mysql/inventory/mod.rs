@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
 use crate::mysql::client::line_ends;
+use crate::mysql::connect::literals;
 use crate::mysql::inventory::innodb_name::innodb_name;
 use crate::mysql::names::NameCase;
 use crate::mysql::schemas::{Own, Owner};
@@ -139,12 +140,13 @@ impl Inventory {
         schemas: &BTreeSet<String>,
     ) -> Result<()> {
         // Read as text, since the types of the columns depend on the version.
+        let listed = literals(schemas);
         let rows = connection
-            .named_rows(
+            .named_rows(&format!(
                 "SELECT table_schema s, table_name n, table_type t, engine e, create_time c, \
-                 data_length d, index_length i, table_rows r \
-                 FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW'",
-            )
+                 data_length d, index_length i, table_rows r FROM information_schema.tables \
+                 WHERE table_type <> 'SYSTEM VIEW' AND table_schema IN ({listed})"
+            ))
             .await?;
         for row in rows {
             let text = |column: &str| row.get(column).unwrap_or_default();
@@ -176,11 +178,11 @@ impl Inventory {
             }
         }
         let views: Vec<(String, String, Option<Vec<u8>>)> = connection
-            .rows(
+            .rows(&format!(
                 "SELECT table_schema, table_name, CONCAT_WS(' ', definer, security_type, \
                  check_option, character_set_client, collation_connection, view_definition) \
-                 FROM information_schema.views",
-            )
+                 FROM information_schema.views WHERE table_schema IN ({listed})"
+            ))
             .await?;
         for (schema, name, definition) in views {
             let view = ObjectId::new(ObjectKind::View, schema, name);
