@@ -9,7 +9,7 @@ use drctl::archive::read::Archive;
 use drctl::archive::restore_txt::Finish;
 use drctl::archive::write::commit::{Provenance, manifest, put_documents, put_file, put_manifest};
 use drctl::archive::write::encode::Encoders;
-use drctl::archive::write::framer::{RawFrame, Rows};
+use drctl::archive::write::framer::RawFrame;
 use drctl::archive::write::sequencer::{Sequencer, Written};
 use drctl::archive::write::{ArchiveWriter, WriteOptions};
 use drctl::layout::{BackupId, BackupObject};
@@ -169,7 +169,7 @@ pub async fn forged(server: &Server, frames: &[(Section, &str)]) -> Archive {
             before: session.clone(),
             after: session.clone(),
             tables: vec![ObjectId::table("shop", "t")],
-            rows: Rows::Unread(Vec::new()),
+            rows: Vec::new(),
             longest: sql.len(),
         };
         sequencer.push_raw(frame).await.unwrap();

@@ -1,11 +1,10 @@
 //! Encodes a frame: its stored bytes and its part of the ledger. Runs on a blocking thread.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::archive::codec::{Codec, Encoder};
-use crate::archive::write::framer::{FRAME_BYTES, RawFrame, Rows, frame_capacity};
+use crate::archive::write::framer::{FRAME_BYTES, FrameRows, RawFrame, frame_capacity};
 use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
@@ -110,7 +109,12 @@ impl Encoders {
     /// Digests and compresses a frame.
     pub fn encode(&self, frame: RawFrame) -> Result<EncodedFrame> {
         let rows = digest_rows(&frame)?;
-        let half_pairs = tables_with_half_pairs(&frame);
+        let half_pairs = frame
+            .rows
+            .iter()
+            .filter(|rows| has_half_pair(&frame.sql[rows.text.clone()]))
+            .map(|rows| rows.table.clone())
+            .collect();
         let xxh3 = Xxh3Digest::of(&frame.sql);
         let raw = frame.sql.len();
         let stored = self.compress(frame.sql)?;
@@ -151,40 +155,16 @@ impl Encoders {
 
 fn digest_rows(frame: &RawFrame) -> Result<BTreeMap<ObjectId, RowSum>> {
     let mut sums: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
-    let mut add = |table: &ObjectId, sum| sums.entry(table.clone()).or_default().add(sum);
-    match &frame.rows {
-        Rows::Unread(inserts) => {
-            for (range, table) in inserts {
-                let sum = RowSum::of_insert(&frame.sql[range.clone()]).map_err(|e| {
-                    Error::source(format!("cannot parse the rows of {table} in the dump"))
-                        .because(e)
-                })?;
-                add(table, sum);
-            }
-        }
-        Rows::Summed(tables) => tables.iter().for_each(|(_, table, sum)| add(table, *sum)),
+    for FrameRows { text, table, sum } in &frame.rows {
+        let sum = match sum {
+            Some(sum) => *sum,
+            None => RowSum::of_insert(&frame.sql[text.clone()]).map_err(|e| {
+                Error::source(format!("cannot parse the rows of {table} in the dump")).because(e)
+            })?,
+        };
+        sums.entry(table.clone()).or_default().add(sum);
     }
     Ok(sums)
-}
-
-fn tables_with_half_pairs(frame: &RawFrame) -> BTreeSet<ObjectId> {
-    let with_half_pair = |range: &Range<usize>, table: &ObjectId| {
-        has_half_pair(&frame.sql[range.clone()]).then(|| table.clone())
-    };
-    match &frame.rows {
-        Rows::Unread(inserts) => {
-            let tables = inserts.iter();
-            tables
-                .filter_map(|(range, table)| with_half_pair(range, table))
-                .collect()
-        }
-        Rows::Summed(tables) => {
-            let tables = tables.iter();
-            tables
-                .filter_map(|(range, table, _)| with_half_pair(range, table))
-                .collect()
-        }
-    }
 }
 
 /// Whether rows contain an unpaired surrogate (U+D800 to U+DFFF), as a column of ucs2 or utf16 may. Binary values are

@@ -39,19 +39,21 @@ pub struct RawFrame {
     pub after: Session,
     /// The tables that it creates or has rows of, each once.
     pub tables: Vec<ObjectId>,
-    /// Its rows.
-    pub rows: Rows,
+    /// Its rows, in the order of the SQL.
+    pub rows: Vec<FrameRows>,
     /// Length of its longest statement in bytes.
     pub longest: usize,
 }
 
-/// The rows of a frame.
+/// Consecutive rows of one table in a frame.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Rows {
-    /// The ranges in the SQL of its INSERT statements, without delimiters, and their tables.
-    Unread(Vec<(Range<usize>, ObjectId)>),
-    /// The ranges in the SQL of the rows of a table, which were added up as they were written.
-    Summed(Vec<(Range<usize>, ObjectId, RowSum)>),
+pub struct FrameRows {
+    /// Their range in the SQL: one INSERT without its delimiter, or several where the sum is known.
+    pub text: Range<usize>,
+    /// Their table.
+    pub table: ObjectId,
+    /// Their sum, if they were added up as they were written.
+    pub sum: Option<RowSum>,
 }
 
 /// The rest of a stream, without its frames.
@@ -109,7 +111,7 @@ struct Block {
     text: Range<usize>,
     sections: Vec<Section>,
     tables: Vec<ObjectId>,
-    inserts: Vec<(Range<usize>, ObjectId)>,
+    rows: Vec<FrameRows>,
     longest: usize,
     /// The session after it.
     after: Session,
@@ -129,8 +131,8 @@ impl Block {
     fn moved(&mut self, from: usize, to: usize) {
         let moved = |range: &Range<usize>| range.start + to - from..range.end + to - from;
         self.text = moved(&self.text);
-        for (range, _) in &mut self.inserts {
-            *range = moved(range);
+        for rows in &mut self.rows {
+            rows.text = moved(&rows.text);
         }
     }
 }
@@ -188,7 +190,7 @@ impl Framer {
             before: self.frame.before,
             after: self.session,
             tables: Vec::new(),
-            rows: Rows::Unread(Vec::new()),
+            rows: Vec::new(),
             longest: self.pending.longest,
         };
         let end = StreamEnd {
@@ -240,8 +242,12 @@ impl Framer {
         match &statement.kind {
             Kind::Insert { table } => {
                 let skipped = statement.sql.as_ptr() as usize - statement.text.as_ptr() as usize;
-                let sql = start + skipped..start + skipped + statement.sql.len();
-                block.inserts.push((sql, table.clone()));
+                let text = start + skipped..start + skipped + statement.sql.len();
+                block.rows.push(FrameRows {
+                    text,
+                    table: table.clone(),
+                    sum: None,
+                });
                 note(&mut block.tables, table);
             }
             Kind::Create {
@@ -386,10 +392,9 @@ impl OpenFrame {
             before: std::mem::replace(&mut self.before, after.clone()),
             after,
             tables: Vec::new(),
-            rows: Rows::Unread(Vec::new()),
+            rows: Vec::new(),
             longest: 0,
         };
-        let mut inserts = Vec::new();
         for block in blocks {
             block
                 .sections
@@ -399,10 +404,9 @@ impl OpenFrame {
                 .tables
                 .iter()
                 .for_each(|table| note(&mut frame.tables, table));
-            inserts.extend(block.inserts);
+            frame.rows.extend(block.rows);
             frame.longest = frame.longest.max(block.longest);
         }
-        frame.rows = Rows::Unread(inserts);
         Some(frame)
     }
 
@@ -429,7 +433,7 @@ pub(super) const fn frame_capacity(frame_bytes: usize) -> usize {
 }
 
 /// Adds an item unless the list contains it. Lists are short, and items are mostly repeated in sequence.
-fn note<T: Clone + PartialEq>(list: &mut Vec<T>, item: &T) {
+pub(super) fn note<T: Clone + PartialEq>(list: &mut Vec<T>, item: &T) {
     if list.last() != Some(item) && !list.contains(item) {
         list.push(item.clone());
     }

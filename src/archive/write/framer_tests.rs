@@ -23,13 +23,6 @@ fn frames(stream: u32, dump: &[u8], frame_bytes: usize) -> Result<(Vec<RawFrame>
     Ok((frames, end))
 }
 
-fn unread(frame: &RawFrame) -> &[(Range<usize>, ObjectId)] {
-    match &frame.rows {
-        Rows::Unread(inserts) => inserts,
-        Rows::Summed(_) => panic!("the framer does not add rows up"),
-    }
-}
-
 fn texts(frames: &[RawFrame]) -> Vec<&str> {
     frames
         .iter()
@@ -99,9 +92,9 @@ fn a_frame_of_a_real_dump_has_the_same_statements_alone_as_in_the_dump() {
                 assert_eq!(longest, frame.longest);
                 assert_eq!(scanner.session(), &frame.after);
                 assert!(scanner.session().at_rest());
-                for (place, table) in unread(&frame) {
-                    assert!(frame.sql[place.clone()].starts_with(b"INSERT"));
-                    assert!(frame.tables.contains(table));
+                for rows in &frame.rows {
+                    assert!(frame.sql[rows.text.clone()].starts_with(b"INSERT"));
+                    assert!(frame.tables.contains(&rows.table));
                 }
             }
         }
@@ -157,9 +150,7 @@ fn long_runs_of_rows_are_in_separate_frames() {
         [[Section::PreData], [Section::Data], [Section::PreData]]
     );
     assert_eq!(many[1].tables, [ObjectId::table("", "t")]);
-    let places: Vec<usize> = (unread(&many[1]).iter())
-        .map(|(place, _)| place.start)
-        .collect();
+    let places: Vec<usize> = (many[1].rows.iter()).map(|rows| rows.text.start).collect();
     assert_eq!(places, [0, 60, 120]);
 }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::archive::write::framer::{LONG_RUN_SHARE, RawFrame, Rows, frame_capacity};
+use crate::archive::write::framer::{FrameRows, LONG_RUN_SHARE, RawFrame, frame_capacity, note};
 use crate::archive::write::stream::{FrameSink, Stopped};
 use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
@@ -25,9 +25,29 @@ pub struct RowsWriter {
     sql: Vec<u8>,
     /// Where the last table begins, and the session before it.
     last: (usize, Session),
-    /// Where the rows of each table are, and their sum.
-    rows: Vec<(Range<usize>, ObjectId, RowSum)>,
+    /// The rows of each table.
+    parts: Vec<Part>,
+}
+
+/// The rows of one table in the open frame.
+struct Part {
+    table: ObjectId,
+    /// Where they are in the SQL, up to the last complete statement.
+    text: Range<usize>,
+    sum: RowSum,
+    /// Length of the longest statement in bytes.
     longest: usize,
+}
+
+impl Part {
+    fn at(start: usize, table: ObjectId) -> Part {
+        Part {
+            table,
+            text: start..start,
+            sum: RowSum::default(),
+            longest: 0,
+        }
+    }
 }
 
 impl RowsWriter {
@@ -46,8 +66,7 @@ impl RowsWriter {
             last: (0, session.clone()),
             plain: session,
             sql: Vec::with_capacity(frame_capacity(frame_bytes)),
-            rows: Vec::new(),
-            longest: 0,
+            parts: Vec::new(),
         }
     }
 
@@ -55,12 +74,12 @@ impl RowsWriter {
     /// with many rows is sent before, and one in another session.
     pub async fn begin_table(&mut self, table: &ObjectId, history: bool) -> Result<(), Stopped> {
         let session = self.session_of(table, history);
+        if self.session == session && self.parts.last().is_some_and(|last| last.table == *table) {
+            return Ok(());
+        }
         // Within a frame, only the schema changes.
         let mut here = self.session.clone();
         select_schema(&mut here, &table.schema);
-        if here == self.session && self.rows.last().is_some_and(|(_, last, _)| last == table) {
-            return Ok(());
-        }
         let is_full = self.sql.len() > self.frame_bytes / LONG_RUN_SHARE;
         if is_full || here != session {
             self.send_all().await?;
@@ -78,7 +97,7 @@ impl RowsWriter {
         let comment = format!("\n--\n-- Dumping data for table {name}\n--\n\n");
         self.sql.extend_from_slice(comment.as_bytes());
         let at = self.sql.len();
-        self.rows.push((at..at, table.clone(), RowSum::default()));
+        self.parts.push(Part::at(at, table.clone()));
         Ok(())
     }
 
@@ -113,14 +132,14 @@ impl RowsWriter {
         sum: RowSum,
     ) -> Result<(), Stopped> {
         let end = self.sql.len() - rest;
-        let Some((range, _, total)) = self.rows.last_mut() else {
+        let Some(part) = self.parts.last_mut() else {
             return Ok(());
         };
-        self.longest = self.longest.max(longest);
-        range.end = end;
-        total.add(sum);
-        let is_long = range.len() > self.frame_bytes / LONG_RUN_SHARE;
-        if is_long && self.rows.len() > 1 {
+        part.text.end = end;
+        part.longest = part.longest.max(longest);
+        part.sum.add(sum);
+        let is_long = part.text.len() > self.frame_bytes / LONG_RUN_SHARE;
+        if is_long && self.parts.len() > 1 {
             // The rows of a large table are in frames of their own.
             self.send_before_last().await?;
         }
@@ -128,12 +147,11 @@ impl RowsWriter {
         if end < self.frame_bytes {
             return Ok(());
         }
-        let table = self.rows.last().map(|(_, table, _)| table.clone());
-        let rows = std::mem::take(&mut self.rows);
-        self.send(end, rows, self.session.clone()).await?;
+        let table = self.parts.last().map(|last| last.table.clone());
+        let parts = std::mem::take(&mut self.parts);
+        self.send(end, parts, self.session.clone()).await?;
         self.last = (0, self.session.clone());
-        self.rows
-            .extend(table.map(|table| (0..0, table, RowSum::default())));
+        self.parts.extend(table.map(|table| Part::at(0, table)));
         Ok(())
     }
 
@@ -144,20 +162,20 @@ impl RowsWriter {
 
     /// Sends all SQL as a frame.
     async fn send_all(&mut self) -> Result<(), Stopped> {
-        let rows = std::mem::take(&mut self.rows);
-        self.send(self.sql.len(), rows, self.session.clone()).await
+        let parts = std::mem::take(&mut self.parts);
+        self.send(self.sql.len(), parts, self.session.clone()).await
     }
 
     /// Sends the tables before the last one as a frame.
     async fn send_before_last(&mut self) -> Result<(), Stopped> {
-        let Some((range, table, sum)) = self.rows.pop() else {
+        let Some(mut last) = self.parts.pop() else {
             return Ok(());
         };
-        let rows = std::mem::take(&mut self.rows);
+        let parts = std::mem::take(&mut self.parts);
         let (start, session) = self.last.clone();
-        self.send(start, rows, session.clone()).await?;
-        self.rows
-            .push((range.start - start..range.end - start, table, sum));
+        self.send(start, parts, session.clone()).await?;
+        last.text = last.text.start - start..last.text.end - start;
+        self.parts.push(last);
         self.last = (0, session);
         Ok(())
     }
@@ -166,7 +184,7 @@ impl RowsWriter {
     async fn send(
         &mut self,
         end: usize,
-        mut rows: Vec<(Range<usize>, ObjectId, RowSum)>,
+        mut parts: Vec<Part>,
         after: Session,
     ) -> Result<(), Stopped> {
         let mut next = self.sink.buffers().take();
@@ -174,14 +192,18 @@ impl RowsWriter {
         next.extend_from_slice(&self.sql[end..]);
         self.sql.truncate(end);
         let sql = std::mem::replace(&mut self.sql, next);
-        rows.retain(|(_, _, sum)| sum.rows > 0);
         let before = std::mem::replace(&mut self.before, after.clone());
-        let longest = std::mem::take(&mut self.longest);
-        if rows.is_empty() {
+        parts.retain(|part| part.sum.rows > 0);
+        let Some(longest) = parts.iter().map(|part| part.longest).max() else {
             return Ok(());
-        }
-        let mut tables: Vec<ObjectId> = rows.iter().map(|(_, table, _)| table.clone()).collect();
-        tables.dedup();
+        };
+        let mut tables = Vec::new();
+        parts.iter().for_each(|part| note(&mut tables, &part.table));
+        let rows = parts.into_iter().map(|part| FrameRows {
+            text: part.text,
+            table: part.table,
+            sum: Some(part.sum),
+        });
         let frame = RawFrame {
             stream: self.stream,
             sql,
@@ -189,7 +211,7 @@ impl RowsWriter {
             before,
             after,
             tables,
-            rows: Rows::Summed(rows),
+            rows: rows.collect(),
             longest,
         };
         self.sink.send(frame).await
@@ -286,6 +308,7 @@ mod tests {
         let [small, large] = ["a", "b"].map(|schema| ObjectId::table(schema, "t"));
         writer.begin_table(&small, false).await.unwrap();
         insert(&mut writer, 1).await;
+        let short = "INSERT INTO `t` VALUES (1);\n".len();
         writer.begin_table(&large, false).await.unwrap();
         for _ in 0..3 {
             insert(&mut writer, 20).await;
@@ -298,6 +321,28 @@ mod tests {
         );
         assert_eq!(frames[1].rows[&large].rows, 60);
         assert_eq!(tables(&frames[1]), vec![large; 3]);
+        assert_eq!(frames[0].longest, short);
+        assert_eq!(frames[1].longest, short + 19 * ",(1)".len());
+    }
+
+    #[tokio::test]
+    async fn the_longest_statement_is_known_behind_a_table_without_rows() {
+        let (mut writer, frames) = writer(800);
+        for (schema, rows) in [("a", 0), ("b", 50)] {
+            writer
+                .begin_table(&ObjectId::table(schema, "t"), false)
+                .await
+                .unwrap();
+            if rows > 0 {
+                insert(&mut writer, rows).await;
+            }
+        }
+        let frames = sent(writer, frames).await;
+        let longest: Vec<usize> = frames.iter().map(|frame| frame.longest).collect();
+        assert_eq!(
+            longest,
+            ["INSERT INTO `t` VALUES (1);\n".len() + 49 * ",(1)".len()]
+        );
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::archive::BackupPlace;
 use crate::archive::index::{FrameRecord, Record, SessionRecord, TableRecord};
 use crate::archive::write::encode::{EncodedFrame, Encoders};
-use crate::archive::write::framer::{RawFrame, Rows};
+use crate::archive::write::framer::RawFrame;
 use crate::archive::write::object::{ObjectWriter, WrittenObject, most_bytes};
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
@@ -296,7 +296,7 @@ fn prologue(stream: u32, from: &Session, to: &Session) -> RawFrame {
         before: from.clone(),
         after: to.clone(),
         tables: Vec::new(),
-        rows: Rows::Unread(Vec::new()),
+        rows: Vec::new(),
         longest,
     }
 }

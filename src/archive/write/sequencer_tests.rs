@@ -43,7 +43,7 @@ fn frame(stream: u32, sql: &str, before: &Session, after: &Session) -> RawFrame 
         before: before.clone(),
         after: after.clone(),
         tables: vec![ObjectId::table("d", "t")],
-        rows: Rows::Unread(Vec::new()),
+        rows: Vec::new(),
         longest: sql.len(),
     }
 }
