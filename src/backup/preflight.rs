@@ -126,7 +126,7 @@ pub struct Examination {
 /// What reads the rows of a backup.
 #[derive(Debug)]
 pub enum Reading {
-    /// So many connections, whose snapshots are known to be one by this.
+    /// The native reader: the number of connections, and how it is known that they see the same data.
     Connections(usize, SnapshotMethod),
     /// The dump program, and why, if not by configuration.
     Program(Option<String>),
@@ -447,12 +447,7 @@ async fn coordinates(
 /// the lock.
 async fn long_query(connection: &mut Connection) -> Result<Option<String>> {
     const LONG_SECONDS: u32 = 30;
-    let longest: Option<(u64, i64)> = connection
-        .row(&format!(
-            "SELECT id, time FROM information_schema.processlist WHERE command = 'Query' \
-             AND time > {LONG_SECONDS} AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT 1"
-        ))
-        .await?;
+    let longest = connection.long_statement(LONG_SECONDS).await?;
     Ok(longest.map(|(id, seconds)| {
         format!(
             "connection {id} has been running a statement for {seconds} s, and the global read lock \

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, Row, SslOpts};
 
-use crate::mysql::errors::{connect_error, is_temporary, query_error, start_of};
+use crate::mysql::errors::{connect_error, is_temporary, no_answer, query_error, start_of};
 use crate::mysql::url::{Endpoint, Identity, Tls};
 use crate::mysql::{Role, ServerConfig, ServerVersion, limits};
 use crate::util::times::instant_in;
@@ -114,8 +114,7 @@ pub async fn as_any_client(config: &ServerConfig) -> Result<Connection> {
 }
 
 async fn reach(config: &ServerConfig) -> std::result::Result<Connection, ConnectFailure> {
-    let encrypt =
-        matches!(config.url.endpoint, Endpoint::Tcp { .. }) && config.url.tls != Tls::Disabled;
+    let encrypt = config.url.tries_tls();
     let attempt = async {
         match open(config, encrypt).await {
             // The server does not support TLS: like the clients, `preferred` falls back to cleartext.
@@ -133,14 +132,8 @@ async fn reach(config: &ServerConfig) -> std::result::Result<Connection, Connect
             error: connect_error(config, error),
         })?,
         Err(_) => {
-            let (endpoint, seconds) = (&config.url.endpoint, CONNECT_TIMEOUT.as_secs());
-            let error = config
-                .role
-                .error(format!("{endpoint}: no answer within {seconds} s"))
-                .hint("check the address, firewalls and network policies")
-                .lost();
             return Err(ConnectFailure {
-                error,
+                error: no_answer(config),
                 is_temporary: true,
             });
         }
@@ -293,6 +286,16 @@ impl Connection {
         })?;
         server.check_supported()?;
         Ok(server)
+    }
+
+    /// The statement of another connection that has been running for longest, if for more than so many seconds: the ID
+    /// of the connection, and the seconds. Only with PROCESS are those of other accounts among them.
+    pub async fn long_statement(&mut self, seconds: u32) -> Result<Option<(u64, i64)>> {
+        self.row(&format!(
+            "SELECT id, time FROM information_schema.processlist WHERE command IN ('Query', 'Execute') \
+             AND time > {seconds} AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT 1"
+        ))
+        .await
     }
 
     /// The server's ID of this connection.

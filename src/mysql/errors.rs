@@ -5,6 +5,7 @@ use std::io;
 use mysql_async::{DriverError, IoError};
 
 use crate::Error;
+use crate::mysql::connect::CONNECT_TIMEOUT;
 use crate::mysql::{Role, ServerConfig};
 
 /// The server's error number, if the failure is an error of the server.
@@ -81,6 +82,16 @@ pub(super) fn is_temporary(error: &mysql_async::Error) -> bool {
         mysql_async::Error::Driver(DriverError::ConnectionClosed) => true,
         _ => false,
     }
+}
+
+/// The failure of a server that has not answered within [`CONNECT_TIMEOUT`].
+pub(super) fn no_answer(config: &ServerConfig) -> Error {
+    let (endpoint, seconds) = (&config.url.endpoint, CONNECT_TIMEOUT.as_secs());
+    config
+        .role
+        .error(format!("{endpoint}: no answer within {seconds} s"))
+        .hint("check the address, firewalls and network policies")
+        .lost()
 }
 
 /// The failure to connect, with a hint.

@@ -38,6 +38,11 @@ pub struct Identity {
 }
 
 impl ServerUrl {
+    /// Whether to try TLS. Sockets are never encrypted.
+    pub fn tries_tls(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Tcp { .. }) && self.tls != Tls::Disabled
+    }
+
     /// The same address with another account.
     #[must_use]
     pub fn with_user(mut self, user: &str) -> ServerUrl {

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::Result;
 use crate::mysql::Connection;
-use crate::mysql::connect::literal;
+use crate::mysql::connect::literals;
 use crate::mysql::schemas;
 use crate::sql::statement::ObjectId;
 
@@ -95,12 +95,11 @@ fn query(source: &str, schema: &str, columns: &BTreeSet<&str>) -> String {
         .filter(|column| !VOLATILE.contains(column))
         .collect();
     // Compared as bytes, since MariaDB's information_schema ignores case.
-    let own: Vec<String> = schemas::SYSTEM.iter().map(|s| literal(s)).collect();
     format!(
         "SELECT {schema}, table_name, {} FROM information_schema.{source} \
          WHERE CAST({schema} AS BINARY) NOT IN ({})",
         facts.join(", "),
-        own.join(", ")
+        literals(schemas::SYSTEM)
     )
 }
 

@@ -55,8 +55,8 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// The packets of a connection that has logged in, and the server's ID of it.
-pub(super) async fn open(config: &ServerConfig, encrypt: bool) -> Result<(Packets, u32), Failed> {
+/// The packets of a connection that has logged in.
+pub(super) async fn open(config: &ServerConfig, encrypt: bool) -> Result<Packets, Failed> {
     let (stream, host) = connect(&config.url.endpoint).await?;
     let mut packets = Packets::new(stream);
     let first = packets.next(CONNECT_TIMEOUT).await?.to_vec();
@@ -102,7 +102,7 @@ pub(super) async fn open(config: &ServerConfig, encrypt: bool) -> Result<(Packet
         allows_cleartext: config.allows_cleartext(encrypt),
     };
     login.finish(&mut packets, plugin.into_owned()).await?;
-    Ok((packets, greeting.connection_id()))
+    Ok(packets)
 }
 
 fn wanted(encrypt: bool) -> CapabilityFlags {
@@ -142,7 +142,7 @@ async fn connect(endpoint: &Endpoint) -> io::Result<(Pin<Box<dyn Duplex>>, Strin
 /// What decides how a password is sent.
 struct Login<'a> {
     password: Option<&'a str>,
-    /// Whether nobody else can read the connection.
+    /// Whether the connection is encrypted or local.
     is_secure: bool,
     /// Whether the server may ask for the password itself.
     allows_cleartext: bool,

@@ -22,8 +22,8 @@ use mysql_common::packets::ErrPacket;
 use tokio::sync::Semaphore;
 
 use crate::mysql::connect::{CONNECT_TIMEOUT, KEEPALIVE, QUERY_TIMEOUT, SESSION, as_any_client};
-use crate::mysql::errors::{connect_error, query_error};
-use crate::mysql::url::{Endpoint, Tls};
+use crate::mysql::errors::{connect_error, no_answer, query_error};
+use crate::mysql::url::Tls;
 use crate::mysql::{Role, ServerConfig, limits};
 use crate::{Error, Result};
 use packets::Packets;
@@ -48,8 +48,6 @@ const WRITE_TIMEOUT: &str = "net_write_timeout = 86400, wait_timeout = 86400";
 pub struct RowConnection {
     packets: Packets,
     role: Role,
-    /// The server's ID of the connection.
-    id: u32,
 }
 
 /// A column of a result: what decides how its values are written.
@@ -69,8 +67,7 @@ impl RowConnection {
     /// Those of [`crate::mysql::connect()`].
     pub async fn open(config: &ServerConfig) -> Result<RowConnection> {
         let attempt = async {
-            let mut encrypt = matches!(config.url.endpoint, Endpoint::Tcp { .. })
-                && config.url.tls != Tls::Disabled;
+            let mut encrypt = config.url.tries_tls();
             let mut opened = login::open(config, encrypt).await;
             if matches!(opened, Err(login::Failed::NoTls)) && config.url.tls == Tls::Preferred {
                 encrypt = false;
@@ -84,28 +81,16 @@ impl RowConnection {
             }
             opened
         };
-        let endpoint = &config.url.endpoint;
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, attempt).await;
-        let opened = opened.map_err(|_| {
-            let seconds = CONNECT_TIMEOUT.as_secs();
-            let what = format!("{endpoint}: no answer within {seconds} s");
-            config.role.error(what).lost()
-        })?;
-        let (packets, id) =
-            opened.map_err(|failed| connect_error(config, failed.into_driver_error()))?;
+        let opened = opened.map_err(|_| no_answer(config))?;
+        let packets = opened.map_err(|failed| connect_error(config, failed.into_driver_error()))?;
         let mut connection = RowConnection {
             packets,
             role: config.role,
-            id,
         };
         let session = format!("{SESSION}, {}, {WRITE_TIMEOUT}", limits::assignments());
         connection.run(&session).await?;
         Ok(connection)
-    }
-
-    /// The server's ID of this connection.
-    pub fn id(&self) -> u32 {
-        self.id
     }
 
     /// Runs a statement without a result.

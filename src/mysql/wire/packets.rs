@@ -71,7 +71,7 @@ impl Packets {
     /// The same connection, encrypted from here on.
     pub(super) async fn encrypted(self, url: &ServerUrl, host: &str) -> io::Result<Packets> {
         if self.to > self.from {
-            // Somebody else may have sent it, and it would be taken for the server's.
+            // An attacker may have sent it, and it would be read as the server's.
             let why = "the server sent more than its greeting before TLS";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::archive::manifest::{Coordinates, SnapshotMethod};
 use crate::mysql::connect::{is_denied, server_code};
+use crate::mysql::grants::Grants;
+use crate::mysql::schemas::Own;
 use crate::mysql::wire::RowConnection;
 use crate::mysql::{Connection, ServerVersion};
 use crate::reader::snapshot::{begin_all, proof};
@@ -57,11 +59,11 @@ impl Patience {
         }
     }
 
-    /// A statement that has been running for as many seconds keeps MySQL's lock from being tried.
+    /// A statement that has been running for more seconds keeps MySQL's lock from being tried.
     fn long_statement_seconds(self) -> u32 {
         match self {
-            Patience::Little => 1,
-            Patience::More => 30,
+            Patience::Little => 0,
+            Patience::More => 29,
         }
     }
 }
@@ -73,7 +75,7 @@ pub(super) async fn globally(
     readers: &mut [RowConnection],
     patience: Patience,
 ) -> Result<Option<Begun>> {
-    if !server.is_mariadb() && has_long_statement(control, patience).await? {
+    if !server.is_mariadb() && has_long_statement(control, server, patience).await? {
         return Ok(None);
     }
     let lock = "FLUSH TABLES WITH READ LOCK";
@@ -108,27 +110,18 @@ pub(super) async fn tables(
 }
 
 /// Whether a statement has been running for long, or the account would not see it.
-async fn has_long_statement(control: &mut Connection, patience: Patience) -> Result<bool> {
-    let grants: Vec<String> = control.rows("SHOW GRANTS").await?;
-    if !grants.iter().any(|grant| sees_all_statements(grant)) {
+async fn has_long_statement(
+    control: &mut Connection,
+    server: &ServerVersion,
+    patience: Patience,
+) -> Result<bool> {
+    let own = Own::of(control, server).await?;
+    let grants = Grants::read(control, server, own).await?;
+    if !grants.has_globally("PROCESS") {
         return Ok(patience == Patience::Little);
     }
-    let long: u64 = control
-        .one(&format!(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE command IN ('Query', 'Execute') \
-             AND time >= {} AND id <> CONNECTION_ID()",
-            patience.long_statement_seconds()
-        ))
-        .await?;
-    Ok(long > 0)
-}
-
-fn sees_all_statements(grant: &str) -> bool {
-    let Some((privileges, on)) = grant.split_once(" ON ") else {
-        return false;
-    };
-    on.starts_with("*.*")
-        && (privileges.contains("PROCESS") || privileges.contains("ALL PRIVILEGES"))
+    let long = control.long_statement(patience.long_statement_seconds());
+    Ok(long.await?.is_some())
 }
 
 /// Begins all snapshots under a lock; returns their place in the log, and how long it was held. `None` if the lock is
@@ -172,22 +165,4 @@ async fn under(
 /// (1045), in its state (1290), or for such a table.
 fn is_refused(error: &Error) -> bool {
     matches!(server_code(error), Some(1045 | 1146 | 1205 | 1290 | 1356))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_global_privileges_show_all_statements() {
-        for (grant, sees) in [
-            ("GRANT PROCESS, RELOAD ON *.* TO `a`@`%`", true),
-            ("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost`", true),
-            ("GRANT ALL PRIVILEGES ON `d`.* TO `a`@`%`", false),
-            ("GRANT SELECT ON *.* TO `a`@`%`", false),
-            ("GRANT `process`@`%` TO `a`@`%`", false),
-        ] {
-            assert_eq!(sees_all_statements(grant), sees, "{grant}");
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mysql::compat::REDO_LOG_ENABLED;
-use crate::mysql::connect::{NamedRow, literal, server_code};
+use crate::mysql::connect::{NamedRow, literals, server_code};
 use crate::mysql::definers;
 use crate::mysql::names::NameCase;
 use crate::mysql::replication::Replication;
@@ -149,11 +149,6 @@ async fn has_redo_log_switch(connection: &mut Connection) -> Result<bool> {
     Ok(connection.row::<(String, String)>(&sql).await?.is_some())
 }
 
-fn listed(schemas: &BTreeSet<String>) -> String {
-    let all: Vec<String> = schemas.iter().map(|schema| literal(schema)).collect();
-    all.join(", ")
-}
-
 async fn defaults(
     connection: &mut Connection,
     schemas: &BTreeSet<String>,
@@ -167,7 +162,7 @@ async fn defaults(
              EXISTS (SELECT 1 FROM information_schema.collations
                      WHERE collation_name = default_collation_name AND is_default = 'Yes')
              FROM information_schema.schemata WHERE schema_name IN ({})",
-            listed(schemas)
+            literals(schemas)
         ))
         .await?;
     let defaults = rows
@@ -192,7 +187,7 @@ async fn objects(
     if schemas.is_empty() {
         return Ok(found);
     }
-    let list = listed(schemas);
+    let list = literals(schemas);
     let names: Vec<String> = connection
         .rows(&format!(
             "SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ({list})"

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::mysql::connect::{literal, server_code};
+use crate::mysql::connect::{literals, server_code};
 use crate::mysql::{Connection, Flavour};
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::Refusal;
@@ -101,11 +101,10 @@ pub async fn read_only_schemas(
     if schemas.is_empty() {
         return Ok(Vec::new());
     }
-    let list: Vec<String> = schemas.iter().map(|schema| literal(schema)).collect();
     let query = format!(
         "SELECT schema_name FROM information_schema.schemata_extensions \
          WHERE options LIKE '%READ ONLY=1%' AND schema_name IN ({})",
-        list.join(", ")
+        literals(schemas)
     );
     let read_only = names(connection, &query).await?.unwrap_or_default();
     let refusal = |schema: String| {

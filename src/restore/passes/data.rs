@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
-use crate::mysql::connect::{literal, server_code};
+use crate::mysql::connect::{literals, server_code};
 use crate::restore::frames::dispatch::{Group, Sequence};
 use crate::restore::frames::frame::Frame;
 use crate::restore::frames::read_ahead::FrameSource;
@@ -185,13 +185,12 @@ impl Data<'_> {
         if schemas.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let schemas: Vec<String> = schemas.iter().map(|name| literal(name)).collect();
         let sql = format!(
             "SELECT table_schema, table_name FROM information_schema.tables
              WHERE table_type NOT IN ('VIEW', 'SEQUENCE') AND engine NOT IN
              (SELECT engine FROM information_schema.engines WHERE transactions = 'YES')
              AND table_schema IN ({})",
-            schemas.join(", ")
+            literals(schemas)
         );
         let tables: Vec<(String, String)> = self.marker.control.query(&sql).await?;
         Ok(tables
@@ -243,7 +242,7 @@ impl Shared {
     /// frames of its table meanwhile.
     async fn load(&self, lane: &mut Lane, frame: &Frame, exclusive: bool) -> Result<u64> {
         let n = frame.record.n;
-        // Small tables share one frame, and have no others.
+        // Small tables share a frame, and mostly have no others; otherwise lanes wait for each other, and no more.
         let exclusive = exclusive || frame.record.tables.len() > 1;
         let runs = self.loader.runs(frame);
         if self.is_non_transactional(&runs) {
