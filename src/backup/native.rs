@@ -85,8 +85,10 @@ pub(super) async fn dump(
     }
     let interrupted = |e| Error::unexpected("reading rows was interrupted").because(e);
     while let Some(ended) = readers.join_next().await {
-        if let Err(Stopped) = ended.map_err(interrupted)?.map_err(changed)? {
-            return Ok(None);
+        match ended.map_err(interrupted)? {
+            Ok(()) => {}
+            Err(Broken::Stopped) => return Ok(None),
+            Err(Broken::Failed(error)) => return Err(changed(error)),
         }
     }
     Ok(Some((scanned, dumped)))
@@ -100,7 +102,7 @@ fn changed(error: Error) -> Error {
     }
 }
 
-/// Why there are none.
+/// Why the coordinates of a snapshot are not known.
 const NO_PLACE: &str = "the server does not show the place of a snapshot without a lock, and the global read lock was not \
      free or is not allowed (RELOAD)";
 
@@ -151,32 +153,44 @@ struct RowArchiver {
     meter: Arc<dyn Meter>,
 }
 
+/// Why a connection has not read all its rows.
+enum Broken {
+    /// The archive has stopped.
+    Stopped,
+    Failed(Error),
+}
+
+impl From<Stopped> for Broken {
+    fn from(_: Stopped) -> Self {
+        Broken::Stopped
+    }
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Broken::Failed(error)
+    }
+}
+
 impl RowArchiver {
-    async fn run(mut self) -> Result<std::result::Result<(), Stopped>> {
+    async fn run(mut self) -> std::result::Result<(), Broken> {
         while let Some((rows, tuples)) = self.reader.next_piece().await? {
             let name = quote(&rows.table.name);
             let mut inserts = Inserts::new(tuples, &name, rows.columns.as_deref(), self.program);
-            let begun = self.writer.begin_table(&rows.table, rows.history).await;
-            if begun.is_err() {
-                return Ok(Err(Stopped));
-            }
+            self.writer.begin_table(&rows.table, rows.history).await?;
             while let Some(row) = self.reader.next_row().await? {
-                if let Some(ended) = inserts.push(row, self.writer.sql())?
-                    && self.end_statement(ended).await.is_err()
-                {
-                    return Ok(Err(Stopped));
+                if let Some(ended) = inserts.push(row, self.writer.sql())? {
+                    self.end_statements(ended).await?;
                 }
             }
-            if let Some(ended) = inserts.finish(self.writer.sql())
-                && self.end_statement(ended).await.is_err()
-            {
-                return Ok(Err(Stopped));
+            if let Some(ended) = inserts.finish(self.writer.sql()) {
+                self.end_statements(ended).await?;
             }
         }
-        Ok(self.writer.finish().await)
+        Ok(self.writer.finish().await?)
     }
 
-    async fn end_statement(&mut self, ended: Ended) -> std::result::Result<(), Stopped> {
+    async fn end_statements(&mut self, ended: Ended) -> std::result::Result<(), Stopped> {
         self.meter.add(ended.bytes as u64);
         let Ended {
             rest, longest, sum, ..
