@@ -123,10 +123,8 @@ fn between(column: &str, bounds: &[String]) -> Vec<String> {
     };
     let below = format!("{column} < {first}");
     let above = format!("{column} >= {last}");
-    let between = bounds.windows(2).map(|bounds| match bounds {
-        [from, to] => format!("{column} >= {from} AND {column} < {to}"),
-        _ => unreachable!("windows of two"),
-    });
+    let pairs = bounds.iter().zip(bounds.iter().skip(1));
+    let between = pairs.map(|(from, to)| format!("{column} >= {from} AND {column} < {to}"));
     [below].into_iter().chain(between).chain([above]).collect()
 }
 

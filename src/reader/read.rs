@@ -16,8 +16,8 @@ use crate::reader::tables::TableRows;
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 
-/// Where a connection returns to when it has read of a table, so that it keeps no lock on it. Otherwise DDL would wait
-/// for the end of the dump; and the dump program, which waits behind that DDL, for ever.
+/// A connection returns to this savepoint after each query on a table, which releases its metadata lock. Otherwise DDL
+/// would wait for the end of the dump, and the dump program would wait forever behind that DDL.
 const SAVEPOINT: &str = "SAVEPOINT drctl";
 const RELEASE: &str = "ROLLBACK TO SAVEPOINT drctl";
 

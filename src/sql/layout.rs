@@ -59,7 +59,7 @@ const LITERALS: &[&str] = &[
 ];
 
 /// Types of text in a character set.
-const TEXTS: &[&str] = &[
+pub(super) const TEXTS: &[&str] = &[
     "char",
     "varchar",
     "tinytext",

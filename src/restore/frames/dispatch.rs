@@ -5,7 +5,8 @@
 //! lane. It shares a group with another lane only if no other frame is ready, being fetched, or next to be fetched.
 //! Where a server makes two LOAD DATA into one table wait for each other, a lane has such a table to itself until another
 //! one has nothing else to do; from then on the table is shared, and its rows are loaded in another way: statements of
-//! both kinds at a time would wait for each other until the table ends. Frames with rows of non-transactional tables form one group, which is loaded in order, one frame at a time.
+//! both kinds at a time would wait for each other until the table ends. Frames with rows of non-transactional tables form
+//! one group, which is loaded in order, one frame at a time.
 //!
 //! Memory: the frames that are fetched, waiting and being loaded share a budget in bytes. A frame larger than the
 //! budget waits until it is alone. Lanes cannot wait for each other forever: a frame that waits belongs to a group

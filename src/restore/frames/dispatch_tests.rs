@@ -37,7 +37,7 @@ fn by_position(groups: &[Group]) -> Sequence {
     Sequence::ByPosition(Box::new(frames(groups).into_iter().map(Ok)))
 }
 
-/// Tables one after another, each with so many frames.
+/// Tables one after another, with this many frames each.
 fn tables(lengths: &[usize]) -> Vec<Group> {
     let tables = lengths.iter().zip(0..);
     tables

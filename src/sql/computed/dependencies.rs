@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sql::definition::Column;
+use crate::sql::layout::TEXTS;
 use crate::sql::tokens::{Token, Tokens};
 
 use super::functions;
@@ -148,16 +149,5 @@ fn of_type(kind: &str) -> Vec<&'static str> {
 }
 
 fn is_text(kind: &str) -> bool {
-    [
-        "char",
-        "varchar",
-        "tinytext",
-        "text",
-        "mediumtext",
-        "longtext",
-        "enum",
-        "set",
-    ]
-    .iter()
-    .any(|one| kind.starts_with(one))
+    TEXTS.iter().any(|one| kind.starts_with(one))
 }
