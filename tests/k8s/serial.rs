@@ -60,6 +60,9 @@ pub fn serial(turn: Turn) -> Option<Serial> {
     Some(serial)
 }
 
+/// How the process list shows who holds a lock.
+const SLEEPS: &str = "INFO LIKE 'SELECT SLEEP%'";
+
 impl Serial {
     /// Ids of all backups, newest first.
     #[track_caller]
@@ -108,7 +111,7 @@ impl Serial {
                       --execute 'LOCK TABLES app.held WRITE; SELECT SLEEP(900)' >/dev/null 2>&1 </dev/null &";
         let pod = format!("{RELEASE}-database-0");
         self.kubectl(&["exec", &pod, "--", "sh", "-c", client]);
-        self.until_busy("SELECT SLEEP%");
+        self.until_busy(SLEEPS);
     }
 
     /// Begins a backup that stands still like that; its Job and its pod.
@@ -117,28 +120,29 @@ impl Serial {
         self.hold();
         let job = begin(self);
         let pod = name_of(&self.running(&job)).to_owned();
-        self.until_busy("FLUSH%");
+        // Whether the snapshot needs a lock or its reader comes to that table: both wait for it.
+        self.until_busy("STATE LIKE 'Waiting for table%'");
         (job, pod)
     }
 
-    /// Waits until the database is busy with such a statement.
+    /// Waits until a connection of the database is seen so in its process list.
     #[track_caller]
-    pub fn until_busy(&self, like: &str) {
-        until(&format!("the database does {like}"), || {
-            !self.busy(like).is_empty()
+    pub fn until_busy(&self, condition: &str) {
+        until(&format!("of a connection {condition}"), || {
+            !self.busy(condition).is_empty()
         });
     }
 
-    fn busy(&self, like: &str) -> String {
+    fn busy(&self, condition: &str) -> String {
         self.sql(&format!(
-            "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE '{like}'"
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE {condition}"
         ))
     }
 
     /// Backups go on.
     #[track_caller]
     pub fn release(&self) {
-        for id in self.busy("SELECT SLEEP%").lines() {
+        for id in self.busy(SLEEPS).lines() {
             self.sql(&format!("KILL {id}"));
         }
     }
