@@ -23,7 +23,7 @@
 //! - [`archive`]: the format; [`k8s`]: Kubernetes.
 //! - [`mysql`]: the server and its clients; [`binlog`]: its binary log.
 //! - [`sql`]: scanning dumps; [`store`]: object stores; [`objectives`]: RPO, RTO, schedules.
-//! - [`layout`]: names of objects; [`util`]: utilities.
+//! - [`layout`]: names of objects; [`keys`]: encryption and signatures; [`util`]: utilities.
 
 #![cfg_attr(
     test,
@@ -42,6 +42,7 @@ pub mod cli;
 pub mod comparison;
 pub mod config;
 pub mod k8s;
+pub mod keys;
 pub mod layout;
 pub mod monitor;
 pub mod mysql;

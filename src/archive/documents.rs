@@ -15,26 +15,43 @@ use crate::util::error::{Error, Result};
 const MAX_BYTES: u64 = 32 << 20;
 
 impl Archive {
-    /// Checks that `SHA256SUMS` agrees with the manifest, and `RESTORE.txt` with `SHA256SUMS`.
+    /// Checks that `SHA256SUMS` agrees with the manifest, and `RESTORE.txt` with both.
     pub async fn check_documents(&self) -> Result<()> {
-        let readme = self.document(&BackupObject::Readme).await?;
-        let sums = self.document(&BackupObject::Sums).await?;
         let manifest = self.manifest();
-        let readme = FileFacts {
-            name: BackupObject::Readme.to_string(),
-            bytes: readme.len() as u64,
-            sha256: Sha256Digest::of(&readme),
-        };
-        let files = manifest.segments.iter().chain(&manifest.accounts);
-        if sums == sha256sums(files.chain([&manifest.index, &readme])) {
+        let readme = BackupObject::Readme;
+        let encrypted = readme.clone().encrypted();
+        let mut same = true;
+        // Older versions did not record it in the manifest.
+        let mut unrecorded = None;
+        match manifest.documents.as_slice() {
+            [] => unrecorded = Some(self.digested(&readme).await?),
+            recorded => {
+                for (object, facts) in [&readme, &encrypted].into_iter().zip(recorded) {
+                    let found = self.digested(object).await?;
+                    same &= (&found.name, &found.sha256) == (&facts.name, &facts.sha256);
+                }
+                same &= recorded.len() <= 2;
+            }
+        }
+        let sums = self.document(&BackupObject::Sums).await?;
+        if same && sums == sha256sums(manifest.files().chain(&unrecorded)) {
             return Ok(());
         }
         Err(Error::archive(format!(
-            "{} was edited, or {} was: they do not agree with the manifest",
+            "{} was edited, or {readme} was: they do not agree with the manifest",
             self.place().1.key(&BackupObject::Sums),
-            readme.name,
         ))
         .hint("restore another backup, and find out what changed the store"))
+    }
+
+    async fn digested(&self, object: &BackupObject) -> Result<FileFacts> {
+        let document = self.document(object).await?;
+        Ok(FileFacts {
+            name: object.to_string(),
+            bytes: document.len() as u64,
+            sha256: Sha256Digest::of(&document),
+            plain_bytes: None,
+        })
     }
 
     async fn document(&self, object: &BackupObject) -> Result<Bytes> {

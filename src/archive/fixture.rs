@@ -64,10 +64,12 @@ pub fn manifest(place: &BackupPlace, segments: Vec<FileFacts>, index: FileFacts)
         reader: None,
         codec: Codec::Zstd,
         encryption: "none".into(),
+        recipients: Vec::new(),
         signature: "none".into(),
         segments,
         index,
         accounts: None,
+        documents: Vec::new(),
         totals: Totals::default(),
         lossy: Vec::new(),
         warnings: vec!["w".into()],
@@ -116,6 +118,18 @@ pub async fn commit(
     written: Written,
     streams: u32,
 ) -> Result<Manifest> {
+    let manifest = manifest_of(store, place, written, streams).await?;
+    put_manifest(store, place, &manifest).await?;
+    Ok(manifest)
+}
+
+/// Puts the documents beside what was written; the manifest that is still missing.
+pub async fn manifest_of(
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    written: Written,
+    streams: u32,
+) -> Result<Manifest> {
     let segments = written.segments.iter().map(|it| it.facts.clone()).collect();
     let mut manifest = manifest(place, segments, written.index.facts.clone());
     manifest.totals = Totals {
@@ -131,7 +145,6 @@ pub async fn commit(
     let files = manifest.segments.iter().chain([&manifest.index, &readme]);
     let sums = sha256sums(files);
     put_file(store, place, &BackupObject::Sums, sums.as_bytes()).await?;
-    put_manifest(store, place, &manifest).await?;
     Ok(manifest)
 }
 

@@ -67,9 +67,12 @@ pub struct Manifest {
     pub reader: Option<ReaderFacts>,
     /// Compression of the frames.
     pub codec: crate::archive::codec::Codec,
-    /// `none` in format 1.
+    /// `age` if segments, index and accounts are encrypted, otherwise `none`.
     pub encryption: String,
-    /// `none` in format 1: the archive is unauthenticated.
+    /// The public keys of those who can decrypt it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// `sshsig` if `manifest.json.sig` contains a signature of this document, otherwise `none`.
     pub signature: String,
     /// The segments, in order.
     pub segments: Vec<FileFacts>,
@@ -78,6 +81,9 @@ pub struct Manifest {
     /// accounts.sql; `None` if the backup contains no accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts: Option<FileFacts>,
+    /// `RESTORE.txt`; empty in archives of versions that did not record it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<FileFacts>,
     /// Totals of the backup.
     pub totals: Totals,
     /// The first columns whose values mysqldump cannot represent exactly; all are in the index.
@@ -211,6 +217,16 @@ pub struct FileFacts {
     pub bytes: u64,
     /// Digest of the stored bytes.
     pub sha256: Sha256Digest,
+    /// Bytes before encryption; `None` if it is not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_bytes: Option<u64>,
+}
+
+impl FileFacts {
+    /// Bytes before encryption, if any.
+    pub fn text_bytes(&self) -> u64 {
+        self.plain_bytes.unwrap_or(self.bytes)
+    }
 }
 
 /// Totals of a backup.
@@ -309,9 +325,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Rejects encrypted archives, and objects with unexpected names.
+    /// Rejects unknown kinds of encryption and objects with unexpected names.
     fn check_readable(&self) -> Result<()> {
-        if self.encryption != "none" {
+        if !["none", "age"].contains(&self.encryption.as_str()) {
             return Err(Error::archive(format!(
                 "the archive is encrypted with {}, which this version of drctl does not support",
                 self.encryption
@@ -325,10 +341,9 @@ impl Manifest {
         if let Some(facts) = &self.accounts {
             files.push((facts, BackupObject::Accounts(self.codec.suffix())));
         }
-        match files
-            .into_iter()
-            .find(|(facts, name)| facts.name != name.to_string())
-        {
+        let files = files.into_iter();
+        let mut files = files.map(|(facts, object)| (facts, self.named(object)));
+        match files.find(|(facts, name)| facts.name != name.to_string()) {
             None => Ok(()),
             Some((facts, name)) => Err(Error::archive(format!(
                 "manifest.json was edited: it names {} where {name} belongs",
@@ -338,15 +353,37 @@ impl Manifest {
         }
     }
 
-    /// Whether a signature was verified: never in format 1. The field `signature` alone proves nothing: any
-    /// account that can write to the store can write the field.
-    pub fn is_authenticated(&self) -> bool {
-        false
+    /// The objects of which SHA256SUMS has the digest, in its order.
+    pub fn files(&self) -> impl Iterator<Item = &FileFacts> {
+        let data = self.segments.iter().chain(&self.accounts);
+        data.chain([&self.index]).chain(&self.documents)
+    }
+
+    /// Whether the objects that hold data are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.encryption != "none"
+    }
+
+    /// An object that holds data under the name that it has in this backup.
+    pub fn named(&self, object: BackupObject) -> BackupObject {
+        match self.is_encrypted() {
+            true => object.encrypted(),
+            false => object,
+        }
+    }
+
+    fn count(&self, kind: &str) -> u64 {
+        self.totals.objects.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Number of schemas.
+    pub fn schemas(&self) -> u64 {
+        self.count("schema")
     }
 
     /// Number of tables.
     pub fn tables(&self) -> u64 {
-        self.totals.objects.get("table").copied().unwrap_or(0)
+        self.count("table")
     }
 }
 
@@ -422,6 +459,7 @@ mod tests {
             name: name.into(),
             bytes: 1,
             sha256: Sha256Digest::of(name),
+            plain_bytes: None,
         }
     }
 

@@ -7,7 +7,8 @@
 //! - [`manifest`], [`index`]: the two documents of a backup.
 //! - [`codec`]: compression of frames.
 //! - [`write`]: statements → frames → segments → commit.
-//! - [`read`]: manifest and index → verified, decoded frames; [`stored_index`]: the index as stored.
+//! - [`read`]: manifest and index → verified, decoded frames; [`stored_index`]: the index as stored;
+//!   [`stored_object`]: ranges of an object, decrypted.
 //! - [`accounts`]: accounts.sql; [`restore_txt`]: instructions for a restore without drctl.
 //! - [`segment_digests`], [`documents`]: what only a reader of the whole archive can verify.
 
@@ -22,6 +23,7 @@ pub mod read;
 pub mod restore_txt;
 pub mod segment_digests;
 pub mod stored_index;
+pub mod stored_object;
 pub mod write;
 
 use crate::layout::{BackupId, BackupObject, TargetName};

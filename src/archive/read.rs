@@ -6,21 +6,29 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
-use crate::archive::manifest::{MAX_BYTES, Manifest, Totals};
-use crate::archive::stored_index::{Records, StoredIndex, damaged, read_range};
+use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest, Totals};
+use crate::archive::stored_index::{Records, StoredIndex, damaged};
+use crate::archive::stored_object::{StoredObject, StoredRange};
 use crate::archive::write::framer::FRAME_BYTES;
+use crate::keys::Trust;
+use crate::keys::signers::Signed;
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
-use crate::store::{Key, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::util::digest::{Sha256Digest, Xxh3Digest};
 use crate::util::error::{Error, Result};
 
 /// Maximum size in bytes of accounts.sql, stored or decoded.
 const MAX_ACCOUNTS_BYTES: u64 = 256 << 20;
+
+/// Maximum size of a signature in bytes; one by Ed25519 has 300.
+const MOST_SIGNATURE_BYTES: u64 = 16 << 10;
 
 /// Maximum size in bytes of the names, ledger and warnings in an index.
 const MAX_NAMES_BYTES: usize = 1 << 30;
@@ -35,6 +43,7 @@ pub struct Archive {
     place: BackupPlace,
     manifest: Arc<Manifest>,
     index: StoredIndex,
+    segments: Arc<[StoredObject]>,
     contents: Arc<Contents>,
 }
 
@@ -57,8 +66,8 @@ pub struct Contents {
     pub gtid: Option<String>,
 }
 
-/// Reads a manifest, and checks that it belongs to its location.
-pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Manifest> {
+/// Reads a manifest, checks that it belongs to its location, and finds out who signed it.
+pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<(Manifest, Signed)> {
     let key = place.key(&BackupObject::Manifest);
     let bytes = match store.get_at_most(&key, MAX_BYTES as u64).await {
         Ok(bytes) => bytes,
@@ -74,19 +83,45 @@ pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Man
             manifest.id, manifest.target
         )));
     }
-    Ok(manifest)
+    let keys = store.keys();
+    let signature = match keys.trust() {
+        Trust::Off => None,
+        Trust::Warn | Trust::Require => signature(store, place).await?,
+    };
+    let signed = keys.verify(&bytes, signature.as_deref(), manifest.finished_at)?;
+    Ok((manifest, signed))
+}
+
+/// The signature of a manifest; `None` if there is none that is short enough to be one.
+async fn signature(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Option<Bytes>> {
+    let key = place.key(&BackupObject::ManifestSignature);
+    match store.get_at_most(&key, MOST_SIGNATURE_BYTES).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Archive {
     /// Opens a backup: reads manifest and index, and checks that they agree.
     pub async fn open(store: Arc<dyn Store>, place: BackupPlace) -> Result<Archive> {
-        let manifest = Arc::new(manifest(&store, &place).await?);
-        let index = StoredIndex::fetch(&store, &place, &manifest.index).await?;
+        let (manifest, signed) = manifest(&store, &place).await?;
+        signed.check(&place.key(&BackupObject::Manifest))?;
+        if let Signed::Warned(why) = signed {
+            tracing::warn!("the manifest of {place} {why}");
+        }
+        let manifest = Arc::new(manifest);
+        let index = StoredIndex::fetch(&store, &place, &manifest).await?;
         let (reader, of, whose) = (index.clone(), manifest.clone(), place.to_string());
         let contents = tokio::task::spawn_blocking(move || read_contents(&reader, &of, &whose))
             .await
             .map_err(|e| Error::unexpected("reading the index was interrupted").because(e))??;
+        let segments = (0..).zip(&manifest.segments).map(|(number, facts)| {
+            let object = manifest.codec.segment(number)?;
+            Ok(StoredObject::new(&store, &place, &manifest, object, facts))
+        });
         Ok(Archive {
+            segments: segments.collect::<Result<_>>()?,
             store,
             place,
             manifest,
@@ -115,23 +150,26 @@ impl Archive {
     /// Fetches, verifies and decodes a frame.
     pub async fn fetch(&self, frame: &FrameRecord) -> Result<Vec<u8>> {
         let stored = self.fetch_stored(frame).await?;
-        let (codec, frame, key) = (self.manifest.codec, frame.clone(), self.segment_key(frame)?);
-        tokio::task::spawn_blocking(move || check_and_decode(codec, &frame, &key, &stored))
+        let (codec, frame, key) = (
+            self.manifest.codec,
+            frame.clone(),
+            self.segment(frame)?.key().clone(),
+        );
+        let decode = move || check_and_decode(codec, &frame, &key, &stored.text()?);
+        tokio::task::spawn_blocking(decode)
             .await
             .map_err(|e| Error::unexpected("decoding a frame was interrupted").because(e))?
     }
 
-    pub(super) async fn fetch_stored(&self, frame: &FrameRecord) -> Result<bytes::Bytes> {
-        let key = self.segment_key(frame)?;
+    pub(super) async fn fetch_stored(&self, frame: &FrameRecord) -> Result<StoredRange> {
         let range = frame.offset..frame.offset + frame.stored;
-        read_range(&self.store, &key, range, "a segment").await
+        self.segment(frame)?.range(range).await
     }
 
-    /// The key of a frame's segment.
-    pub(super) fn segment_key(&self, frame: &FrameRecord) -> Result<Key> {
-        Ok(self
-            .place
-            .key(&self.manifest.codec.segment(frame.segment as usize)?))
+    /// The segment of a frame.
+    pub(super) fn segment(&self, frame: &FrameRecord) -> Result<&StoredObject> {
+        let segment = self.segments.get(frame.segment as usize);
+        segment.ok_or_else(|| damaged(&self.place, "a frame is in no segment"))
     }
 
     /// The store, and the location of the backup.
@@ -145,7 +183,8 @@ impl Archive {
             return Ok(None);
         };
         let codec = self.manifest.codec;
-        let key = self.place.key(&BackupObject::Accounts(codec.suffix()));
+        let object = BackupObject::Accounts(codec.suffix());
+        let object = StoredObject::new(&self.store, &self.place, &self.manifest, object, facts);
         let wrong = |what: &str| {
             Error::archive(format!("accounts.sql {what}"))
                 .hint("restore another backup, and find out what changed the store")
@@ -155,10 +194,7 @@ impl Archive {
                 "is longer than the maximum, according to the manifest",
             ));
         }
-        let stored = read_range(&self.store, &key, 0..facts.bytes, "accounts.sql").await?;
-        if Sha256Digest::of(&stored) != facts.sha256 {
-            return Err(wrong("does not match its SHA-256"));
-        }
+        let stored = object.whole().await?;
         let sql = decode_all(codec, &stored, MAX_ACCOUNTS_BYTES)
             .map_err(|e| wrong("cannot be decoded").because(e))?;
         Ok(Some(sql))
@@ -223,10 +259,11 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
             Record::Gtid(set) => contents.gtid = Some(set),
         }
     }
-    let sizes = manifest.segments.iter().map(|segment| segment.bytes);
+    let segments = manifest.segments.iter();
+    let sizes = segments.clone().map(FileFacts::text_bytes);
     let totals = Totals {
         raw_bytes: raw,
-        stored_bytes: filled.iter().sum(),
+        stored_bytes: segments.map(|segment| segment.bytes).sum(),
         frames,
         // A stream may have no frame.
         streams: manifest.totals.streams,

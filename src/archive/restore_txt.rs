@@ -1,7 +1,11 @@
 //! `RESTORE.txt`: instructions for a restore without drctl.
+//!
+//! Those of an encrypted backup do not name objects of the database. Where a restore must name some, the instructions are
+//! in `RESTORE.txt.age`, and `RESTORE.txt` says so.
 
 use crate::archive::index::InventoryRecord;
-use crate::archive::manifest::Manifest;
+use crate::archive::manifest::{FileFacts, Manifest};
+use crate::layout::BackupObject;
 use crate::sql::computed::Needs;
 use crate::sql::statement::{ObjectId, quote};
 
@@ -122,31 +126,39 @@ impl Default for Finish {
     }
 }
 
-/// The text: the commands that verify and restore the backup.
-pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &Finish) -> String {
+/// The text for an encrypted backup whose instructions name objects of the database: where the instructions are.
+pub fn pointer_txt(manifest: &Manifest) -> String {
+    let mut text = first_steps(manifest);
+    text.push_str(&format!(
+        "3. The other steps name objects of the database, and are encrypted as its data are. Follow them:\n\
+         \n\
+         \x20   {AGE} {}\n",
+        BackupObject::Readme.encrypted()
+    ));
+    text
+}
+
+/// Decrypts a file with the private key of one of the recipients.
+const AGE: &str = "age -d -i identity.txt";
+
+/// The command that prints the contents of some files of the backup, one after the other.
+fn decoded(manifest: &Manifest, files: &[FileFacts]) -> String {
     let decode = manifest.codec.decoder_command();
-    let names = |files: &[crate::archive::manifest::FileFacts]| {
-        files
-            .iter()
-            .map(|file| file.name.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let dump = names(&manifest.segments);
-    let client = match manifest.server.flavour.as_str() {
-        "mariadb" => "mariadb",
-        _ => "mysql",
-    };
-    let packet = packet_mib(manifest.totals.largest_statement_bytes);
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let names = names.join(" ");
+    match manifest.is_encrypted() {
+        true => format!("for f in {names}; do {AGE} $f; done | {decode}"),
+        false => format!("{decode} {names}"),
+    }
+}
+
+/// What the backup is, and how to verify that it is complete and from whom.
+fn first_steps(manifest: &Manifest) -> String {
     let mut text = format!(
         "Backup {id} of {target}, a {flavour} {version} server, as of {snapshot}.\n\
          It is the output of {dumper} ({banner}); no special tool is needed to restore it.\n\
          \n\
-         1. Download all objects next to this file, keeping their names.\n\
-         2. Verify them:\n\
-         \n\
-         \x20   sha256sum -c SHA256SUMS\n\
-         \n",
+         1. Download all objects next to this file, keeping their names.\n",
         id = manifest.id,
         target = manifest.target,
         flavour = manifest.server.flavour,
@@ -155,14 +167,44 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &
         dumper = manifest.client.name,
         banner = manifest.client.version,
     );
-    let accounts = manifest.accounts.as_ref().map(|accounts| &accounts.name);
-    if let Some(accounts) = accounts {
+    if manifest.is_encrypted() {
+        text.push_str(
+            "\x20  The files that end in .age are encrypted (age-encryption.org); identity.txt is the file with the private\n\
+             \x20  key of one of the recipients, which manifest.json lists.\n",
+        );
+    }
+    text.push_str("2. Verify them:\n\n    sha256sum -c SHA256SUMS\n");
+    if manifest.signature != "none" {
+        text.push_str(
+            "\n\x20  and that manifest.json is signed by one of allowed_signers, a file that you have from elsewhere, and has\n\
+             \x20  all of these digests. Do not go on if one of the commands fails:\n\
+             \n\
+             \x20   ssh-keygen -Y verify -f allowed_signers -n drctl -s manifest.json.sig -I \"$(ssh-keygen -Y find-principals -f allowed_signers -s manifest.json.sig | head -n 1 | cut -d , -f 1)\" < manifest.json\n\
+             \x20   (for sum in $(cut -c 1-64 SHA256SUMS); do grep -q $sum manifest.json || exit 1; done) && echo the manifest has the digests\n",
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// The text: the commands that verify and restore the backup.
+pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &Finish) -> String {
+    let dump = decoded(manifest, &manifest.segments);
+    let client = match manifest.server.flavour.as_str() {
+        "mariadb" => "mariadb",
+        _ => "mysql",
+    };
+    let packet = packet_mib(manifest.totals.largest_statement_bytes);
+    let mut text = first_steps(manifest);
+    let accounts = manifest.accounts.as_ref();
+    let accounts = accounts.map(|facts| decoded(manifest, std::slice::from_ref(facts)));
+    if let Some(accounts) = &accounts {
         text.push_str(&format!(
             "3. Create the accounts first, since views, triggers, routines and events refer to them as definers.\n\
              \x20  Grants on single tables and routines fail at this point, because these do not exist yet;\n\
              \x20  --force continues after such errors.\n\
              \n\
-             \x20   {decode} {accounts} | {client} --binary-mode --force -u root -p\n\
+             \x20   {accounts} | {client} --binary-mode --force -u root -p\n\
              \n"
         ));
     }
@@ -183,9 +225,9 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &
         edits.push(format!("-e \"1,40s/{from}/{to}/\""));
     }
     let decoded = if edits.is_empty() {
-        format!("{decode} {dump}")
+        dump.clone()
     } else {
-        format!("{decode} {dump} | sed {}", edits.join(" "))
+        format!("{dump} | sed {}", edits.join(" "))
     };
     text.push_str(&format!(
         "{step}. Restore into a server that has none of the schemas. The longest statement has {longest}\n\
@@ -201,18 +243,18 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &
         longest = manifest.totals.largest_statement_bytes,
     ));
     let mut step = 4;
-    if let Some(accounts) = accounts {
+    if let Some(accounts) = &accounts {
         step = 6;
         text.push_str(&format!(
             "\n5. Apply the accounts again, now with all grants. Errors about schemas, tables, columns and routines\n\
              \x20  that do not exist (1049, 1054, 1146, 1305) concern grants on objects dropped before the backup.\n\
              \n\
-             \x20   {decode} {accounts} | {client} --binary-mode --force -u root -p\n"
+             \x20   {accounts} | {client} --binary-mode --force -u root -p\n"
         ));
     }
     let views = SED.map(|part| format!("-e '{part}'")).join(" ");
     let views = format!(
-        "{decode} {dump} | LC_ALL=C sed -n {views} | {client} --binary-mode --comments --force --max-allowed-packet=1G -u root -p"
+        "{dump} | LC_ALL=C sed -n {views} | {client} --binary-mode --comments --force --max-allowed-packet=1G -u root -p"
     );
     match finish.view_rounds {
         0 | 1 => text.push_str(&format!(

@@ -50,15 +50,23 @@ impl Archive {
     /// fails, all later ones fail.
     pub async fn fetch_in_turn(&self, frame: &FrameRecord, turn: Turn) -> Result<Vec<u8>> {
         let stored = self.fetch_stored(frame).await?;
-        let raw = {
-            let (codec, frame, stored) = (self.manifest().codec, frame.clone(), stored.clone());
-            let key = self.segment_key(&frame)?;
-            on_a_thread(move || check_and_decode(codec, &frame, &key, &stored)).await??
+        let (raw, stored) = {
+            let (codec, frame) = (self.manifest().codec, frame.clone());
+            let key = self.segment(&frame)?.key().clone();
+            on_a_thread(move || {
+                let raw = check_and_decode(codec, &frame, &key, &stored.text()?)?;
+                Ok::<_, Error>((raw, stored))
+            })
+            .await??
         };
         let before = turn.before.await;
         let sha256 =
             before.map_err(|_| Error::unexpected("a frame before this one could not be read"))?;
-        let sha256 = on_a_thread(move || sha2::Digest::chain_update(sha256, &stored)).await?;
+        let sha256 = on_a_thread(move || {
+            let pieces = stored.of_object().into_iter();
+            pieces.fold(sha256, sha2::Digest::chain_update)
+        })
+        .await?;
         let sha256 = self.end_segment(frame, sha256)?;
         // After the last frame there is no receiver.
         let _ = turn.after.send(sha256);
@@ -68,10 +76,10 @@ impl Archive {
     /// After the last frame of a segment, verifies its digest and returns an empty one for the next segment.
     fn end_segment(&self, frame: &FrameRecord, sha256: Sha256) -> Result<Sha256> {
         match self.manifest().segments.get(frame.segment as usize) {
-            Some(segment) if frame.offset + frame.stored < segment.bytes => Ok(sha256),
+            Some(segment) if frame.offset + frame.stored < segment.text_bytes() => Ok(sha256),
             Some(segment) if Sha256Digest::from(sha256) == segment.sha256 => Ok(Sha256::default()),
             _ => {
-                let key = self.segment_key(frame)?;
+                let key = self.segment(frame)?.key();
                 Err(
                     Error::archive(format!("{key} does not match its SHA-256 in the manifest"))
                         .hint("restore another backup, and find out what changed the store"),

@@ -75,7 +75,7 @@ async fn what_follows_a_damaged_frame_is_withheld() {
     let mut frames = archive.frames().unwrap();
     frames.read().unwrap();
     let second = frames.read().unwrap().unwrap();
-    let key = archive.segment_key(&second).unwrap();
+    let key = archive.segment(&second).unwrap().key().clone();
     edit(&store, &key, |bytes| bytes[second.offset as usize + 9] ^= 1).await;
     let (given, error) = fetch_all(&archive).await;
     assert_eq!(given, [0]);

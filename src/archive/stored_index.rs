@@ -9,17 +9,16 @@
 //! concurrent reader the decoder's window and one record.
 
 use std::io::{BufRead as _, BufReader, Cursor, Read};
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::archive::BackupPlace;
 use crate::archive::index::Record;
-use crate::archive::manifest::{Coordinates, FileFacts, Manifest};
+use crate::archive::manifest::{Coordinates, Manifest};
+use crate::archive::stored_object::StoredObject;
 use crate::layout::BackupObject;
-use crate::store::{Store, StoreError};
-use crate::util::digest::Sha256Digest;
+use crate::store::Store;
 use crate::util::error::{Error, Result};
 
 /// Maximum stored size of an index in bytes: that of 20 TB of SQL.
@@ -37,9 +36,6 @@ const WINDOW_LOG: u32 = 23;
 /// Maximum length of a record in bytes: a frame of the smallest tables refers to 100,000 of them.
 const MAX_RECORD_BYTES: u64 = 4 << 20;
 
-/// Bytes of the index per request to the store.
-const CHUNK_BYTES: u64 = 4 << 20;
-
 /// An index that matches its size and digest in the manifest.
 #[derive(Debug, Clone)]
 pub struct StoredIndex {
@@ -52,9 +48,11 @@ impl StoredIndex {
     pub async fn fetch(
         store: &Arc<dyn Store>,
         place: &BackupPlace,
-        facts: &FileFacts,
+        manifest: &Manifest,
     ) -> Result<StoredIndex> {
-        let key: Arc<str> = place.key(&BackupObject::Index).into();
+        let facts = &manifest.index;
+        let object = StoredObject::new(store, place, manifest, BackupObject::Index, facts);
+        let key: Arc<str> = object.key().as_str().into();
         if facts.bytes > MAX_STORED_BYTES {
             let what = format!(
                 "according to the manifest it has {} bytes, more than the maximum of {MAX_STORED_BYTES}",
@@ -62,18 +60,7 @@ impl StoredIndex {
             );
             return Err(damaged(&key, &what));
         }
-        // Memory is allocated by the bytes received, not by the manifest.
-        let mut stored = Vec::new();
-        while (stored.len() as u64) < facts.bytes {
-            let at = stored.len() as u64;
-            let range = at..facts.bytes.min(at + CHUNK_BYTES);
-            stored.extend_from_slice(&read_range(store, &key, range, "the index").await?);
-        }
-        if Sha256Digest::of(&stored) != facts.sha256 {
-            return Err(damaged(&key, "it does not match its SHA-256"));
-        }
-        stored.shrink_to_fit();
-        let stored = stored.into();
+        let stored = object.whole().await?;
         Ok(StoredIndex { key, stored })
     }
 
@@ -107,7 +94,7 @@ pub async fn coordinates(
         return Ok(None);
     };
     if std::mem::take(&mut coordinates.gtid_in_index) {
-        let index = StoredIndex::fetch(store, place, &manifest.index).await?;
+        let index = StoredIndex::fetch(store, place, manifest).await?;
         let read = move || {
             let mut records = index.records()?;
             while let Some(record) = records.read()? {
@@ -177,39 +164,6 @@ impl Records {
                 return Ok(record);
             }
         }
-    }
-}
-
-/// Reads a range that exists according to the archive. If it does not, the archive is damaged; any other failure is one
-/// of the store.
-pub(super) async fn read_range(
-    store: &Arc<dyn Store>,
-    key: &str,
-    range: Range<u64>,
-    what: &str,
-) -> Result<bytes::Bytes> {
-    let error = match store.get(key, Some(range.clone())).await {
-        Ok(stored) if stored.len() as u64 == range.end - range.start => return Ok(stored),
-        Ok(stored) => {
-            return Err(Error::archive(format!(
-                "{what} of the backup was received incompletely: {} of {} bytes of {key}",
-                stored.len(),
-                range.end - range.start
-            ))
-            .hint("check for a proxy between drctl and the store, and run it again"));
-        }
-        Err(error @ StoreError::NotFound { .. }) => {
-            return Err(Error::archive(format!("{what} of the backup is missing")).because(error));
-        }
-        Err(error) => error,
-    };
-    match store.head(key).await {
-        Ok(meta) if meta.size < range.end => Err(Error::archive(format!(
-            "{what} of the backup is truncated: {key} has {} bytes instead of at least {}",
-            meta.size, range.end
-        ))
-        .hint("restore another backup, and find out what changed the store")),
-        _ => Err(error.into()),
     }
 }
 

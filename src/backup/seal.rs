@@ -1,16 +1,18 @@
 //! From the end of the dump to the manifest: read-back, comparison with an earlier backup, documents.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::archive::BackupPlace;
 use crate::archive::accounts;
 use crate::archive::codec::Encoder;
-use crate::archive::manifest::{ClientFacts, FileFacts, Manifest};
+use crate::archive::manifest::{ClientFacts, FileFacts, Manifest, Totals};
 use crate::archive::restore_txt::Finish;
 use crate::archive::write::commit::{self, Provenance};
 use crate::archive::write::sequencer::Written;
 use crate::backup::Job;
-use crate::backup::anomaly::{self, Facts};
+use crate::backup::anomaly::{self, Facts, Names};
 use crate::backup::preflight::Preflight;
 use crate::backup::pump::Dumped;
 use crate::backup::source::Source;
@@ -33,7 +35,7 @@ pub(super) async fn manifest(
     // Not earlier, so that a refused run never binds the target to a server.
     let identity = source.identity();
     let bound = binding::bind(&job.store, job.target, identity, job.started_at).await?;
-    let facts = facts(preflight, &written);
+    let facts = facts(preflight, &written, job.store.keys().encrypts());
     let limit = job.config.shrink_limit;
     let now = Timestamp::now();
     let suspect = anomaly::reasons(&facts, &bound.identity, baseline, limit, now);
@@ -78,24 +80,33 @@ pub(super) async fn manifest(
         labels: job.labels.clone(),
         suspect,
     };
-    let manifest = commit::manifest(place, codec, &written, accounts, provenance);
+    let keys = job.store.keys();
+    let mut manifest = commit::manifest(keys, place, codec, &written, accounts, provenance)?;
     let inventory = preflight.inventory_records();
-    commit::put_documents(&job.store, place, &manifest, &inventory, &finish).await?;
+    commit::put_documents(&job.store, place, &mut manifest, &inventory, &finish).await?;
     // Check the size of the manifest while everything can still be discarded.
     manifest.to_bytes()?;
+    commit::put_signature(&job.store, place, &manifest).await?;
     Ok(manifest)
 }
 
 /// The facts by which the backup is compared with an earlier one.
-fn facts(preflight: &Preflight, written: &Written) -> Facts {
+fn facts(preflight: &Preflight, written: &Written, encrypted: bool) -> Facts {
     let objects = written.ledger.iter().map(|(object, _)| object);
     let tables = objects.filter(|object| object.kind == ObjectKind::Table);
+    let tables: BTreeSet<_> = tables
+        .map(|table| (table.schema.clone(), table.name.clone()))
+        .collect();
+    let objects = Totals::objects_of(&written.ledger);
+    let count = |kind: &str| objects.get(kind).copied().unwrap_or(0);
     Facts {
         identity: preflight.identity.clone(),
-        schemas: preflight.schemas.iter().cloned().collect(),
-        tables: tables
-            .map(|table| (table.schema.clone(), table.name.clone()))
-            .collect(),
+        schemas: count("schema"),
+        tables: count("table"),
+        names: (!encrypted).then(|| Names {
+            schemas: preflight.schemas.iter().cloned().collect(),
+            tables,
+        }),
         rows: written.ledger.total_rows(),
         raw_bytes: written.raw_bytes,
         snapshot_at: preflight.snapshot_at,

@@ -22,6 +22,7 @@ use crate::archive::BackupPlace;
 use crate::archive::manifest::{Coordinates, MAX_BYTES, Manifest};
 use crate::archive::read::{self, Archive};
 use crate::archive::stored_index;
+use crate::keys::signers::Signed;
 use crate::layout::{BackupId, BackupObject, DrillName, TargetName};
 use crate::objectives::rpo_rto::Snapshot;
 use crate::store::{ObjectMeta, Store, StoreError};
@@ -111,18 +112,37 @@ pub struct Entry {
     pub id: BackupId,
     /// Its commit record.
     pub manifest: Manifest,
+    /// Who signed that.
+    pub signed: Signed,
     /// What the names of its objects show.
     pub marks: Marks,
+    /// Why it is suspect.
+    reasons: Vec<String>,
 }
 
 impl Entry {
+    /// A backup. It is suspect for the reasons in its manifest unless an operator accepted it, and if a required
+    /// signature is missing, which nobody can accept.
+    pub fn new(id: BackupId, manifest: Manifest, signed: Signed, marks: Marks) -> Entry {
+        let mut reasons = Vec::new();
+        if let Signed::Refused(why) = &signed {
+            reasons.push(format!("it {why}"));
+        }
+        if !marks.accepted {
+            reasons.extend(manifest.suspect.iter().cloned());
+        }
+        Entry {
+            id,
+            manifest,
+            signed,
+            marks,
+            reasons,
+        }
+    }
+
     /// Why it is suspect; empty if it is not, or once accepted.
     pub fn suspect(&self) -> &[String] {
-        if self.marks.accepted {
-            &[]
-        } else {
-            &self.manifest.suspect
-        }
+        &self.reasons
     }
 
     /// Whether it may be selected automatically: not suspect, or accepted.
@@ -139,11 +159,12 @@ impl Entry {
     /// is usable.
     pub fn suspect_notice(&self) -> Option<String> {
         let (id, reasons) = (self.id, self.suspect().join("; "));
-        (!self.is_usable()).then(|| {
-            format!(
-                "the newest backup {id} is suspect and is skipped: {reasons}; if its data are correct, run drctl accept {id}"
-            )
-        })
+        let what = match self.signed {
+            Signed::Refused(_) => "find out who wrote it".to_owned(),
+            _ => format!("if its data are correct, run drctl accept {id}"),
+        };
+        (!self.is_usable())
+            .then(|| format!("the newest backup {id} is suspect and is skipped: {reasons}; {what}"))
     }
 }
 
@@ -391,12 +412,8 @@ impl Catalog {
             ))
             .hint("restore another backup, and find out what changed the store"));
         }
-        let manifest = read::manifest(&self.store, &self.place(id)).await?;
-        Ok(Entry {
-            id,
-            manifest,
-            marks,
-        })
+        let (manifest, signed) = read::manifest(&self.store, &self.place(id)).await?;
+        Ok(Entry::new(id, manifest, signed, marks))
     }
 
     /// Selects a backup; exit 3 if there is none.
@@ -405,6 +422,7 @@ impl Catalog {
             return self.entry(id).await;
         }
         let (mut newest, mut suspects): (Option<Entry>, u64) = (None, 0);
+        let mut refused: Option<Error> = None;
         for (id, marks) in self.committed() {
             // Ids have whole seconds: among several in one second the manifests show the newest.
             if newest
@@ -425,6 +443,8 @@ impl Catalog {
                     .is_none_or(|other| other.manifest.snapshot_at < entry.manifest.snapshot_at);
                 if !entry.is_usable() {
                     suspects += 1;
+                    let manifest = self.place(id).key(&BackupObject::Manifest);
+                    refused = refused.or(entry.signed.check(&manifest).err());
                 } else if newer {
                     newest = Some(entry);
                 }
@@ -432,6 +452,9 @@ impl Catalog {
         }
         if let Some(entry) = newest {
             return Ok(entry);
+        }
+        if let Some(refused) = refused {
+            return Err(refused.context(format!("no backup of {} can be trusted", self.target)));
         }
         let committed = self.committed().count();
         let that = match which {

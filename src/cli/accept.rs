@@ -20,6 +20,8 @@ pub async fn run(context: &Context, args: IdArgs) -> Result<()> {
             &format!("{} is not suspect, nothing to accept", args.id),
         );
     }
+    // What its writer says of itself cannot be accepted.
+    entry.signed.check(&catalog.place(args.id).to_string())?;
     let key = catalog.place(args.id).key(&BackupObject::Accepted);
     mark(context, &key).await?;
     print(

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::catalog::{Catalog, Entry, Which, history};
 use crate::cli::args::GlobalArgs;
 use crate::config::Config;
+use crate::keys::Keys;
 use crate::monitor::notify::{self, Event, Kind, Task};
 use crate::store::{self, Store};
 use crate::util::cancel::Cancel;
@@ -56,7 +57,7 @@ impl Context {
         let config = Config::load(&global.overrides())?;
         let opened = cancel.unless(Box::pin(async {
             panics::inject("open");
-            store::open(&config.store).await
+            store::open(&config.store, Keys::new(config.keys.clone())?).await
         }));
         let opened = opened.await;
         let store = match (opened, task) {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::catalog::Entry;
 use crate::cli::output::text;
 use crate::cli::{Context, from_here};
+use crate::keys::signers::Signed;
 use crate::layout::BackupId;
 use crate::stream::from_here::{FromHere, Said};
 use crate::util::error::Result;
@@ -36,8 +37,12 @@ pub struct Row {
     pub suspect_reasons: Vec<String>,
     /// Whether retention keeps it forever.
     pub pinned: bool,
-    /// Whether the backup is signed; always false in format 1.
+    /// Whether an allowed signer signed the backup.
     pub authenticated: bool,
+    /// Who signed it, or why that is not known.
+    pub signed: Signed,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
     /// Labels of the backup.
     pub labels: std::collections::BTreeMap<String, String>,
     /// Whether a restore to a later moment can begin with the backup; `None` if the archived log cannot be read.
@@ -59,7 +64,9 @@ impl Row {
             suspect: !entry.is_usable(),
             suspect_reasons: entry.suspect().to_vec(),
             pinned: entry.marks.pinned,
-            authenticated: manifest.is_authenticated(),
+            authenticated: matches!(entry.signed, Signed::By(_)),
+            signed: entry.signed.clone(),
+            encrypted: manifest.is_encrypted(),
             labels: manifest.labels.clone(),
             pitr: here.map(FromHere::said),
         }
@@ -131,6 +138,16 @@ fn notes(row: &Row) -> String {
     }
     if row.failed_at.is_some() {
         notes.push("DRILL FAILED".to_owned());
+    }
+    match &row.signed {
+        Signed::Unverified => {}
+        Signed::By(signer) => notes.push(format!("signed by {signer}")),
+        Signed::Warned(_) => notes.push("NOT TRUSTED".to_owned()),
+        // It is suspect.
+        Signed::Refused(_) => {}
+    }
+    if row.encrypted {
+        notes.push("encrypted".to_owned());
     }
     if row.pinned {
         notes.push("pinned".to_owned());

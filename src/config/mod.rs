@@ -20,12 +20,13 @@ pub mod serve;
 pub mod verify;
 
 mod backup;
+mod encryption;
 mod notify;
 mod pod;
 mod schema;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -33,6 +34,7 @@ use serde_json::Value;
 
 use crate::backup::BackupConfig;
 use crate::config::backup::BackupSection;
+use crate::config::encryption::{EncryptionSection, SigningSection};
 use crate::config::environment::Unknown;
 use crate::config::notify::NotifySection;
 use crate::config::restore::RestoreConfig;
@@ -41,6 +43,7 @@ use crate::config::schedule::{ScheduleSection, Schedules};
 use crate::config::serve::ServeConfig;
 use crate::config::server::{IntoSection, Login, SourceSection};
 use crate::config::verify::{VerifyConfig, VerifySection};
+use crate::keys::{KeysConfig, Trust};
 use crate::layout::TargetName;
 use crate::monitor::notify::NotifyConfig;
 use crate::mysql::{Role, ServerConfig, ServerUrl};
@@ -75,6 +78,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// How the binary log is archived.
     pub stream: StreamConfig,
+    /// Encryption and signatures.
+    pub keys: KeysConfig,
     /// Variables that begin with `DRCTL_` and are unknown.
     pub unknown_variables: Vec<Unknown>,
     source: SourceSection,
@@ -100,6 +105,17 @@ struct Sections {
     notify: NotifySection,
     serve: ServeConfig,
     stream: StreamConfig,
+    encryption: EncryptionSection,
+    signing: SigningSection,
+    /// File with the private keys that decrypt backups: age identities, or one unencrypted OpenSSH private key. Needed
+    /// by restores, drills and `cat`; a backup does not need it.
+    identity_file: Option<PathBuf>,
+    /// File with the signers whose signatures count, in the format of OpenSSH's `allowed_signers`.
+    allowed_signers_file: Option<PathBuf>,
+    /// What happens to a backup without a valid signature of an allowed signer: `off`, nothing; `warn`, it is used with a
+    /// warning; `require`, it is refused (exit 6) and `--latest` selects another one. Default: `require` with
+    /// `allowed_signers_file`, otherwise `off`.
+    trust: Option<Trust>,
 }
 
 /// Keys set by flags of the command line.
@@ -161,6 +177,14 @@ impl Config {
             schedule,
             serve: sections.serve,
             stream: sections.stream,
+            keys: KeysConfig {
+                recipients: sections.encryption.recipients,
+                recipients_file: sections.encryption.recipients_file,
+                identity_file: sections.identity_file,
+                signing_key_file: sections.signing.key_file,
+                allowed_signers_file: sections.allowed_signers_file,
+                trust: sections.trust,
+            },
             notify: sections.notify.check()?,
             unknown_variables: Vec::new(),
             source,

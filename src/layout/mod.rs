@@ -7,6 +7,8 @@
 //!                     /accounts.sql.zst              CREATE USER and GRANT
 //!                     /index.jsonl.zst               frames, ledger, inventory
 //!                     /SHA256SUMS, RESTORE.txt       for a restore without drctl
+//!                     /….age                         data, if they are encrypted: dump.sql.zst.age
+//!                     /manifest.json.sig             the signature of the commit record, if it is signed
 //!                     /manifest.json                 the commit record, written last
 //!                     /running.json                  the heartbeat of a backup in progress
 //!                     /accepted, pin                 markers set by an operator
@@ -366,6 +368,11 @@ mod tests {
             (BackupObject::Index, "index.jsonl.zst"),
             (BackupObject::Sums, "SHA256SUMS"),
             (BackupObject::Readme, "RESTORE.txt"),
+            (segment(0, Suffix::Zstd).encrypted(), "dump.sql.zst.age"),
+            (segment(7, Suffix::Plain).encrypted(), "dump.sql.007.age"),
+            (BackupObject::Index.encrypted(), "index.jsonl.zst.age"),
+            (BackupObject::Readme.encrypted(), "RESTORE.txt.age"),
+            (BackupObject::ManifestSignature, "manifest.json.sig"),
             (BackupObject::Manifest, "manifest.json"),
             (BackupObject::Running, "running.json"),
             (BackupObject::Accepted, "accepted"),
@@ -405,6 +412,8 @@ mod tests {
             "dump.sql.+01",
             "dump.sql.1",
             "dump.sql.zst.0001",
+            "dump.sql.zst.age.age",
+            "manifest.json.age",
             "pin.txt",
         ] {
             assert_eq!(BackupObject::parse(name), None, "{name}");

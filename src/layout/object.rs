@@ -50,6 +50,10 @@ pub enum BackupObject {
     Readme,
     /// The commit record.
     Manifest,
+    /// The signature of the commit record.
+    ManifestSignature,
+    /// An object that holds data, encrypted: its name ends in `.age`.
+    Encrypted(Box<BackupObject>),
     /// The heartbeat of a backup in progress: the only object that is rewritten.
     Running,
     /// Marker: an operator accepted this suspect backup.
@@ -83,17 +87,34 @@ impl BackupObject {
             "SHA256SUMS" => Self::Sums,
             "RESTORE.txt" => Self::Readme,
             "manifest.json" => Self::Manifest,
+            "manifest.json.sig" => Self::ManifestSignature,
             "running.json" => Self::Running,
             "accepted" => Self::Accepted,
             "pin" => Self::Pin,
             _ => {
-                return Self::parse_sql(name)
+                return Self::parse_encrypted(name)
+                    .or_else(|| Self::parse_sql(name))
                     .or_else(|| Self::parse_drill(name))
                     .or_else(|| Self::parse_reading(name))
                     .or_else(|| Self::parse_pruned(name));
             }
         };
         Some(object)
+    }
+
+    fn parse_encrypted(name: &str) -> Option<Self> {
+        let plain = Self::parse(name.strip_suffix(".age")?)?;
+        (plain.holds_data() || plain == Self::Readme).then(|| plain.encrypted())
+    }
+
+    /// The object under the name that it has if it is encrypted.
+    pub fn encrypted(self) -> Self {
+        Self::Encrypted(Box::new(self))
+    }
+
+    /// Whether the object holds what the dump contains, and is encrypted where anything is.
+    pub fn holds_data(&self) -> bool {
+        matches!(self, Self::Segment { .. } | Self::Accounts(_) | Self::Index)
     }
 
     fn parse_sql(name: &str) -> Option<Self> {
@@ -156,6 +177,8 @@ impl fmt::Display for BackupObject {
             Self::Sums => f.write_str("SHA256SUMS"),
             Self::Readme => f.write_str("RESTORE.txt"),
             Self::Manifest => f.write_str("manifest.json"),
+            Self::ManifestSignature => f.write_str("manifest.json.sig"),
+            Self::Encrypted(plain) => write!(f, "{plain}.age"),
             Self::Running => f.write_str("running.json"),
             Self::Accepted => f.write_str("accepted"),
             Self::Pin => f.write_str("pin"),

@@ -214,6 +214,10 @@ impl Store for FaultStore {
         self.inner.location()
     }
 
+    fn keys(&self) -> &crate::keys::Keys {
+        self.inner.keys()
+    }
+
     fn part_bytes(&self) -> usize {
         self.inner.part_bytes()
     }

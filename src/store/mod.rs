@@ -1,6 +1,6 @@
 //! The object store: few required operations with a documented contract.
 //!
-//! One module per backend ([`file`], [`s3`], [`memory`]), and `fault`, a wrapper for tests. [`crate::layout`] is
+//! One module per backend ([`file`], [`s3`], [`memory`]), [`keyed`], which adds keys, and `fault`, a wrapper for tests. [`crate::layout`] is
 //! the only module that knows object names; [`config`] contains the settings. Objects are written once; only
 //! heartbeats and leases are ever rewritten, by [`Store::put`].
 
@@ -8,6 +8,7 @@ pub mod config;
 #[cfg(test)]
 pub mod fault;
 pub mod file;
+pub mod keyed;
 pub mod memory;
 pub mod s3;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 pub use config::{StoreConfig, StoreUrl};
 
+use crate::keys::Keys;
 use crate::{Error, Result};
 
 pub use crate::layout::Key;
@@ -172,6 +174,11 @@ pub trait Store: Debug + Send + Sync {
     /// URL of the store, for messages; contains no secrets.
     fn location(&self) -> String;
 
+    /// The keys to what the store holds.
+    fn keys(&self) -> &Keys {
+        Keys::none()
+    }
+
     /// Checks that the location exists and is a store: a disk may not be mounted. Every other operation checks
     /// this, too.
     async fn check(&self) -> Result<(), StoreError> {
@@ -298,12 +305,13 @@ pub const MOST_RECORD_BYTES: u64 = 16 << 20;
 ///
 /// # Errors
 /// `Usage`: invalid settings, or no region for S3.
-pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
+pub async fn open(config: &StoreConfig, keys: Keys) -> Result<Arc<dyn Store>> {
     config.check()?;
-    match &config.url {
-        StoreUrl::File(directory) => Ok(Arc::new(file::FileStore::new(directory))),
-        StoreUrl::S3 { .. } => Ok(Arc::new(s3::S3Store::connect(config, None).await?)),
-    }
+    let store: Arc<dyn Store> = match &config.url {
+        StoreUrl::File(directory) => Arc::new(file::FileStore::new(directory)),
+        StoreUrl::S3 { .. } => Arc::new(s3::S3Store::connect(config, None).await?),
+    };
+    Ok(Arc::new(keyed::KeyedStore::new(store, keys)))
 }
 
 impl From<StoreError> for Error {

@@ -107,6 +107,7 @@ fn backup(snapshot: &str, number: u64, position: u64) -> Manifest {
         name: "index.jsonl.zst".into(),
         bytes: 0,
         sha256: Sha256Digest::of(""),
+        plain_bytes: None,
     };
     let mut manifest = backups::manifest(&place, Vec::new(), index);
     manifest.snapshot_at = at(snapshot);

@@ -252,8 +252,10 @@ async fn commit(
         labels: Default::default(),
         suspect: Vec::new(),
     };
-    let manifest = manifest(place, Codec::Zstd, &written, accounts, provenance);
-    put_documents(store, place, &manifest, &[], &Finish::default())
+    let keys = store.keys();
+    let manifest = manifest(keys, place, Codec::Zstd, &written, accounts, provenance);
+    let mut manifest = manifest.unwrap();
+    put_documents(store, place, &mut manifest, &[], &Finish::default())
         .await
         .unwrap();
     put_manifest(store, place, &manifest).await.unwrap();

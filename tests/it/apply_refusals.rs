@@ -85,7 +85,8 @@ on_both!(
         let target = Server::start(flavour);
         let archive = block_on(async {
             let (store, place) = stored(&source, &dump(&source, &["shop"]), None).await;
-            let manifest = drctl::archive::read::manifest(&store, &place).await.unwrap();
+            let read = drctl::archive::read::manifest(&store, &place).await;
+            let (manifest, _) = read.unwrap();
             let object = BackupObject::parse(&manifest.segments[0].name).unwrap();
             let key = place.key(&object);
             let mut bytes = store.get(&key, None).await.unwrap().to_vec();

@@ -13,6 +13,7 @@ use drctl::archive::BackupPlace;
 use drctl::archive::codec::Codec;
 use drctl::archive::write::WriteOptions;
 use drctl::backup::accounts;
+use drctl::keys::Keys;
 use drctl::mysql::{ServerVersion, connect};
 use drctl::store::{self, StoreConfig, StoreUrl};
 
@@ -116,7 +117,9 @@ async fn missing_golden_archives_are_written_when_asked_for() {
         let url: StoreUrl = format!("file://{}", directory(name).display())
             .parse()
             .unwrap();
-        let store = store::open(&StoreConfig::new(url)).await.unwrap();
+        let store = store::open(&StoreConfig::new(url), Keys::default())
+            .await
+            .unwrap();
         let place = BackupPlace {
             target: "golden".parse().unwrap(),
             id: id.parse().unwrap(),

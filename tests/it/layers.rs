@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["archive", "k8s"],
     &["mysql", "binlog"],
     &["sql", "store", "objectives"],
-    &["layout"],
+    &["layout", "keys"],
     &["util"],
 ];
 

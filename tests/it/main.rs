@@ -43,6 +43,7 @@ mod harness;
 mod hidden_rows;
 mod hygiene;
 mod input_refusals;
+mod keys;
 mod layers;
 mod loader;
 mod memory;

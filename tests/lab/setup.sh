@@ -29,7 +29,7 @@ MARIADB_LTS=11.4.5
 ALERTMANAGER_TEMPLATES=/usr/share/prometheus/alertmanager
 
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
-PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz jq
+PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz age openssh-client jq
     shellcheck tzdata iso-codes unicode-data util-linux curl)
 BENCH_PACKAGES=(sysbench time)
 

@@ -19,14 +19,16 @@ use crate::archive::manifest::{
     ClientFacts, Coordinates, FORMAT, FileFacts, Manifest, ReaderFacts, ServerFacts, Totals,
 };
 use crate::archive::read::check_and_decode;
-use crate::archive::restore_txt::{Finish, restore_txt};
+use crate::archive::restore_txt::{Finish, pointer_txt, restore_txt};
 use crate::archive::write::framer::FRAME_BYTES;
-use crate::archive::write::object::{ObjectWriter, protected};
+use crate::archive::write::object::{ObjectWriter, Sample, protected};
 use crate::archive::write::sequencer::Written;
+use crate::keys::Keys;
 use crate::layout::BackupObject;
 use crate::store::{Store, StoreError};
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
+use crate::util::format::counted;
 use crate::util::times::{after, minutes};
 
 /// Frames that are read back at the same time; long ones alone.
@@ -57,15 +59,24 @@ pub struct Provenance {
     pub suspect: Vec<String>,
 }
 
-/// The manifest of an archive whose objects are in the store.
+/// The manifest of an archive whose objects are in the store; its documents are added when they are written.
+///
+/// If the archive is encrypted, nothing in its manifest names an object of the database.
 pub fn manifest(
+    keys: &Keys,
     place: &BackupPlace,
     codec: Codec,
     written: &Written,
     accounts: Option<FileFacts>,
     provenance: Provenance,
-) -> Manifest {
-    Manifest {
+) -> Result<Manifest> {
+    let recipients = keys.recipients()?;
+    let or_none = |is: bool, name: &str| if is { name } else { "none" }.to_owned();
+    let listed = |lines: Vec<String>, noun: &str| match (recipients, lines.len() as u64) {
+        (None, _) | (_, 0) => lines,
+        (Some(_), count) => vec![format!("{}, listed in the index", counted(count, noun))],
+    };
+    Ok(Manifest {
         format: FORMAT,
         drctl: env!("CARGO_PKG_VERSION").into(),
         id: place.id,
@@ -78,8 +89,9 @@ pub fn manifest(
         client: provenance.client,
         reader: provenance.reader,
         codec,
-        encryption: "none".into(),
-        signature: "none".into(),
+        encryption: or_none(recipients.is_some(), "age"),
+        recipients: recipients.map_or(Vec::new(), |all| all.names().collect()),
+        signature: or_none(keys.signing()?.is_some(), "sshsig"),
         segments: written
             .segments
             .iter()
@@ -87,6 +99,7 @@ pub fn manifest(
             .collect(),
         index: written.index.facts.clone(),
         accounts,
+        documents: Vec::new(),
         totals: Totals {
             raw_bytes: written.raw_bytes,
             stored_bytes: written.stored_bytes,
@@ -96,26 +109,65 @@ pub fn manifest(
             largest_statement_bytes: written.longest,
             objects: Totals::objects_of(&written.ledger),
         },
-        lossy: provenance.lossy,
-        warnings: provenance.warnings,
+        lossy: listed(provenance.lossy, "inexact column"),
+        warnings: listed(provenance.warnings, "warning"),
         labels: provenance.labels,
         suspect: provenance.suspect,
-    }
+    })
 }
 
-/// Writes RESTORE.txt and SHA256SUMS, the documents for a restore without drctl.
+/// Writes RESTORE.txt and SHA256SUMS, the documents for a restore without drctl, and records them in the manifest.
 pub async fn put_documents(
     store: &Arc<dyn Store>,
     place: &BackupPlace,
-    manifest: &Manifest,
+    manifest: &mut Manifest,
     inventory: &[InventoryRecord],
     finish: &Finish,
 ) -> Result<()> {
-    let readme = restore_txt(manifest, inventory, finish);
-    let readme = put_file(store, place, &BackupObject::Readme, readme.as_bytes()).await?;
-    let files = manifest.segments.iter().chain(&manifest.accounts);
-    let sums = sha256sums(files.chain([&manifest.index, &readme]));
+    let (readme, mut text) = (
+        BackupObject::Readme,
+        restore_txt(manifest, inventory, finish),
+    );
+    let unnamed = Finish {
+        roles: Vec::new(),
+        ..finish.clone()
+    };
+    let mut documents = Vec::new();
+    if manifest.is_encrypted() && text != restore_txt(manifest, &[], &unnamed) {
+        let encrypted = readme.clone().encrypted();
+        documents.push(put_file(store, place, &encrypted, text.as_bytes()).await?);
+        text = pointer_txt(manifest);
+    }
+    documents.insert(0, put_file(store, place, &readme, text.as_bytes()).await?);
+    manifest.documents = documents;
+    let sums = sha256sums(manifest.files());
     put_file(store, place, &BackupObject::Sums, sums.as_bytes()).await?;
+    Ok(())
+}
+
+/// Writes the signature of a manifest that is not yet in the store, if the store has a signing key.
+pub async fn put_signature(
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    manifest: &Manifest,
+) -> Result<()> {
+    if store.keys().signing()?.is_none() {
+        return Ok(());
+    }
+    let (bytes, keyed) = (manifest.to_bytes()?, store.clone());
+    let sign = move || {
+        keyed
+            .keys()
+            .signing()?
+            .map(|key| key.sign(&bytes))
+            .transpose()
+    };
+    let signed = tokio::task::spawn_blocking(sign).await;
+    let signed = signed
+        .map_err(|e| Error::unexpected("signing the manifest was interrupted").because(e))??;
+    let signature = signed.unwrap_or_default();
+    let object = BackupObject::ManifestSignature;
+    put_file(store, place, &object, signature.as_bytes()).await?;
     Ok(())
 }
 
@@ -154,6 +206,20 @@ pub async fn read_back(
         lacks.extend(object.check(store).await?);
     }
     match how_much {
+        ReadBack::Sample if store.keys().encrypts() => {
+            // Nobody here can decrypt it.
+            for object in &written.segments {
+                for Sample { range, sha256 } in &object.samples {
+                    let stored = store.get(&object.key, Some(range.clone())).await?;
+                    if Sha256Digest::of(&stored) != *sha256 {
+                        return Err(Error::store(format!(
+                            "{} differs when read back",
+                            object.key
+                        )));
+                    }
+                }
+            }
+        }
         ReadBack::Sample => {
             let is_long = |frame: &&FrameRecord| frame.raw > 2 * FRAME_BYTES as u64;
             let (long, short): (Vec<_>, Vec<_>) = written.sample.iter().partition(is_long);

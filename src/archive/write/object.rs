@@ -1,5 +1,7 @@
-//! Writes an object as a stream: splits it into parts of equal size, counts and digests its bytes.
+//! Writes an object as a stream: encrypts it if it holds data and the store has recipients, splits it into parts of
+//! equal size, counts and digests its bytes. All bytes of an archive pass here.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,8 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::BackupPlace;
 use crate::archive::manifest::FileFacts;
+use crate::keys::recipients::Encryption;
 use crate::layout::BackupObject;
 use crate::store::{Lack, MAX_PARTS, ObjectMeta, Store, StoreError, Upload};
+use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 
 /// Initial size of the buffer in bytes.
@@ -28,9 +32,57 @@ pub struct ObjectWriter {
     upload: Option<Box<dyn Upload>>,
     part: Vec<u8>,
     part_bytes: usize,
+    encryption: Option<Encryption>,
+    /// Bytes before encryption.
+    plain_bytes: u64,
+    /// Bytes as stored.
     bytes: u64,
     sha256: Sha256,
+    samples: Samples,
     begun: Timestamp,
+}
+
+/// A range of an encrypted object as stored. Only the read-back needs it: who encrypts cannot decrypt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The range.
+    pub range: Range<u64>,
+    /// Digest of its bytes.
+    pub sha256: Sha256Digest,
+}
+
+/// All ranges of a small object, and a bounded number of evenly spread ones of a large object.
+#[derive(Debug, Clone, Default)]
+struct Samples {
+    kept: Vec<Sample>,
+    offered: usize,
+    /// Every how many are kept, less one.
+    skipped: usize,
+}
+
+impl Samples {
+    const MOST: usize = 32;
+
+    fn offer(&mut self, at: u64, stored: &[u8]) {
+        if stored.is_empty() {
+            return;
+        }
+        if self.kept.len() == Self::MOST {
+            let mut n = 0;
+            self.kept.retain(|_| {
+                n += 1;
+                n % 2 == 1
+            });
+            self.skipped = 2 * self.skipped + 1;
+        }
+        if self.offered.is_multiple_of(self.skipped + 1) {
+            self.kept.push(Sample {
+                range: at..at + stored.len() as u64,
+                sha256: Sha256Digest::of(stored),
+            });
+        }
+        self.offered += 1;
+    }
 }
 
 /// A complete object.
@@ -42,6 +94,8 @@ pub struct WrittenObject {
     pub key: String,
     /// CRC-64/NVME of its bytes in base64, like S3's; `None` if the store has no such checksum.
     pub crc64nvme: Option<String>,
+    /// Ranges of it to read back, if it is encrypted.
+    pub samples: Vec<Sample>,
     /// When it was begun: the beginning of its retention.
     pub begun: Timestamp,
 }
@@ -53,7 +107,14 @@ impl ObjectWriter {
         place: &BackupPlace,
         object: &BackupObject,
     ) -> Result<Self> {
-        let key = place.key(object);
+        let recipients = store.keys().recipients()?;
+        let object = match recipients {
+            Some(_) if object.holds_data() => object.clone().encrypted(),
+            _ => object.clone(),
+        };
+        let recipients = recipients.filter(|_| matches!(object, BackupObject::Encrypted(_)));
+        let encryption = recipients.map(|all| all.encrypt(None)).transpose()?;
+        let key = place.key(&object);
         let begun = Timestamp::now();
         let upload = store.upload(&key).await?;
         Ok(ObjectWriter {
@@ -62,19 +123,34 @@ impl ObjectWriter {
             upload: Some(upload),
             part: Vec::with_capacity(SMALL_BYTES),
             part_bytes: store.part_bytes(),
+            encryption,
+            plain_bytes: 0,
             bytes: 0,
             sha256: Sha256::new(),
+            samples: Samples::default(),
             begun,
         })
     }
 
-    /// Bytes written so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// Bytes written so far, before encryption.
+    pub fn text_bytes(&self) -> u64 {
+        self.plain_bytes
     }
 
     /// Appends bytes.
-    pub async fn write(&mut self, mut data: &[u8]) -> Result<()> {
+    pub async fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.plain_bytes += data.len() as u64;
+        match &mut self.encryption {
+            Some(encryption) => {
+                let encrypted = encryption.push(data)?;
+                self.samples.offer(self.bytes, &encrypted);
+                self.store(&encrypted).await
+            }
+            None => self.store(data).await,
+        }
+    }
+
+    async fn store(&mut self, mut data: &[u8]) -> Result<()> {
         self.bytes += data.len() as u64;
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.part_bytes - self.part.len()));
@@ -118,6 +194,10 @@ impl ObjectWriter {
     /// Completes the object. If the response was lost, the outcome is determined from the stored object; a rejection by
     /// the store is an error even if the object exists.
     pub async fn complete(mut self, store: &Arc<dyn Store>) -> Result<WrittenObject> {
+        let plain_bytes = self.encryption.is_some().then_some(self.plain_bytes);
+        if let Some(encryption) = self.encryption.take() {
+            self.store(&encryption.finish()?).await?;
+        }
         let last = std::mem::take(&mut self.part);
         if !last.is_empty() || self.bytes == 0 {
             let _ = self.send(last).await?;
@@ -128,9 +208,11 @@ impl ObjectWriter {
                 name: self.name,
                 bytes: self.bytes,
                 sha256: self.sha256.into(),
+                plain_bytes,
             },
             key: self.key,
             crc64nvme: upload.crc64nvme(),
+            samples: self.samples.kept,
             begun: self.begun,
         };
         match upload.complete().await {

@@ -24,7 +24,7 @@ async fn write(
     for (n, piece) in pieces.iter().enumerate() {
         object.write(&vec![n as u8; *piece]).await?;
         bytes += *piece as u64;
-        assert_eq!(object.bytes(), bytes);
+        assert_eq!(object.text_bytes(), bytes);
     }
     object.complete(store).await
 }

@@ -139,7 +139,7 @@ impl Sequencer {
     }
 
     async fn record(&mut self, frame: &EncodedFrame) -> Result<FrameRecord> {
-        let segment = self.segment().await?.bytes();
+        let segment = self.segment().await?.text_bytes();
         let session = match self.sessions.get(&frame.before) {
             Some(n) => *n,
             None => {
@@ -194,7 +194,7 @@ impl Sequencer {
         if self
             .segment
             .as_ref()
-            .is_some_and(|open| open.bytes() >= self.segment_bytes)
+            .is_some_and(|open| open.text_bytes() >= self.segment_bytes)
         {
             self.complete_segment().await?;
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::archive::manifest::Manifest;
-use crate::backup::anomaly::{self, Facts};
+use crate::backup::anomaly::{self, Facts, Names};
 use crate::catalog::binding;
 use crate::catalog::{Catalog, Entry};
 use crate::sql::statement::ObjectKind;
@@ -62,6 +62,9 @@ async fn backup(catalog: &Catalog) -> Result<Option<Entry>> {
 
 async fn facts_of(catalog: &Catalog, entry: &Entry) -> Result<Facts> {
     let mut facts = of_manifest(&entry.manifest);
+    if entry.manifest.is_encrypted() {
+        return Ok(facts);
+    }
     let archive = match catalog.open(entry.id).await {
         Ok(archive) => archive,
         Err(error) if error.outcome() == Outcome::Archive => {
@@ -70,25 +73,24 @@ async fn facts_of(catalog: &Catalog, entry: &Entry) -> Result<Facts> {
         }
         Err(error) => return Err(error),
     };
+    let mut names = Names::default();
     for (object, _) in archive.contents().ledger.iter() {
+        let (schema, name) = (object.schema.clone(), object.name.clone());
         match object.kind {
-            ObjectKind::Schema => {
-                facts.schemas.insert(object.schema.clone());
-            }
-            ObjectKind::Table => {
-                facts
-                    .tables
-                    .insert((object.schema.clone(), object.name.clone()));
-            }
+            ObjectKind::Schema => drop(names.schemas.insert(schema)),
+            ObjectKind::Table => drop(names.tables.insert((schema, name))),
             _ => {}
         }
     }
+    facts.names = Some(names);
     Ok(facts)
 }
 
 fn of_manifest(manifest: &Manifest) -> Facts {
     Facts {
         identity: manifest.server.identity.clone(),
+        schemas: manifest.schemas(),
+        tables: manifest.tables(),
         rows: manifest.totals.rows,
         raw_bytes: manifest.totals.raw_bytes,
         snapshot_at: manifest.snapshot_at,

@@ -19,16 +19,27 @@ use crate::util::times::{after, minutes};
 pub struct Facts {
     /// Identity of the server.
     pub identity: String,
-    /// Names of the schemas.
-    pub schemas: BTreeSet<String>,
-    /// Schema and name of each table.
-    pub tables: BTreeSet<(String, String)>,
+    /// The names; `None` of an encrypted backup, which a later one cannot read.
+    pub names: Option<Names>,
+    /// Number of schemas.
+    pub schemas: u64,
+    /// Number of tables.
+    pub tables: u64,
     /// Number of rows of all tables.
     pub rows: u64,
     /// Bytes of SQL.
     pub raw_bytes: u64,
     /// Time of the snapshot, by the server's clock.
     pub snapshot_at: Timestamp,
+}
+
+/// The names by which backups are compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The schemas.
+    pub schemas: BTreeSet<String>,
+    /// Schema and name of each table.
+    pub tables: BTreeSet<(String, String)>,
 }
 
 /// The identity of the target's server: that of the backup with which new ones are compared, otherwise the one that the
@@ -73,14 +84,19 @@ pub fn reasons(
             "its snapshot of {this} is older than the previous one of {that}"
         ));
     }
-    let schemas = before.schemas.difference(&new.schemas);
-    reasons.extend(vanished("schema", schemas.map(|schema| quote(schema))));
-    let tables = before.tables.difference(&new.tables);
-    let tables = tables.filter(|(schema, _)| new.schemas.contains(schema));
-    reasons.extend(vanished(
-        "table",
-        tables.map(|(schema, table)| format!("{}.{}", quote(schema), quote(table))),
-    ));
+    match (&new.names, &before.names) {
+        (Some(new), Some(before)) => reasons.extend(gone(new, before)),
+        _ => {
+            for (noun, then, now) in [
+                ("schema", before.schemas, new.schemas),
+                ("table", before.tables, new.tables),
+            ] {
+                if now < then {
+                    reasons.push(format!("{}, {then} before", counted(now, noun)));
+                }
+            }
+        }
+    }
     for (noun, of_what, then, now) in [
         ("row", "", before.rows, new.rows),
         ("byte", " of SQL", before.raw_bytes, new.raw_bytes),
@@ -91,6 +107,16 @@ pub fn reasons(
         }
     }
     reasons
+}
+
+/// What an earlier backup has and the new one does not.
+fn gone(new: &Names, before: &Names) -> impl Iterator<Item = String> {
+    let schemas = before.schemas.difference(&new.schemas);
+    let schemas = vanished("schema", schemas.map(|schema| quote(schema)));
+    let tables = before.tables.difference(&new.tables);
+    let tables = tables.filter(|(schema, _)| new.schemas.contains(schema));
+    let tables = tables.map(|(schema, table)| format!("{}.{}", quote(schema), quote(table)));
+    schemas.into_iter().chain(vanished("table", tables))
 }
 
 fn vanished(what: &str, names: impl Iterator<Item = String>) -> Option<String> {
@@ -133,12 +159,16 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             identity: "a".into(),
-            schemas: ["shop".to_owned(), "log".to_owned()].into(),
-            tables: [
-                ("shop".to_owned(), "orders".to_owned()),
-                ("log".to_owned(), "l".to_owned()),
-            ]
-            .into(),
+            names: Some(Names {
+                schemas: ["shop".to_owned(), "log".to_owned()].into(),
+                tables: [
+                    ("shop".to_owned(), "orders".to_owned()),
+                    ("log".to_owned(), "l".to_owned()),
+                ]
+                .into(),
+            }),
+            schemas: 2,
+            tables: 2,
             rows: 1000,
             raw_bytes: 100_000,
             snapshot_at: NOW,
@@ -177,19 +207,50 @@ mod tests {
 
     #[test]
     fn tables_of_a_vanished_schema_are_not_listed() {
-        let mut new = facts();
-        new.schemas.remove("log");
-        new.tables.remove(&("log".to_owned(), "l".to_owned()));
+        let without = |schema: &str, table: &str| {
+            let mut new = facts();
+            let names = new.names.as_mut().unwrap();
+            names.schemas.remove(schema);
+            names.tables.retain(|(_, name)| name != table);
+            new
+        };
+        let new = without("log", "l");
         assert_eq!(
             reasons(&new, "a", Some(&facts()), 0.5, NOW),
             ["schema `log` vanished"]
         );
-        let mut new = facts();
-        new.tables.remove(&("shop".to_owned(), "orders".to_owned()));
+        let new = without("", "orders");
         assert_eq!(
             reasons(&new, "a", Some(&facts()), 0.5, NOW),
             ["table `shop`.`orders` vanished"]
         );
+    }
+
+    #[test]
+    fn of_an_encrypted_backup_the_numbers_are_compared() {
+        let unnamed = |schemas, tables| Facts {
+            names: None,
+            schemas,
+            tables,
+            ..facts()
+        };
+        for (new, before) in [
+            (unnamed(1, 1), facts()),
+            (unnamed(1, 1), unnamed(2, 2)),
+            (
+                Facts {
+                    schemas: 1,
+                    tables: 1,
+                    ..facts()
+                },
+                unnamed(2, 2),
+            ),
+        ] {
+            let found = reasons(&new, "a", Some(&before), 0.5, NOW);
+            assert_eq!(found, ["1 schema, 2 before", "1 table, 2 before"]);
+        }
+        let none: [String; 0] = [];
+        assert_eq!(reasons(&unnamed(2, 3), "a", Some(&facts()), 0.5, NOW), none);
     }
 
     #[test]

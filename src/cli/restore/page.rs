@@ -25,7 +25,7 @@ pub(super) fn announce(entry: &Entry, server: &ServerConfig) {
         backup = %entry.id,
         taken = text::ago(entry.manifest.snapshot_at, now),
         verified,
-        authenticated = entry.manifest.is_authenticated(),
+        signed = %entry.signed,
         into = %server.url,
         "restore"
     );

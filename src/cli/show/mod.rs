@@ -10,6 +10,7 @@ use crate::catalog::Entry;
 use crate::cli::args::ShowArgs;
 use crate::cli::output::text;
 use crate::cli::{Context, from_here};
+use crate::keys::signers::Signed;
 use crate::stream::from_here::{FromHere, Said};
 use crate::util::error::Result;
 use crate::util::format::Output;
@@ -22,8 +23,30 @@ struct Shown<'a> {
     pinned: bool,
     accepted: bool,
     authenticated: bool,
+    signed: &'a Signed,
     /// Whether a restore to a later moment can begin with it; `None` if the archived log cannot be read.
     pitr: Option<Said>,
+}
+
+/// Who signed a backup, or why that is not known.
+fn signature(entry: &Entry) -> String {
+    match (&entry.signed, entry.manifest.signature.as_str()) {
+        (Signed::Unverified, "none") => "no".to_owned(),
+        (Signed::Unverified, _) => "not verified: no allowed signers are configured".to_owned(),
+        (signed, _) => signed.to_string(),
+    }
+}
+
+/// How a backup is encrypted, and to whom.
+fn encryption(manifest: &Manifest) -> String {
+    match manifest.is_encrypted() {
+        true => format!(
+            "{}, to {}",
+            manifest.encryption,
+            manifest.recipients.join(", ")
+        ),
+        false => "no".to_owned(),
+    }
 }
 
 /// Prints the details.
@@ -48,7 +71,8 @@ pub async fn run(context: &Context, args: ShowArgs) -> Result<()> {
             verified_at: entry.marks.verified_at,
             pinned: entry.marks.pinned,
             accepted: entry.marks.accepted,
-            authenticated: entry.manifest.is_authenticated(),
+            authenticated: matches!(entry.signed, Signed::By(_)),
+            signed: &entry.signed,
             pitr: here.as_ref().map(FromHere::said),
         }),
         Output::Text => text::print(&page(context, &entry, here.as_ref(), Timestamp::now())),
@@ -147,15 +171,8 @@ fn page(context: &Context, entry: &Entry, here: Option<&FromHere>, now: Timestam
                 format!("{at} ({})", text::ago(at, now))
             }),
         ),
-        (
-            "authenticated",
-            if entry.manifest.is_authenticated() {
-                "yes"
-            } else {
-                "no: not signed"
-            }
-            .into(),
-        ),
+        ("signed", signature(entry)),
+        ("encrypted", encryption(&entry.manifest)),
     ]);
     if entry.marks.pinned {
         lines.push(("pinned", "kept forever".into()));

@@ -47,7 +47,7 @@ pub(super) async fn print(
     patterns: &[String],
 ) -> Result<()> {
     let place = catalog.place(entry.id);
-    let index = StoredIndex::fetch(&context.store, &place, &entry.manifest.index);
+    let index = StoredIndex::fetch(&context.store, &place, &entry.manifest);
     let index = context.cancel.unless(index).await?;
     let mut inventory = Inventory::new(index.records()?);
     let mut ledger = index.records()?;

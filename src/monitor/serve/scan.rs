@@ -19,6 +19,7 @@ use crate::archive::manifest::Manifest;
 use crate::catalog::binding;
 use crate::catalog::history::{self, RunRecord};
 use crate::catalog::{Catalog, Entry};
+use crate::keys::signers::Signed;
 use crate::layout::{BackupId, BackupObject, DrillLevel, RunName, TargetName};
 use crate::monitor::report::model::{DrillReport, Evidence, REPORT};
 use crate::monitor::status::{Backup, Drill, Scan};
@@ -63,7 +64,7 @@ pub struct Scanner {
     first: Option<Timestamp>,
     /// When the target was bound to its server.
     bound_at: Option<Timestamp>,
-    manifests: BTreeMap<BackupId, Manifest>,
+    manifests: BTreeMap<BackupId, (Manifest, Signed)>,
     /// Listed run records, with their sizes in bytes.
     runs: BTreeMap<Key, u64>,
     /// When all runs were last listed, and when any were.
@@ -119,11 +120,8 @@ impl Scanner {
         let mut entries: Vec<Entry> = catalog
             .committed()
             .filter_map(|(id, marks)| {
-                Some(Entry {
-                    id,
-                    manifest: self.manifests.get(&id)?.clone(),
-                    marks: marks.clone(),
-                })
+                let (manifest, signed) = self.manifests.get(&id)?.clone();
+                Some(Entry::new(id, manifest, signed, marks.clone()))
             })
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
@@ -205,7 +203,10 @@ impl Scanner {
         let mut damaged = Vec::new();
         while let Some(read) = reads.next().await {
             match read {
-                Ok(Some(entry)) => drop(self.manifests.insert(entry.id, entry.manifest)),
+                Ok(Some(entry)) => {
+                    self.manifests
+                        .insert(entry.id, (entry.manifest, entry.signed));
+                }
                 // Deleted by retention since the LIST.
                 Ok(None) => {}
                 Err(error) if error.outcome() == Outcome::Archive => {

@@ -14,10 +14,10 @@ use super::server::{Server, signal};
 use super::wait::PATIENCE;
 
 /// How drctl is run: nothing of the test's own environment reaches it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Drctl {
     /// Its home directory, temporary files, and the store unless another is named.
-    home: ScratchDir,
+    home: Arc<ScratchDir>,
     /// Its whole environment.
     env: BTreeMap<String, String>,
     /// What a shell does before it becomes drctl.
@@ -29,7 +29,7 @@ pub struct Drctl {
 impl Drctl {
     /// For a target of that name, with an empty `file://` store of its own.
     pub fn new(target: &str) -> Drctl {
-        let home = ScratchDir::new();
+        let home = Arc::new(ScratchDir::new());
         for dir in ["tmp", "store"] {
             std::fs::create_dir(home.path().join(dir)).expect("a scratch directory");
         }

@@ -164,14 +164,17 @@ mod tests {
             reader: None,
             codec: Codec::Zstd,
             encryption: "none".into(),
+            recipients: Vec::new(),
             signature: "none".into(),
             segments: Vec::new(),
             index: FileFacts {
                 name: String::new(),
                 bytes: 0,
                 sha256: crate::util::digest::Sha256Digest::of(""),
+                plain_bytes: None,
             },
             accounts: None,
+            documents: Vec::new(),
             totals: Totals {
                 largest_statement_bytes: 2 << 20,
                 ..Totals::default()

@@ -1,0 +1,203 @@
+//! The keys to what a store holds: who can read it (age), and whose signatures count (OpenSSH).
+//!
+//! A store has one set of [`Keys`]. Each key is read when it is first needed, so that a command that needs none works
+//! where its file is missing: a backup needs recipients and the signing key, a restore an identity and the allowed
+//! signers.
+//!
+//! - [`recipients`]: public keys that objects are encrypted to, and the encryption.
+//! - [`identities`]: the private keys that decrypt them.
+//! - [`encrypted`]: ranges of an encrypted object.
+//! - [`signing`]: signatures of documents; [`signers`]: `allowed_signers`.
+
+pub mod encrypted;
+pub mod identities;
+pub mod recipients;
+pub mod signers;
+pub mod signing;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::util::error::{Error, Result};
+use crate::util::secret::MOST_BYTES;
+use crate::util::{bounded, cancel};
+use identities::Identities;
+use recipients::Recipients;
+use signers::AllowedSigners;
+use signing::SigningKey;
+
+/// What happens to a document without a valid signature of an allowed signer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// Signatures are not verified.
+    Off,
+    /// It is used, with a warning.
+    Warn,
+    /// It is refused (exit 6), and `--latest` selects another backup.
+    Require,
+}
+
+/// Where the keys come from.
+#[derive(Debug, Clone, Default)]
+pub struct KeysConfig {
+    /// Recipients: public keys of age or OpenSSH.
+    pub recipients: Vec<String>,
+    /// A file with more recipients, one a line.
+    pub recipients_file: Option<PathBuf>,
+    /// A file with identities.
+    pub identity_file: Option<PathBuf>,
+    /// A file with an OpenSSH private key, or with the public key of one that an agent has.
+    pub signing_key_file: Option<PathBuf>,
+    /// A file in the format of OpenSSH's `allowed_signers`.
+    pub allowed_signers_file: Option<PathBuf>,
+    /// What happens without a valid signature. Default: [`Trust::Require`] with allowed signers, otherwise
+    /// [`Trust::Off`].
+    pub trust: Option<Trust>,
+}
+
+/// The keys to what a store holds.
+#[derive(Debug, Default)]
+pub struct Keys {
+    config: KeysConfig,
+    recipients: OnceLock<Option<Recipients>>,
+    identities: OnceLock<Option<Identities>>,
+    signing: OnceLock<Option<SigningKey>>,
+    signers: OnceLock<AllowedSigners>,
+}
+
+impl Keys {
+    /// Keys that are read when they are needed.
+    ///
+    /// # Errors
+    /// `Usage` for settings that contradict each other.
+    pub fn new(config: KeysConfig) -> Result<Keys> {
+        if config.allowed_signers_file.is_none()
+            && config.trust.is_some_and(|trust| trust != Trust::Off)
+        {
+            return Err(Error::usage(
+                "signatures are to be verified, but no allowed signers are configured",
+            )
+            .hint("set DRCTL_ALLOWED_SIGNERS_FILE, or DRCTL_TRUST to off"));
+        }
+        Ok(Keys {
+            config,
+            ..Keys::default()
+        })
+    }
+
+    /// No keys: nothing is encrypted, and no signature verified.
+    pub fn none() -> &'static Keys {
+        static NONE: LazyLock<Keys> = LazyLock::new(Keys::default);
+        &NONE
+    }
+
+    /// The recipients of new objects; `None` if they are not encrypted.
+    ///
+    /// # Errors
+    /// `Usage` for one that is malformed, or for a file without any.
+    pub fn recipients(&self) -> Result<Option<&Recipients>> {
+        let recipients = read_once(&self.recipients, || {
+            Recipients::read(
+                &self.config.recipients,
+                self.config.recipients_file.as_deref(),
+            )
+        })?;
+        Ok(recipients.as_ref())
+    }
+
+    /// Whether new objects are encrypted, without reading the recipients.
+    pub fn encrypts(&self) -> bool {
+        !self.config.recipients.is_empty() || self.config.recipients_file.is_some()
+    }
+
+    /// The identities.
+    ///
+    /// # Errors
+    /// `Usage` if none are configured, or the file has none.
+    pub fn identities(&self) -> Result<&Identities> {
+        let identities = read_once(&self.identities, || {
+            let file = self.config.identity_file.as_deref();
+            file.map(Identities::read).transpose()
+        })?;
+        identities.as_ref().ok_or_else(|| {
+            Error::usage("the backup is encrypted, and no identity is configured").hint(
+                "set DRCTL_IDENTITY_FILE to a file with the private key of one of its recipients",
+            )
+        })
+    }
+
+    /// Whether identities are configured.
+    pub fn has_identities(&self) -> bool {
+        self.config.identity_file.is_some()
+    }
+
+    /// The key that signs new documents; `None` if they are not signed.
+    ///
+    /// # Errors
+    /// `Usage` for a file without a usable key.
+    pub fn signing(&self) -> Result<Option<&SigningKey>> {
+        let signing = read_once(&self.signing, || {
+            let file = self.config.signing_key_file.as_deref();
+            file.map(SigningKey::read).transpose()
+        })?;
+        Ok(signing.as_ref())
+    }
+
+    /// What happens to a document without a valid signature of an allowed signer.
+    pub fn trust(&self) -> Trust {
+        self.config
+            .trust
+            .unwrap_or(match self.config.allowed_signers_file {
+                Some(_) => Trust::Require,
+                None => Trust::Off,
+            })
+    }
+
+    /// The allowed signers; none without a file.
+    ///
+    /// # Errors
+    /// `Usage` for a file that cannot be read.
+    pub fn signers(&self) -> Result<&AllowedSigners> {
+        read_once(&self.signers, || {
+            let file = self.config.allowed_signers_file.as_deref();
+            file.map_or_else(|| Ok(AllowedSigners::default()), AllowedSigners::read)
+        })
+    }
+}
+
+/// The value of a cell; reads it unless that was done before. A failure is not kept.
+fn read_once<T>(cell: &OnceLock<T>, read: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(there) = cell.get() {
+        return Ok(there);
+    }
+    let value = read()?;
+    Ok(cell.get_or_init(|| value))
+}
+
+/// Reads a file of keys. `named` is the variable that names it.
+fn read_file(path: &Path, named: &str) -> Result<String> {
+    let shown = path.display();
+    let failed = |e: io::Error| match cancel::signalled() {
+        Some(error) => error,
+        None => Error::usage(format!("cannot read {named} {shown}"))
+            .because(e)
+            .hint("check the path and its permissions; in Kubernetes, the mounted Secret"),
+    };
+    let bytes = bounded::read(path, MOST_BYTES).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::usage(format!("{named} {shown} is not UTF-8 text")))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// The lines of a file of keys that are not empty or comments, each with its number.
+fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
