@@ -136,6 +136,36 @@ fn a_bit_that_turns_on_its_way_to_the_store() {
 }
 
 #[test]
+fn a_store_that_returns_other_bytes_than_it_took() {
+    let other = Fault::Rewrite(|text| text.replace("xxxx", "xxxy"));
+    for how_much in ["sample", "full"] {
+        let (drctl, _proxy, bucket) = behind(Some((When::is("GET", "/dump."), other.clone())));
+        let drctl = drctl.env("DRCTL_BACKUP_READ_BACK", how_much);
+        drctl
+            .run(["backup"])
+            .refused(5, &["dump.sql", "differs when read back"]);
+        assert!(listed(&direct(drctl)).is_empty(), "{how_much}");
+        assert_eq!(left(&bucket), Vec::<String>::new(), "{how_much}");
+    }
+}
+
+#[test]
+fn a_store_whose_checksum_is_another_than_ours() {
+    let heads = When::is("HEAD", "/dump.");
+    // At the end of the upload, and at the look before the commit.
+    for (when, text) in [
+        (heads.clone(), "different bytes"),
+        (
+            heads.nth(2),
+            "dump.sql differs in the store from what was written",
+        ),
+    ] {
+        let other = Fault::Header("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=".into());
+        refused(when, other, 5, text);
+    }
+}
+
+#[test]
 fn a_store_that_is_slow_is_waited_for() {
     let slow = Fault::Delay(Duration::from_millis(400));
     let (drctl, _proxy, _) = behind(Some((When::put("/dump.").query("partNumber"), slow)));

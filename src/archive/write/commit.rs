@@ -387,3 +387,47 @@ pub fn sha256sums<'a>(files: impl IntoIterator<Item = &'a FileFacts>) -> String 
         .map(|file| format!("{}  {}\n", file.sha256, file.name))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::fixture::{self, dump, edit, small};
+    use crate::archive::write::WriteOptions;
+
+    #[tokio::test]
+    async fn a_bit_that_differs_in_the_store_is_found_by_either_way_to_read_back() {
+        for codec in [Codec::Zstd, Codec::Gzip, Codec::None] {
+            let (store, place) = fixture::place();
+            let store: Arc<dyn Store> = Arc::new(store);
+            let options = WriteOptions {
+                codec,
+                // One frame per segment: the sample has each.
+                ..small(400, 1)
+            };
+            let written = fixture::write(&store, &place, &[&dump("d", 20)], options, Vec::new())
+                .await
+                .unwrap();
+            assert_eq!(written.sample.len(), written.segments.len());
+            for object in &written.segments {
+                let whole = store.get(&object.key, None).await.unwrap();
+                for how_much in [ReadBack::Sample, ReadBack::Full] {
+                    let read = || read_back(&store, &place, &written, codec, how_much);
+                    read().await.unwrap();
+                    edit(&store, &object.key.as_str().into(), |bytes| {
+                        let middle = bytes.len() / 2;
+                        bytes[middle] ^= 1;
+                    })
+                    .await;
+                    let error = read().await.unwrap_err();
+                    assert_eq!(error.outcome().code(), 5);
+                    let text = error.to_string();
+                    assert!(
+                        text.contains(&object.key) && text.contains("differs when read back"),
+                        "{codec:?} {how_much:?}: {text}"
+                    );
+                    store.put(&object.key, whole.clone()).await.unwrap();
+                }
+            }
+        }
+    }
+}
