@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::fixture::{self, archive, dump, edit, replace_manifest, small, text};
+use crate::archive::manifest::FileFacts;
 use crate::store::fault::{Fault, FaultStore, Op};
 use crate::store::memory::MemoryStore;
 
@@ -137,6 +138,87 @@ async fn an_index_that_expands_without_limit_or_has_impossible_sizes_is_damage()
             .await
             .unwrap();
     }
+}
+
+/// Both within the bounds of its size and its expansion.
+#[tokio::test]
+async fn an_index_with_a_record_or_a_window_beyond_its_maximum_is_damage() {
+    let (store, place, manifest) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    // Unknown records are ignored, and this one hardly compresses.
+    let unknown = |bytes: u32| {
+        let noise = (0..bytes / 64).map(|n| Sha256Digest::of(n.to_be_bytes()).to_string());
+        format!("{{\"later\":\"{}\"}}\n", noise.collect::<String>())
+    };
+    edit_index(&store, &place, &manifest, |text| text + &unknown(3 << 20)).await;
+    open(&store, &place).await.unwrap();
+    let (store, place, manifest) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    edit_index(&store, &place, &manifest, |text| text + &unknown(5 << 20)).await;
+    let error = open(&store, &place).await.map(drop).unwrap_err();
+    assert_eq!(error.outcome().code(), 6);
+    assert!(error.to_string().contains("too long"), "{error}");
+
+    let (store, place, manifest) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    let key = place.key(&BackupObject::Index);
+    let text = zstd::decode_all(&store.get(&key, None).await.unwrap()[..]).unwrap();
+    for (window_log, expected) in [(23, 0), (24, 6)] {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window_log).unwrap();
+        std::io::Write::write_all(&mut encoder, &text).unwrap();
+        let stored = encoder.finish().unwrap();
+        let mut manifest = manifest.clone();
+        manifest.index.bytes = stored.len() as u64;
+        manifest.index.sha256 = Sha256Digest::of(&stored);
+        store.put(&key, stored.into()).await.unwrap();
+        replace_manifest(&store, &place, &manifest).await;
+        assert_eq!(code(open(&store, &place).await), expected, "{window_log}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_beyond_its_maximum_size_is_not_fetched() {
+    const TOO_MANY: u64 = (256 << 20) + 1;
+    let (store, place, manifest) = archive(&[&dump("d", 3)], small(1000, 500)).await;
+    let mut large = manifest.clone();
+    large.index.bytes = TOO_MANY;
+    replace_manifest(&store, &place, &large).await;
+    let counting = FaultStore::new(store.clone());
+    let error = open(&(Arc::new(counting.clone()) as Arc<dyn Store>), &place).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.outcome().code(), 6);
+    assert!(
+        error.to_string().contains("more than the maximum"),
+        "{error}"
+    );
+    assert_eq!(counting.count(Op::Get, "index.jsonl.zst"), 0);
+
+    let mut large = manifest.clone();
+    large.accounts = Some(FileFacts {
+        name: "accounts.sql.zst".into(),
+        bytes: TOO_MANY,
+        ..manifest.index.clone()
+    });
+    replace_manifest(&store, &place, &large).await;
+    let counting = FaultStore::new(store.clone());
+    let archive = open(&(Arc::new(counting.clone()) as Arc<dyn Store>), &place).await;
+    let error = archive.unwrap().accounts().await.unwrap_err();
+    assert_eq!(error.outcome().code(), 6);
+    assert!(
+        error.to_string().contains("longer than the maximum"),
+        "{error}"
+    );
+    assert_eq!(counting.count(Op::Get, "accounts.sql.zst"), 0);
+
+    replace_manifest(&store, &place, &manifest).await;
+    edit(&store, &place.key(&BackupObject::Manifest), |bytes| {
+        bytes.resize(MAX_BYTES + 1, b'\n')
+    })
+    .await;
+    let error = open(&store, &place).await.unwrap_err();
+    assert_eq!(error.outcome().code(), 6);
+    assert!(
+        error.to_string().contains("more than the maximum"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

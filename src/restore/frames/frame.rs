@@ -150,3 +150,29 @@ impl Frame {
             .map(|statement| (statement, &self.raw[statement.place.clone()]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::fixture::{archive, dump, small};
+    use crate::archive::read::Archive;
+
+    #[tokio::test]
+    async fn a_frame_of_which_the_index_leaves_out_a_section_is_damage() {
+        let (store, place, _) = archive(&[&dump("d", 3)], small(1 << 20, 1 << 20)).await;
+        let archive = Archive::open(store, place).await.unwrap();
+        let record = archive.frames().unwrap().read().unwrap().unwrap();
+        let raw = archive.fetch(&record).await.unwrap();
+        let guard = Guard::new(["d".to_owned()]).unwrap();
+        let scan = |record| Frame::scan(&guard, record, raw.clone(), &Session::default());
+        scan(record.clone()).unwrap();
+        assert!(record.sections.len() > 1);
+        for n in 0..record.sections.len() {
+            let mut edited = record.clone();
+            edited.sections.remove(n);
+            let error = scan(edited).map(drop).unwrap_err();
+            assert_eq!(error.outcome().code(), 6);
+            assert!(error.to_string().contains("sections of frame"), "{error}");
+        }
+    }
+}
