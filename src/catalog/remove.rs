@@ -165,6 +165,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_backup_pinned_after_it_was_listed_is_kept() {
+        let (store, place) = store(&["manifest.json", "dump.sql.zst", "pin"]).await;
+        let committed_at = "2026-11-21T02:05:00Z".parse().unwrap();
+        let error = remove(&store, &place, committed_at, true)
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(error.outcome().code(), 9);
+        assert!(error.to_string().contains("was pinned"), "{error}");
+        assert_eq!(
+            names(&store, &place).await,
+            ["dump.sql.zst", "manifest.json", "pin"]
+        );
+    }
+
+    #[tokio::test]
     async fn a_backup_that_is_being_read_loses_only_its_manifest() {
         let (store, place) = store(&["manifest.json", "dump.sql.zst", LEASE_NAME]).await;
         assert!(remove_it(&store, &place).await.in_use);

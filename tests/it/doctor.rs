@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::on_both;
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
 use crate::support::{Drctl, Flavour, Server};
 
@@ -180,6 +181,42 @@ fn an_s3_store_is_looked_at_like_any_other() {
         "no-such-bucket",
         "name of the bucket",
     );
+}
+
+#[test]
+fn a_store_that_overwrites_or_returns_other_bytes_is_told() {
+    crate::need!(MariaDb);
+    crate::need!(Gateway);
+    let server = Server::start(Flavour::MariaDb);
+    let gateway = Gateway::shared();
+    let mut drctl = drctl(&server).env("DRCTL_STORE", &format!("s3://{}/p", gateway.bucket()));
+    for (name, value) in gateway.environment() {
+        drctl = drctl.env(name, &value);
+    }
+    let taken = Fault::Say(200, vec![("etag", "\"x\"".to_owned())], String::new());
+    let other = Fault::Rewrite(|text| text.replace("was here", "was gone"));
+    for (when, fault, what, fix) in [
+        (
+            When::put("probe").nth(2),
+            taken,
+            "ignores If-None-Match",
+            "two runs could overwrite",
+        ),
+        (
+            When::is("GET", "probe"),
+            other,
+            "did not return the bytes that were written",
+            "",
+        ),
+    ] {
+        let proxy = FaultProxy::start(gateway.address());
+        proxy.fault(when, fault);
+        // Without a checksum, only the comparison notices other bytes.
+        drctl = drctl
+            .env("AWS_ENDPOINT_URL", &proxy.url())
+            .env("DRCTL_STORE_S3_CHECKSUM", "off");
+        says(&checks(&drctl, 5), "FAIL", what, fix);
+    }
 }
 
 #[test]

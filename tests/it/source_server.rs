@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytes::BytesMut;
 use drctl::backup::dump::DumpPlan;
+use drctl::mysql::named_lock::{self, Lock};
 use drctl::mysql::{Client, Connection, DumpChild, Role, ServerConfig, connect};
 use drctl::util::secret::Secret;
 use drctl::{Outcome, Result};
@@ -231,6 +232,29 @@ on_both!(
         assert!(String::from_utf8(dumped).unwrap().contains("(4711)"));
         let error = open(&format!("tls=required&cert={cert}&key=/nonexistent")).unwrap_err();
         assert!(!error.to_string().contains('\n'), "{error}");
+    }
+);
+
+on_both!(
+    fn a_lock_that_is_not_held_any_more_is_noticed(flavour) {
+        let config = config(&Server::shared(flavour).url(), None, flavour);
+        let target = "lost-lock".parse().unwrap();
+        let lost = block_on(async {
+            let mut ours = connect(&config).await?;
+            let mut other = connect(&config).await?;
+            named_lock::take(&mut ours, Lock::Backup, &target).await?;
+            named_lock::still_held(&mut ours, Lock::Backup, &target).await?;
+            named_lock::release(&mut ours, Lock::Backup, &target).await;
+            let free = named_lock::still_held(&mut ours, Lock::Backup, &target).await;
+            named_lock::take(&mut other, Lock::Backup, &target).await?;
+            let taken = named_lock::still_held(&mut ours, Lock::Backup, &target).await;
+            Ok::<_, drctl::Error>([free, taken])
+        });
+        for lost in lost.unwrap() {
+            let error = lost.unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Locked);
+            assert!(error.to_string().contains("was lost during the backup"), "{error}");
+        }
     }
 );
 
