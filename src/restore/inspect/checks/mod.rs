@@ -293,7 +293,7 @@ mod tests {
             change(&mut permissions);
             options.destination = Destination::Server(permissions);
         }
-        let cases: [(&str, Change, Option<Overrule>); 14] = [
+        let cases: [(&str, Change, Option<Overrule>); 15] = [
             (
                 "the destination already contains table `Shop`.`Orders`",
                 |facts| facts.objects.extend([table("Shop", "Orders")]),
@@ -376,6 +376,11 @@ mod tests {
                 None,
             ),
             (
+                "while the binary log is on, the account may not create triggers and functions",
+                |facts| facts.privileges = Some(["SYSTEM_VARIABLES_ADMIN".to_owned()].into()),
+                None,
+            ),
+            (
                 "max_allowed_packet is 2097152, the backup has a statement of 2097152 bytes",
                 |facts| {
                     facts
@@ -417,6 +422,41 @@ mod tests {
                 assert_eq!(refusals(&facts, &options), Vec::<String>::new(), "{what}");
             }
         }
+    }
+
+    #[test]
+    fn a_server_that_checks_passwords_rejects_hashes_of_accounts_that_it_lacks() {
+        let app = Account {
+            user: "app".into(),
+            host: "%".into(),
+        };
+        let found = |plugin: &str, strict: &str, hashed: &Account| {
+            let mut facts = empty_server();
+            facts.plugins = [(plugin.to_owned(), "password validation".to_owned())].into();
+            let variable = ("strict_password_validation".to_owned(), strict.to_owned());
+            facts.variables.extend([variable]);
+            let accounts = BackupAccounts {
+                accounts: [hashed.clone()].into(),
+                hashed: [hashed.clone()].into(),
+                ..BackupAccounts::default()
+            };
+            let checks = Checks {
+                facts: &facts,
+                manifest: &manifest(),
+                options: &RestoreOptions::default(),
+                survey: &Survey::default(),
+                created_before: &BTreeSet::new(),
+                accounts: &accounts,
+            };
+            refused(&checks.refusals()).map(|error| error.to_string())
+        };
+        let said = found("simple_password_check", "ON", &app).unwrap_or_default();
+        assert!(
+            said.contains("password hashes, such as that of `app`@`%`: simple_password_check"),
+            "{said}"
+        );
+        assert_eq!(found("simple_password_check", "OFF", &app), None);
+        assert_eq!(found("simple_password_check", "ON", &root()), None);
     }
 
     #[test]
