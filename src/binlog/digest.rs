@@ -47,6 +47,19 @@ impl Digest {
         }
     }
 
+    /// Behind a segment, where a transaction may be open.
+    pub fn behind(mariadb: bool, groups: Groups) -> Digest {
+        Digest {
+            groups,
+            ..Digest::new(mariadb)
+        }
+    }
+
+    /// Place among transactions.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
     /// Whether no transaction is open.
     pub fn at_rest(&self) -> bool {
         self.groups.at_rest()

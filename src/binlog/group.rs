@@ -1,18 +1,20 @@
 //! Where transactions begin and end. A transaction counts when its last event is there.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Checksum, Event, damaged, kind};
 use super::gtid_event::{self, Begin};
 use super::statement::{Query, query};
 use crate::Result;
 
 /// Place among transactions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
     /// The transaction that is open.
     open: Option<Open>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
     begin: Begin,
     /// Whether BEGIN was seen: an event of its own ends the transaction.

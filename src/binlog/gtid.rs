@@ -3,6 +3,7 @@
 //! MySQL: sets of numbers per server and tag, `3e11fa47-…:1-5:7,3e11fa47-…:tag:1`. MariaDB: the last
 //! transaction of each domain, `0-1-59,2-7-4`; whatever is not above it in its domain belongs to it.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,7 +13,7 @@ use crate::{Error, Result};
 pub type Origin = (u128, String);
 
 /// One transaction.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Gtid {
     /// Of MySQL.
     MySql(Origin, u64),

@@ -5,13 +5,14 @@ use mysql_async::binlog::BinlogVersion;
 use mysql_async::binlog::events::{
     Event as DriverEvent, FormatDescriptionEvent, GtidEvent, PreviousGtidsEvent,
 };
+use serde::{Deserialize, Serialize};
 
 use super::event::{Checksum, Event, HEADER_BYTES, damaged, kind, u32_at, u64_at};
 use super::gtid::{Gtid, GtidSet};
 use crate::Result;
 
 /// Beginning of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
     /// Its id; `None` on a MySQL server without GTIDs.
     pub gtid: Option<Gtid>,

@@ -5,7 +5,8 @@
 //! - [`checks`]: whether an event continues the file before it.
 //! - [`group`]: where transactions begin and end; [`statement`]: which statements are listed.
 //! - [`digest`]: all of that for one event after the other, as a segment's record has it.
-//! - [`record`]: the records kept with the log; [`segment`]: a segment as stored.
+//! - [`record`]: the records kept with the log; [`segment`]: a segment as stored; [`note`]: what an encrypted one says in
+//!   the clear.
 
 pub mod checks;
 pub mod digest;
@@ -16,6 +17,7 @@ pub(crate) mod fixture;
 pub mod group;
 pub mod gtid;
 pub mod gtid_event;
+pub mod note;
 pub mod record;
 pub mod segment;
 pub mod statement;

@@ -72,6 +72,9 @@ pub async fn run(context: &Context, args: LogArgs) -> Result<()> {
     let objects = context.cancel.unless(objects).await?;
     let stretches = context.cancel.unless(coverage::stretches(&objects)).await?;
     let wants_statements = args.statements || args.grep.is_some() || args.since.is_some();
+    if wants_statements {
+        objects.check_readable()?;
+    }
     let (statements, more) = match wants_statements {
         false => (None, None),
         true => {

@@ -99,6 +99,25 @@ impl Identities {
     }
 }
 
+impl Identities {
+    /// Decrypts at most `most` bytes at the beginning of an object of which only the front was fetched. Whether the rest
+    /// is intact is unknown.
+    pub fn decrypt_front(&self, named: &str, front: &[u8], most: u64) -> Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        let age = age::Decryptor::new_buffered(front).and_then(|age| age.decrypt(self.as_age()));
+        let mut text = age.map_err(|e| wrong(named, e))?.take(most);
+        let mut buffer = vec![0; 64 << 10];
+        // The last chunk that was fetched is cut off, and fails.
+        while let Ok(count @ 1..) = text.read(&mut buffer) {
+            plain.extend_from_slice(&buffer[..count]);
+        }
+        match plain.is_empty() {
+            true => Err(damaged(named)),
+            false => Ok(plain),
+        }
+    }
+}
+
 /// The error of an object that cannot be decrypted.
 fn wrong(named: &str, error: DecryptError) -> Error {
     match error {

@@ -127,7 +127,7 @@ impl Keys {
             file.map(Identities::read).transpose()
         })?;
         identities.as_ref().ok_or_else(|| {
-            Error::usage("the backup is encrypted, and no identity is configured").hint(
+            Error::usage("the data are encrypted, and no identity is configured").hint(
                 "set DRCTL_IDENTITY_FILE to a file with the private key of one of its recipients",
             )
         })

@@ -3,7 +3,9 @@
 //! ```text
 //! log/<timeline>/timeline.json        why the timeline began, and where
 //!    /<timeline>/<file>/<from>.zst    a segment; <from> is its offset in the archived file, 12 digits
+//!    /<timeline>/<file>/<from>.zst.age   the same, encrypted
 //!    /<timeline>/<file>/closed.json   written when the server has begun the next file
+//!    /….json.sig                      the signature of timeline.json or closed.json
 //!    /head.json                       the heartbeat, the only object that is rewritten
 //!    /RESTORE.txt                     how to restore without drctl
 //! ```
@@ -169,12 +171,16 @@ pub enum LogObject {
     Timeline(TimelineId),
     /// A piece of a file.
     Segment(TimelineId, LogFile, u64),
+    /// A piece of a file, encrypted.
+    EncryptedSegment(TimelineId, LogFile, u64),
     /// The end of a file.
     Closed(TimelineId, LogFile),
     /// The heartbeat.
     Head,
     /// How to restore without drctl.
     Readme,
+    /// The signature of the record of a timeline, or of the end of a file.
+    Signature(Box<LogObject>),
 }
 
 impl fmt::Display for LogObject {
@@ -184,9 +190,13 @@ impl fmt::Display for LogObject {
             LogObject::Segment(timeline, file, from) => {
                 write!(f, "{timeline}/{file}/{from:012}.zst")
             }
+            LogObject::EncryptedSegment(timeline, file, from) => {
+                write!(f, "{timeline}/{file}/{from:012}.zst.age")
+            }
             LogObject::Closed(timeline, file) => write!(f, "{timeline}/{file}/closed.json"),
             LogObject::Head => f.write_str("head.json"),
             LogObject::Readme => f.write_str("RESTORE.txt"),
+            LogObject::Signature(of) => write!(f, "{of}.sig"),
         }
     }
 }
@@ -194,6 +204,11 @@ impl fmt::Display for LogObject {
 impl LogObject {
     /// Parses a name below `log/`.
     pub fn parse(name: &str) -> Option<LogObject> {
+        if let Some(of) = name.strip_suffix(".sig") {
+            let of = LogObject::parse(of)?;
+            let signed = matches!(of, LogObject::Timeline(_) | LogObject::Closed(..));
+            return signed.then(|| of.signature());
+        }
         let parts: Vec<&str> = name.split('/').collect();
         let object = match parts.as_slice() {
             ["head.json"] => LogObject::Head,
@@ -203,13 +218,27 @@ impl LogObject {
                 LogObject::Closed(parse(timeline)?, file.parse().ok()?)
             }
             [timeline, file, segment] => {
-                let from = segment.strip_suffix(".zst")?;
-                LogObject::Segment(parse(timeline)?, file.parse().ok()?, from.parse().ok()?)
+                let (timeline, file) = (parse(timeline)?, file.parse().ok()?);
+                match segment.strip_suffix(".age") {
+                    Some(plain) => {
+                        let from = plain.strip_suffix(".zst")?.parse().ok()?;
+                        LogObject::EncryptedSegment(timeline, file, from)
+                    }
+                    None => {
+                        let from = segment.strip_suffix(".zst")?.parse().ok()?;
+                        LogObject::Segment(timeline, file, from)
+                    }
+                }
             }
             _ => return None,
         };
         // Only the exact spelling is a name.
         (object.to_string() == name).then_some(object)
+    }
+
+    /// The signature of the object.
+    pub fn signature(&self) -> LogObject {
+        LogObject::Signature(Box::new(self.clone()))
     }
 }
 

@@ -314,6 +314,21 @@ pub async fn open(config: &StoreConfig, keys: Keys) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(keyed::KeyedStore::new(store, keys)))
 }
 
+/// Signs a document with the store's signing key; `None` if there is none. An agent may take its time.
+///
+/// # Errors
+/// `Usage` if the key cannot be read, or the agent does not sign with it.
+pub async fn sign(store: &Arc<dyn Store>, document: Bytes) -> Result<Option<String>> {
+    let store = store.clone();
+    let sign = move || {
+        let key = store.keys().signing()?;
+        key.map(|key| key.sign(&document)).transpose()
+    };
+    tokio::task::spawn_blocking(sign)
+        .await
+        .map_err(|e| Error::unexpected("signing was interrupted").because(e))?
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
         let hint = match &error {

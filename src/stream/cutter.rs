@@ -7,8 +7,10 @@ use crate::binlog::checks::Cursor;
 use crate::binlog::digest::Digest;
 use crate::binlog::event::{Checksum, Event, MAGIC, kind};
 use crate::binlog::gtid::GtidSet;
+use crate::binlog::note::{LastEvents, Note};
 use crate::binlog::record::Record;
 use crate::binlog::segment::{self, Packer, Place};
+use crate::keys::recipients::Recipients;
 use crate::layout::{LogFile, TimelineId};
 use crate::{Error, Result};
 
@@ -37,6 +39,10 @@ pub struct Cutter {
     open: Option<Open>,
     /// Its bytes; `None` before the first one.
     packer: Option<Packer>,
+    /// The last events of the segment in the making.
+    last: LastEvents,
+    /// To whom segments are encrypted; `None` if they are not.
+    recipients: Option<Recipients>,
     /// Number of the next segment.
     seq: u64,
     /// SHA-256 of the segment before it.
@@ -79,7 +85,12 @@ pub enum Discontinuity {
 
 impl Cutter {
     /// A new timeline, which begins with the next [`Cutter::begin_file`].
-    pub fn begin(timeline: TimelineId, mariadb: bool, file: LogFile) -> Cutter {
+    pub fn begin(
+        timeline: TimelineId,
+        mariadb: bool,
+        file: LogFile,
+        recipients: Option<Recipients>,
+    ) -> Cutter {
         Cutter {
             timeline,
             mariadb,
@@ -89,6 +100,8 @@ impl Cutter {
             digest: Digest::new(mariadb),
             open: None,
             packer: None,
+            last: LastEvents::default(),
+            recipients,
             seq: 0,
             prev: None,
             gtids: None,
@@ -98,7 +111,13 @@ impl Cutter {
     }
 
     /// Goes on behind the last segment. `digest` has followed the events of a transaction that is open there.
-    pub fn resume(last: &Record, sha256: String, gtids: Option<GtidSet>, digest: Digest) -> Cutter {
+    pub fn resume(
+        last: &Record,
+        sha256: String,
+        gtids: Option<GtidSet>,
+        digest: Digest,
+        recipients: Option<Recipients>,
+    ) -> Cutter {
         let checksum = match last.contents.checksum {
             true => Checksum::Crc32,
             false => Checksum::Off,
@@ -112,6 +131,8 @@ impl Cutter {
             digest,
             open: None,
             packer: None,
+            last: LastEvents::default(),
+            recipients,
             seq: last.seq + 1,
             prev: Some(sha256),
             gtids,
@@ -222,6 +243,7 @@ impl Cutter {
         let previous = Digest::previous(&event, checksum)?;
         let broken = previous.and_then(|previous| self.compare(previous));
         self.append(bytes, bytes.len() as u64)?;
+        self.last.take(&event);
         Ok(broken)
     }
 
@@ -276,7 +298,12 @@ impl Cutter {
             gtid_set: self.gtids.as_ref().map(ToString::to_string),
         };
         let contents = self.digest.cut(self.cursor.checksum);
-        let (record, object) = packer.finish(place, contents)?;
+        let (record, mut object) = packer.finish(place, contents)?;
+        let last = std::mem::take(&mut self.last);
+        if let Some(recipients) = &self.recipients {
+            let note = Note::of(&record, last, self.digest.groups().clone());
+            object = recipients.encrypt_all(&object, Some(note.to_bytes()?))?;
+        }
         self.prev = Some(segment::sha256(&object));
         self.seq += 1;
         Ok(Some(Cut {

@@ -257,11 +257,11 @@ impl Glancer {
     async fn see(&self, id: TimelineId) -> Result<Seen> {
         let (store, target) = (&self.store, &self.target);
         let timeline = objects::timeline(store, target, id).await?;
-        let bytes = objects::first_segment(store, target, id, &timeline.file).await?;
-        let first_at = match bytes {
+        let first = objects::first_segment(store, target, id, &timeline.file).await?;
+        let first_at = match first {
             None => None,
-            Some(bytes) => {
-                let record = objects::record(store, target, id, &timeline.file, 0, bytes).await?;
+            Some((object, meta)) => {
+                let record = objects::record(store, target, &object, meta.size).await?;
                 record.contents.first_at
             }
         };

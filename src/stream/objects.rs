@@ -4,13 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+use crate::binlog::note::Note;
 use crate::binlog::record::{Closed, Head, Record, Timeline};
 use crate::binlog::segment;
-use crate::layout::{LogFile, LogObject, TargetName, TimelineId};
+use crate::keys::signers::Signed;
+use crate::keys::{Trust, identities};
+use crate::layout::{Key, LogFile, LogObject, TargetName, TimelineId};
 use crate::store::{MOST_RECORD_BYTES, ObjectMeta, Store, StoreError};
 use crate::{Error, Result};
+
+/// Bytes at the beginning of an encrypted segment that hold its note and its record.
+const ENCRYPTED_RECORD_READ: u64 = 256 << 10;
 
 /// Most bytes of `closed.json`.
 const MOST_CLOSED: u64 = 256 << 20;
@@ -20,8 +27,12 @@ const MOST_CLOSED: u64 = 256 << 20;
 pub struct FileObjects {
     /// Stored bytes of each segment, by its offset in the file.
     pub segments: BTreeMap<u64, u64>,
+    /// The segments that are encrypted.
+    pub encrypted: BTreeSet<u64>,
     /// Whether the server has ended the file.
     pub closed: bool,
+    /// Whether its end is signed.
+    pub signed: bool,
 }
 
 impl FileObjects {
@@ -34,6 +45,25 @@ impl FileObjects {
     pub fn bytes(&self) -> u64 {
         self.segments.values().sum()
     }
+
+    /// The segment with this offset.
+    pub fn segment(&self, id: TimelineId, file: &LogFile, from: u64) -> LogObject {
+        match self.encrypted.contains(&from) {
+            true => LogObject::EncryptedSegment(id, file.clone(), from),
+            false => LogObject::Segment(id, file.clone(), from),
+        }
+    }
+}
+
+/// A segment, as fetched.
+#[derive(Debug)]
+pub struct StoredSegment {
+    /// Its key.
+    pub key: Key,
+    /// SHA-256 of it as stored.
+    pub sha256: String,
+    /// The segment, decrypted.
+    pub object: Bytes,
 }
 
 /// Objects of one timeline.
@@ -43,6 +73,8 @@ pub struct TimelineObjects {
     pub files: BTreeMap<LogFile, FileObjects>,
     /// Whether there is a `timeline.json`.
     pub begun: bool,
+    /// Whether that is signed.
+    pub signed: bool,
 }
 
 impl TimelineObjects {
@@ -115,6 +147,7 @@ impl Objects {
             let timeline = TimelineObjects {
                 files: files.collect(),
                 begun: true,
+                signed: false,
             };
             objects.timelines.insert(id, timeline);
             let Some(last) = names.last() else { continue };
@@ -156,15 +189,11 @@ impl Objects {
 
     /// Asks for the first segment of a file; whether it is there.
     async fn add_first(&mut self, id: TimelineId, file: &LogFile) -> Result<bool> {
-        let first = LogObject::Segment(id, file.clone(), 0);
-        match self.store.head(&self.target.log_object(&first)).await {
-            Ok(meta) => {
-                self.add(&meta);
-                Ok(true)
-            }
-            Err(StoreError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+        let first = first_segment(&self.store, &self.target, id, file).await?;
+        if let Some((_, meta)) = &first {
+            self.add(meta);
         }
+        Ok(first.is_some())
     }
 
     /// Lists one file.
@@ -198,10 +227,24 @@ impl Objects {
                 let file = timeline.files.entry(file).or_default();
                 file.segments.insert(from, meta.size);
             }
+            Some(LogObject::EncryptedSegment(id, file, from)) => {
+                let timeline = self.timelines.entry(id).or_default();
+                let file = timeline.files.entry(file).or_default();
+                file.segments.insert(from, meta.size);
+                file.encrypted.insert(from);
+            }
             Some(LogObject::Closed(id, file)) => {
                 let timeline = self.timelines.entry(id).or_default();
                 timeline.files.entry(file).or_default().closed = true;
             }
+            Some(LogObject::Signature(of)) => match *of {
+                LogObject::Timeline(id) => self.timelines.entry(id).or_default().signed = true,
+                LogObject::Closed(id, file) => {
+                    let timeline = self.timelines.entry(id).or_default();
+                    timeline.files.entry(file).or_default().signed = true;
+                }
+                _ => {}
+            },
             Some(LogObject::Readme) => self.has_readme = true,
             Some(LogObject::Head) | None => {}
         }
@@ -245,33 +288,70 @@ impl Objects {
     /// The end of a file.
     pub async fn closed(&self, id: TimelineId, file: &LogFile) -> Result<Closed> {
         let object = LogObject::Closed(id, file.clone());
-        json(&self.store, &self.target, &object, MOST_CLOSED).await
+        signed(&self.store, &self.target, &object, MOST_CLOSED, id.began()).await
     }
 
-    /// A whole segment, as stored.
-    pub async fn segment(
-        &self,
-        id: TimelineId,
-        file: &LogFile,
-        from: u64,
-    ) -> Result<(String, Bytes)> {
-        let key = self
-            .target
-            .log_object(&LogObject::Segment(id, file.clone(), from));
+    /// Fails if statements are asked for that are encrypted, and there is no identity to read them.
+    pub fn check_readable(&self) -> Result<()> {
+        let files = self
+            .timelines
+            .values()
+            .flat_map(|timeline| timeline.files.values());
+        let encrypted = files.map(|file| file.encrypted.len()).sum::<usize>() > 0;
+        if encrypted {
+            self.store.keys().identities()?;
+        }
+        Ok(())
+    }
+
+    /// The segment with this offset.
+    fn named(&self, id: TimelineId, file: &LogFile, from: u64) -> (LogObject, Option<u64>) {
+        let listed = self.timelines.get(&id);
+        match listed.and_then(|timeline| timeline.files.get(file)) {
+            Some(listed) => (
+                listed.segment(id, file, from),
+                listed.segments.get(&from).copied(),
+            ),
+            None => (LogObject::Segment(id, file.clone(), from), None),
+        }
+    }
+
+    /// A whole segment as stored, and its key.
+    pub async fn stored(&self, id: TimelineId, file: &LogFile, from: u64) -> Result<(Key, Bytes)> {
+        let key = self.target.log_object(&self.named(id, file, from).0);
         let bytes = self.store.get_at_most(&key, segment::MOST_RAW).await;
         let bytes = bytes.map_err(|error| missing(&key, error))?;
         Ok((key, bytes))
     }
 
+    /// A whole segment, decrypted.
+    pub async fn segment(
+        &self,
+        id: TimelineId,
+        file: &LogFile,
+        from: u64,
+    ) -> Result<StoredSegment> {
+        let (key, stored) = self.stored(id, file, from).await?;
+        let sha256 = segment::sha256(&stored);
+        let object = match self.named(id, file, from).0 {
+            LogObject::EncryptedSegment(..) => {
+                let identities = self.store.keys().identities()?;
+                identities.decrypt_all(&key, &stored)?.into()
+            }
+            _ => stored,
+        };
+        Ok(StoredSegment {
+            key,
+            sha256,
+            object,
+        })
+    }
+
     /// The record of a segment alone.
     pub async fn record(&self, id: TimelineId, file: &LogFile, from: u64) -> Result<Record> {
-        let files = self
-            .timelines
-            .get(&id)
-            .and_then(|timeline| timeline.files.get(file));
-        let size = files.and_then(|file| file.segments.get(&from)).copied();
+        let (object, size) = self.named(id, file, from);
         let size = size.unwrap_or(segment::RECORD_READ);
-        record(&self.store, &self.target, id, file, from, size).await
+        record(&self.store, &self.target, &object, size).await
     }
 }
 
@@ -279,15 +359,30 @@ fn parsed<T: DeserializeOwned>(key: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|e| segment::broken(key, "it cannot be read").because(e))
 }
 
-async fn json<T: DeserializeOwned>(
+/// A document whose signature counts, if signatures do. `at` is when it was made.
+async fn signed<T: DeserializeOwned>(
     store: &Arc<dyn Store>,
     target: &TargetName,
     object: &LogObject,
     most: u64,
+    at: Timestamp,
 ) -> Result<T> {
     let key = target.log_object(object);
     let bytes = store.get_at_most(&key, most).await;
     let bytes = bytes.map_err(|error| missing(&key, error))?;
+    if store.keys().trust() != Trust::Off {
+        let signature = target.log_object(&object.signature());
+        let signature = match store.get_at_most(&signature, MOST_RECORD_BYTES).await {
+            Ok(signature) => Some(signature),
+            Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let signed = store.keys().verify(&bytes, signature.as_deref(), at)?;
+        signed.check(&key)?;
+        if let Signed::Warned(why) = signed {
+            tracing::warn!("{key} {why}");
+        }
+    }
     parsed(&key, &bytes)
 }
 
@@ -298,7 +393,7 @@ pub async fn timeline(
     id: TimelineId,
 ) -> Result<Timeline> {
     let object = LogObject::Timeline(id);
-    let timeline: Timeline = json(store, target, &object, MOST_RECORD_BYTES).await?;
+    let timeline: Timeline = signed(store, target, &object, MOST_RECORD_BYTES, id.began()).await?;
     match timeline.id == id {
         true => Ok(timeline),
         false => Err(Error::archive(format!(
@@ -318,36 +413,63 @@ pub async fn head(store: &Arc<dyn Store>, target: &TargetName) -> Result<Option<
     }
 }
 
-/// Bytes of the first segment of a file, without a LIST; `None` if it is not archived, or no longer.
+/// The first segment of a file, without a LIST; `None` if it is not archived, or no longer.
 pub async fn first_segment(
     store: &Arc<dyn Store>,
     target: &TargetName,
     id: TimelineId,
     file: &LogFile,
-) -> Result<Option<u64>> {
-    let key = target.log_object(&LogObject::Segment(id, file.clone(), 0));
-    match store.head(&key).await {
-        Ok(meta) => Ok(Some(meta.size)),
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+) -> Result<Option<(LogObject, ObjectMeta)>> {
+    let plain = LogObject::Segment(id, file.clone(), 0);
+    let encrypted = LogObject::EncryptedSegment(id, file.clone(), 0);
+    let mut names = [plain, encrypted];
+    if store.keys().encrypts() || store.keys().has_identities() {
+        names.reverse();
     }
+    for object in names {
+        match store.head(&target.log_object(&object)).await {
+            Ok(meta) => return Ok(Some((object, meta))),
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
-/// The record of a segment of `size` stored bytes, without a LIST.
+/// The record of a segment of `size` stored bytes, without a LIST. That of an encrypted one lists statements and tables only
+/// for who can decrypt it.
 pub async fn record(
     store: &Arc<dyn Store>,
     target: &TargetName,
-    id: TimelineId,
-    file: &LogFile,
-    from: u64,
+    object: &LogObject,
     size: u64,
 ) -> Result<Record> {
-    let key = target.log_object(&LogObject::Segment(id, file.clone(), from));
-    let read = store.get(&key, Some(0..size.min(segment::RECORD_READ)));
-    let bytes = read.await.map_err(|error| missing(&key, error))?;
-    let (record, _) = segment::record(&key, &bytes)?;
-    is_at(&key, &record, id, file, from)?;
+    let key = target.log_object(object);
+    let most = match object {
+        LogObject::EncryptedSegment(..) => ENCRYPTED_RECORD_READ,
+        _ => segment::RECORD_READ,
+    };
+    let bytes = store.get(&key, Some(0..size.min(most))).await;
+    let bytes = bytes.map_err(|error| missing(&key, error))?;
+    let (record, id, file, from) = match object {
+        LogObject::Segment(id, file, from) => (segment::record(&key, &bytes)?.0, id, file, from),
+        LogObject::EncryptedSegment(id, file, from) if store.keys().has_identities() => {
+            let identities = store.keys().identities()?;
+            let front = identities.decrypt_front(&key, &bytes, segment::RECORD_READ)?;
+            (segment::record(&key, &front)?.0, id, file, from)
+        }
+        LogObject::EncryptedSegment(id, file, from) => (note(&key, &bytes)?.record, id, file, from),
+        _ => return Err(Error::unexpected(format!("{key} has no record"))),
+    };
+    is_at(&key, &record, *id, file, *from)?;
     Ok(record)
+}
+
+/// The note in the header of an encrypted segment.
+pub fn note(key: &str, stored: &[u8]) -> Result<Note> {
+    let note = identities::note(stored)
+        .ok_or_else(|| segment::broken(key, "it has no header that can be read"))?;
+    parsed(key, &note)
 }
 
 /// Refuses a segment that is not the one that its key names.

@@ -10,14 +10,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::binlog::checks::Cursor;
 use crate::binlog::digest::Digest;
-use crate::binlog::event::{Checksum, HEADER_BYTES, Header, MAGIC, kind};
+use crate::binlog::event::{Checksum, HEADER_BYTES, Header, MAGIC};
 use crate::binlog::file::Events;
 use crate::binlog::gtid::GtidSet;
 use crate::binlog::gtid_event::Begin;
-use crate::binlog::record::{Contents, FileEnd, Record};
+use crate::binlog::note::{Fingerprint, LastEvents};
+use crate::binlog::record::{Contents, FileEnd, Record, Timeline};
 use crate::binlog::segment;
 use crate::layout::{LogFile, TimelineId};
-use crate::stream::objects::{Objects, is_at};
+use crate::stream::objects::{self, Objects, StoredSegment, is_at};
 use crate::stream::resume::End;
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ pub struct Tail {
     /// What followed the events of the transaction that is open at the end, if one is.
     pub digest: Digest,
     /// The last events: the server must have the same ones at the same place.
-    pub events: VecDeque<Bytes>,
+    pub events: VecDeque<Fingerprint>,
     /// Position of the first of them in the server's file.
     pub events_from: u64,
 }
@@ -47,6 +48,10 @@ pub async fn tail(objects: &Objects) -> Result<Option<Tail>> {
     let Some((file, from)) = segments.next() else {
         return Ok(None);
     };
+    let listed = timeline.files.get(file);
+    if listed.is_some_and(|listed| listed.encrypted.contains(&from)) {
+        return by_note(objects, begun, file, from).await.map(Some);
+    }
     let (last, raw, sha256) = whole(objects, id, file, from).await?;
     let (events, events_from) = last_events(&last, &raw)?;
     // A transaction may be longer than a segment: what began before is followed again.
@@ -86,35 +91,35 @@ pub async fn tail(objects: &Objects) -> Result<Option<Tail>> {
     }))
 }
 
-/// The last events of a segment, at least one if it has any. One alone would not tell servers apart that were copied
-/// from one another and do the same in the same second. Descriptions are left out, whose flags change.
-fn last_events(last: &Record, raw: &Bytes) -> Result<(VecDeque<Bytes>, u64)> {
-    const MOST_BYTES: usize = 256 << 10;
-    let mut found = VecDeque::new();
-    let (mut bytes, mut from) = (0, last.log_pos_to);
-    let mut all = Vec::new();
+/// The end of an archive whose last segment is encrypted, from what its header says in the clear.
+async fn by_note(objects: &Objects, timeline: Timeline, file: &LogFile, from: u64) -> Result<Tail> {
+    let (key, stored) = objects.stored(timeline.id, file, from).await?;
+    let note = objects::note(&key, &stored)?;
+    let last = note.record;
+    is_at(&key, &last, timeline.id, file, from)?;
+    let (events, events_from) = note.last.expected(last.log_pos_to);
+    let gtids = last.gtid_set.as_deref();
+    let gtids = gtids.map(|set| GtidSet::parse(last.mariadb, set));
+    Ok(Tail {
+        digest: Digest::behind(last.mariadb, note.open),
+        end: End {
+            timeline,
+            sha256: segment::sha256(&stored),
+            gtids: gtids.transpose()?,
+            last,
+        },
+        events,
+        events_from,
+    })
+}
+
+fn last_events(last: &Record, raw: &Bytes) -> Result<(VecDeque<Fingerprint>, u64)> {
+    let mut found = LastEvents::default();
     let mut events = Events::of(raw, last.from)?;
-    loop {
-        let at = events.offset();
-        let Some(event) = events.next_event()? else {
-            break;
-        };
-        all.push((event.header, raw.slice(at..events.offset())));
+    while let Some(event) = events.next_event()? {
+        found.take(&event);
     }
-    for (header, event) in all.into_iter().rev() {
-        bytes += event.len();
-        let is_description = header.kind == kind::FORMAT_DESCRIPTION;
-        if !found.is_empty() && (bytes > MOST_BYTES || is_description) {
-            break;
-        }
-        from = u64::from(header.log_pos).saturating_sub(header.size.into());
-        found.push_front(event);
-    }
-    // Positions in headers end at 4 GiB, and so does what a server can be asked for.
-    if last.log_pos_to > u64::from(u32::MAX) {
-        from = last.log_pos_to;
-    }
-    Ok((found, from))
+    Ok(found.expected(last.log_pos_to))
 }
 
 async fn whole(
@@ -123,10 +128,10 @@ async fn whole(
     file: &LogFile,
     from: u64,
 ) -> Result<(Record, Bytes, String)> {
-    let (key, object) = objects.segment(id, file, from).await?;
-    let (record, raw) = segment::decode(&key, &object)?;
-    is_at(&key, &record, id, file, from)?;
-    Ok((record, raw.into(), segment::sha256(&object)))
+    let stored = objects.segment(id, file, from).await?;
+    let (record, raw) = segment::decode(&stored.key, &stored.object)?;
+    is_at(&stored.key, &record, id, file, from)?;
+    Ok((record, raw.into(), stored.sha256))
 }
 
 fn checksum_of(contents: &Contents) -> Checksum {
@@ -172,7 +177,8 @@ pub async fn records_of(objects: &Objects, id: TimelineId, file: &LogFile) -> Re
     let Some(found) = found else {
         return Ok(Vec::new());
     };
-    if found.closed {
+    // Of encrypted segments it lists no statements.
+    if found.closed && found.encrypted.is_empty() {
         return Ok(objects.closed(id, file).await?.segments);
     }
     let reads = found
@@ -356,7 +362,11 @@ impl<'a> Reader<'a> {
     }
 
     async fn begin_segment(&mut self, file: LogFile, from: u64) -> Result<()> {
-        let (key, object) = self.objects.segment(self.id, &file, from).await?;
+        let StoredSegment {
+            key,
+            sha256,
+            object,
+        } = self.objects.segment(self.id, &file, from).await?;
         let (record, raw) = segment::decode(&key, &object)?;
         is_at(&key, &record, self.id, &file, from)?;
         if let Some((before, sha256)) = &self.before {
@@ -375,7 +385,6 @@ impl<'a> Reader<'a> {
             0 => return Err(segment::broken(&key, "it does not begin as binary logs do")),
             _ => 0,
         };
-        let sha256 = segment::sha256(&object);
         self.current = Some(Current {
             key,
             record,

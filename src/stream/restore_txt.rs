@@ -26,10 +26,11 @@ pub fn restore_txt(target: &TargetName, mariadb: bool) -> String {
          and what is missing before it. Each directory in it is a file of the log.\n\
          \n\
          1. Get the directory of a timeline, keeping the names.\n\
-         2. Make the files again. Pieces are zstd, and their names are in the order of the file:\n\
+         2. Make the files again. Pieces are zstd, and their names are in the order of the file. Those that end in .age are\n\
+         \x20  encrypted (age-encryption.org); identity.txt is the file with the private key of a recipient.\n\
          \n\
          \x20   cd TIMELINE\n\
-         \x20   for file in */; do zstd -dcq \"$file\"*.zst > \"../${{file%/}}\"; done\n\
+         \x20   for file in */; do for piece in \"$file\"*.zst*; do case $piece in *.age) age -d -i ../identity.txt \"$piece\";; *) cat \"$piece\";; esac; done | zstd -dcq > \"../${{file%/}}\"; done\n\
          \x20   cd ..\n\
          \n\
          3. Restore the backup from which to replay. Then replay the files behind it in one session, in their order:\n\

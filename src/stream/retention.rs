@@ -159,12 +159,17 @@ pub async fn remove(objects: &Objects, doomed: &Doomed) -> Result<Deleted, Store
     if doomed.objects.closed {
         delete(LogObject::Closed(id, name.clone())).await?;
     }
+    if doomed.objects.signed {
+        let closed = LogObject::Closed(id, name.clone());
+        delete(closed.signature()).await?;
+    }
     let mut segments = doomed.objects.segments.keys().copied();
     let Some(first) = segments.next() else {
         return Ok(Deleted::Gone);
     };
-    let deleted = delete(LogObject::Segment(id, name.clone(), first)).await?;
-    let rest = segments.map(|from| delete(LogObject::Segment(id, name.clone(), from)));
+    let segment = |from| doomed.objects.segment(id, name, from);
+    let deleted = delete(segment(first)).await?;
+    let rest = segments.map(|from| delete(segment(from)));
     let mut rest = stream::iter(rest).buffer_unordered(DELETES_AT_ONCE);
     let mut failed = None;
     while let Some(deleted) = rest.next().await {
@@ -178,8 +183,12 @@ pub async fn remove(objects: &Objects, doomed: &Doomed) -> Result<Deleted, Store
 
 /// Deletes the record of a timeline of which nothing else is left.
 pub async fn remove_timeline(objects: &Objects, id: TimelineId) -> Result<(), StoreError> {
-    let key = objects.target.log_object(&LogObject::Timeline(id));
-    objects.store.delete(&key).await.map(drop)
+    let timeline = LogObject::Timeline(id);
+    for object in [timeline.signature(), timeline] {
+        let key = objects.target.log_object(&object);
+        objects.store.delete(&key).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@ use tokio::time::Instant;
 
 use crate::binlog::digest::Digest;
 use crate::binlog::event::{Description, Event};
+use crate::binlog::note::Fingerprint;
 use crate::binlog::record::{Closed, FORMAT, Head, Parent, Reason, Record, Timeline};
+use crate::keys::recipients::Recipients;
 use crate::layout::{LogFile, LogObject, TimelineId};
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, connect};
+use crate::store::{self, MOST_RECORD_BYTES};
 use crate::stream::Streamer;
 use crate::stream::base::Base;
 use crate::stream::coverage;
@@ -198,8 +201,10 @@ struct Session<'a> {
     statements: usize,
     /// Whether the file was begun by the server's word.
     file_begun: bool,
+    /// To whom segments are encrypted; `None` if they are not.
+    recipients: Option<Recipients>,
     /// The last events of the archive, which the server must have.
-    expected: VecDeque<Bytes>,
+    expected: VecDeque<Fingerprint>,
     /// Where the stream begins.
     position: u64,
     /// Where `--once` ends.
@@ -223,6 +228,10 @@ impl<'a> Session<'a> {
         let uploader = Uploader::begin(streamer.store.clone(), cancel.clone(), attempts);
         let goal = survey.end().map(|end| (end.name.clone(), end.end));
         let id = new_id(objects);
+        let keys = streamer.store.keys();
+        let recipients = keys.recipients()?.cloned();
+        // Before anything is archived: a malformed key must not end a streamer at the first closed file.
+        keys.signing()?;
         // What is archived stays covered, whatever becomes of this session.
         let covered = tail
             .as_ref()
@@ -232,7 +241,13 @@ impl<'a> Session<'a> {
             cancel: cancel.clone(),
             timeline: id,
             unwritten: None,
-            cutter: Cutter::begin(id, survey.mariadb, survey.files[0].name.clone()),
+            cutter: Cutter::begin(
+                id,
+                survey.mariadb,
+                survey.files[0].name.clone(),
+                recipients.clone(),
+            ),
+            recipients,
             uploader,
             has_readme: objects.has_readme,
             has_closed: false,
@@ -258,8 +273,10 @@ impl<'a> Session<'a> {
                     session.note(&record);
                 }
                 let timeline = objects.timelines.get(&last.timeline);
-                let objects = timeline.and_then(|timeline| timeline.files.get(file));
-                session.has_closed = objects.is_some_and(|objects| objects.closed);
+                let listed = timeline.and_then(|timeline| timeline.files.get(file));
+                session.has_closed = listed.is_some_and(|listed| listed.closed);
+                let signed = timeline.is_some_and(|timeline| timeline.signed);
+                session.vouch_for(last.timeline, signed).await?;
                 session.position = tail.events_from;
                 session.expected = tail.events;
                 session.continue_from(tail.end, tail.digest);
@@ -288,7 +305,8 @@ impl<'a> Session<'a> {
 
     fn continue_from(&mut self, end: End, digest: Digest) {
         self.timeline = end.last.timeline;
-        self.cutter = Cutter::resume(&end.last, end.sha256, end.gtids, digest);
+        let recipients = self.recipients.clone();
+        self.cutter = Cutter::resume(&end.last, end.sha256, end.gtids, digest, recipients);
     }
 
     fn begin_timeline(&mut self, new: New, parent: Option<Parent>) {
@@ -301,7 +319,8 @@ impl<'a> Session<'a> {
                 tracing::error!(timeline = %id, %reason, missing, "the log has a gap: make a backup now; going on at {}", new.why);
             }
         }
-        self.cutter = Cutter::begin(id, self.survey.mariadb, new.file.clone());
+        let recipients = self.recipients.clone();
+        self.cutter = Cutter::begin(id, self.survey.mariadb, new.file.clone(), recipients);
         self.unwritten = Some(Timeline {
             format: FORMAT,
             id,
@@ -398,7 +417,7 @@ impl<'a> Session<'a> {
                     let same = self
                         .expected
                         .pop_front()
-                        .is_some_and(|event| event == bytes);
+                        .is_some_and(|event| event == Fingerprint::of(&bytes));
                     return Ok((!same).then(|| self.rewound()));
                 }
                 before.progress = true;
@@ -502,11 +521,41 @@ impl<'a> Session<'a> {
         self.statements = 0;
         if !std::mem::take(&mut self.has_closed) {
             let object = LogObject::Closed(self.timeline, ended);
-            let item = self.json(&object, &closed)?;
-            self.send(item).await?;
+            self.put_signed(&object, &closed).await?;
         }
         self.cutter.begin_file(file)?;
         Ok(None)
+    }
+
+    /// Queues a record, behind its signature where the store has a signing key.
+    async fn put_signed(&mut self, object: &LogObject, value: &impl Serialize) -> Result<()> {
+        let item = self.json(object, value)?;
+        if let Item::New(_, body) = &item {
+            self.put_signature(object, body.clone()).await?;
+        }
+        self.send(item).await
+    }
+
+    /// Queues the signature of a record, where the store has a signing key.
+    async fn put_signature(&mut self, object: &LogObject, record: Bytes) -> Result<()> {
+        let Some(signature) = store::sign(&self.streamer.store, record).await? else {
+            return Ok(());
+        };
+        let key = self.streamer.target.log_object(&object.signature());
+        self.send(Item::New(key, signature.into())).await
+    }
+
+    /// Signs the record of the timeline in which this session goes on, if that was begun before there was a signing key.
+    async fn vouch_for(&mut self, id: TimelineId, signed: bool) -> Result<()> {
+        let store = self.streamer.store.clone();
+        if signed || store.keys().signing()?.is_none() {
+            return Ok(());
+        }
+        tracing::info!(timeline = %id, "signing the record of the timeline, which was begun unsigned");
+        let object = LogObject::Timeline(id);
+        let key = self.streamer.target.log_object(&object);
+        let record = store.get_at_most(&key, MOST_RECORD_BYTES).await?;
+        self.put_signature(&object, record).await
     }
 
     fn json(&self, object: &LogObject, value: &impl Serialize) -> Result<Item> {
@@ -538,11 +587,15 @@ impl<'a> Session<'a> {
         }
         if let Some(mut timeline) = self.unwritten.take() {
             timeline.gtid_set = self.cutter.began_with().map(ToString::to_string);
-            let item = self.json(&LogObject::Timeline(timeline.id), &timeline)?;
-            self.send(item).await?;
+            let object = LogObject::Timeline(timeline.id);
+            self.put_signed(&object, &timeline).await?;
         }
         let record = cut.record;
-        let object = LogObject::Segment(record.timeline, record.file.clone(), record.from);
+        let (id, file, from) = (record.timeline, record.file.clone(), record.from);
+        let object = match self.recipients {
+            Some(_) => LogObject::EncryptedSegment(id, file, from),
+            None => LogObject::Segment(id, file, from),
+        };
         let key = target.log_object(&object);
         self.note(&record);
         let item = Item::Segment(key, cut.object, Box::new(record));
@@ -567,7 +620,11 @@ impl<'a> Session<'a> {
         let contents = &mut record.contents;
         contents.more_tables += contents.tables.len() as u64;
         contents.tables.clear();
-        let room = MOST_STATEMENTS.saturating_sub(self.statements);
+        // closed.json is not encrypted.
+        let room = match self.recipients {
+            Some(_) => 0,
+            None => MOST_STATEMENTS.saturating_sub(self.statements),
+        };
         let left_out = contents.statements.len().saturating_sub(room);
         contents.statements.truncate(room);
         contents.more_statements += left_out as u64;

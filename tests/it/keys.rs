@@ -10,13 +10,13 @@ use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
 /// Keys, in files of drctl's home.
-struct Keys {
+pub struct Keys {
     dir: PathBuf,
     recipient: String,
 }
 
 impl Keys {
-    fn new(drctl: &Drctl) -> Keys {
+    pub fn new(drctl: &Drctl) -> Keys {
         let dir = drctl.home().join("keys");
         fs::create_dir(&dir).unwrap();
         let mut keys = Keys {
@@ -29,7 +29,7 @@ impl Keys {
         keys
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
@@ -54,14 +54,14 @@ impl Keys {
     }
 
     /// What a backup has: it can write, and read nothing.
-    fn for_backups(&self, drctl: Drctl) -> Drctl {
+    pub fn for_backups(&self, drctl: Drctl) -> Drctl {
         drctl
             .env("DRCTL_ENCRYPTION_RECIPIENTS", &self.recipient)
             .env("DRCTL_SIGNING_KEY_FILE", &self.text("signer"))
     }
 
     /// What a restore has.
-    fn for_restores(&self, drctl: Drctl) -> Drctl {
+    pub fn for_restores(&self, drctl: Drctl) -> Drctl {
         drctl
             .env("DRCTL_IDENTITY_FILE", &self.text("identity.txt"))
             .env("DRCTL_ALLOWED_SIGNERS_FILE", &self.text("allowed_signers"))
@@ -100,7 +100,7 @@ fn only(drctl: &Drctl) -> serde_json::Value {
 }
 
 /// Whether a file contains one of these words.
-fn contains(file: &Path, words: &[&str]) -> bool {
+pub fn contains(file: &Path, words: &[&str]) -> bool {
     let bytes = fs::read(file).unwrap();
     let within = |word: &&str| bytes.windows(word.len()).any(|at| at == word.as_bytes());
     words.iter().any(within)

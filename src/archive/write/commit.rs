@@ -25,7 +25,7 @@ use crate::archive::write::object::{ObjectWriter, Sample, protected};
 use crate::archive::write::sequencer::Written;
 use crate::keys::Keys;
 use crate::layout::BackupObject;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 use crate::util::format::counted;
@@ -151,21 +151,9 @@ pub async fn put_signature(
     place: &BackupPlace,
     manifest: &Manifest,
 ) -> Result<()> {
-    if store.keys().signing()?.is_none() {
+    let Some(signature) = store::sign(store, manifest.to_bytes()?.into()).await? else {
         return Ok(());
-    }
-    let (bytes, keyed) = (manifest.to_bytes()?, store.clone());
-    let sign = move || {
-        keyed
-            .keys()
-            .signing()?
-            .map(|key| key.sign(&bytes))
-            .transpose()
     };
-    let signed = tokio::task::spawn_blocking(sign).await;
-    let signed = signed
-        .map_err(|e| Error::unexpected("signing the manifest was interrupted").because(e))??;
-    let signature = signed.unwrap_or_default();
     let object = BackupObject::ManifestSignature;
     put_file(store, place, &object, signature.as_bytes()).await?;
     Ok(())

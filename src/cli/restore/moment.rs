@@ -257,6 +257,7 @@ fn gtid(text: &str, mariadb: bool) -> Result<Gtid> {
 /// # Errors
 /// `Usage`: none, or several, which are listed. `Refused`: not every statement is known.
 async fn statement(objects: &Objects, pattern: &regex::Regex) -> Result<String> {
+    objects.check_readable()?;
     let (mut found, mut unknown) = (BTreeSet::new(), 0);
     for (&id, timeline) in &objects.timelines {
         for file in timeline.files.keys() {

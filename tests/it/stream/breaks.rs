@@ -18,7 +18,7 @@ fn all_is_there(server: &Server, drctl: &Drctl) {
     same_as_the_servers(server, &files_again(drctl, &ids[0]));
 }
 
-fn stop_writers(server: &Server) {
+pub(super) fn stop_writers(server: &Server) {
     let ids = server.query("SELECT id FROM information_schema.processlist WHERE info LIKE '%write\\_on%' AND id <> CONNECTION_ID() OR info LIKE 'DO SLEEP%' OR info LIKE 'INSERT INTO d.t%'");
     for id in ids {
         let _ = server.try_exec(&format!("KILL {}", id[0]));

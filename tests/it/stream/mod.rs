@@ -4,6 +4,7 @@ mod archive;
 mod breaks;
 mod damage;
 mod from_here;
+mod keys;
 mod retention;
 mod servers;
 mod store;
@@ -107,6 +108,11 @@ fn files_again(drctl: &Drctl, timeline: &str) -> PathBuf {
         .arg(&to)
         .status();
     assert!(copied.unwrap().success());
+    // Of an encrypted log.
+    let identity = drctl.home().join("keys/identity.txt");
+    if identity.exists() {
+        fs::copy(identity, to.join("identity.txt")).unwrap();
+    }
     let text = fs::read_to_string(log_dir(drctl).join("RESTORE.txt")).unwrap();
     let script: Vec<String> = commands(&text)
         .into_iter()
@@ -129,6 +135,7 @@ fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries
         .filter(|entry| entry.file_type().unwrap().is_file())
         .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != "identity.txt")
         .collect();
     names.sort();
     names
