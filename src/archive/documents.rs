@@ -54,6 +54,19 @@ impl Archive {
         })
     }
 
+    /// A document, decrypted.
+    pub(super) async fn document_text(&self, object: &BackupObject) -> Result<Bytes> {
+        let (store, place) = self.place();
+        let stored = self.document(object).await?;
+        match object {
+            BackupObject::Encrypted(_) => {
+                let identities = store.keys().identities()?;
+                Ok(identities.decrypt_all(&place.key(object), &stored)?.into())
+            }
+            _ => Ok(stored),
+        }
+    }
+
     async fn document(&self, object: &BackupObject) -> Result<Bytes> {
         let (store, place) = self.place();
         match store.get_at_most(&place.key(object), MAX_BYTES).await {

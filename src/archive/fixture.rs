@@ -65,6 +65,7 @@ pub fn manifest(place: &BackupPlace, segments: Vec<FileFacts>, index: FileFacts)
         codec: Codec::Zstd,
         encryption: "none".into(),
         recipients: Vec::new(),
+        rekeyed_from: None,
         signature: "none".into(),
         segments,
         index,

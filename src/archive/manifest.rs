@@ -72,6 +72,9 @@ pub struct Manifest {
     /// The public keys of those who can decrypt it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
+    /// The backup whose data these are, under the headers of other recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rekeyed_from: Option<BackupId>,
     /// `sshsig` if `manifest.json.sig` contains a signature of this document, otherwise `none`.
     pub signature: String,
     /// The segments, in order.

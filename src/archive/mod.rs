@@ -9,6 +9,7 @@
 //! - [`write`]: statements → frames → segments → commit.
 //! - [`read`]: manifest and index → verified, decoded frames; [`stored_index`]: the index as stored;
 //!   [`stored_object`]: ranges of an object, decrypted.
+//! - [`rekey`]: the same backup for other recipients.
 //! - [`accounts`]: accounts.sql; [`restore_txt`]: instructions for a restore without drctl.
 //! - [`segment_digests`], [`documents`]: what only a reader of the whole archive can verify.
 
@@ -20,6 +21,7 @@ pub(crate) mod fixture;
 pub mod index;
 pub mod manifest;
 pub mod read;
+pub mod rekey;
 pub mod restore_txt;
 pub mod segment_digests;
 pub mod stored_index;

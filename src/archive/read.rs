@@ -172,6 +172,25 @@ impl Archive {
         segment.ok_or_else(|| damaged(&self.place, "a frame is in no segment"))
     }
 
+    /// An object that holds data, by the name that it has in this backup.
+    pub(super) fn stored_object(
+        &self,
+        object: BackupObject,
+        facts: &FileFacts,
+    ) -> Result<StoredObject> {
+        let BackupObject::Encrypted(plain) = object else {
+            return Err(damaged(&self.place, "an object is not encrypted"));
+        };
+        let (store, place) = (&self.store, &self.place);
+        Ok(StoredObject::new(
+            store,
+            place,
+            &self.manifest,
+            *plain,
+            facts,
+        ))
+    }
+
     /// The store, and the location of the backup.
     pub(super) fn place(&self) -> (&Arc<dyn Store>, &BackupPlace) {
         (&self.store, &self.place)

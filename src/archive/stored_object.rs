@@ -8,11 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::archive::BackupPlace;
 use crate::archive::manifest::{FileFacts, Manifest};
+use crate::archive::write::object::ObjectWriter;
 use crate::keys::encrypted::{Encrypted, Layout};
+use crate::keys::rekey;
 use crate::layout::BackupObject;
 use crate::store::{Key, Store, StoreError};
 use crate::util::digest::Sha256Digest;
@@ -71,11 +74,7 @@ impl StoredObject {
             stored.extend_from_slice(&self.fetch(range).await?);
         }
         if Sha256Digest::of(&stored) != self.facts.sha256 {
-            return Err(
-                Error::archive(format!("{} of the backup is damaged", self.what))
-                    .because(format!("{} does not match its SHA-256", self.key))
-                    .hint("restore another backup, and find out what changed the store"),
-            );
+            return Err(self.differs());
         }
         if self.encrypted.is_some() {
             let identities = self.store.keys().identities()?;
@@ -112,15 +111,7 @@ impl StoredObject {
 
     /// Fetches the parts of an encrypted object that all of its ranges need.
     async fn open(&self) -> Result<Arc<Encrypted>> {
-        let layout = Layout::new(self.facts.bytes, self.facts.text_bytes()).ok_or_else(|| {
-            Error::archive(format!(
-                "according to the manifest {} has {} bytes, and {} before encryption, which is impossible",
-                self.key,
-                self.facts.bytes,
-                self.facts.text_bytes()
-            ))
-            .hint("restore another backup, and find out what changed the store")
-        })?;
+        let layout = self.layout()?;
         let parts = (self.fetch(layout.header()), self.fetch(layout.last()));
         let (header, last) = futures_util::try_join!(parts.0, parts.1)?;
         Ok(Arc::new(Encrypted {
@@ -129,6 +120,52 @@ impl StoredObject {
             header,
             last,
         }))
+    }
+
+    /// Writes the object with the header for the recipients of its store; compares the stored bytes with their digest in
+    /// passing.
+    pub async fn exchange_header(&self, to: &mut ObjectWriter) -> Result<()> {
+        let keys = self.store.keys();
+        let (identities, recipients) = (keys.identities()?, keys.recipients()?);
+        let recipients =
+            recipients.ok_or_else(|| Error::unexpected("there are no recipients to write for"))?;
+        let mut at = self.layout()?.header().end;
+        let header = self.fetch(0..at).await?;
+        to.store(&rekey::exchanged(
+            &self.key, &header, identities, recipients,
+        )?)
+        .await?;
+        let mut sha256 = Sha256::new_with_prefix(&header);
+        while at < self.facts.bytes {
+            let end = self.facts.bytes.min(at + CHUNK_BYTES);
+            let stored = self.fetch(at..end).await?;
+            sha256.update(&stored);
+            to.store(&stored).await?;
+            at = end;
+        }
+        match Sha256Digest::from(sha256) == self.facts.sha256 {
+            true => Ok(()),
+            false => Err(self.differs()),
+        }
+    }
+
+    fn differs(&self) -> Error {
+        Error::archive(format!("{} does not match its SHA-256", self.what))
+            .because(&*self.key)
+            .hint("restore another backup, and find out what changed the store")
+    }
+
+    /// Where the parts of an encrypted object are.
+    fn layout(&self) -> Result<Layout> {
+        Layout::new(self.facts.bytes, self.facts.text_bytes()).ok_or_else(|| {
+            Error::archive(format!(
+                "according to the manifest {} has {} bytes, and {} before encryption, which is impossible",
+                self.key,
+                self.facts.bytes,
+                self.facts.text_bytes()
+            ))
+            .hint("restore another backup, and find out what changed the store")
+        })
     }
 
     /// Reads a range of the stored bytes. If it does not exist, the archive is damaged; any other failure is one of the

@@ -1,6 +1,7 @@
 //! The note of an encrypted segment: what its header says in the clear, for a streamer that cannot decrypt what it wrote.
 //!
-//! It has positions, times, GTIDs and sizes, and CRC-32s of the last events. It names no object of the database.
+//! It has positions, times, GTIDs and sizes, and 32 bits of a digest of each of the last events. It names no object of
+//! the database.
 
 use std::collections::VecDeque;
 
@@ -44,15 +45,14 @@ impl Note {
     }
 }
 
-/// An event, by its length and its CRC-32.
+/// An event, by its length and 32 bits of its XXH3. (The CRC-32 of an event that ends with its CRC-32 is a constant.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint(usize, u64);
+pub struct Fingerprint(usize, u32);
 
 impl Fingerprint {
     /// Of an event's bytes.
     pub fn of(event: &[u8]) -> Fingerprint {
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, event);
-        Fingerprint(event.len(), crc)
+        Fingerprint(event.len(), xxhash_rust::xxh3::xxh3_64(event) as u32)
     }
 }
 
@@ -95,5 +95,23 @@ impl LastEvents {
             Some(from) if log_pos <= u64::from(u32::MAX) => (self.events, *from),
             _ => (VecDeque::new(), log_pos),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_length_differ_although_each_ends_with_its_checksum() {
+        let ending = |text: &[u8]| {
+            let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, text) as u32;
+            [text, &crc.to_le_bytes()].concat()
+        };
+        let all = [&b"one"[..], b"two", b"six"].map(|text| Fingerprint::of(&ending(text)));
+        assert!(
+            all[0] != all[1] && all[1] != all[2] && all[0] != all[2],
+            "{all:?}"
+        );
     }
 }

@@ -110,6 +110,9 @@ pub enum Command {
     /// Accept a suspect backup
     #[command(after_help = examples::ACCEPT)]
     Accept(IdArgs),
+    /// Give an encrypted backup other recipients, in a second backup of the same data
+    #[command(after_help = examples::REKEY)]
+    Rekey(ChooseArgs),
     /// Pin a backup so that retention never deletes it
     #[command(after_help = examples::PIN)]
     Pin(PinArgs),

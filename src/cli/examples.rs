@@ -69,6 +69,10 @@ examples! {
         "drctl show --latest"
         "drctl accept 20261121T020000Z-3f9a1c"
         "drctl accept 20261121T020000Z-3f9a1c --output json";
+    REKEY:
+        "DRCTL_ENCRYPTION_RECIPIENTS=age1… DRCTL_IDENTITY_FILE=old.txt drctl rekey --latest"
+        "drctl rekey 20261121T020000Z-3f9a1c"
+        "drctl rekey --latest-verified --output json";
     PIN:
         "drctl pin 20261121T020000Z-3f9a1c"
         "drctl pin 20261121T020000Z-3f9a1c --remove"

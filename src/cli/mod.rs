@@ -22,6 +22,7 @@ pub mod objective_status;
 pub mod output;
 pub mod pin;
 pub mod prune;
+pub mod rekey;
 pub mod report;
 pub mod restore;
 pub mod serve;
@@ -96,6 +97,11 @@ pub async fn run(cli: Cli) -> Result<()> {
             watch::run(watched, global.output).await
         }
         Command::Accept(args) => accept::run(&Context::begin(&global).await?, args).await,
+        Command::Rekey(args) => {
+            let context = Context::begin(&global).await?;
+            let rekey = Box::pin(rekey::run(&context, args));
+            recorded(&context, "rekey", None, rekey).await
+        }
         Command::Prune(args) => {
             let context = Context::begin(&global).await?;
             let prune = Box::pin(prune::run(&context, args));

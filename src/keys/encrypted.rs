@@ -166,4 +166,4 @@ impl Seek for Parts {
 
 #[cfg(test)]
 #[path = "encrypted_tests.rs"]
-mod tests;
+pub(super) mod tests;

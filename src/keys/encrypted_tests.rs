@@ -1,8 +1,10 @@
+//! Ranges, cuts, flipped bits, notes, other people's objects.
+
 use super::*;
 use crate::keys::identities::note;
 use crate::keys::recipients::Recipients;
 
-fn pair() -> (Recipients, Identities) {
+pub fn pair() -> (Recipients, Identities) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("identity");
     let secret = age::x25519::Identity::generate();
@@ -13,7 +15,7 @@ fn pair() -> (Recipients, Identities) {
     (recipients, Identities::read(&file).unwrap())
 }
 
-fn text(length: usize) -> Vec<u8> {
+pub fn text(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 3 + n % 251) as u8).collect()
 }
 

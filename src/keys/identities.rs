@@ -119,7 +119,7 @@ impl Identities {
 }
 
 /// The error of an object that cannot be decrypted.
-fn wrong(named: &str, error: DecryptError) -> Error {
+pub(super) fn wrong(named: &str, error: DecryptError) -> Error {
     match error {
         DecryptError::NoMatchingKeys => Error::usage(format!(
             "{named} is not encrypted to any identity in {VARIABLE}"

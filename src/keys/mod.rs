@@ -6,12 +6,13 @@
 //!
 //! - [`recipients`]: public keys that objects are encrypted to, and the encryption.
 //! - [`identities`]: the private keys that decrypt them.
-//! - [`encrypted`]: ranges of an encrypted object.
+//! - [`encrypted`]: ranges of an encrypted object; [`rekey`]: other recipients for one.
 //! - [`signing`]: signatures of documents; [`signers`]: `allowed_signers`.
 
 pub mod encrypted;
 pub mod identities;
 pub mod recipients;
+pub mod rekey;
 pub mod signers;
 pub mod signing;
 

@@ -18,6 +18,9 @@ use crate::util::error::{Error, Result};
 const VARIABLE: &str = "DRCTL_ENCRYPTION_RECIPIENTS";
 const FILE_VARIABLE: &str = "DRCTL_ENCRYPTION_RECIPIENTS_FILE";
 
+/// Maximum length of all recipients as text, bytes.
+const MOST_BYTES: usize = 6 << 10;
+
 /// A public key.
 #[derive(Clone)]
 enum Recipient {
@@ -97,6 +100,14 @@ impl Recipients {
                 );
             }
         }
+        // All of them stand in the manifest.
+        let bytes: usize = all.iter().map(|one| one.to_string().len()).sum();
+        if bytes > MOST_BYTES {
+            return Err(Error::usage(format!(
+                "the recipients take {bytes} bytes, more than the maximum of {MOST_BYTES}"
+            ))
+            .hint("use age keys (age1…) instead of RSA keys, or fewer"));
+        }
         Ok((!all.is_empty()).then(|| Recipients(all.into())))
     }
 
@@ -116,6 +127,19 @@ impl Recipients {
             .and_then(|age| age.wrap_output(out.clone()).map_err(|e| e.to_string()))
             .map_err(|e| Error::unexpected("cannot encrypt").because(e))?;
         Ok(Encryption { writer, out })
+    }
+
+    /// The stanzas of a header that give a file key to each recipient.
+    pub(super) fn wrap(&self, key: &FileKey) -> std::result::Result<Vec<Stanza>, String> {
+        let mut all = Vec::new();
+        for recipient in self.0.iter() {
+            let (stanzas, _) = recipient
+                .as_age()
+                .wrap_file_key(key)
+                .map_err(|e| e.to_string())?;
+            all.extend(stanzas);
+        }
+        Ok(all)
     }
 
     /// Encrypts a whole object.

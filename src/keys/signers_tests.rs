@@ -1,3 +1,5 @@
+//! Lines of `allowed_signers`, and the signatures that they allow.
+
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{LineEnding, PrivateKey};
 

@@ -1,3 +1,5 @@
+//! Files without a key that signs.
+
 use super::*;
 
 const PUBLIC: &str =

@@ -187,7 +187,7 @@ damages! {
             bytes[frame.clone()].copy_from_slice(&fs::read(other).unwrap()[frame]);
         });
     };
-    a_flipped_bit_in_the_index: opened("the index of"), |copy| {
+    a_flipped_bit_in_the_index: opened("the index does not match its SHA-256"), |copy| {
         copy.edit("index.jsonl.zst", |bytes| bytes[40] ^= 1);
     };
     an_index_that_is_cut: opened("the index of the backup is truncated"), |copy| {
@@ -442,7 +442,7 @@ fn an_edited_manifest_is_refused_although_its_seal_is_right() {
             |m| m["codec"] = "gzip".into(),
             "dump.sql.zst where dump.sql.gz belongs",
         ),
-        (|m| m["encryption"] = "age".into(), "encrypted with age"),
+        (|m| m["encryption"] = "gpg".into(), "encrypted with gpg"),
         (
             |m| m["snapshot_at"] = "yesterday".into(),
             "manifest.json is damaged",

@@ -91,6 +91,7 @@ pub fn manifest(
         codec,
         encryption: or_none(recipients.is_some(), "age"),
         recipients: recipients.map_or(Vec::new(), |all| all.names().collect()),
+        rekeyed_from: None,
         signature: or_none(keys.signing()?.is_some(), "sshsig"),
         segments: written
             .segments

@@ -33,6 +33,8 @@ pub struct ObjectWriter {
     part: Vec<u8>,
     part_bytes: usize,
     encryption: Option<Encryption>,
+    /// Bytes before encryption, if they come encrypted.
+    already: Option<u64>,
     /// Bytes before encryption.
     plain_bytes: u64,
     /// Bytes as stored.
@@ -114,7 +116,28 @@ impl ObjectWriter {
         };
         let recipients = recipients.filter(|_| matches!(object, BackupObject::Encrypted(_)));
         let encryption = recipients.map(|all| all.encrypt(None)).transpose()?;
-        let key = place.key(&object);
+        ObjectWriter::begin_as(store, place, &object, encryption).await
+    }
+
+    /// Begins an object whose bytes are encrypted already; it had `plain_bytes` before.
+    pub async fn begin_encrypted(
+        store: &Arc<dyn Store>,
+        place: &BackupPlace,
+        object: &BackupObject,
+        plain_bytes: Option<u64>,
+    ) -> Result<Self> {
+        let mut writer = ObjectWriter::begin_as(store, place, object, None).await?;
+        writer.already = plain_bytes;
+        Ok(writer)
+    }
+
+    async fn begin_as(
+        store: &Arc<dyn Store>,
+        place: &BackupPlace,
+        object: &BackupObject,
+        encryption: Option<Encryption>,
+    ) -> Result<Self> {
+        let key = place.key(object);
         let begun = Timestamp::now();
         let upload = store.upload(&key).await?;
         Ok(ObjectWriter {
@@ -124,6 +147,7 @@ impl ObjectWriter {
             part: Vec::with_capacity(SMALL_BYTES),
             part_bytes: store.part_bytes(),
             encryption,
+            already: None,
             plain_bytes: 0,
             bytes: 0,
             sha256: Sha256::new(),
@@ -150,7 +174,8 @@ impl ObjectWriter {
         }
     }
 
-    async fn store(&mut self, mut data: &[u8]) -> Result<()> {
+    /// Appends bytes as they are.
+    pub async fn store(&mut self, mut data: &[u8]) -> Result<()> {
         self.bytes += data.len() as u64;
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.part_bytes - self.part.len()));
@@ -194,7 +219,8 @@ impl ObjectWriter {
     /// Completes the object. If the response was lost, the outcome is determined from the stored object; a rejection by
     /// the store is an error even if the object exists.
     pub async fn complete(mut self, store: &Arc<dyn Store>) -> Result<WrittenObject> {
-        let plain_bytes = self.encryption.is_some().then_some(self.plain_bytes);
+        let encrypts = self.encryption.is_some();
+        let plain_bytes = encrypts.then_some(self.plain_bytes).or(self.already);
         if let Some(encryption) = self.encryption.take() {
             self.store(&encryption.finish()?).await?;
         }

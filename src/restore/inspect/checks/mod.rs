@@ -165,6 +165,7 @@ mod tests {
             codec: Codec::Zstd,
             encryption: "none".into(),
             recipients: Vec::new(),
+            rekeyed_from: None,
             signature: "none".into(),
             segments: Vec::new(),
             index: FileFacts {
