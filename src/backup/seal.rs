@@ -17,6 +17,7 @@ use crate::backup::preflight::Preflight;
 use crate::backup::pump::Dumped;
 use crate::backup::source::Source;
 use crate::catalog::binding;
+use crate::keys::Keys;
 use crate::layout::BackupObject;
 use crate::sql::statement::ObjectKind;
 use crate::util::error::{Error, Result};
@@ -35,7 +36,7 @@ pub(super) async fn manifest(
     // Not earlier, so that a refused run never binds the target to a server.
     let identity = source.identity();
     let bound = binding::bind(&job.store, job.target, identity, job.started_at).await?;
-    let facts = facts(preflight, &written, job.store.keys().encrypts());
+    let facts = facts(preflight, &written, job.store.keys())?;
     let limit = job.config.shrink_limit;
     let now = Timestamp::now();
     let suspect = anomaly::reasons(&facts, &bound.identity, baseline, limit, now);
@@ -91,7 +92,8 @@ pub(super) async fn manifest(
 }
 
 /// The facts by which the backup is compared with an earlier one.
-fn facts(preflight: &Preflight, written: &Written, encrypted: bool) -> Facts {
+fn facts(preflight: &Preflight, written: &Written, keys: &Keys) -> Result<Facts> {
+    let encrypted = keys.encrypts();
     let objects = written.ledger.iter().map(|(object, _)| object);
     let tables = objects.filter(|object| object.kind == ObjectKind::Table);
     let tables: BTreeSet<_> = tables
@@ -99,8 +101,10 @@ fn facts(preflight: &Preflight, written: &Written, encrypted: bool) -> Facts {
         .collect();
     let objects = Totals::objects_of(&written.ledger);
     let count = |kind: &str| objects.get(kind).copied().unwrap_or(0);
-    Facts {
+    Ok(Facts {
         identity: preflight.identity.clone(),
+        encrypted,
+        signed: keys.signing()?.is_some(),
         schemas: count("schema"),
         tables: count("table"),
         names: (!encrypted).then(|| Names {
@@ -110,7 +114,7 @@ fn facts(preflight: &Preflight, written: &Written, encrypted: bool) -> Facts {
         rows: written.ledger.total_rows(),
         raw_bytes: written.raw_bytes,
         snapshot_at: preflight.snapshot_at,
-    }
+    })
 }
 
 /// A warning about tables with text that MySQL dumps, but does not accept from a dump.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{LogFile, TimelineId};
+use crate::layout::{LogFile, TargetName, TimelineId};
 use crate::util::times::before;
 
 /// Format of the archived log.
@@ -153,6 +153,29 @@ pub struct Closed {
     pub server_bytes: Option<u64>,
     /// The records of its segments.
     pub segments: Vec<Record>,
+    /// The target; `None` if an older version wrote it, as with the following.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+    /// The timeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<TimelineId>,
+    /// When it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+    /// SHA-256 of each segment as stored, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sha256: Vec<String>,
+}
+
+impl Closed {
+    /// SHA-256 of a segment, by its offset in the file.
+    pub fn sha256_of(&self, from: u64) -> Option<&str> {
+        let at = self
+            .segments
+            .iter()
+            .position(|record| record.from == from)?;
+        self.sha256.get(at).map(String::as_str)
+    }
 }
 
 /// Why a timeline began.
@@ -167,6 +190,8 @@ pub enum Reason {
     Gap,
     /// The server no longer has what was archived: RESET, a restored data directory, or a crash.
     Rewound,
+    /// The timeline before is not signed by an allowed signer.
+    Signed,
 }
 
 impl std::fmt::Display for Reason {
@@ -176,6 +201,7 @@ impl std::fmt::Display for Reason {
             Reason::Failover => "failover",
             Reason::Gap => "gap",
             Reason::Rewound => "rewound",
+            Reason::Signed => "signed",
         })
     }
 }

@@ -16,8 +16,8 @@ use crate::util::error::Result;
 const CHUNK: u64 = 64 << 10;
 const TAG: u64 = 16;
 
-/// Maximum length of a header in bytes: that of some thousand recipients.
-const MOST_HEADER: u64 = 1 << 20;
+/// Maximum length of a header in bytes: that of an object with a note of 64 KiB, or of some hundred recipients.
+pub(super) const MOST_HEADER: u64 = 128 << 10;
 
 /// Where the parts of an encrypted object are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -112,9 +112,17 @@ impl SigningKey {
                 )
             }
         };
-        signature
-            .and_then(|signature| signature.to_pem(LineEnding::LF))
-            .map_err(|e| failed(&e))
+        let signature = signature.map_err(|e| failed(&e))?;
+        // An agent may return anything.
+        PublicKey::from(self.public().clone())
+            .verify(NAMESPACE, document, &signature)
+            .map_err(|_| {
+                Error::usage(format!(
+                    "the signature by the key in {VARIABLE} is not valid"
+                ))
+                .hint("check the agent, or name a file with a private key")
+            })?;
+        signature.to_pem(LineEnding::LF).map_err(|e| failed(&e))
     }
 }
 

@@ -146,6 +146,7 @@ fn log(log: &Glance, now: Timestamp, page: &mut Page) {
         Reason::Gap,
         Reason::Rewound,
         Reason::Failover,
+        Reason::Signed,
     ];
     page.put(
         "drctl_log_timeline_timestamp_seconds",

@@ -314,6 +314,9 @@ pub async fn open(config: &StoreConfig, keys: Keys) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(keyed::KeyedStore::new(store, keys)))
 }
 
+/// How long a signature may take: an agent may ask somebody.
+const SIGNING: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Signs a document with the store's signing key; `None` if there is none. An agent may take its time.
 ///
 /// # Errors
@@ -324,9 +327,15 @@ pub async fn sign(store: &Arc<dyn Store>, document: Bytes) -> Result<Option<Stri
         let key = store.keys().signing()?;
         key.map(|key| key.sign(&document)).transpose()
     };
-    tokio::task::spawn_blocking(sign)
-        .await
-        .map_err(|e| Error::unexpected("signing was interrupted").because(e))?
+    match tokio::time::timeout(SIGNING, tokio::task::spawn_blocking(sign)).await {
+        Ok(signed) => {
+            signed.map_err(|e| Error::unexpected("signing was interrupted").because(e))?
+        }
+        Err(_) => Err(
+            Error::usage(format!("the agent did not sign within {SIGNING:?}"))
+                .hint("check the agent at SSH_AUTH_SOCK, or name a file with a private key"),
+        ),
+    }
 }
 
 impl From<StoreError> for Error {

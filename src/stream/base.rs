@@ -6,7 +6,7 @@ use crate::archive::manifest::Coordinates;
 use crate::catalog::{Catalog, Which};
 use crate::layout::TargetName;
 use crate::store::Store;
-use crate::{Outcome, Result};
+use crate::{Error, Outcome, Result};
 
 /// Coordinates of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +26,27 @@ impl Base {
         let entry = match catalog.find(Which::Latest).await {
             Ok(entry) => entry,
             Err(error) if error.outcome() == Outcome::NothingToDo => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return ignored(error),
         };
         let coordinates = match catalog.coordinates(&entry).await {
-            // Damage of a backup does not keep the log from being archived.
-            Err(error) if error.outcome() == Outcome::Archive => {
-                tracing::warn!(%error, "cannot read the place of the newest backup in the log");
-                return Ok(None);
-            }
-            coordinates => coordinates?,
+            Ok(coordinates) => coordinates,
+            Err(error) => return ignored(error),
         };
         Ok(coordinates.map(|coordinates| Base {
             backup: entry.id.to_string(),
             server: entry.manifest.server.identity,
             coordinates,
         }))
+    }
+}
+
+/// Neither damage of a backup, nor its signature, nor an encrypted index keeps the log from being archived.
+fn ignored(error: Error) -> Result<Option<Base>> {
+    match error.outcome() {
+        Outcome::Archive | Outcome::Usage => {
+            tracing::warn!(%error, "cannot read the place of the newest backup in the log");
+            Ok(None)
+        }
+        _ => Err(error),
     }
 }

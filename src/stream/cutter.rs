@@ -179,6 +179,11 @@ impl Cutter {
         }
     }
 
+    /// SHA-256 of the last segment.
+    pub fn prev(&self) -> &Option<String> {
+        &self.prev
+    }
+
     /// Whether the events of the file say that they are its last.
     pub fn has_ended(&self) -> bool {
         self.ended

@@ -288,7 +288,35 @@ impl Objects {
     /// The end of a file.
     pub async fn closed(&self, id: TimelineId, file: &LogFile) -> Result<Closed> {
         let object = LogObject::Closed(id, file.clone());
-        signed(&self.store, &self.target, &object, MOST_CLOSED, id.began()).await
+        let key = self.target.log_object(&object);
+        let made_at = |closed: &Closed| closed.closed_at.unwrap_or(id.began());
+        let read = signed(&self.store, &self.target, &object, MOST_CLOSED, made_at).await?;
+        let (closed, signed): (Closed, Signed) = read;
+        usable(&key, &signed)?;
+        let is_here = closed.file == *file
+            && closed.timeline.is_none_or(|timeline| timeline == id)
+            && closed
+                .target
+                .as_ref()
+                .is_none_or(|target| *target == self.target);
+        match is_here {
+            true => Ok(closed),
+            false => Err(segment::broken(&key, "it is the end of another file")),
+        }
+    }
+
+    /// Why and where a timeline began, for a streamer that goes on in it: the server shows whether it is the same log. And
+    /// whether its record is signed as a new one would be.
+    pub async fn timeline_for_streamer(&self, id: TimelineId) -> Result<(Timeline, bool)> {
+        let (timeline, signed) = read_timeline(&self.store, &self.target, id).await?;
+        let keys = self.store.keys();
+        let is_signed = self.timelines.get(&id).is_some_and(|listed| listed.signed);
+        let is_trusted = match signed {
+            Signed::Unverified => is_signed || keys.signing()?.is_none(),
+            Signed::By(_) => true,
+            Signed::Warned(_) | Signed::Refused(_) => keys.signing()?.is_none(),
+        };
+        Ok((timeline, is_trusted))
     }
 
     /// Fails if statements are asked for that are encrypted, and there is no identity to read them.
@@ -359,31 +387,59 @@ fn parsed<T: DeserializeOwned>(key: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|e| segment::broken(key, "it cannot be read").because(e))
 }
 
-/// A document whose signature counts, if signatures do. `at` is when it was made.
+/// A document, and who signed it. `at` is when it was made, by its own word.
 async fn signed<T: DeserializeOwned>(
     store: &Arc<dyn Store>,
     target: &TargetName,
     object: &LogObject,
     most: u64,
-    at: Timestamp,
-) -> Result<T> {
+    at: impl Fn(&T) -> Timestamp,
+) -> Result<(T, Signed)> {
     let key = target.log_object(object);
     let bytes = store.get_at_most(&key, most).await;
     let bytes = bytes.map_err(|error| missing(&key, error))?;
-    if store.keys().trust() != Trust::Off {
-        let signature = target.log_object(&object.signature());
-        let signature = match store.get_at_most(&signature, MOST_RECORD_BYTES).await {
-            Ok(signature) => Some(signature),
-            Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let signed = store.keys().verify(&bytes, signature.as_deref(), at)?;
-        signed.check(&key)?;
-        if let Signed::Warned(why) = signed {
-            tracing::warn!("{key} {why}");
-        }
+    let document = parsed(&key, &bytes)?;
+    if store.keys().trust() == Trust::Off {
+        return Ok((document, Signed::Unverified));
     }
-    parsed(&key, &bytes)
+    let signature = target.log_object(&object.signature());
+    let signature = match store.get_at_most(&signature, MOST_RECORD_BYTES).await {
+        Ok(signature) => Some(signature),
+        Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let signed = store
+        .keys()
+        .verify(&bytes, signature.as_deref(), at(&document))?;
+    Ok((document, signed))
+}
+
+/// Fails if a document must not be used because of its signature.
+fn usable(key: &str, signed: &Signed) -> Result<()> {
+    signed.check(key)?;
+    if let Signed::Warned(why) = signed {
+        tracing::warn!("{key} {why}");
+    }
+    Ok(())
+}
+
+/// The record of a timeline, and who signed it.
+async fn read_timeline(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    id: TimelineId,
+) -> Result<(Timeline, Signed)> {
+    let object = LogObject::Timeline(id);
+    let began = |_: &Timeline| id.began();
+    let read = signed(store, target, &object, MOST_RECORD_BYTES, began).await?;
+    let (timeline, signed): (Timeline, Signed) = read;
+    match timeline.id == id {
+        true => Ok((timeline, signed)),
+        false => Err(Error::archive(format!(
+            "timeline {id} of {target} calls itself {}",
+            timeline.id
+        ))),
+    }
 }
 
 /// Why and where a timeline began, without a LIST.
@@ -392,15 +448,9 @@ pub async fn timeline(
     target: &TargetName,
     id: TimelineId,
 ) -> Result<Timeline> {
-    let object = LogObject::Timeline(id);
-    let timeline: Timeline = signed(store, target, &object, MOST_RECORD_BYTES, id.began()).await?;
-    match timeline.id == id {
-        true => Ok(timeline),
-        false => Err(Error::archive(format!(
-            "timeline {id} of {target} calls itself {}",
-            timeline.id
-        ))),
-    }
+    let (timeline, signed) = read_timeline(store, target, id).await?;
+    usable(&target.log_object(&LogObject::Timeline(id)), &signed)?;
+    Ok(timeline)
 }
 
 /// The heartbeat, without a LIST; `None` if nothing is archived.

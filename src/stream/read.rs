@@ -15,8 +15,9 @@ use crate::binlog::file::Events;
 use crate::binlog::gtid::GtidSet;
 use crate::binlog::gtid_event::Begin;
 use crate::binlog::note::{Fingerprint, LastEvents};
-use crate::binlog::record::{Contents, FileEnd, Record, Timeline};
+use crate::binlog::record::{Closed, Contents, FileEnd, Record, Timeline};
 use crate::binlog::segment;
+use crate::keys::Trust;
 use crate::layout::{LogFile, TimelineId};
 use crate::stream::objects::{self, Objects, StoredSegment, is_at};
 use crate::stream::resume::End;
@@ -36,6 +37,8 @@ pub struct Tail {
     pub events: VecDeque<Fingerprint>,
     /// Position of the first of them in the server's file.
     pub events_from: u64,
+    /// Whether its timeline is signed as new ones would be.
+    pub is_trusted: bool,
 }
 
 /// Reads the end of the newest timeline; `None` if nothing is archived.
@@ -43,14 +46,16 @@ pub async fn tail(objects: &Objects) -> Result<Option<Tail>> {
     let Some((&id, timeline)) = objects.timelines.last_key_value() else {
         return Ok(None);
     };
-    let begun = objects.timeline(id).await?;
+    let (begun, is_trusted) = objects.timeline_for_streamer(id).await?;
     let mut segments = timeline.all().rev();
     let Some((file, from)) = segments.next() else {
         return Ok(None);
     };
     let listed = timeline.files.get(file);
     if listed.is_some_and(|listed| listed.encrypted.contains(&from)) {
-        return by_note(objects, begun, file, from).await.map(Some);
+        return by_note(objects, begun, is_trusted, file, from)
+            .await
+            .map(Some);
     }
     let (last, raw, sha256) = whole(objects, id, file, from).await?;
     let (events, events_from) = last_events(&last, &raw)?;
@@ -88,11 +93,18 @@ pub async fn tail(objects: &Objects) -> Result<Option<Tail>> {
         digest,
         events,
         events_from,
+        is_trusted,
     }))
 }
 
 /// The end of an archive whose last segment is encrypted, from what its header says in the clear.
-async fn by_note(objects: &Objects, timeline: Timeline, file: &LogFile, from: u64) -> Result<Tail> {
+async fn by_note(
+    objects: &Objects,
+    timeline: Timeline,
+    is_trusted: bool,
+    file: &LogFile,
+    from: u64,
+) -> Result<Tail> {
     let (key, stored) = objects.stored(timeline.id, file, from).await?;
     let note = objects::note(&key, &stored)?;
     let last = note.record;
@@ -110,6 +122,7 @@ async fn by_note(objects: &Objects, timeline: Timeline, file: &LogFile, from: u6
         },
         events,
         events_from,
+        is_trusted,
     })
 }
 
@@ -225,6 +238,8 @@ pub struct Reader<'a> {
     digest: Digest,
     /// Transactions that are checked, and not returned.
     skip: Option<GtidSet>,
+    /// The signed end of a file, where signatures count.
+    closed: Option<(LogFile, Closed)>,
 }
 
 #[derive(Debug)]
@@ -268,6 +283,7 @@ impl<'a> Reader<'a> {
             cursor: Cursor::start(begun.mariadb),
             digest: Digest::new(begun.mariadb),
             skip: None,
+            closed: None,
         })
     }
 
@@ -369,6 +385,7 @@ impl<'a> Reader<'a> {
         } = self.objects.segment(self.id, &file, from).await?;
         let (record, raw) = segment::decode(&key, &object)?;
         is_at(&key, &record, self.id, &file, from)?;
+        self.check_vouched(&key, &sha256, &file, from).await?;
         if let Some((before, sha256)) = &self.before {
             follows(&key, before, sha256, &record)?;
         } else if record.seq == 0 && record.prev.is_some() {
@@ -393,6 +410,49 @@ impl<'a> Reader<'a> {
             at,
         });
         Ok(())
+    }
+
+    /// Where signatures count, a segment must be the one that the signed end of its file names. The file that the server
+    /// has not ended has none.
+    async fn check_vouched(
+        &mut self,
+        key: &str,
+        sha256: &str,
+        file: &LogFile,
+        from: u64,
+    ) -> Result<()> {
+        let trust = self.objects.store.keys().trust();
+        if trust == Trust::Off {
+            return Ok(());
+        }
+        let timeline = self.objects.timelines.get(&self.id);
+        let is_last = timeline.and_then(|all| all.files.keys().next_back()) == Some(file);
+        let is_closed = timeline
+            .and_then(|all| all.files.get(file))
+            .is_some_and(|file| file.closed);
+        if is_last && !is_closed {
+            if from == 0 {
+                tracing::warn!(%file, "the server has not ended this file of the log, so that what it holds is not signed yet");
+            }
+            return Ok(());
+        }
+        if self.closed.as_ref().is_none_or(|(name, _)| name != file) {
+            let closed = self.objects.closed(self.id, file).await?;
+            self.closed = Some((file.clone(), closed));
+        }
+        let vouched = self.closed.as_ref();
+        let vouched = vouched.and_then(|(_, closed)| closed.sha256_of(from));
+        match (vouched == Some(sha256), trust) {
+            (true, _) => Ok(()),
+            (false, Trust::Require) => Err(segment::broken(
+                key,
+                "it is not the segment that the signed closed.json names",
+            )),
+            (false, _) => {
+                tracing::warn!("{key}: it is not the segment that the signed closed.json names");
+                Ok(())
+            }
+        }
     }
 
     fn event(&mut self) -> Result<LogEvent> {

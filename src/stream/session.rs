@@ -16,7 +16,7 @@ use crate::keys::recipients::Recipients;
 use crate::layout::{LogFile, LogObject, TimelineId};
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, connect};
-use crate::store::{self, MOST_RECORD_BYTES};
+use crate::store;
 use crate::stream::Streamer;
 use crate::stream::base::Base;
 use crate::stream::coverage;
@@ -203,6 +203,8 @@ struct Session<'a> {
     file_begun: bool,
     /// To whom segments are encrypted; `None` if they are not.
     recipients: Option<Recipients>,
+    /// Whether a signed timeline begins with the next file, since this one is not.
+    is_untrusted: bool,
     /// The last events of the archive, which the server must have.
     expected: VecDeque<Fingerprint>,
     /// Where the stream begins.
@@ -254,6 +256,7 @@ impl<'a> Session<'a> {
             records: Vec::new(),
             statements: 0,
             file_begun: false,
+            is_untrusted: tail.as_ref().is_some_and(|tail| !tail.is_trusted),
             expected: VecDeque::new(),
             position: 4,
             goal: goal.filter(|_| streamer.once),
@@ -275,8 +278,6 @@ impl<'a> Session<'a> {
                 let timeline = objects.timelines.get(&last.timeline);
                 let listed = timeline.and_then(|timeline| timeline.files.get(file));
                 session.has_closed = listed.is_some_and(|listed| listed.closed);
-                let signed = timeline.is_some_and(|timeline| timeline.signed);
-                session.vouch_for(last.timeline, signed).await?;
                 session.position = tail.events_from;
                 session.expected = tail.events;
                 session.continue_from(tail.end, tail.digest);
@@ -314,7 +315,9 @@ impl<'a> Session<'a> {
         let (reason, missing) = (new.reason, new.missing.clone().unwrap_or_default());
         match reason {
             Reason::First => tracing::info!(timeline = %id, "archiving from {}", new.why),
-            Reason::Failover => tracing::warn!(timeline = %id, "going on at {}", new.why),
+            Reason::Failover | Reason::Signed => {
+                tracing::warn!(timeline = %id, "going on at {}", new.why)
+            }
             Reason::Gap | Reason::Rewound => {
                 tracing::error!(timeline = %id, %reason, missing, "the log has a gap: make a backup now; going on at {}", new.why);
             }
@@ -516,15 +519,52 @@ impl<'a> Session<'a> {
             bytes: self.cutter.offset(),
             log_pos,
             server_bytes,
+            sha256: self.stored_digests(),
             segments: std::mem::take(&mut self.records),
+            target: Some(self.streamer.target.clone()),
+            timeline: Some(self.timeline),
+            closed_at: Some(Timestamp::now()),
         };
         self.statements = 0;
         if !std::mem::take(&mut self.has_closed) {
-            let object = LogObject::Closed(self.timeline, ended);
+            let object = LogObject::Closed(self.timeline, ended.clone());
             self.put_signed(&object, &closed).await?;
+        }
+        if std::mem::take(&mut self.is_untrusted) {
+            self.begin_signed(&ended, log_pos, file.clone());
         }
         self.cutter.begin_file(file)?;
         Ok(None)
+    }
+
+    /// SHA-256 of each segment of the file: each names that of the one before, and the cutter knows the last.
+    fn stored_digests(&self) -> Vec<String> {
+        let prevs = self.records.iter().skip(1).map(|record| &record.prev);
+        let all: Option<Vec<String>> = prevs.chain([self.cutter.prev()]).cloned().collect();
+        all.filter(|_| !self.records.is_empty()).unwrap_or_default()
+    }
+
+    /// Goes on in a timeline that is signed from its beginning. Nothing that is in the store is signed afterwards:
+    /// whoever can write to it could have written it.
+    fn begin_signed(&mut self, ended: &LogFile, log_pos: u64, file: LogFile) {
+        let parent = Parent {
+            id: self.timeline,
+            file: ended.clone(),
+            log_pos,
+            gtid_set: self.cutter.gtids().map(ToString::to_string),
+            covered_until: None,
+        };
+        let second = jiff::SignedDuration::from_secs(1);
+        let began = Timestamp::now().max(after(self.timeline.began(), second));
+        self.timeline = TimelineId::new(began, rand::random());
+        let new = New {
+            reason: Reason::Signed,
+            why: format!("the file {file}, in a signed timeline"),
+            file,
+            continues: true,
+            missing: None,
+        };
+        self.begin_timeline(new, Some(parent));
     }
 
     /// Queues a record, behind its signature where the store has a signing key.
@@ -543,19 +583,6 @@ impl<'a> Session<'a> {
         };
         let key = self.streamer.target.log_object(&object.signature());
         self.send(Item::New(key, signature.into())).await
-    }
-
-    /// Signs the record of the timeline in which this session goes on, if that was begun before there was a signing key.
-    async fn vouch_for(&mut self, id: TimelineId, signed: bool) -> Result<()> {
-        let store = self.streamer.store.clone();
-        if signed || store.keys().signing()?.is_none() {
-            return Ok(());
-        }
-        tracing::info!(timeline = %id, "signing the record of the timeline, which was begun unsigned");
-        let object = LogObject::Timeline(id);
-        let key = self.streamer.target.log_object(&object);
-        let record = store.get_at_most(&key, MOST_RECORD_BYTES).await?;
-        self.put_signature(&object, record).await
     }
 
     fn json(&self, object: &LogObject, value: &impl Serialize) -> Result<Item> {

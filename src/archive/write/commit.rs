@@ -76,6 +76,13 @@ pub fn manifest(
         (None, _) | (_, 0) => lines,
         (Some(_), count) => vec![format!("{}, listed in the index", counted(count, noun))],
     };
+    let mut server = provenance.server;
+    if recipients.is_some() {
+        // Variables that name a table.
+        server
+            .fingerprint
+            .retain(|name, _| !name.ends_with("stopword_table"));
+    }
     Ok(Manifest {
         format: FORMAT,
         drctl: env!("CARGO_PKG_VERSION").into(),
@@ -84,7 +91,7 @@ pub fn manifest(
         snapshot_at: provenance.snapshot_at,
         started_at: provenance.started_at,
         finished_at: Timestamp::now(),
-        server: provenance.server,
+        server,
         coordinates: provenance.coordinates,
         client: provenance.client,
         reader: provenance.reader,

@@ -89,6 +89,8 @@ async fn facts_of(catalog: &Catalog, entry: &Entry) -> Result<Facts> {
 fn of_manifest(manifest: &Manifest) -> Facts {
     Facts {
         identity: manifest.server.identity.clone(),
+        encrypted: manifest.is_encrypted(),
+        signed: manifest.signature != "none",
         schemas: manifest.schemas(),
         tables: manifest.tables(),
         rows: manifest.totals.rows,

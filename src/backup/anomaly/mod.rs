@@ -25,6 +25,10 @@ pub struct Facts {
     pub schemas: u64,
     /// Number of tables.
     pub tables: u64,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// Whether it is signed.
+    pub signed: bool,
     /// Number of rows of all tables.
     pub rows: u64,
     /// Bytes of SQL.
@@ -83,6 +87,14 @@ pub fn reasons(
         reasons.push(format!(
             "its snapshot of {this} is older than the previous one of {that}"
         ));
+    }
+    for (then, now, how) in [
+        (before.encrypted, new.encrypted, "encrypted"),
+        (before.signed, new.signed, "signed"),
+    ] {
+        if then && !now {
+            reasons.push(format!("it is not {how}; the previous one is"));
+        }
     }
     match (&new.names, &before.names) {
         (Some(new), Some(before)) => reasons.extend(gone(new, before)),
@@ -169,6 +181,8 @@ mod tests {
             }),
             schemas: 2,
             tables: 2,
+            encrypted: false,
+            signed: false,
             rows: 1000,
             raw_bytes: 100_000,
             snapshot_at: NOW,
@@ -251,6 +265,21 @@ mod tests {
         }
         let none: [String; 0] = [];
         assert_eq!(reasons(&unnamed(2, 3), "a", Some(&facts()), 0.5, NOW), none);
+    }
+
+    #[test]
+    fn a_backup_without_the_protection_of_the_one_before_is_suspect() {
+        let protected = Facts {
+            encrypted: true,
+            signed: true,
+            ..facts()
+        };
+        let found = reasons(&facts(), "a", Some(&protected), 0.5, NOW);
+        let words =
+            ["encrypted", "signed"].map(|how| format!("it is not {how}; the previous one is"));
+        assert_eq!(found, words);
+        let none: [String; 0] = [];
+        assert_eq!(reasons(&protected, "a", Some(&facts()), 0.5, NOW), none);
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Candidate {
     pub snapshot_at: Timestamp,
     /// Whether it is not suspect, or was accepted.
     pub usable: bool,
+    /// Whether it is refused because of its signature alone.
+    pub refused: bool,
     /// Whether it was ever verified.
     pub verified: bool,
     /// When a drill of it failed, unless it was verified later.
@@ -110,6 +112,7 @@ pub fn decide(
     let mut keep = Keep::new(backups);
     keep.protect();
     keep.by_rules(rules);
+    keep.refused();
     keep.suspect(rules, now);
     keep.failed(rules, now);
     let most = if force {
@@ -283,6 +286,15 @@ impl<'a> Keep<'a> {
             }
             last = its;
         }
+    }
+
+    /// Keeps what is not trusted: a key that is missing among the allowed signers says nothing about the data.
+    fn refused(&mut self) {
+        let refused = self.those(|backup| backup.refused);
+        self.keep(
+            refused,
+            "its signature is not trusted: allow its signer, or delete it by hand",
+        );
     }
 
     fn suspect(&mut self, rules: &Rules, now: Timestamp) {

@@ -8,6 +8,7 @@ fn backup(at: &str) -> Candidate {
     Candidate {
         snapshot_at: at.parse().unwrap(),
         usable: true,
+        refused: false,
         verified: false,
         failed_at: None,
         pinned: false,
@@ -270,6 +271,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         |(hours, [verified, failed, _, _], odd, label)| Candidate {
             snapshot_at: now() - SignedDuration::from_hours(hours),
             usable: odd != 0,
+            refused: false,
             verified,
             failed_at: failed.then(|| now() - SignedDuration::from_hours(hours / 2)),
             pinned: odd == 1,
@@ -396,4 +398,23 @@ proptest! {
         decisions.reverse();
         prop_assert_eq!(decisions, decide(&backups, &rules, now(), None, false));
     }
+}
+
+#[test]
+fn no_backup_is_deleted_because_of_its_signature() {
+    let refused = |day: u32| Candidate {
+        usable: false,
+        refused: true,
+        ..backup(&format!("2026-{:02}-01T02:00:00Z", day))
+    };
+    let backups: Vec<Candidate> = (1..=10)
+        .map(refused)
+        .chain([backup("2026-11-20T02:00:00Z")])
+        .collect();
+    let rules = Rules { last: 1, ..none() };
+    let decisions = decide(&backups, &rules, now(), None, true);
+    assert!(
+        decisions.iter().all(|one| matches!(one, Decision::Keep(_))),
+        "{decisions:?}"
+    );
 }

@@ -22,6 +22,7 @@ use crate::cli::objective_status::ObjectiveStatus;
 use crate::cli::output::text;
 use crate::cli::prune::log::Staying;
 use crate::cli::prune::page::{Line, Outcome, Page};
+use crate::keys::signers::Signed;
 
 use crate::util::error::{self, Error, Result};
 use crate::util::times::before;
@@ -189,6 +190,7 @@ fn candidate(entry: &Entry, now: Timestamp) -> Candidate {
     Candidate {
         snapshot_at: entry.manifest.snapshot_at,
         usable: entry.is_usable(),
+        refused: matches!(entry.signed, Signed::Refused(_)),
         verified: marks.was_verified(),
         failed_at: marks.failed_at,
         pinned: marks.pinned,

@@ -56,7 +56,9 @@ pub fn page(history: &History<'_>) -> String {
         (table(history.drills))
         h2 { "Evidence" }
         p.soft {
-            "Archives are not signed: any writer to the store could forge a consistent backup. "
+            @if history.drills.iter().any(|drill| drill.evidence.signature == "none") {
+                "Archives without a signature can be forged by any writer to the store. "
+            }
             "The digests below are those of the objects at the time of the drill."
         }
         @for drill in history.drills { (evidence(drill)) }

@@ -112,7 +112,51 @@ on_both!(
         running.signal(Signal::KILL);
         drop(running);
         drctl.run(["stream", "--once"]).ok();
-        comes_back(&server, &drctl, &keys);
+        // The timeline was begun unsigned.
+        let restores = keys.for_restores(drctl.clone());
+        restores.run(["log", "--check"]).refused(6, &["timeline.json is not signed"]);
+        comes_back(&server, &drctl.env("DRCTL_TRUST", "off"), &keys);
+    }
+);
+
+on_both!(
+    fn what_was_begun_unsigned_goes_on_in_a_signed_timeline_with_the_next_file(flavour) {
+        let server = logging(flavour, &[]);
+        server.exec(WRITER);
+        let drctl = streamer(&server);
+        let keys = Keys::new(&drctl);
+        drctl.run(["stream", "--once"]).ok();
+        let drctl = keys.for_restores(keys.for_backups(drctl));
+        server.exec("CALL d.write(20)");
+        drctl.run(["stream", "--once"]).ok();
+        server.exec("CALL d.write(20); FLUSH BINARY LOGS; CALL d.write(20); FLUSH BINARY LOGS; CALL d.write(5)");
+        drctl.run(["stream", "--once"]).ok();
+        drctl.run(["stream", "--once"]).ok();
+        let off = drctl.clone().env("DRCTL_TRUST", "off");
+        let log = log(&off);
+        let all = log["timelines"].as_array().unwrap();
+        assert_eq!(all.len(), 2, "{log}");
+        assert_eq!((&all[1]["reason"], &all[1]["continues"]), (&"signed".into(), &true.into()));
+        assert_eq!(all[1]["gaps"].as_array().unwrap().len(), 0, "{log}");
+        off.run(["log", "--check"]).ok();
+        // What was not signed then is not signed now.
+        let first = log_dir(&drctl).join(all[0]["id"].as_str().unwrap());
+        assert!(!first.join("timeline.json.sig").exists());
+        fs::rename(&first, drctl.home().join("unsigned")).unwrap();
+        drctl.run(["log", "--check"]).ok();
+        // A file that the server has ended needs the signed word of who archived it.
+        let second = log_dir(&drctl).join(all[1]["id"].as_str().unwrap());
+        let mut files: Vec<_> = fs::read_dir(&second).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.is_dir());
+        files.sort();
+        for name in ["closed.json", "closed.json.sig"] {
+            fs::rename(files[0].join(name), drctl.home().join(name)).unwrap();
+        }
+        drctl.run(["log", "--check"]).refused(6, &["closed.json is missing"]);
+        fs::rename(drctl.home().join("closed.json"), files[0].join("closed.json")).unwrap();
+        drctl.run(["log", "--check"]).refused(6, &["closed.json is not signed"]);
+        fs::rename(drctl.home().join("closed.json.sig"), files[0].join("closed.json.sig")).unwrap();
+        drctl.run(["log", "--check"]).ok();
     }
 );
 
