@@ -50,6 +50,7 @@ An error that passes here makes every pod of drctl fail.
 {{- $operation := $s3.operation_timeout_seconds | default 300 -}}
 {{- if gt (int64 $attempt) (int64 $operation) }}{{ fail (printf "config.store.s3.attempt_timeout_seconds: %d exceeds operation_timeout_seconds (%d)" (int64 $attempt) (int64 $operation)) }}{{ end -}}
 {{- if has ($s3.storage_class | default "") (list "GLACIER" "DEEP_ARCHIVE") }}{{ fail (printf "config.store.s3.storage_class: %s takes hours to read; use a class with immediate access, such as STANDARD_IA or GLACIER_IR" $s3.storage_class) }}{{ end -}}
+{{- include "drctl.keys.checks" . -}}
 {{- if $.Values.prune.enabled -}}
 {{- $rules := 0 -}}
 {{- range $rule := list "last" "daily" "weekly" "monthly" "yearly" "within_days" "labels" -}}

@@ -157,6 +157,9 @@ spec:
         - name: POD_UID
           valueFrom:
             fieldRef: {fieldPath: metadata.uid}
+        {{- with include "drctl.keys.env" (list $ .component) }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with .env }}
         {{- . | nindent 8 }}
         {{- end }}
@@ -190,6 +193,9 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/drctl, readOnly: true}
         - {name: tmp, mountPath: /tmp}
+        {{- with include "drctl.keys.mounts" (list $ .component) }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- if .passwords }}
         - {name: credentials, mountPath: /run/secrets/database, readOnly: true}
         {{- end }}
@@ -211,6 +217,9 @@ spec:
     - name: tmp
       emptyDir:
         sizeLimit: {{ $.Values.drctl.tmpSize }}
+    {{- with include "drctl.keys.volumes" (list $ .component) }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- with .passwords }}
     {{- include "drctl.credentials.volume" (prepend . $) | nindent 4 }}
     {{- if include "drctl.database.tls" $ }}

@@ -200,7 +200,20 @@ database.credentials.externalSecret={"enabled":true} database.credentials.extern
 web.autoscaling={"enabled":true,"minReplicas":9,"maxReplicas":3} web.autoscaling.minReplicas: greater than maxReplicas
 web.keda={"enabled":true} web.keda.triggers: at least one trigger is required
 web.service.nodePort=80 web.service.nodePort: 80: outside the range 30000 to 32767
+config.encryption={"recipients":["age1xyz"]} keys.identity.verify: required with recipients
+config.encryption={"recipients_file":"/x"} keys.identity.verify: required with recipients
+keys.recipients.existingSecret="x" keys.identity.verify: required with recipients
+config.encryption={"recipients":["age1XYZ"]} config.encryption.recipients: item 1 is no public key
+keys.allowedSigners.text="shop\u0020ssh-ed25519\u0020AAAA" keys.signing: required with allowed signers
+config.trust="require" config.trust: require: no allowed signers are configured
+keys.signing={"existingSecret":"x","secretProviderClass":"y"} keys.signing: its values are mutually exclusive
 VALUES
+for value in 'config.encryption.recipients={AGE-SECRET-KEY-1HIDDEN}' 'keys.allowedSigners.text=-----BEGIN OPENSSH PRIVATE KEY----- HIDDEN'; do
+    render --values chart/ci/minimal-values.yaml --set "$value" >"$WORK/said" 2>&1 || true
+    refuses "a private key that a ConfigMap would show: ${value%%=*}" "${value%%=*}: .*(public key|private key)" \
+        render --values chart/ci/minimal-values.yaml --set "$value"
+    check "and it is not shown" not grep HIDDEN "$WORK/said"
+done
 check "a user that is taken away, a section of drctl.yaml, too" render --values chart/ci/minimal-values.yaml \
     --set-json database.runAsUser=null --set-json config.objectives=null
 refuses "an image of another release series than the drills" "database.image.tag is of version 8.4" \
@@ -213,6 +226,11 @@ check "unit suites" helm-unittest chart
 cp -r chart "$WORK/broken"
 sed -i 's/concurrencyPolicy: Forbid/concurrencyPolicy: Allow/' "$WORK/broken/templates/_pod.tpl"
 refuses "runs that overlap" "concurrencyPolicy" helm-unittest "$WORK/broken"
+
+rm -r "$WORK/broken"
+cp -r chart "$WORK/broken"
+sed -i 's/"backup" (list /&$drill /' "$WORK/broken/templates/_keys.tpl"
+refuses "a backup that can decrypt" "key-identity" helm-unittest "$WORK/broken"
 
 CHART=chart
 # A chart of charts: two of them side by side, in one release, either of which can be left out.

@@ -19,6 +19,7 @@ CRDS=(
     "github.com/external-secrets/external-secrets@v1.3.2 config/crds/bases/external-secrets.io_{externalsecrets,secretstores,clustersecretstores}.yaml"
     "github.com/argoproj/argo-cd/v3@v3.2.0 manifests/crds/{application,appproject}-crd.yaml"
     "github.com/fluxcd/source-controller@v1.7.0 config/crd/bases/source.toolkit.fluxcd.io_{gitrepositories,ocirepositories,helmrepositories}.yaml"
+    "github.com/bitnami-labs/sealed-secrets@v0.32.2 helm/sealed-secrets/crds/bitnami.com_sealedsecrets.yaml"
     "istio.io/api@v1.31.1 kubernetes/customresourcedefinitions.gen.yaml"
 )
 
