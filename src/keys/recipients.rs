@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use age::stream::StreamWriter;
 use age_core::format::{FileKey, Stanza};
 
+use crate::keys::identities::Identities;
 use crate::keys::{entries, read_file};
 use crate::util::error::{Error, Result};
 
@@ -109,6 +110,17 @@ impl Recipients {
             .hint("use age keys (age1…) instead of RSA keys, or fewer"));
         }
         Ok((!all.is_empty()).then(|| Recipients(all.into())))
+    }
+
+    /// The recipients of an existing object, as its manifest lists them; `None` if it has none or one that is malformed.
+    pub fn listed(names: &[String]) -> Option<Recipients> {
+        Recipients::read(names, None).ok().flatten()
+    }
+
+    /// Whether one of the identities decrypts what is encrypted to these recipients. Tries it.
+    pub fn include_one_of(&self, identities: &Identities) -> Result<bool> {
+        let stored = self.encrypt_all(b"", None)?;
+        Ok(identities.decrypt_all("an empty text", &stored).is_ok())
     }
 
     /// The public keys, as text.

@@ -95,6 +95,18 @@ impl AllowedSigners {
         }
     }
 
+    /// Principals and fingerprint of each.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let name = |one: &AllowedSigner| {
+            format!(
+                "{} ({})",
+                one.principals,
+                one.key.fingerprint(HashAlg::Sha256)
+            )
+        };
+        self.0.iter().map(name)
+    }
+
     /// Verifies a signature of a document that was made at some time by its own word; else returns the reason, as the end
     /// of a sentence.
     fn verify(&self, document: &[u8], signature: &[u8], at: Timestamp) -> Result<String, String> {

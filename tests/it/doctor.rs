@@ -10,14 +10,14 @@ use crate::support::versitygw::Gateway;
 use crate::support::{Drctl, Flavour, Server};
 
 /// A server with a schema, to be dumped and restored into.
-fn drctl(server: &Server) -> Drctl {
+pub fn drctl(server: &Server) -> Drctl {
     server.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
     Drctl::new("shop").source(server).into(server)
 }
 
 /// The checks, after an exit with that code.
 #[track_caller]
-fn checks(drctl: &Drctl, code: i32) -> Vec<Value> {
+pub fn checks(drctl: &Drctl, code: i32) -> Vec<Value> {
     let run = drctl.run(["doctor", "--output", "json"]);
     assert_eq!(run.code, code, "{run:#?}");
     run.json().as_array().unwrap().clone()
@@ -25,7 +25,7 @@ fn checks(drctl: &Drctl, code: i32) -> Vec<Value> {
 
 /// There is such a check, which says so and names such a fix.
 #[track_caller]
-fn says(checks: &[Value], status: &str, what: &str, fix: &str) {
+pub fn says(checks: &[Value], status: &str, what: &str, fix: &str) {
     let holds = |check: &Value, field: &str, text: &str| {
         check[field].as_str().unwrap_or_default().contains(text)
     };

@@ -12,10 +12,12 @@ use crate::{need, on_both};
 /// Keys, in files of drctl's home.
 pub struct Keys {
     dir: PathBuf,
-    recipient: String,
+    /// The recipient of `identity.txt`.
+    pub recipient: String,
 }
 
 impl Keys {
+    /// An identity, a signing key, and the signers of whom that is the only one.
     pub fn new(drctl: &Drctl) -> Keys {
         let dir = drctl.home().join("keys");
         fs::create_dir(&dir).unwrap();
@@ -29,23 +31,25 @@ impl Keys {
         keys
     }
 
+    /// A file of that name.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    /// Its path, as text.
+    pub fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
     /// Makes an identity; its recipient.
-    fn age(&self, name: &str) -> String {
+    pub fn age(&self, name: &str) -> String {
         run(Command::new("age-keygen").arg("-o").arg(self.path(name)));
         let shown = run(Command::new("age-keygen").arg("-y").arg(self.path(name)));
         shown.trim().to_owned()
     }
 
     /// Makes a key pair; its public key.
-    fn ssh(&self, name: &str) -> String {
+    pub fn ssh(&self, name: &str) -> String {
         let file = self.path(name);
         run(Command::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "a key", "-f"])

@@ -33,6 +33,7 @@ mod damaged_copy;
 mod deferred_keys;
 mod definers;
 mod doctor;
+mod doctor_keys;
 mod drill;
 mod drill_checks;
 mod drill_scratch;

@@ -1,8 +1,9 @@
 //! `drctl doctor`: checks everything a backup needs, without making one.
 //!
 //! A failed check never skips later ones, unless they depend on it. Schedules and objectives are checked in
-//! `objectives`, Kubernetes permissions in `rights`, the binary log in `stream`.
+//! `objectives`, encryption and signatures in `keys`, Kubernetes permissions in `rights`, the binary log in `stream`.
 
+mod keys;
 mod objectives;
 mod rights;
 mod stream;
@@ -99,6 +100,7 @@ pub async fn run(context: &Context) -> Result<()> {
         );
     }
     let (catalog, newest) = store(context, &mut findings).await?;
+    keys::check(context, newest.as_ref(), &mut findings).await?;
     objectives::check(context, catalog.as_ref(), &mut findings).await?;
     source(context, catalog.as_ref(), &mut findings).await?;
     stream::check(context, &mut findings).await?;
