@@ -207,7 +207,7 @@ fn instructions_that_name_objects_are_encrypted_too() {
 }
 
 /// Replaces a text in the manifest of a backup and seals it again, as somebody who can write to the store would.
-fn forge(backup: &Path, from: &str, to: &str) {
+pub fn forge(backup: &Path, from: &str, to: &str) {
     let path = backup.join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");

@@ -12,12 +12,13 @@ use clap::Parser as _;
 use drctl::cli::args::Cli;
 
 use crate::alerts::{OF_NOTIFIERS, repository, rules};
+use crate::keys::{Keys, forge};
 use crate::need;
 use crate::support::backup::{listed, shop};
-use crate::support::{Flavour, Server};
+use crate::support::{Drctl, Flavour, Server};
 
 /// What the pages ask the reader to set, and what it is where a command is only parsed.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("id", "20261121T020000Z-3f9a1c"),
     ("target", "shop"),
     ("table", "shop.orders"),
@@ -25,6 +26,16 @@ const VARIABLES: [(&str, &str); 7] = [
     ("into", "mysql://admin@spare.example:3306"),
     ("namespace", "dr"),
     ("job", "drctl-backup-1"),
+    ("keys", "keys"),
+    ("forged", "20261121T020000Z-3f9a1d"),
+];
+
+/// The pages on which backups are encrypted and signed.
+const WITH_KEYS: [&str; 4] = [
+    "key-lost",
+    "key-compromised",
+    "key-rotation",
+    "bucket-forged",
 ];
 
 /// One fenced block of shell commands.
@@ -274,7 +285,12 @@ fn every_block_that_can_run_does_what_its_page_says() {
             continue;
         }
         let (schema, drctl) = shop();
-        let drctl = drctl.into(&into);
+        let mut drctl = drctl.into(&into);
+        if WITH_KEYS.contains(&page) {
+            let keys = Keys::new(&drctl);
+            drctl = keys.for_restores(keys.for_backups(drctl));
+            drctl = drctl.env("keys", &keys.text(""));
+        }
         drctl.run(["backup"]).ok();
         let id = listed(&drctl)[0]["id"].as_str().expect("an id").to_owned();
         let drctl = drctl
@@ -283,6 +299,10 @@ fn every_block_that_can_run_does_what_its_page_says() {
             .env("into", &into.url())
             .env("table", &format!("{schema}.t"))
             .env("target", &schema.replace('_', "-"));
+        let drctl = match page {
+            "bucket-forged" => forged(drctl),
+            _ => drctl,
+        };
         for block in here {
             let run = drctl.shell(&block.text);
             assert_eq!(Some(run.code), block.run, "{page}:\n{}{run:#?}", block.text);
@@ -290,4 +310,20 @@ fn every_block_that_can_run_does_what_its_page_says() {
         }
     }
     assert!(ran > 20, "only {ran} blocks ran");
+}
+
+/// Adds a backup, changed by somebody who can write to the store.
+fn forged(drctl: Drctl) -> Drctl {
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    drctl.run(["backup"]).ok();
+    let newest = listed(&drctl)[0]["id"].as_str().expect("an id").to_owned();
+    let target = &drctl.variables()["DRCTL_TARGET"];
+    let place = drctl.store_dir().join(target).join(&newest);
+    let name = format!("\"target\": \"{target}\"");
+    forge(
+        &place,
+        &name,
+        &format!("{name},\n  \"labels\": {{\"forged\": \"yes\"}}"),
+    );
+    drctl.env("forged", &newest)
 }
