@@ -70,4 +70,5 @@ mod store;
 mod store_access;
 mod stream;
 mod support;
+mod threats;
 mod verbs;
