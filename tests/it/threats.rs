@@ -274,3 +274,35 @@ fn a_restore_without_its_keys_changes_nothing() {
         "0"
     );
 }
+
+#[test]
+fn a_log_that_goes_on_unsigned_is_refused_by_its_check_and_replayed_by_a_restore() {
+    need!(MariaDb);
+    let options = ["--log-bin=b", "--server-id=7", "--gtid-strict-mode=ON"];
+    let start = || Server::start_with(Flavour::MariaDb, &options);
+    let (source, into) = (start(), start());
+    source.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY)");
+    let drctl = Drctl::new("shop")
+        .source(&source)
+        .into(&into)
+        .env("DRCTL_STREAM_CUT_SECONDS", "1");
+    let keys = Keys::new(&drctl);
+    let drctl = keys.for_restores(keys.for_backups(drctl));
+    back_up(&drctl);
+    source.exec("INSERT INTO d.t VALUES (1)");
+    drctl.run(["stream", "--once"]).ok();
+    // Somebody without the key goes on with it.
+    let thief = drctl.clone().without("DRCTL_SIGNING_KEY_FILE");
+    source.exec("INSERT INTO d.t VALUES (2)");
+    thief.run(["stream", "--once"]).ok();
+    drctl.run(["restore", "--to", "latest"]).ok();
+    assert_eq!(into.value("SELECT COUNT(*) FROM d.t"), "2");
+    source.exec("FLUSH BINARY LOGS; INSERT INTO d.t VALUES (3)");
+    thief.run(["stream", "--once"]).ok();
+    drctl
+        .run(["log", "--check"])
+        .refused(6, &["closed.json is not signed"]);
+    into.exec("DROP DATABASE d");
+    drctl.run(["restore", "--to", "latest"]).ok();
+    assert_eq!(into.value("SELECT COUNT(*) FROM d.t"), "3");
+}

@@ -1,7 +1,7 @@
 //! Doctor checks of encryption and signatures, where they are configured.
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::task::spawn_blocking;
 
 use crate::archive::manifest::Manifest;
 use crate::cli::Context;
@@ -9,7 +9,8 @@ use crate::cli::doctor::Findings;
 use crate::keys::recipients::Recipients;
 use crate::keys::signers::Signed;
 use crate::keys::{Keys, Trust};
-use crate::util::error::{Error, Result};
+use crate::store;
+use crate::util::error::Result;
 use crate::util::format::counted;
 
 const ENCRYPTION: &str = "encryption";
@@ -146,16 +147,10 @@ async fn signatures(context: &Context, findings: &mut Findings) {
 
 /// Signs something with the signing key, and verifies that.
 async fn probe(context: &Context) -> Result<Signed> {
-    let store = context.store.clone();
-    let signed = spawn_blocking(move || {
-        let keys = store.keys();
-        let signature = keys.signing()?.map(|key| key.sign(PROBE)).transpose()?;
-        let signature = signature.as_ref().map(String::as_bytes);
-        keys.verify(PROBE, signature, Timestamp::now())
-    });
-    signed
-        .await
-        .map_err(|e| Error::unexpected("signing was interrupted").because(e))?
+    let signature = store::sign(&context.store, Bytes::from_static(PROBE)).await?;
+    let signature = signature.as_ref().map(String::as_bytes);
+    let keys = context.store.keys();
+    keys.verify(PROBE, signature, Timestamp::now())
 }
 
 fn word(trust: Trust) -> &'static str {
