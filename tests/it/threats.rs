@@ -33,14 +33,23 @@ fn unproven(page: &str) -> Vec<String> {
     wrong
 }
 
-/// Whether there is a test of that name, as cargo prints it, or `FILE: NAME` in a unit suite of the chart.
+/// Whether there is a test of that name, as cargo prints it, `k8s NAME` in a cluster, or `FILE: NAME` in a unit suite of
+/// the chart.
 fn exists(name: &str) -> bool {
     let read = |path: String| fs::read_to_string(repository(&path)).unwrap_or_default();
     if let Some((file, name)) = name.split_once(": ") {
         return read(file.to_owned()).contains(&format!("  - it: {name}\n"));
     }
-    let (module, test) = name.rsplit_once("::").unwrap_or(("", name));
+    let in_cluster = name.strip_prefix("k8s ");
+    let (module, test) = in_cluster
+        .unwrap_or(name)
+        .rsplit_once("::")
+        .unwrap_or_default();
     let path = module.trim_end_matches("::tests").replace("::", "/");
+    let here = |place: &str| read(place.to_owned()).contains(&format!("fn {test}("));
+    if in_cluster.is_some() {
+        return here(&format!("tests/k8s/{path}.rs"));
+    }
     let places = [
         format!("tests/it/{path}.rs"),
         format!("tests/it/{path}/mod.rs"),
@@ -48,9 +57,7 @@ fn exists(name: &str) -> bool {
         format!("src/{path}/mod.rs"),
         format!("src/{path}_tests.rs"),
     ];
-    places
-        .into_iter()
-        .any(|place| read(place).contains(&format!("fn {test}(")))
+    places.iter().any(|place| here(place))
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod disaster;
 mod fence;
 mod install;
 mod interrupted;
+mod keys;
 mod monitoring;
 mod network;
 mod outcomes;

@@ -58,7 +58,7 @@ if [ "${1:-}" = --smoke ]; then
         harness:: layers:: hygiene:: file_store:: pod_hash:: agent::a_run_that_fails serve::an_overdue_backup \
         prune::a_dry_run prune::what_no_rule prune_store::a_bucket_with_versions \
         notify::a_failure_and_the_recovery schedule:: verbs:: \
-        doctor::what_is_well operations::show_lists \
+        doctor::what_is_well doctor_keys::keys_that_fit operations::show_lists keys::an_encrypted_and_signed \
         backup_store::parts_have backup_store::the_password backup_suspect::a_vanished_table \
         backup_dump::a_dump_that_fails_late backup_signals::a_terminated backup_commit::a_manifest_that_never \
         source_preflight::a_replica coordinates::the_gtids_are definers::a_substitute_is \
