@@ -118,6 +118,30 @@ pub async fn last_exit(
     Ok(None)
 }
 
+/// The newest backup that a run committed, by the records of `backup`; `None` without one that can be read. Needs one LIST
+/// and one GET.
+pub async fn last_committed(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+) -> Result<Option<BackupId>> {
+    let mut runs = of_verb(store, target, "backup").await?;
+    runs.retain(|run| run.exit == Outcome::Done.code());
+    let Some(newest) = runs.iter().max_by_key(|run| run.time) else {
+        return Ok(None);
+    };
+    match store
+        .get_at_most(&target.run(newest), MOST_RECORD_BYTES)
+        .await
+    {
+        Ok(body) => {
+            let record = serde_json::from_slice::<RunRecord>(&body).ok();
+            Ok(record.and_then(|record| record.backup))
+        }
+        Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether a success counts for the whole task, by its record; an unreadable record counts.
 async fn is_whole(store: &Arc<dyn Store>, key: &str) -> Result<bool> {
     match store.get_at_most(key, MOST_RECORD_BYTES).await {

@@ -22,6 +22,7 @@ use crate::archive::BackupPlace;
 use crate::archive::manifest::{Coordinates, MAX_BYTES, Manifest};
 use crate::archive::read::{self, Archive};
 use crate::archive::stored_index;
+use crate::keys::Trust;
 use crate::keys::signers::Signed;
 use crate::layout::{BackupId, BackupObject, DrillName, TargetName};
 use crate::objectives::rpo_rto::Snapshot;
@@ -451,6 +452,9 @@ impl Catalog {
             }
         }
         if let Some(entry) = newest {
+            if which == Which::Latest {
+                self.check_history().await?;
+            }
             return Ok(entry);
         }
         if let Some(refused) = refused {
@@ -472,6 +476,32 @@ impl Catalog {
                 "see drctl list and drctl show ID for the reasons; select one by its ID, or run drctl accept ID if its data are correct",
             ),
         })
+    }
+
+    /// Where signatures count, the newest backup of the run history must exist, or have existed: an older one is validly
+    /// signed, too, and would be the latest if the newer ones were deleted.
+    async fn check_history(&self) -> Result<()> {
+        let trust = self.store.keys().trust();
+        if trust == Trust::Off {
+            return Ok(());
+        }
+        let Some(id) = history::last_committed(&self.store, &self.target).await? else {
+            return Ok(());
+        };
+        let known = self.marks.get(&id);
+        if known.is_some_and(|marks| marks.committed || marks.pruned.is_some()) {
+            return Ok(());
+        }
+        let what = format!(
+            "by the run history {id} is the newest backup of {}, and it is gone: it was deleted, or an older state was put back",
+            self.target
+        );
+        if trust == Trust::Warn {
+            tracing::warn!("{what}");
+            return Ok(());
+        }
+        Err(Error::archive(what)
+            .hint("find out who changed the store; select a backup by its ID, or make a new one"))
     }
 
     fn none(&self, what: String) -> Error {

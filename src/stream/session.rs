@@ -195,6 +195,8 @@ struct Session<'a> {
     has_readme: bool,
     /// Whether the file's closed.json is.
     has_closed: bool,
+    /// Whether there is a signature of a closed.json that a killed streamer did not write.
+    has_signature: bool,
     /// Records of the file that is open.
     records: Vec<Record>,
     /// How many statements they list.
@@ -253,6 +255,7 @@ impl<'a> Session<'a> {
             uploader,
             has_readme: objects.has_readme,
             has_closed: false,
+            has_signature: false,
             records: Vec::new(),
             statements: 0,
             file_begun: false,
@@ -278,6 +281,7 @@ impl<'a> Session<'a> {
                 let timeline = objects.timelines.get(&last.timeline);
                 let listed = timeline.and_then(|timeline| timeline.files.get(file));
                 session.has_closed = listed.is_some_and(|listed| listed.closed);
+                session.has_signature = listed.is_some_and(|listed| listed.signed);
                 session.position = tail.events_from;
                 session.expected = tail.events;
                 session.continue_from(tail.end, tail.digest);
@@ -582,7 +586,12 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         let key = self.streamer.target.log_object(&object.signature());
-        self.send(Item::New(key, signature.into())).await
+        let is_closed = matches!(object, LogObject::Closed(..));
+        let item = match is_closed && std::mem::take(&mut self.has_signature) {
+            true => Item::Replaced(key, signature.into()),
+            false => Item::New(key, signature.into()),
+        };
+        self.send(item).await
     }
 
     fn json(&self, object: &LogObject, value: &impl Serialize) -> Result<Item> {

@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub enum Item {
     /// An object that exists once.
     New(Key, Bytes),
+    /// An object that may be there already and is replaced.
+    Replaced(Key, Bytes),
     /// A segment.
     Segment(Key, Bytes, Box<Record>),
     /// The heartbeat.
@@ -64,9 +66,14 @@ impl Uploader {
             let mut commit_last: Option<Timestamp> = None;
             while let Some(item) = queue.recv().await {
                 match item {
-                    Item::New(key, body) => put(&store, &key, body, &cancel, attempts).await?,
+                    Item::New(key, body) => {
+                        put(&store, &key, body, false, &cancel, attempts).await?
+                    }
+                    Item::Replaced(key, body) => {
+                        put(&store, &key, body, true, &cancel, attempts).await?
+                    }
                     Item::Segment(key, body, record) => {
-                        put(&store, &key, body.clone(), &cancel, attempts).await?;
+                        put(&store, &key, body.clone(), false, &cancel, attempts).await?;
                         // Unless the store still holds on to it.
                         if let Ok(buffer) = body.try_into_mut() {
                             let _ = used.try_send(buffer.into());
@@ -167,18 +174,23 @@ impl Uploader {
     }
 }
 
-/// Puts an object that exists once. One of the same bytes is success: an answer was lost.
+/// Puts an object that exists once, unless it replaces one. One of the same bytes is success: an answer was lost.
 async fn put(
     store: &Arc<dyn Store>,
     key: &str,
     body: Bytes,
+    replaces: bool,
     cancel: &Cancel,
     attempts: Option<u32>,
 ) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     let mut tried = 0;
     loop {
-        let error = match store.put_new(key, body.clone()).await {
+        let put = match replaces {
+            true => store.put(key, body.clone()).await,
+            false => store.put_new(key, body.clone()).await,
+        };
+        let error = match put {
             Ok(()) => return Ok(()),
             Err(StoreError::AlreadyExists { .. }) => match theirs(store, key, &body).await {
                 Ok(()) => return Ok(()),
