@@ -18,7 +18,10 @@ use crate::{Error, Result};
 pub const DEFAULT_PART_BYTES: usize = 8 << 20;
 
 /// Maximum size of an S3 part.
-const MAX_PART_BYTES: usize = 5 << 30;
+pub const MAX_PART_BYTES: usize = 5 << 30;
+
+/// Pattern of a store URL. Behind @, ? or # there may be a secret.
+pub const URL_PATTERN: &str = r"^(s3://([A-Za-z0-9._-]+(/[^/@?#\s]+)*/*|\S*[@?#]\S*)|file:///\S*)$";
 
 /// URL of a store: `s3://bucket/prefix` or `file:///dir`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,11 +132,7 @@ impl fmt::Display for StoreUrl {
 pub struct StoreConfig {
     /// Location of the archives: `s3://bucket/prefix` or `file:///dir`. `store: URL` and `DRCTL_STORE` are short
     /// for it.
-    // Behind @, ? or # there may be a secret.
-    #[schemars(
-        with = "String",
-        regex(pattern = r"^(s3://([A-Za-z0-9._-]+(/[^/@?#\s]+)*/*|\S*[@?#]\S*)|file:///\S*)$")
-    )]
+    #[schemars(with = "String", regex(pattern = URL_PATTERN))]
     pub url: StoreUrl,
     /// Size of each part of an upload to S3. An object has at most 10,000 parts; memory for uploads is
     /// (`store.parts_in_flight` + 2) times this size.
@@ -163,7 +162,7 @@ const SENDABLE: &str = r"^[!-~]([ -~]*[!-~])?$";
 /// Access to an S3 server, and properties of the objects.
 ///
 /// Credentials come from the SDK's default chain: variables, profiles, web identity, pod identity, instance
-/// metadata.
+/// metadata; or from one profile alone.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3Config {
@@ -181,6 +180,13 @@ pub struct S3Config {
     #[serde(deserialize_with = "trimmed")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     pub region: Option<String>,
+    /// AWS profile from which alone the credentials come. Default: the SDK's chain, in which variables come first.
+    #[serde(deserialize_with = "trimmed")]
+    #[schemars(regex(pattern = r"^[^\s\[\]]+$"))]
+    pub profile: Option<String>,
+    /// File with the profile, in the format of `~/.aws/credentials`: two stores may have different accounts. Default:
+    /// the files of the AWS CLI.
+    pub credentials_file: Option<PathBuf>,
     /// File of certificate authorities in PEM format, trusted in addition to the system's. Default:
     /// `AWS_CA_BUNDLE`, else `ca_bundle` of the AWS profile. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the
     /// system's.
@@ -258,6 +264,8 @@ impl Default for S3Config {
         S3Config {
             endpoint_url: None,
             region: None,
+            profile: None,
+            credentials_file: None,
             ca_file: None,
             path_style: PathStyle::Auto,
             checksum: Checksum::Crc64nvme,
@@ -340,7 +348,9 @@ impl StoreConfig {
 }
 
 impl S3Config {
-    fn check(&self) -> Result<()> {
+    /// Checks what depends on more than one setting, or is more than a type and a range. Errors name the keys of
+    /// section `store`.
+    pub fn check(&self) -> Result<()> {
         if self.attempt_timeout_seconds > self.operation_timeout_seconds {
             return Err(Error::usage(
                 "store.s3.attempt_timeout_seconds exceeds operation_timeout_seconds",
@@ -349,6 +359,7 @@ impl S3Config {
         let sent = [
             ("endpoint_url", &self.endpoint_url),
             ("region", &self.region),
+            ("profile", &self.profile),
             ("kms_key_id", &self.kms_key_id),
             ("storage_class", &self.storage_class),
         ];

@@ -59,9 +59,15 @@ pub(super) async fn connect(
         PathStyle::On => true,
         PathStyle::Off => false,
     };
-    let origin = match given {
-        Some(given) => Origin::Given(given),
-        None => Origin::Chain {
+    let origin = match (given, &settings.profile) {
+        (Some(given), _) => Origin::Given(given),
+        (None, None) if settings.credentials_file.is_none() => Origin::Chain {
+            region: region.clone(),
+            http: http.clone(),
+        },
+        (None, name) => Origin::Profile {
+            name: name.clone().unwrap_or_else(|| "default".to_owned()),
+            file: settings.credentials_file.clone(),
             region: region.clone(),
             http: http.clone(),
         },

@@ -5,14 +5,18 @@
 //! SDK panics on a key that an HTTP header cannot contain: surrounding whitespace is removed, other invalid characters
 //! are an error.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::SharedHttpClient;
 use tokio::sync::Mutex;
 
@@ -29,6 +33,17 @@ const BEFORE_EXPIRY: Duration = Duration::from_secs(300);
 pub(super) enum Origin {
     /// Given by the caller.
     Given(SharedCredentialsProvider),
+    /// One profile of the AWS files.
+    Profile {
+        /// Its name.
+        name: String,
+        /// The file; `None` for those of the AWS CLI.
+        file: Option<PathBuf>,
+        /// Region of the services that issue credentials.
+        region: Region,
+        /// Client with the certificate authorities of the store; `None` for the SDK's own.
+        http: Option<SharedHttpClient>,
+    },
     /// The SDK's default chain: variables, profiles, web identity, pod identity, instance metadata.
     Chain {
         /// Region of the services that issue credentials.
@@ -42,6 +57,28 @@ impl Origin {
     async fn read(&self) -> Result<Credentials, CredentialsError> {
         let provider = match self {
             Origin::Given(provider) => provider.clone(),
+            Origin::Profile {
+                name,
+                file,
+                region,
+                http,
+            } => {
+                let mut settings =
+                    ProviderConfig::without_region().with_region(Some(region.clone()));
+                if let Some(http) = http {
+                    settings = settings.with_http_client(http.clone());
+                }
+                let mut provider = ProfileFileCredentialsProvider::builder()
+                    .configure(&settings)
+                    .profile_name(name);
+                if let Some(file) = file {
+                    let files = EnvConfigFiles::builder()
+                        .with_file(EnvConfigFileKind::Credentials, file)
+                        .build();
+                    provider = provider.profile_files(files);
+                }
+                SharedCredentialsProvider::new(provider.build())
+            }
             Origin::Chain { region, http } => {
                 let mut aws =
                     aws_config::defaults(BehaviorVersion::latest()).region(region.clone());
