@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <target>/target.json                               identity of the target, written once
+//!         /copying.json                              in a second store: the lease of the copier
 //!         /runs/<time>-<verb>-<exit>.json            run records
 //!         /<backup id>/dump.sql.zst                  the archive, continued in dump.sql.zst.001, …
 //!                     /accounts.sql.zst              CREATE USER and GRANT
@@ -93,6 +94,11 @@ impl TargetName {
     /// Identity of the target, written at its first backup: `shop/target.json`.
     pub fn identity(&self) -> Key {
         format!("{self}/target.json")
+    }
+
+    /// Lease of the copier that writes to a second store: `shop/copying.json`.
+    pub fn copying(&self) -> Key {
+        format!("{self}/copying.json")
     }
 
     /// Prefix of run records: `shop/runs/`.

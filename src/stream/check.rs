@@ -76,7 +76,7 @@ pub async fn reaches_the_heartbeat(objects: &Objects, stretches: &[Stretch]) -> 
 }
 
 /// Whether the timeline ends where the heartbeat was last, or behind it.
-fn check_end(id: TimelineId, head: Option<&Head>, end: Option<(LogFile, u64)>) -> Result<()> {
+pub fn check_end(id: TimelineId, head: Option<&Head>, end: Option<(LogFile, u64)>) -> Result<()> {
     let beyond = head.filter(|head| head.timeline == id);
     match (beyond, end) {
         (Some(head), Some((file, log_pos))) if (&head.file, head.log_pos) > (&file, log_pos) => {
@@ -91,7 +91,7 @@ fn check_end(id: TimelineId, head: Option<&Head>, end: Option<(LogFile, u64)>) -
 }
 
 /// Whether a file that the server has ended has the segments and the length that were noted then.
-async fn check_length(objects: &Objects, id: TimelineId, file: &LogFile) -> Result<()> {
+pub async fn check_length(objects: &Objects, id: TimelineId, file: &LogFile) -> Result<()> {
     let closed = objects.closed(id, file).await?;
     let open = objects.timelines.get(&id);
     let found = open.and_then(|timeline| timeline.files.get(file));

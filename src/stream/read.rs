@@ -518,7 +518,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Refuses a segment that does not follow the one before it.
-fn follows(key: &str, before: &Record, sha256: &str, record: &Record) -> Result<()> {
+pub fn follows(key: &str, before: &Record, sha256: &str, record: &Record) -> Result<()> {
     if record.seq != before.seq + 1 {
         return Err(segment::broken(
             key,

@@ -31,7 +31,7 @@ pub(super) fn behind(rule: Option<(When, Fault)>) -> (Drctl, FaultProxy, String)
 }
 
 /// The keys and the unfinished uploads of a bucket, apart from `runs/` and `target.json`.
-pub(super) fn left(bucket: &str) -> Vec<String> {
+pub(crate) fn left(bucket: &str) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = Gateway::shared().client().await;

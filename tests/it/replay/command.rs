@@ -10,7 +10,7 @@ use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
 /// A source with a backup, and an empty destination.
-pub(super) fn backed_up(flavour: Flavour) -> (Server, Server, Drctl) {
+pub(crate) fn backed_up(flavour: Flavour) -> (Server, Server, Drctl) {
     let (source, into) = (logging(flavour), logging(flavour));
     source.exec(BEFORE);
     let drctl = Drctl::new("shop").source(&source).into(&into);
@@ -127,7 +127,7 @@ on_both!(
 );
 
 /// The last transaction of a source.
-pub(super) fn last_gtid(source: &Server) -> String {
+pub(crate) fn last_gtid(source: &Server) -> String {
     match source.flavour() {
         Flavour::MySql => source
             .value("SELECT @@GLOBAL.gtid_executed")

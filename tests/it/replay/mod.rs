@@ -2,7 +2,7 @@
 //! of it that drctl made and restored.
 
 mod client;
-mod command;
+pub(crate) mod command;
 mod drill;
 mod faults;
 mod refused;

@@ -18,7 +18,7 @@ use super::support::wait::until;
 use super::support::{Drctl, Flavour, Server};
 
 /// A server that logs with GTIDs.
-fn logging(flavour: Flavour, more: &[&str]) -> Server {
+pub(crate) fn logging(flavour: Flavour, more: &[&str]) -> Server {
     let options: &[&str] = match flavour {
         Flavour::MySql => &[
             "--gtid-mode=ON",
@@ -31,7 +31,7 @@ fn logging(flavour: Flavour, more: &[&str]) -> Server {
 }
 
 /// A streamer that cuts each second.
-fn streamer(server: &Server) -> Drctl {
+pub(crate) fn streamer(server: &Server) -> Drctl {
     Drctl::new("shop")
         .source(server)
         .env("DRCTL_STREAM_CUT_SECONDS", "1")
@@ -76,7 +76,7 @@ fn timelines(drctl: &Drctl) -> Vec<String> {
 }
 
 /// Every segment, in order.
-fn segments(drctl: &Drctl) -> Vec<PathBuf> {
+pub(crate) fn segments(drctl: &Drctl) -> Vec<PathBuf> {
     let mut files = Vec::new();
     super::support::backup::walk(&log_dir(drctl), &mut files);
     let mut segments: Vec<PathBuf> = files
@@ -198,7 +198,7 @@ fn same_as_the_servers(server: &Server, again: &Path) {
 }
 
 /// Rows, one a transaction, on a connection of their own until the server is stopped.
-const WRITER: &str = "CREATE DATABASE d; CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(100));
+pub(crate) const WRITER: &str = "CREATE DATABASE d; CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(100));
 \nDELIMITER //\n
     CREATE PROCEDURE d.write_on() LOOP INSERT INTO d.t (v) VALUES (UUID()); DO SLEEP(0.002); END LOOP//
     CREATE PROCEDURE d.write(n INT) WHILE n > 0 DO INSERT INTO d.t (v) VALUES (UUID()); SET n = n - 1; END WHILE//
