@@ -17,7 +17,7 @@
 //! - [`cli`]: the subcommands; [`config`]: checked configuration.
 //! - [`verify`]: drills; [`backup`], [`restore`]: the two flows.
 //! - [`monitor`]: reports, status, metrics, notifications.
-//! - [`replay`]: a stretch of a binary log into a server.
+//! - [`replay`]: a stretch of a binary log into a server; [`copy`]: a target into a second store.
 //! - [`stream`]: the archived binary log.
 //! - [`comparison`]: restored server against dump; [`catalog`]: backups and runs in a store.
 //! - [`archive`]: the format; [`k8s`]: Kubernetes.
@@ -41,6 +41,7 @@ pub mod catalog;
 pub mod cli;
 pub mod comparison;
 pub mod config;
+pub mod copy;
 pub mod k8s;
 pub mod keys;
 pub mod layout;

@@ -11,7 +11,9 @@ use crate::catalog::Which;
 use crate::cli::examples;
 use crate::config::Overrides;
 use crate::config::environment::MOMENTS;
+use crate::copy::rate::Rate;
 use crate::layout::BackupId;
+use crate::store::StoreUrl;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::format::Output;
 use crate::util::times::MOST_DAYS;
@@ -43,7 +45,7 @@ pub struct GlobalArgs {
     /// Name of the protected database [env: DRCTL_TARGET]
     #[arg(long, global = true, value_name = "NAME")]
     pub target: Option<String>,
-    /// Store of the backups: s3://bucket/prefix or file:///dir [env: DRCTL_STORE]
+    /// Store of the backups: s3://bucket/prefix, file:///dir, or copy for the second store [env: DRCTL_STORE]
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
     /// Output format
@@ -101,6 +103,9 @@ pub enum Command {
     /// Show the archived binary log: covered stretches, gaps, statements
     #[command(after_help = examples::LOG)]
     Log(LogArgs),
+    /// Copy backups and archived log to a second store, and check everything on the way
+    #[command(after_help = examples::COPY)]
+    Copy(CopyArgs),
     /// Send a test alert through every configured notifier
     #[command(after_help = examples::ALERT_TEST)]
     AlertTest(AlertTestArgs),
@@ -462,6 +467,23 @@ fn pattern(text: &str) -> std::result::Result<regex::Regex, String> {
         .case_insensitive(true)
         .build();
     built.map_err(|error| error.to_string())
+}
+
+/// Arguments of `copy`.
+#[derive(Debug, Clone, Args)]
+pub struct CopyArgs {
+    /// Second store: s3://bucket/prefix or file:///dir [env: DRCTL_COPY_TO] [default: copy.to]
+    #[arg(long, value_name = "URL")]
+    pub to: Option<StoreUrl>,
+    /// Copy what there is now, then exit
+    #[arg(long)]
+    pub once: bool,
+    /// Rate at which the primary store is read, for example 50MiB/s [default: copy.max_rate, else no limit]
+    #[arg(long, value_name = "RATE", help_heading = "Performance")]
+    pub max_rate: Option<Rate>,
+    /// Create and mark the directory of a second file:// store, even if it is missing or not empty
+    #[arg(long)]
+    pub init_store: bool,
 }
 
 /// Arguments of `report`.

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use crate::catalog::{Catalog, Entry, Which, history};
 use crate::cli::args::GlobalArgs;
-use crate::config::Config;
+use crate::config::{COPY, Config};
 use crate::keys::Keys;
 use crate::monitor::notify::{self, Event, Kind, Task};
 use crate::store::{self, Store};
 use crate::util::cancel::Cancel;
-use crate::util::error::{Error, Result};
+use crate::util::error::{Error, Outcome, Result};
 use crate::util::format::Output;
 use crate::util::panics;
 
@@ -82,12 +82,33 @@ impl Context {
         self.cancel
             .unless(Catalog::read(self.store.clone(), target))
             .await
+            .map_err(|error| self.offer_copy(error))
+    }
+
+    /// The keys to what another store of the same target holds; each is read when it is first needed.
+    pub fn keys(&self) -> Result<Keys> {
+        Keys::new(self.config.keys.clone())
+    }
+
+    /// Adds to the failure of the primary store that there is a second one. It is never used by itself: its backups may
+    /// be older.
+    fn offer_copy(&self, error: Error) -> Error {
+        let copy = self.config.copy.store.as_ref();
+        let other = copy.filter(|copy| copy.url != self.config.store.url);
+        match (other, error.next_step().map(str::to_owned)) {
+            (Some(copy), Some(step)) if error.outcome() == Outcome::Store => error.hint(format!(
+                "{step}; the second store {} may have a copy: add --store {COPY}",
+                copy.url
+            )),
+            _ => error,
+        }
     }
 
     /// Lists the target's backups, and reads the selected one.
     pub async fn select(&self, which: Which) -> Result<(Catalog, Entry)> {
         let catalog = self.catalog().await?;
-        let entry = self.cancel.unless(catalog.find(which)).await?;
+        let found = self.cancel.unless(catalog.find(which)).await;
+        let entry = found.map_err(|error| self.offer_copy(error))?;
         Ok((catalog, entry))
     }
 }

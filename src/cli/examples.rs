@@ -57,6 +57,10 @@ examples! {
         "drctl verify --latest"
         "drctl verify --oldest-unverified --scratch pod"
         "drctl verify --level pitr";
+    COPY:
+        "drctl copy"
+        "drctl copy --once --to s3://backups-eu-west-1/mysql"
+        "drctl copy --once --to file:///mnt/vault --max-rate 50MiB/s";
     ALERT_TEST:
         "drctl alert-test"
         "drctl alert-test --as failed --task verify"

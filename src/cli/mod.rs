@@ -8,6 +8,7 @@ pub mod backup;
 pub mod cat;
 pub mod completions;
 pub mod context;
+pub mod copy;
 pub mod doctor;
 pub mod ended;
 mod examples;
@@ -82,6 +83,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Stream(args) => stream::run(&Context::begin(&global).await?, args).await,
         Command::Log(args) => log::run(&Context::begin(&global).await?, args).await,
+        Command::Copy(args) => copy::run(&Context::begin(&global).await?, args).await,
         Command::AlertTest(args) => alert_test::run(&global, args).await,
         Command::Report(args) => report::run(&Context::begin(&global).await?, args).await,
         Command::Agent => agent::run(&Context::begin_service(&global).await?, &global).await,

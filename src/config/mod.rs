@@ -20,6 +20,7 @@ pub mod serve;
 pub mod verify;
 
 mod backup;
+mod copy;
 mod encryption;
 mod notify;
 mod pod;
@@ -34,6 +35,7 @@ use serde_json::Value;
 
 use crate::backup::BackupConfig;
 use crate::config::backup::BackupSection;
+use crate::config::copy::CopySection;
 use crate::config::encryption::{EncryptionSection, SigningSection};
 use crate::config::environment::Unknown;
 use crate::config::notify::NotifySection;
@@ -43,6 +45,7 @@ use crate::config::schedule::{ScheduleSection, Schedules};
 use crate::config::serve::ServeConfig;
 use crate::config::server::{IntoSection, Login, SourceSection};
 use crate::config::verify::{VerifyConfig, VerifySection};
+use crate::copy::CopyConfig;
 use crate::keys::{KeysConfig, Trust};
 use crate::layout::TargetName;
 use crate::monitor::notify::NotifyConfig;
@@ -80,6 +83,8 @@ pub struct Config {
     pub stream: StreamConfig,
     /// Encryption and signatures.
     pub keys: KeysConfig,
+    /// The second store.
+    pub copy: CopyConfig,
     /// Variables that begin with `DRCTL_` and are unknown.
     pub unknown_variables: Vec<Unknown>,
     source: SourceSection,
@@ -116,7 +121,11 @@ struct Sections {
     /// warning; `require`, it is refused (exit 6) and `--latest` selects another one. Default: `require` with
     /// `allowed_signers_file`, otherwise `off`.
     trust: Option<Trust>,
+    copy: CopySection,
 }
+
+/// Name of the second store in `--store`.
+pub const COPY: &str = "copy";
 
 /// Keys set by flags of the command line.
 #[derive(Debug, Default)]
@@ -125,7 +134,7 @@ pub struct Overrides<'a> {
     pub file: Option<&'a Path>,
     /// `target`.
     pub target: Option<&'a str>,
-    /// `store.url`.
+    /// `store.url`, or [`COPY`].
     pub store: Option<&'a str>,
 }
 
@@ -138,7 +147,14 @@ impl Config {
         }
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (mut tree, file) = load::load(overrides.file, &env)?;
-        for (path, flag) in [("target", overrides.target), ("store.url", overrides.store)] {
+        let by_name = overrides.store == Some(COPY);
+        let url = overrides.store.filter(|_| !by_name);
+        if by_name {
+            // The second store replaces the first, which need not be configured.
+            let store = copy_as_store(&tree)?;
+            load::set(&mut tree, "store", store);
+        }
+        for (path, flag) in [("target", overrides.target), ("store.url", url)] {
             if let Some(text) = flag {
                 load::set(&mut tree, path, Value::String(text.to_owned()));
             }
@@ -185,6 +201,7 @@ impl Config {
                 allowed_signers_file: sections.allowed_signers_file,
                 trust: sections.trust,
             },
+            copy: sections.copy.check()?,
             notify: sections.notify.check()?,
             unknown_variables: Vec::new(),
             source,
@@ -248,6 +265,25 @@ impl Config {
                 Ok(Choice::External(Box::new(server)))
             }
         }
+    }
+}
+
+/// The second store as the first: its settings have the same names.
+fn copy_as_store(tree: &Value) -> Result<Value> {
+    let copy = tree.get("copy").and_then(Value::as_object);
+    let mut store = serde_json::Map::new();
+    for (name, value) in copy.into_iter().flatten() {
+        match name.as_str() {
+            "to" => store.insert("url".into(), value.clone()),
+            "part_bytes" | "parts_in_flight" | "s3" => store.insert(name.clone(), value.clone()),
+            _ => None,
+        };
+    }
+    match store.contains_key("url") {
+        true => Ok(Value::Object(store)),
+        false => Err(Error::usage("no second store is configured").hint(
+            "set DRCTL_COPY_TO, or copy.to: in the file, to s3://bucket/prefix or file:///dir",
+        )),
     }
 }
 

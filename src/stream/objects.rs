@@ -20,7 +20,7 @@ use crate::{Error, Result};
 const ENCRYPTED_RECORD_READ: u64 = 256 << 10;
 
 /// Most bytes of `closed.json`.
-const MOST_CLOSED: u64 = 256 << 20;
+pub const MOST_CLOSED: u64 = 256 << 20;
 
 /// Objects of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -217,7 +217,8 @@ impl Objects {
         }
     }
 
-    fn add(&mut self, meta: &ObjectMeta) {
+    /// Adds an object that was listed; those that are not of the log are left out.
+    pub fn add(&mut self, meta: &ObjectMeta) {
         match self.target.parse_log(&meta.key) {
             Some(LogObject::Timeline(id)) => {
                 self.timelines.entry(id).or_default().begun = true;
@@ -494,24 +495,54 @@ pub async fn record(
     object: &LogObject,
     size: u64,
 ) -> Result<Record> {
-    let key = target.log_object(object);
-    let most = match object {
-        LogObject::EncryptedSegment(..) => ENCRYPTED_RECORD_READ,
-        _ => segment::RECORD_READ,
-    };
-    let bytes = store.get(&key, Some(0..size.min(most))).await;
-    let bytes = bytes.map_err(|error| missing(&key, error))?;
-    let (record, id, file, from) = match object {
-        LogObject::Segment(id, file, from) => (segment::record(&key, &bytes)?.0, id, file, from),
+    let (key, front) = front(store, target, object, size).await?;
+    match object {
         LogObject::EncryptedSegment(id, file, from) if store.keys().has_identities() => {
             let identities = store.keys().identities()?;
-            let front = identities.decrypt_front(&key, &bytes, segment::RECORD_READ)?;
-            (segment::record(&key, &front)?.0, id, file, from)
+            let front = identities.decrypt_front(&key, &front, segment::RECORD_READ)?;
+            let (record, _) = segment::record(&key, &front)?;
+            is_at(&key, &record, *id, file, *from)?;
+            Ok(record)
         }
-        LogObject::EncryptedSegment(id, file, from) => (note(&key, &bytes)?.record, id, file, from),
+        _ => record_in_clear(object, &key, &front),
+    }
+}
+
+/// The key of a segment of `size` stored bytes, and the bytes at its beginning that hold its record.
+pub async fn front(
+    store: &Arc<dyn Store>,
+    target: &TargetName,
+    object: &LogObject,
+    size: u64,
+) -> Result<(Key, Bytes)> {
+    let key = target.log_object(object);
+    let front = store
+        .get(&key, Some(0..size.min(front_bytes(object))))
+        .await;
+    let front = front.map_err(|error| missing(&key, error))?;
+    Ok((key, front))
+}
+
+/// Maximum number of bytes at the beginning of a segment that hold its record.
+pub fn front_bytes(object: &LogObject) -> u64 {
+    match object {
+        LogObject::EncryptedSegment(..) => ENCRYPTED_RECORD_READ,
+        _ => segment::RECORD_READ,
+    }
+}
+
+/// The record of a segment, by the bytes at its beginning and without an identity: that of an encrypted one lists neither
+/// statements nor tables.
+///
+/// # Errors
+/// `Archive`: there is none, or it is that of another segment.
+pub fn record_in_clear(object: &LogObject, key: &str, front: &[u8]) -> Result<Record> {
+    let (record, id, file, from) = match object {
+        LogObject::Segment(id, file, from) => (segment::record(key, front)?.0, id, file, from),
+        LogObject::EncryptedSegment(id, file, from) => (note(key, front)?.record, id, file, from),
         _ => return Err(Error::unexpected(format!("{key} has no record"))),
     };
-    is_at(&key, &record, *id, file, *from)?;
+    is_at(key, &record, *id, file, *from)?;
     Ok(record)
 }
 

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["verify"],
     &["backup", "restore"],
     &["monitor"],
-    &["replay"],
+    &["replay", "copy"],
     &["stream"],
     &["comparison", "catalog"],
     &["reader"],
