@@ -1,7 +1,9 @@
 //! `drctl serve`: metrics, health probes and a status page.
 
 use crate::cli::Context;
+use crate::copy::ends::of_second;
 use crate::monitor::serve::{self, Service};
+use crate::store;
 use crate::util::error::Result;
 
 /// Serves until SIGTERM.
@@ -13,7 +15,18 @@ pub async fn run(context: &Context) -> Result<()> {
         ("verify", &schedule.verify),
         ("prune", &schedule.prune),
     ];
+    // The second store in its own right: with `--store copy` it is the first.
+    let copy = config.copy.store.as_ref();
+    let copy = copy.filter(|copy| copy.url != config.store.url);
+    let second = match copy {
+        Some(copy) => {
+            let second = store::open(copy, context.keys()?).await;
+            Some((second.map_err(of_second)?, config.copy.rpo))
+        }
+        None => None,
+    };
     let service = Service {
+        second,
         target: config.target.clone(),
         store: context.store.clone(),
         listen: config.serve.listen,

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::binlog::record::Reason;
+use crate::copy::glance::CopyGlance;
 use crate::layout::DrillLevel;
 use crate::monitor::status::{Scan, Status};
 use crate::stream::glance::Glance;
@@ -75,6 +76,9 @@ pub fn text(status: &Status) -> String {
         );
         if let Some(archived) = &scan.log {
             log(archived, status.now, &mut page);
+        }
+        if let Some(second) = &scan.copy {
+            copy(second, &mut page);
         }
     }
     page.text()
@@ -170,6 +174,38 @@ fn log(log: &Glance, now: Timestamp, page: &mut Page) {
         "drctl_stream_lag_bytes",
         "Log that was not archived at the last heartbeat",
         Some(head.lag_bytes as f64),
+    );
+}
+
+fn copy(copy: &CopyGlance, page: &mut Page) {
+    let mut of_store = |name, help, value: Option<f64>| {
+        let store = vec![("store", copy.store.clone())];
+        page.put(name, help, value.map(|value| (store, value)));
+    };
+    of_store(
+        "drctl_copy_readable",
+        "Whether the second store was read by the last scan",
+        Some(f64::from(u8::from(copy.failing.is_none()))),
+    );
+    of_store(
+        "drctl_copy_snapshot_timestamp_seconds",
+        "Snapshot of the newest usable backup in the second store",
+        copy.snapshot_at.map(time),
+    );
+    of_store(
+        "drctl_copy_covered_until_timestamp_seconds",
+        "Up to when every commit can be restored from the log in the second store",
+        copy.restorable_until.map(time),
+    );
+    of_store(
+        "drctl_copy_recovery_point_timestamp_seconds",
+        "Up to when the data can be restored from the second store alone",
+        copy.recovery_point().map(time),
+    );
+    of_store(
+        "drctl_copy_rpo_objective_seconds",
+        "Maximum age of what can be restored from the second store",
+        copy.objective.map(seconds),
     );
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::binlog::record::Reason;
+use crate::copy::glance::CopyGlance;
 use crate::layout::{BackupId, DrillLevel, DrillVerdict};
 use crate::monitor::metrics;
 use crate::monitor::report::model::{Profile, Replay, Verified};
@@ -67,7 +68,7 @@ fn the_exported_metrics_and_labels_are_those_documented() {
             let all = in_ticks(cells[2]);
             let known = [
                 "task", "state", "kind", "level", "stage", "profile", "verb", "notifier",
-                "version", "reason",
+                "version", "reason", "store",
             ];
             let mut labels: BTreeSet<String> = all
                 .into_iter()
@@ -83,11 +84,50 @@ fn the_exported_metrics_and_labels_are_those_documented() {
     let mut status = streamed(|_| {});
     let drills = &mut Arc::make_mut(&mut status.scan).drills;
     drills.push(drill_of_log(40, DrillVerdict::Pass));
+    Arc::make_mut(&mut status.scan).copy = Some(copied());
     let exported: BTreeMap<String, BTreeSet<String>> = samples(&status)
         .into_iter()
         .map(|sample| (sample.0, sample.1))
         .collect();
     assert_eq!(exported, documented);
+}
+
+/// A second store with an objective.
+fn copied() -> CopyGlance {
+    CopyGlance {
+        store: "s3://vault/p".into(),
+        snapshot_at: Some(ago(12)),
+        restorable_until: Some(ago(2)),
+        objective: Some(SignedDuration::from_hours(4)),
+        failing: None,
+    }
+}
+
+#[test]
+fn a_second_store_is_exported_with_its_name_and_keeps_its_values() {
+    let exported = |copy: CopyGlance| {
+        let status = with(|scan| scan.copy = Some(copy));
+        [
+            "readable",
+            "recovery_point_timestamp_seconds",
+            "rpo_objective_seconds",
+        ]
+        .map(|name| {
+            value(
+                &status,
+                &format!("drctl_copy_{name}"),
+                "store=\"s3://vault/p\"",
+            )
+        })
+    };
+    let until = Some(ago(2).as_second() as f64);
+    assert_eq!(exported(copied()), [Some(1.0), until, Some(14_400.0)]);
+    let failing = CopyGlance {
+        failing: Some("no answer".into()),
+        objective: None,
+        ..copied()
+    };
+    assert_eq!(exported(failing), [Some(0.0), until, None]);
 }
 
 /// A drill of the binary log that ended this many hours ago.

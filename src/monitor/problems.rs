@@ -63,6 +63,7 @@ pub fn problems(status: &Status) -> Vec<Problem> {
     found.extend(of_drills(status));
     found.extend(of_log(status));
     found.extend(of_objectives(status));
+    found.extend(of_copy(status));
     if let Some(run) = status.scan.last_run("prune").filter(|run| run.exit != 0) {
         let what = format!("retention failed: {}", exit_meaning(run.exit));
         found.push(warning("DrctlPruneFailed", what));
@@ -191,6 +192,23 @@ fn of_log(status: &Status) -> Vec<Problem> {
         let missing = rewound.timeline.missing.as_deref().unwrap_or("unknown");
         let what = format!("at {began:.0} the server no longer had what is archived: {missing}");
         found.push(warning("DrctlTimelineRewound", what));
+    }
+    found
+}
+
+fn of_copy(status: &Status) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let Some(copy) = &status.scan.copy else {
+        return found;
+    };
+    if let Some(age) = copy.behind(status.scan.known_since, status.now) {
+        let what = match copy.recovery_point() {
+            Some(_) => format!("the second store {} is {} behind", copy.store, span(age)),
+            None => format!("the second store {} has no usable backup", copy.store),
+        };
+        found.push(warning("DrctlCopyBehind", what));
+    } else if let Some(why) = &copy.failing {
+        found.push(warning("DrctlCopyBehind", why.clone()));
     }
     found
 }

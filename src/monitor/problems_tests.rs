@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::binlog::record::Reason;
+use crate::copy::glance::CopyGlance;
 use crate::layout::DrillVerdict;
 use crate::monitor::problems::{overdue_backup, overdue_drill, problems};
 use crate::monitor::report::model::Profile;
@@ -58,6 +59,31 @@ fn a_missed_objective_is_reported_by_its_cause() {
     let mut status = good();
     status.declared.verified_rpo = Some(hours(9));
     assert_eq!(runbooks(&status), ["DrctlVerifiedRpoBreached"]);
+}
+
+#[test]
+fn a_copy_that_is_behind_or_unreadable_is_reported() {
+    let copied = |hours_ago, objective, failing: Option<&str>| {
+        with(|scan| {
+            scan.copy = Some(CopyGlance {
+                store: "s3://vault".into(),
+                snapshot_at: Some(ago(hours_ago)),
+                objective: Some(hours(objective)),
+                failing: failing.map(str::to_owned),
+                ..CopyGlance::default()
+            });
+        })
+    };
+    assert_eq!(runbooks(&copied(10, 11, None)), Vec::<&str>::new());
+    assert_eq!(runbooks(&copied(10, 9, None)), ["DrctlCopyBehind"]);
+    assert_eq!(
+        runbooks(&copied(10, 11, Some("no answer"))),
+        ["DrctlCopyBehind"]
+    );
+    assert_eq!(
+        runbooks(&copied(10, 9, Some("no answer"))),
+        ["DrctlCopyBehind"]
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::history::{self, RunRecord};
+use crate::copy::glance::CopyGlance;
 use crate::layout::{BackupId, DrillLevel, DrillName, RunName, TargetName};
 use crate::monitor::report::model::{DrillReport, Stage};
 use crate::objectives::Objectives;
@@ -89,6 +90,8 @@ pub struct Scan {
     pub log: Option<Glance>,
     /// Why the archived log cannot be read.
     pub log_damaged: Option<String>,
+    /// The second store; `None` if none is configured.
+    pub copy: Option<CopyGlance>,
 }
 
 /// The relevant part of a backup's manifest and markers.

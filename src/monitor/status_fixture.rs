@@ -159,6 +159,7 @@ pub(crate) fn good() -> Status {
         ],
         log: None,
         log_damaged: None,
+        copy: None,
     };
     Status {
         target: "shop".parse().unwrap(),

@@ -20,9 +20,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
+use crate::copy::glance::CopyWatcher;
 use crate::layout::TargetName;
 use crate::monitor::notify::NotifyConfig;
 use crate::monitor::report::spark::MAX_BARS;
@@ -61,6 +62,8 @@ pub struct Service {
     pub cut: Option<Duration>,
     /// The schedule of each task that has one.
     pub schedules: Vec<(&'static str, Schedule)>,
+    /// The second store, and the maximum age of what can be restored from it; `None` if none is configured.
+    pub second: Option<(Arc<dyn Store>, Option<SignedDuration>)>,
     /// The notifiers that overdue tasks are reported to.
     pub notify: NotifyConfig,
 }
@@ -108,7 +111,12 @@ pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
 /// Scans the store periodically until the run ends.
 async fn scan_periodically(service: &Service, state: &SharedState, cancel: &Cancel) {
     let reports = service.reports.max(MAX_BARS);
-    let mut scanner = Scanner::new(service.store.clone(), service.target.clone(), reports);
+    let second = service
+        .second
+        .clone()
+        .map(|(store, objective)| CopyWatcher::new(store, service.target.clone(), objective));
+    let mut scanner =
+        Scanner::new(service.store.clone(), service.target.clone(), reports).with_second(second);
     let mut overdue = OverdueNotifier::since(Timestamp::now());
     let work = async {
         loop {

@@ -19,6 +19,7 @@ use crate::archive::manifest::Manifest;
 use crate::catalog::binding;
 use crate::catalog::history::{self, RunRecord};
 use crate::catalog::{Catalog, Entry};
+use crate::copy::glance::CopyWatcher;
 use crate::keys::signers::Signed;
 use crate::layout::{BackupId, BackupObject, DrillLevel, RunName, TargetName};
 use crate::monitor::report::model::{DrillReport, Evidence, REPORT};
@@ -74,6 +75,8 @@ pub struct Scanner {
     records: BTreeMap<Key, Option<RunRecord>>,
     /// Looks at the archived log.
     glancer: Glancer,
+    /// Looks at the second store.
+    second: Option<CopyWatcher>,
 }
 
 impl Scanner {
@@ -92,7 +95,15 @@ impl Scanner {
             runs_listed: None,
             reports: BTreeMap::new(),
             records: BTreeMap::new(),
+            second: None,
         }
+    }
+
+    /// Also looks at a second store.
+    #[must_use]
+    pub fn with_second(mut self, second: Option<CopyWatcher>) -> Scanner {
+        self.second = second;
+        self
     }
 
     /// Reads new objects.
@@ -140,6 +151,10 @@ impl Scanner {
             records,
             log,
             log_damaged,
+            copy: match &mut self.second {
+                Some(second) => Some(second.look(now).await),
+                None => None,
+            },
         })
     }
 
