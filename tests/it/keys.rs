@@ -64,6 +64,11 @@ impl Keys {
             .env("DRCTL_SIGNING_KEY_FILE", &self.text("signer"))
     }
 
+    /// What a copier has: it can judge, and neither read nor write.
+    pub fn for_copies(&self, drctl: Drctl) -> Drctl {
+        drctl.env("DRCTL_ALLOWED_SIGNERS_FILE", &self.text("allowed_signers"))
+    }
+
     /// What a restore has.
     pub fn for_restores(&self, drctl: Drctl) -> Drctl {
         drctl
@@ -79,7 +84,7 @@ fn run(command: &mut Command) -> String {
 }
 
 /// A server with a schema of every kind of object, its name, and drctl that backs it up.
-fn begin(flavour: Flavour) -> (String, Drctl, Keys) {
+pub fn begin(flavour: Flavour) -> (String, Drctl, Keys) {
     let server = server_of(flavour);
     let schema = server.fresh_schema("vault");
     server.exec(&format!(

@@ -28,6 +28,7 @@ mod bugs;
 mod cases;
 mod client_splits;
 mod coordinates;
+mod copy;
 mod damage;
 mod damaged_copy;
 mod deferred_keys;

@@ -5,8 +5,12 @@
 use std::thread;
 use std::time::Duration;
 
+use drctl::util::digest::Sha256Digest;
+
 use crate::on_both;
 use crate::support::drctl::Running;
+use crate::support::history::hours_ago;
+use crate::support::versitygw::Gateway;
 use crate::support::{Drctl, Flavour, Server};
 
 const MIB: u64 = 1 << 20;
@@ -102,3 +106,33 @@ on_both!(
         holds(flavour, "none", &sql, 2 * value);
     }
 );
+
+#[test]
+fn a_copy_takes_no_more_than_128_mib_whatever_the_size_of_an_object() {
+    crate::need!(Gateway);
+    const BYTES: usize = 400 << 20;
+    let mut drctl = Drctl::new("shop");
+    let zeros = vec![0_u8; BYTES];
+    let sha256 = Sha256Digest::of(&zeros);
+    drop(zeros);
+    let id = drctl.had("shop", hours_ago(2), |manifest| {
+        manifest.segments[0].bytes = BYTES as u64;
+        manifest.segments[0].sha256 = sha256;
+    });
+    let backup = drctl.store_dir().join(format!("shop/{id}"));
+    let segment = std::fs::File::create(backup.join("dump.sql.zst")).unwrap();
+    segment.set_len(BYTES as u64).unwrap();
+    let sums = std::fs::read_to_string(backup.join("SHA256SUMS")).unwrap();
+    let (_, rest) = sums.split_once('\n').unwrap();
+    let sums = format!("{sha256}  dump.sql.zst\n{rest}");
+    std::fs::write(backup.join("SHA256SUMS"), sums).unwrap();
+    let bucket = Gateway::shared().bucket();
+    for (name, value) in Gateway::shared().environment() {
+        drctl = drctl.env(name, &value);
+    }
+    let drctl = drctl.env("DRCTL_COPY_TO", &format!("s3://{bucket}/p"));
+    let copy = peak(drctl.start(["copy", "--once"]));
+    println!("copy: {} MiB", copy / MIB);
+    assert!(copy <= 128 * MIB, "{} MiB", copy / MIB);
+    drctl.run(["--store", "copy", "list"]).ok();
+}

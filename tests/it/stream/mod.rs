@@ -5,9 +5,9 @@ mod breaks;
 mod damage;
 mod from_here;
 mod keys;
-mod retention;
+pub(crate) mod retention;
 mod servers;
-mod store;
+pub(crate) mod store;
 mod watched;
 
 use std::fs;

@@ -39,7 +39,7 @@ fn file_of_newest(drctl: &Drctl) -> String {
 }
 
 /// A log of several files with a backup in the second and one in the fourth, of which a rule keeps the newest.
-fn archived(server: &Server, drctl: &Drctl) {
+pub(crate) fn archived(server: &Server, drctl: &Drctl) {
     server.exec(WRITER);
     server.exec("CALL d.write(5); FLUSH BINARY LOGS; CALL d.write(5)");
     drctl.run(["stream", "--once"]).ok();
@@ -54,7 +54,7 @@ fn archived(server: &Server, drctl: &Drctl) {
     drctl.run(["stream", "--once"]).ok();
 }
 
-fn pruning(drctl: Drctl) -> Drctl {
+pub(crate) fn pruning(drctl: Drctl) -> Drctl {
     drctl
         .env("DRCTL_RETENTION_LAST", "1")
         // Backups do not wait for a streamer.

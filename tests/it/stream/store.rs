@@ -5,7 +5,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::versitygw::Gateway;
 
 /// A streamer into S3, and the proxy before it.
-pub(super) fn to_s3(server: &Server) -> (Drctl, FaultProxy) {
+pub(crate) fn to_s3(server: &Server) -> (Drctl, FaultProxy) {
     let proxy = FaultProxy::start(Gateway::shared().address());
     let bucket = Gateway::shared().bucket();
     let mut drctl = streamer(server)
