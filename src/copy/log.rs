@@ -27,8 +27,6 @@ use crate::{Outcome, Result};
 pub struct LogCopy {
     /// The last segment that is in both stores; later passes list nothing before it. `None` before the first pass.
     reached: Option<Last>,
-    /// Whether the second store has the signature of the record of that timeline.
-    has_signature: bool,
     /// The heartbeat that the second store has.
     head: Option<Bytes>,
     /// Whether RESTORE.txt is there.
@@ -71,15 +69,10 @@ pub async fn copy(ends: &Ends, state: &mut LogCopy, tally: &mut Tally) -> Result
     for (&id, timeline) in &source.timelines {
         let reached = state.reached.as_ref();
         let last = reached.filter(|last| last.record.timeline == id).cloned();
-        let there_of = there.timelines.get(&id);
         let mut copier = TimelineCopy {
             ends,
             id,
-            there: there_of,
-            has_signature: match &last {
-                Some(_) => state.has_signature,
-                None => there_of.is_some_and(|there| there.signed),
-            },
+            there: there.timelines.get(&id),
             last,
             tally: &mut *tally,
         };
@@ -87,14 +80,12 @@ pub async fn copy(ends: &Ends, state: &mut LogCopy, tally: &mut Tally) -> Result
             Some(rest) => copier.copy(&rest).await,
             None => Ok(()),
         };
-        let has_signature = copier.has_signature;
         let last = copier.last.take();
         if let Some(last) = last {
             ended = Some((id, last.record.file.clone(), last.record.log_pos_to));
             // A timeline that stopped is listed again from the beginning.
             if done.is_ok() && stopped.is_empty() {
                 state.reached = Some(last);
-                state.has_signature = has_signature;
             }
         }
         match done {
@@ -189,22 +180,7 @@ async fn list_source(ends: &Ends, state: &LogCopy) -> Result<Objects> {
     let Some(last) = &state.reached else {
         return Objects::list(store, target).await.map_err(of_primary);
     };
-    let mut listed = list_behind(store, ends, last).await.map_err(of_primary)?;
-    // A streamer signs a record that was written before it had a key.
-    let id = last.record.timeline;
-    if let Some(timeline) = listed
-        .timelines
-        .get_mut(&id)
-        .filter(|_| !state.has_signature)
-    {
-        let signature = LogObject::Timeline(id).signature();
-        match ends.primary.head(&ends.target.log_object(&signature)).await {
-            Ok(_) => timeline.signed = true,
-            Err(StoreError::NotFound { .. }) => {}
-            Err(error) => return Err(of_primary(error)),
-        }
-    }
-    Ok(listed)
+    list_behind(store, ends, last).await.map_err(of_primary)
 }
 
 async fn list_behind(store: Arc<dyn Store>, ends: &Ends, last: &Last) -> Result<Objects> {

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 
 use crate::binlog::record::{Closed, Record, Timeline};
 use crate::binlog::segment;
@@ -58,8 +59,6 @@ pub(super) struct TimelineCopy<'a> {
     pub(super) id: TimelineId,
     /// What the second store lists of it.
     pub(super) there: Option<&'a TimelineObjects>,
-    /// Whether it has the signature of `timeline.json`.
-    pub(super) has_signature: bool,
     /// The last segment of the second store before the next step; `None` if it was not read, or there is none.
     pub(super) last: Option<Last>,
     pub(super) tally: &'a mut Tally,
@@ -68,15 +67,14 @@ pub(super) struct TimelineCopy<'a> {
 impl TimelineCopy<'_> {
     /// Copies what the second store lacks of it.
     pub(super) async fn copy(&mut self, source: &TimelineObjects) -> Result<()> {
-        let begins = !self.there.is_some_and(|there| there.begun) && self.last.is_none();
-        let found = self.found(source)?;
-        let first = source.files.keys().next();
-        if (begins && first.is_some()) || (!begins && source.signed && !self.has_signature) {
-            self.copy_timeline().await?;
-        }
-        let Some(first) = first else {
+        let Some(first) = source.files.keys().next() else {
             return Ok(());
         };
+        let found = self.found(source)?;
+        let has_record = |there: &TimelineObjects| there.begun && (there.signed || !source.signed);
+        if !self.there.is_some_and(has_record) && self.last.is_none() {
+            self.copy_timeline().await?;
+        }
         // The last segment of the second store in front of the next one.
         let mut before = self.last_there_before(first);
         if let Some((file, ended)) = source.files.first_key_value()
@@ -230,8 +228,7 @@ impl TimelineCopy<'_> {
                 &format!("is that of timeline {}", timeline.id),
             ));
         }
-        self.has_signature = self.put_signed(&object, &key, bytes).await?;
-        Ok(())
+        self.put_signed(&object, &key, bytes, self.id.began()).await
     }
 
     /// A record of the primary store; `None` if it has none.
@@ -246,18 +243,22 @@ impl TimelineCopy<'_> {
         }
     }
 
-    /// Creates a record in the second store, behind its signature, if that may be copied; returns whether it is signed.
-    async fn put_signed(&self, object: &LogObject, key: &str, record: Bytes) -> Result<bool> {
+    /// Creates a record in the second store, which was made at the time `at`, behind its signature, if that may be copied.
+    async fn put_signed(
+        &self,
+        object: &LogObject,
+        key: &str,
+        record: Bytes,
+        at: Timestamp,
+    ) -> Result<()> {
         let ends = self.ends;
         let of_signature = ends.target.log_object(&object.signature());
         let signature = self.read(&of_signature, MOST_RECORD_BYTES).await?;
-        trusted(ends, key, &record, signature.as_ref(), self.id.began())?;
-        let is_signed = signature.is_some();
+        trusted(ends, key, &record, signature.as_ref(), at)?;
         if let Some(signature) = signature {
             object::put(ends, &of_signature, signature).await?;
         }
-        object::put(ends, key, record).await?;
-        Ok(is_signed)
+        object::put(ends, key, record).await.map(drop)
     }
 
     /// Copies a segment that follows the last one, and that the one behind it follows.
@@ -371,16 +372,20 @@ impl TimelineCopy<'_> {
         };
         let closed: Closed =
             serde_json::from_slice(&bytes).map_err(|_| damaged(&key, "cannot be read"))?;
-        let last = self.last.as_ref().map(|last| &last.record);
-        match fits(&closed, file, listed, last) {
-            true => self.put_signed(&object, &key, bytes).await.map(drop),
+        let of_target = closed.target.as_ref();
+        let is_here = closed.timeline.is_none_or(|id| id == self.id)
+            && of_target.is_none_or(|target| *target == self.ends.target);
+        let at = closed.closed_at.unwrap_or(self.id.began());
+        match is_here && fits(&closed, file, listed, self.last.as_ref()) {
+            true => self.put_signed(&object, &key, bytes, at).await,
             false => Err(damaged(&key, "does not fit the segments of its file")),
         }
     }
 }
 
-/// Whether the record of a file names all of its segments, without a hole, and ends with the last one.
-fn fits(closed: &Closed, file: &LogFile, listed: &[u64], last: Option<&Record>) -> bool {
+/// Whether the record of a file names all of its segments, without a hole, and ends with the last one; and whether it has
+/// the digests by which each names the one before it, and that of the last one. Older versions noted no digests.
+fn fits(closed: &Closed, file: &LogFile, listed: &[u64], last: Option<&Last>) -> bool {
     let records = &closed.segments;
     let froms: Vec<u64> = records.iter().map(|record| record.from).collect();
     let without_hole = records
@@ -389,7 +394,14 @@ fn fits(closed: &Closed, file: &LogFile, listed: &[u64], last: Option<&Record>) 
     let (Some(first), Some(end), Some(last)) = (froms.first(), records.last(), last) else {
         return false;
     };
-    closed.file == *file
+    let noted = closed.sha256.iter().map(String::as_str);
+    let named = records[1..]
+        .iter()
+        .filter_map(|record| record.prev.as_deref());
+    let has_digests = closed.sha256.is_empty() || noted.eq(named.chain([last.sha256.as_str()]));
+    let last = &last.record;
+    has_digests
+        && closed.file == *file
         && *first == 0
         && without_hole
         && froms.ends_with(listed)

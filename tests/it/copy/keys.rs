@@ -384,11 +384,12 @@ fn a_continuous_copy_follows_a_log_that_is_encrypted_and_signed_later() {
         until("what is encrypted is copied", is_copied);
     }
     assert_eq!(of(&drctl, "timeline.json.sig").len(), 1);
-    assert!(of(&drctl, "closed.json.sig").len() >= 3);
+    assert!(of(&drctl, "closed.json.sig").len() >= 2);
     copying.signal(Signal::TERM);
     copying.wait().refused(143, &["SIGTERM"]);
-    let reads = keys.for_restores(drctl.clone());
     let page = copy(&drctl).ok().json();
     assert_eq!(page["segments"], 0, "{page}");
+    // The first timeline was begun unsigned.
+    let reads = keys.for_restores(drctl.clone()).env("DRCTL_TRUST", "warn");
     reads.run(["--store", "copy", "log", "--check"]).ok();
 }
