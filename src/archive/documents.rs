@@ -7,7 +7,6 @@ use crate::archive::read::Archive;
 use crate::archive::write::commit::sha256sums;
 use crate::layout::BackupObject;
 use crate::store::StoreError;
-use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 
 /// Maximum size of a document in bytes. `SHA256SUMS` has a line for each of up to a thousand segments, and
@@ -45,13 +44,7 @@ impl Archive {
     }
 
     async fn digested(&self, object: &BackupObject) -> Result<FileFacts> {
-        let document = self.document(object).await?;
-        Ok(FileFacts {
-            name: object.to_string(),
-            bytes: document.len() as u64,
-            sha256: Sha256Digest::of(&document),
-            plain_bytes: None,
-        })
+        Ok(FileFacts::of(object, &self.document(object).await?))
     }
 
     /// A document, decrypted.

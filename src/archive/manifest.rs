@@ -226,6 +226,16 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
+    /// The facts of an object that is not encrypted, or of which it does not matter.
+    pub fn of(object: &BackupObject, stored: &[u8]) -> FileFacts {
+        FileFacts {
+            name: object.to_string(),
+            bytes: stored.len() as u64,
+            sha256: Sha256Digest::of(stored),
+            plain_bytes: None,
+        }
+    }
+
     /// Bytes before encryption, if any.
     pub fn text_bytes(&self) -> u64 {
         self.plain_bytes.unwrap_or(self.bytes)

@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
@@ -15,20 +13,16 @@ use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest, Totals};
 use crate::archive::stored_index::{Records, StoredIndex, damaged};
 use crate::archive::stored_object::{StoredObject, StoredRange};
 use crate::archive::write::framer::FRAME_BYTES;
-use crate::keys::Trust;
 use crate::keys::signers::Signed;
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::util::digest::{Sha256Digest, Xxh3Digest};
 use crate::util::error::{Error, Result};
 
 /// Maximum size in bytes of accounts.sql, stored or decoded.
 const MAX_ACCOUNTS_BYTES: u64 = 256 << 20;
-
-/// Maximum size of a signature in bytes; one by Ed25519 has 300.
-const MOST_SIGNATURE_BYTES: u64 = 16 << 10;
 
 /// Maximum size in bytes of the names, ledger and warnings in an index.
 const MAX_NAMES_BYTES: usize = 1 << 30;
@@ -83,33 +77,16 @@ pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<(Ma
             manifest.id, manifest.target
         )));
     }
-    let keys = store.keys();
-    let signature = match keys.trust() {
-        Trust::Off => None,
-        Trust::Warn | Trust::Require => signature(store, place).await?,
-    };
-    let signed = keys.verify(&bytes, signature.as_deref(), manifest.finished_at)?;
+    let signature = place.key(&BackupObject::ManifestSignature);
+    let signed = store::verify(store, &bytes, &signature, manifest.finished_at).await?;
     Ok((manifest, signed))
-}
-
-/// The signature of a manifest; `None` if there is none that is short enough to be one.
-async fn signature(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Option<Bytes>> {
-    let key = place.key(&BackupObject::ManifestSignature);
-    match store.get_at_most(&key, MOST_SIGNATURE_BYTES).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 impl Archive {
     /// Opens a backup: reads manifest and index, and checks that they agree.
     pub async fn open(store: Arc<dyn Store>, place: BackupPlace) -> Result<Archive> {
         let (manifest, signed) = manifest(&store, &place).await?;
-        signed.check(&place.key(&BackupObject::Manifest))?;
-        if let Signed::Warned(why) = signed {
-            tracing::warn!("the manifest of {place} {why}");
-        }
+        signed.admit(&place.key(&BackupObject::Manifest))?;
         let manifest = Arc::new(manifest);
         let index = StoredIndex::fetch(&store, &place, &manifest).await?;
         let (reader, of, whose) = (index.clone(), manifest.clone(), place.to_string());

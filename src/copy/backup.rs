@@ -215,12 +215,7 @@ async fn documents(
     let mut unrecorded = None;
     if recorded.is_empty() {
         let (key, body) = document(ends, place, &readme).await?;
-        unrecorded = Some(FileFacts {
-            name: readme.to_string(),
-            bytes: body.len() as u64,
-            sha256: Sha256Digest::of(&body),
-            plain_bytes: None,
-        });
+        unrecorded = Some(FileFacts::of(&readme, &body));
         documents.push((key, body));
     }
     let (key, sums) = document(ends, place, &BackupObject::Sums).await?;

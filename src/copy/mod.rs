@@ -1,9 +1,10 @@
 //! An independent second copy of a target: everything in the primary store that a restore needs, in another store.
 //!
 //! Objects are copied as they are stored, encrypted ones without an identity. Nothing is decoded but what has no other
-//! digest (the last segment of the log, if it is not encrypted), and everything is checked on the way: what is damaged in the primary store is not copied, and what exists in the
-//! second store is not overwritten. The copier reads the primary store and only adds to the second, so that neither who
-//! controls the primary store nor the copier can take a copy away.
+//! digest (the last segment of the log, if it is not encrypted), and everything is checked on the way: what is damaged
+//! in the primary store is not copied, and what exists in the second store is not overwritten. The copier reads the
+//! primary store and only adds to the second, so that neither who controls the primary store nor the copier can take a
+//! copy away.
 //!
 //! - [`ends`]: the two stores; [`rate`]: the rate limit; [`lock`]: one copier at a time.
 //! - [`listing`]: the backups of a store; [`backup`]: one backup, manifest last; [`marks`]: pins, acceptance, reports.

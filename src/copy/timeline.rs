@@ -1,7 +1,8 @@
 //! One timeline of the log: `timeline.json`, the segments of each file in their order, and its `closed.json`.
 //!
-//! Nothing is decrypted: what the chain needs of an encrypted segment is in its header. A segment is written only if it is the one of its place, follows the one before it in the second store, and the one
-//! behind it in the primary store follows it.
+//! Nothing is decrypted: what the chain needs of an encrypted segment is in its header. A segment is written only if it
+//! is the one of its place, follows the one before it in the second store, and the one behind it in the primary store
+//! follows it.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};

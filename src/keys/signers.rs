@@ -58,6 +58,15 @@ impl Signed {
             _ => Ok(()),
         }
     }
+
+    /// As [`Signed::check`]; warns if the document is used although nobody whose signature counts has signed it.
+    pub fn admit(&self, named: &str) -> Result<()> {
+        self.check(named)?;
+        if let Signed::Warned(why) = self {
+            tracing::warn!("{named} {why}");
+        }
+        Ok(())
+    }
 }
 
 impl Serialize for Signed {

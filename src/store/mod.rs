@@ -22,7 +22,8 @@ use bytes::Bytes;
 
 pub use config::{StoreConfig, StoreUrl};
 
-use crate::keys::Keys;
+use crate::keys::signers::Signed;
+use crate::keys::{Keys, Trust};
 use crate::{Error, Result};
 
 pub use crate::layout::Key;
@@ -301,6 +302,9 @@ pub const MAX_PARTS: usize = 10_000;
 /// Maximum size of a run record, drill report or target binding.
 pub const MOST_RECORD_BYTES: u64 = 16 << 20;
 
+/// Maximum size of a signature in bytes; one by Ed25519 has 300.
+const MOST_SIGNATURE_BYTES: u64 = 16 << 10;
+
 /// Opens the configured store, without a request to it.
 ///
 /// # Errors
@@ -336,6 +340,31 @@ pub async fn sign(store: &Arc<dyn Store>, document: Bytes) -> Result<Option<Stri
                 .hint("check the agent at SSH_AUTH_SOCK, or name a file with a private key"),
         ),
     }
+}
+
+/// Who signed a document of the store that was made at the time `at` by its own word; `signature` is the key of its
+/// signature, which is read only where signatures count.
+///
+/// # Errors
+/// `Usage` if the allowed signers cannot be read; those of the store.
+pub async fn verify(
+    store: &Arc<dyn Store>,
+    document: &[u8],
+    signature: &str,
+    at: jiff::Timestamp,
+) -> Result<Signed> {
+    let keys = store.keys();
+    let signature = match keys.trust() {
+        Trust::Off => None,
+        Trust::Warn | Trust::Require => {
+            match store.get_at_most(signature, MOST_SIGNATURE_BYTES).await {
+                Ok(bytes) => Some(bytes),
+                Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => None,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    keys.verify(document, signature.as_deref(), at)
 }
 
 impl From<StoreError> for Error {

@@ -25,6 +25,7 @@ pub mod glance;
 mod heartbeat;
 pub mod late;
 pub mod objects;
+pub mod open_file;
 pub mod read;
 pub mod restore_txt;
 pub mod resume;

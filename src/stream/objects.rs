@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use crate::binlog::note::Note;
 use crate::binlog::record::{Closed, Head, Record, Timeline};
 use crate::binlog::segment;
+use crate::keys::identities;
 use crate::keys::signers::Signed;
-use crate::keys::{Trust, identities};
 use crate::layout::{Key, LogFile, LogObject, TargetName, TimelineId};
-use crate::store::{MOST_RECORD_BYTES, ObjectMeta, Store, StoreError};
+use crate::store::{self, MOST_RECORD_BYTES, ObjectMeta, Store, StoreError};
 use crate::{Error, Result};
 
 /// Bytes at the beginning of an encrypted segment that hold its note and its record.
@@ -293,7 +293,7 @@ impl Objects {
         let made_at = |closed: &Closed| closed.closed_at.unwrap_or(id.began());
         let read = signed(&self.store, &self.target, &object, MOST_CLOSED, made_at).await?;
         let (closed, signed): (Closed, Signed) = read;
-        usable(&key, &signed)?;
+        signed.admit(&key)?;
         let is_here = closed.file == *file
             && closed.timeline.is_none_or(|timeline| timeline == id)
             && closed
@@ -400,28 +400,9 @@ async fn signed<T: DeserializeOwned>(
     let bytes = store.get_at_most(&key, most).await;
     let bytes = bytes.map_err(|error| missing(&key, error))?;
     let document = parsed(&key, &bytes)?;
-    if store.keys().trust() == Trust::Off {
-        return Ok((document, Signed::Unverified));
-    }
     let signature = target.log_object(&object.signature());
-    let signature = match store.get_at_most(&signature, MOST_RECORD_BYTES).await {
-        Ok(signature) => Some(signature),
-        Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let signed = store
-        .keys()
-        .verify(&bytes, signature.as_deref(), at(&document))?;
+    let signed = store::verify(store, &bytes, &signature, at(&document)).await?;
     Ok((document, signed))
-}
-
-/// Fails if a document must not be used because of its signature.
-fn usable(key: &str, signed: &Signed) -> Result<()> {
-    signed.check(key)?;
-    if let Signed::Warned(why) = signed {
-        tracing::warn!("{key} {why}");
-    }
-    Ok(())
 }
 
 /// The record of a timeline, and who signed it.
@@ -450,7 +431,7 @@ pub async fn timeline(
     id: TimelineId,
 ) -> Result<Timeline> {
     let (timeline, signed) = read_timeline(store, target, id).await?;
-    usable(&target.log_object(&LogObject::Timeline(id)), &signed)?;
+    signed.admit(&target.log_object(&LogObject::Timeline(id)))?;
     Ok(timeline)
 }
 

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -23,6 +22,7 @@ use crate::stream::coverage;
 use crate::stream::cutter::{Cutter, Discontinuity};
 use crate::stream::heartbeat::{self, Heartbeat};
 use crate::stream::objects::Objects;
+use crate::stream::open_file::OpenFile;
 use crate::stream::read;
 use crate::stream::restore_txt::restore_txt;
 use crate::stream::resume::{End, New, Start, decide, is_other, other_server};
@@ -41,9 +41,6 @@ const ATTEMPTS_ONCE: u32 = 4;
 
 /// How long the last pieces may take when the streamer is stopped.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How many statements closed.json lists.
-const MOST_STATEMENTS: usize = 20_000;
 
 /// How a session ended without a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,14 +190,8 @@ struct Session<'a> {
     uploader: Uploader,
     /// Whether RESTORE.txt is in the store.
     has_readme: bool,
-    /// Whether the file's closed.json is.
-    has_closed: bool,
-    /// Whether there is a signature of a closed.json that a killed streamer did not write.
-    has_signature: bool,
-    /// Records of the file that is open.
-    records: Vec<Record>,
-    /// How many statements they list.
-    statements: usize,
+    /// The file that is open.
+    open: OpenFile,
     /// Whether the file was begun by the server's word.
     file_begun: bool,
     /// To whom segments are encrypted; `None` if they are not.
@@ -251,13 +242,10 @@ impl<'a> Session<'a> {
                 survey.files[0].name.clone(),
                 recipients.clone(),
             ),
+            open: OpenFile::new(recipients.is_some()),
             recipients,
             uploader,
             has_readme: objects.has_readme,
-            has_closed: false,
-            has_signature: false,
-            records: Vec::new(),
-            statements: 0,
             file_begun: false,
             is_untrusted: tail.as_ref().is_some_and(|tail| !tail.is_trusted),
             expected: VecDeque::new(),
@@ -280,8 +268,9 @@ impl<'a> Session<'a> {
                 }
                 let timeline = objects.timelines.get(&last.timeline);
                 let listed = timeline.and_then(|timeline| timeline.files.get(file));
-                session.has_closed = listed.is_some_and(|listed| listed.closed);
-                session.has_signature = listed.is_some_and(|listed| listed.signed);
+                if let Some(listed) = listed {
+                    session.open.is_listed(listed);
+                }
                 session.position = tail.events_from;
                 session.expected = tail.events;
                 session.continue_from(tail.end, tail.digest);
@@ -326,6 +315,7 @@ impl<'a> Session<'a> {
                 tracing::error!(timeline = %id, %reason, missing, "the log has a gap: make a backup now; going on at {}", new.why);
             }
         }
+        self.is_untrusted = false;
         let recipients = self.recipients.clone();
         self.cutter = Cutter::begin(id, self.survey.mariadb, new.file.clone(), recipients);
         self.unwritten = Some(Timeline {
@@ -517,35 +507,31 @@ impl<'a> Session<'a> {
             ))
             .hint("report this with the server's version; make a backup now"));
         }
+        let opened = OpenFile::new(self.recipients.is_some());
+        let open = std::mem::replace(&mut self.open, opened);
+        let (has_closed, has_signature) = (open.has_closed, open.has_signature);
+        let (segments, sha256) = open.end(self.cutter.prev());
         let closed = Closed {
             format: FORMAT,
             file: ended.clone(),
             bytes: self.cutter.offset(),
             log_pos,
             server_bytes,
-            sha256: self.stored_digests(),
-            segments: std::mem::take(&mut self.records),
+            sha256,
+            segments,
             target: Some(self.streamer.target.clone()),
             timeline: Some(self.timeline),
             closed_at: Some(Timestamp::now()),
         };
-        self.statements = 0;
-        if !std::mem::take(&mut self.has_closed) {
+        if !has_closed {
             let object = LogObject::Closed(self.timeline, ended.clone());
-            self.put_signed(&object, &closed).await?;
+            self.put_signed(&object, &closed, has_signature).await?;
         }
-        if std::mem::take(&mut self.is_untrusted) {
+        if self.is_untrusted {
             self.begin_signed(&ended, log_pos, file.clone());
         }
         self.cutter.begin_file(file)?;
         Ok(None)
-    }
-
-    /// SHA-256 of each segment of the file: each names that of the one before, and the cutter knows the last.
-    fn stored_digests(&self) -> Vec<String> {
-        let prevs = self.records.iter().skip(1).map(|record| &record.prev);
-        let all: Option<Vec<String>> = prevs.chain([self.cutter.prev()]).cloned().collect();
-        all.filter(|_| !self.records.is_empty()).unwrap_or_default()
     }
 
     /// Goes on in a timeline that is signed from its beginning. Nothing that is in the store is signed afterwards:
@@ -571,26 +557,25 @@ impl<'a> Session<'a> {
         self.begin_timeline(new, Some(parent));
     }
 
-    /// Queues a record, behind its signature where the store has a signing key.
-    async fn put_signed(&mut self, object: &LogObject, value: &impl Serialize) -> Result<()> {
+    /// Queues a record, behind its signature where the store has a signing key. `replaces`: a signature that is left there
+    /// without its record.
+    async fn put_signed(
+        &mut self,
+        object: &LogObject,
+        value: &impl Serialize,
+        replaces: bool,
+    ) -> Result<()> {
         let item = self.json(object, value)?;
-        if let Item::New(_, body) = &item {
-            self.put_signature(object, body.clone()).await?;
+        if let Item::New(_, record) = &item
+            && let Some(signature) = store::sign(&self.streamer.store, record.clone()).await?
+        {
+            let key = self.streamer.target.log_object(&object.signature());
+            let signature = match replaces {
+                true => Item::Replaced(key, signature.into()),
+                false => Item::New(key, signature.into()),
+            };
+            self.send(signature).await?;
         }
-        self.send(item).await
-    }
-
-    /// Queues the signature of a record, where the store has a signing key.
-    async fn put_signature(&mut self, object: &LogObject, record: Bytes) -> Result<()> {
-        let Some(signature) = store::sign(&self.streamer.store, record).await? else {
-            return Ok(());
-        };
-        let key = self.streamer.target.log_object(&object.signature());
-        let is_closed = matches!(object, LogObject::Closed(..));
-        let item = match is_closed && std::mem::take(&mut self.has_signature) {
-            true => Item::Replaced(key, signature.into()),
-            false => Item::New(key, signature.into()),
-        };
         self.send(item).await
     }
 
@@ -624,7 +609,7 @@ impl<'a> Session<'a> {
         if let Some(mut timeline) = self.unwritten.take() {
             timeline.gtid_set = self.cutter.began_with().map(ToString::to_string);
             let object = LogObject::Timeline(timeline.id);
-            self.put_signed(&object, &timeline).await?;
+            self.put_signed(&object, &timeline, false).await?;
         }
         let record = cut.record;
         let (id, file, from) = (record.timeline, record.file.clone(), record.from);
@@ -646,26 +631,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps what closed.json says of a segment.
     fn note(&mut self, record: &Record) {
         self.heartbeat.commits(record.contents.commit_last);
-        if let Some(before) = self.records.last_mut() {
-            before.gtid_set = None;
-        }
-        let mut record = record.clone();
-        let contents = &mut record.contents;
-        contents.more_tables += contents.tables.len() as u64;
-        contents.tables.clear();
-        // closed.json is not encrypted.
-        let room = match self.recipients {
-            Some(_) => 0,
-            None => MOST_STATEMENTS.saturating_sub(self.statements),
-        };
-        let left_out = contents.statements.len().saturating_sub(room);
-        contents.statements.truncate(room);
-        contents.more_statements += left_out as u64;
-        self.statements += contents.statements.len();
-        self.records.push(record);
+        self.open.note(record);
     }
 
     /// Asks whether the lock still holds, and how far the server is.
@@ -678,7 +646,7 @@ impl<'a> Session<'a> {
         self.survey.at = Timestamp::now();
         self.survey.files = survey::files(side).await?;
         self.heartbeat.kept = survey::kept(side).await?;
-        let stored = self.records.last().map_or(0, |record| record.log_pos_to);
+        let stored = self.open.last().map_or(0, |record| record.log_pos_to);
         self.heartbeat.lag_bytes = self.survey.behind(self.cutter.file(), stored);
         let at = (self.cutter.file(), self.cutter.log_pos());
         let there = self.survey.end().map(|end| (&end.name, end.end));
@@ -691,7 +659,7 @@ impl<'a> Session<'a> {
 
     /// Writes the heartbeat, if it is due, or `now`.
     async fn head(&mut self, now: bool) -> Result<()> {
-        let last = match self.records.last() {
+        let last = match self.open.last() {
             Some(last) if now || self.heartbeat.is_due() => last.clone(),
             _ => return Ok(()),
         };

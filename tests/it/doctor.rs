@@ -163,16 +163,22 @@ fn an_empty_directory_is_no_fault_before_the_first_backup() {
     assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "nothing is made");
 }
 
+/// drctl with a store in the bucket of an S3 server.
+fn in_s3(server: &Server, gateway: &Gateway) -> Drctl {
+    let mut drctl = drctl(server).env("DRCTL_STORE", &format!("s3://{}/p", gateway.bucket()));
+    for (name, value) in gateway.environment() {
+        drctl = drctl.env(name, &value);
+    }
+    drctl
+}
+
 #[test]
 fn an_s3_store_is_looked_at_like_any_other() {
     crate::need!(MariaDb);
     crate::need!(Gateway);
     let server = Server::start(Flavour::MariaDb);
     let gateway = Gateway::shared();
-    let mut drctl = drctl(&server).env("DRCTL_STORE", &format!("s3://{}/p", gateway.bucket()));
-    for (name, value) in gateway.environment() {
-        drctl = drctl.env(name, &value);
-    }
+    let drctl = in_s3(&server, gateway);
     says(&checks(&drctl, 0), "OK", "conditional write work", "");
     let drctl = drctl.env("DRCTL_STORE", "s3://no-such-bucket/p");
     says(
@@ -189,10 +195,7 @@ fn a_store_that_overwrites_or_returns_other_bytes_is_told() {
     crate::need!(Gateway);
     let server = Server::start(Flavour::MariaDb);
     let gateway = Gateway::shared();
-    let mut drctl = drctl(&server).env("DRCTL_STORE", &format!("s3://{}/p", gateway.bucket()));
-    for (name, value) in gateway.environment() {
-        drctl = drctl.env(name, &value);
-    }
+    let mut drctl = in_s3(&server, gateway);
     let taken = Fault::Say(200, vec![("etag", "\"x\"".to_owned())], String::new());
     let other = Fault::Rewrite(|text| text.replace("was here", "was gone"));
     for (when, fault, what, fix) in [

@@ -19,6 +19,7 @@ pub mod framer;
 pub mod object;
 pub mod rows;
 pub mod sequencer;
+pub mod spread;
 pub mod stream;
 
 use std::sync::Arc;

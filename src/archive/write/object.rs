@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::BackupPlace;
 use crate::archive::manifest::FileFacts;
+use crate::archive::write::spread::Spread;
 use crate::keys::recipients::Encryption;
 use crate::layout::BackupObject;
 use crate::store::{Lack, MAX_PARTS, ObjectMeta, Store, StoreError, Upload};
@@ -32,16 +33,23 @@ pub struct ObjectWriter {
     upload: Option<Box<dyn Upload>>,
     part: Vec<u8>,
     part_bytes: usize,
-    encryption: Option<Encryption>,
-    /// Bytes before encryption, if they come encrypted.
-    already: Option<u64>,
-    /// Bytes before encryption.
-    plain_bytes: u64,
+    encrypted: Encrypted,
+    /// Bytes written, before they are encrypted here.
+    text_bytes: u64,
     /// Bytes as stored.
     bytes: u64,
     sha256: Sha256,
-    samples: Samples,
+    samples: Spread<Sample>,
     begun: Timestamp,
+}
+
+/// Whether an object is encrypted, and where.
+enum Encrypted {
+    No,
+    /// Here.
+    Here(Encryption),
+    /// Its bytes come encrypted; it had this many before.
+    Already(Option<u64>),
 }
 
 /// A range of an encrypted object as stored. Only the read-back needs it: who encrypts cannot decrypt.
@@ -51,40 +59,6 @@ pub struct Sample {
     pub range: Range<u64>,
     /// Digest of its bytes.
     pub sha256: Sha256Digest,
-}
-
-/// All ranges of a small object, and a bounded number of evenly spread ones of a large object.
-#[derive(Debug, Clone, Default)]
-struct Samples {
-    kept: Vec<Sample>,
-    offered: usize,
-    /// Every how many are kept, less one.
-    skipped: usize,
-}
-
-impl Samples {
-    const MOST: usize = 32;
-
-    fn offer(&mut self, at: u64, stored: &[u8]) {
-        if stored.is_empty() {
-            return;
-        }
-        if self.kept.len() == Self::MOST {
-            let mut n = 0;
-            self.kept.retain(|_| {
-                n += 1;
-                n % 2 == 1
-            });
-            self.skipped = 2 * self.skipped + 1;
-        }
-        if self.offered.is_multiple_of(self.skipped + 1) {
-            self.kept.push(Sample {
-                range: at..at + stored.len() as u64,
-                sha256: Sha256Digest::of(stored),
-            });
-        }
-        self.offered += 1;
-    }
 }
 
 /// A complete object.
@@ -115,8 +89,11 @@ impl ObjectWriter {
             _ => object.clone(),
         };
         let recipients = recipients.filter(|_| matches!(object, BackupObject::Encrypted(_)));
-        let encryption = recipients.map(|all| all.encrypt(None)).transpose()?;
-        ObjectWriter::begin_as(store, place, &object, encryption).await
+        let encrypted = match recipients {
+            Some(recipients) => Encrypted::Here(recipients.encrypt(None)?),
+            None => Encrypted::No,
+        };
+        ObjectWriter::begin_as(store, place, &object, encrypted).await
     }
 
     /// Begins an object whose bytes are encrypted already; it had `plain_bytes` before.
@@ -126,16 +103,15 @@ impl ObjectWriter {
         object: &BackupObject,
         plain_bytes: Option<u64>,
     ) -> Result<Self> {
-        let mut writer = ObjectWriter::begin_as(store, place, object, None).await?;
-        writer.already = plain_bytes;
-        Ok(writer)
+        let encrypted = Encrypted::Already(plain_bytes);
+        ObjectWriter::begin_as(store, place, object, encrypted).await
     }
 
     async fn begin_as(
         store: &Arc<dyn Store>,
         place: &BackupPlace,
         object: &BackupObject,
-        encryption: Option<Encryption>,
+        encrypted: Encrypted,
     ) -> Result<Self> {
         let key = place.key(object);
         let begun = Timestamp::now();
@@ -146,31 +122,36 @@ impl ObjectWriter {
             upload: Some(upload),
             part: Vec::with_capacity(SMALL_BYTES),
             part_bytes: store.part_bytes(),
-            encryption,
-            already: None,
-            plain_bytes: 0,
+            encrypted,
+            text_bytes: 0,
             bytes: 0,
             sha256: Sha256::new(),
-            samples: Samples::default(),
+            samples: Spread::default(),
             begun,
         })
     }
 
     /// Bytes written so far, before encryption.
     pub fn text_bytes(&self) -> u64 {
-        self.plain_bytes
+        self.text_bytes
     }
 
     /// Appends bytes.
     pub async fn write(&mut self, data: &[u8]) -> Result<()> {
-        self.plain_bytes += data.len() as u64;
-        match &mut self.encryption {
-            Some(encryption) => {
-                let encrypted = encryption.push(data)?;
-                self.samples.offer(self.bytes, &encrypted);
-                self.store(&encrypted).await
+        self.text_bytes += data.len() as u64;
+        match &mut self.encrypted {
+            Encrypted::Here(encryption) => {
+                let stored = encryption.push(data)?;
+                let begin = self.bytes;
+                if !stored.is_empty() {
+                    self.samples.offer(|| Sample {
+                        range: begin..begin + stored.len() as u64,
+                        sha256: Sha256Digest::of(&stored),
+                    });
+                }
+                self.store(&stored).await
             }
-            None => self.store(data).await,
+            Encrypted::No | Encrypted::Already(_) => self.store(data).await,
         }
     }
 
@@ -219,11 +200,14 @@ impl ObjectWriter {
     /// Completes the object. If the response was lost, the outcome is determined from the stored object; a rejection by
     /// the store is an error even if the object exists.
     pub async fn complete(mut self, store: &Arc<dyn Store>) -> Result<WrittenObject> {
-        let encrypts = self.encryption.is_some();
-        let plain_bytes = encrypts.then_some(self.plain_bytes).or(self.already);
-        if let Some(encryption) = self.encryption.take() {
-            self.store(&encryption.finish()?).await?;
-        }
+        let plain_bytes = match std::mem::replace(&mut self.encrypted, Encrypted::No) {
+            Encrypted::No => None,
+            Encrypted::Already(plain_bytes) => plain_bytes,
+            Encrypted::Here(encryption) => {
+                self.store(&encryption.finish()?).await?;
+                Some(self.text_bytes)
+            }
+        };
         let last = std::mem::take(&mut self.part);
         if !last.is_empty() || self.bytes == 0 {
             let _ = self.send(last).await?;
@@ -238,7 +222,7 @@ impl ObjectWriter {
             },
             key: self.key,
             crc64nvme: upload.crc64nvme(),
-            samples: self.samples.kept,
+            samples: self.samples.into_kept(),
             begun: self.begun,
         };
         match upload.complete().await {

@@ -13,6 +13,7 @@ use crate::archive::index::{FrameRecord, Record, SessionRecord, TableRecord};
 use crate::archive::write::encode::{EncodedFrame, Encoders};
 use crate::archive::write::framer::RawFrame;
 use crate::archive::write::object::{ObjectWriter, WrittenObject, most_bytes};
+use crate::archive::write::spread::Spread;
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
@@ -62,7 +63,7 @@ pub struct Sequencer {
     sessions: HashMap<Session, u32>,
     tables: HashMap<ObjectId, u32>,
     ledger: Ledger,
-    sample: Vec<FrameRecord>,
+    sample: Spread<FrameRecord>,
     raw_bytes: u64,
     frames: u64,
     streams: u32,
@@ -92,7 +93,7 @@ impl Sequencer {
             sessions: HashMap::new(),
             tables: HashMap::new(),
             ledger: Ledger::default(),
-            sample: Vec::new(),
+            sample: Spread::default(),
             raw_bytes: 0,
             frames: 0,
             streams: 1,
@@ -130,7 +131,7 @@ impl Sequencer {
         self.longest = self.longest.max(record.longest);
         self.frames += 1;
         self.streams = self.streams.max(record.stream + 1);
-        self.keep_sample(record);
+        self.sample.offer(|| record);
         self.half_pairs.extend(frame.half_pairs);
         for (table, rows) in frame.rows {
             self.ledger.add_rows(&table, rows);
@@ -214,22 +215,6 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Keeps all frames of a small archive, and a bounded number of evenly spread ones of a large archive.
-    fn keep_sample(&mut self, record: FrameRecord) {
-        const MOST: usize = 32;
-        if self.sample.len() == MOST {
-            let mut n = 0;
-            self.sample.retain(|_| {
-                n += 1;
-                n % 2 == 1
-            });
-        }
-        let every = self.sample.get(1).map_or(1, |second| second.n.max(1));
-        if record.n.is_multiple_of(every) {
-            self.sample.push(record);
-        }
-    }
-
     /// Completes the last segment, writes the remaining records, and completes the index.
     pub async fn finish(mut self, objects: Ledger, more: Vec<Record>) -> Result<Written> {
         match self.finish_all(objects, more).await {
@@ -241,7 +226,7 @@ impl Sequencer {
                     .sum(),
                 segments: self.segments,
                 index,
-                sample: self.sample,
+                sample: self.sample.into_kept(),
                 ledger: self.ledger,
                 raw_bytes: self.raw_bytes,
                 frames: self.frames,

@@ -54,31 +54,28 @@ fn a_flipped_byte_anywhere_is_found_before_the_backup_is_listed() {
                 let at = (bytes.len() as f64 * place) as usize;
                 bytes[at] ^= 1;
             });
-            // Two documents that disagree: one of them is named as the one that does not fit.
-            let named = if name == "RESTORE.txt" {
-                "SHA256SUMS"
-            } else {
-                name
-            };
-            only_the_other(&damaged, named);
+            only_the_other(&damaged, named(name));
         }
+    }
+}
+
+/// The object that a failure names if this one is wrong: of two documents that disagree, the one that does not fit.
+fn named(name: &str) -> &str {
+    match name {
+        "RESTORE.txt" => "SHA256SUMS",
+        name => name,
     }
 }
 
 #[test]
 fn a_cut_or_longer_object_is_found() {
     for name in NAMES {
-        let named = if name == "RESTORE.txt" {
-            "SHA256SUMS"
-        } else {
-            name
-        };
         let damaged = two();
         damaged.edit(name, |bytes| bytes.truncate(bytes.len() - 1));
-        only_the_other(&damaged, named);
+        only_the_other(&damaged, named(name));
         let damaged = two();
         damaged.edit(name, |bytes| bytes.push(b'\n'));
-        only_the_other(&damaged, named);
+        only_the_other(&damaged, named(name));
     }
 }
 
@@ -103,12 +100,7 @@ fn an_object_of_another_backup_is_found() {
         let other = damaged.0.store_dir().join("golden").join(OTHER);
         let other = fs::read(other.join(name.trim_end_matches(".001"))).unwrap();
         damaged.edit(name, |bytes| *bytes = other);
-        let named = if name == "RESTORE.txt" {
-            "SHA256SUMS"
-        } else {
-            name
-        };
-        only_the_other(&damaged, named);
+        only_the_other(&damaged, named(name));
     }
 }
 
