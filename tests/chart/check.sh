@@ -229,6 +229,7 @@ refuses "runs that overlap" "concurrencyPolicy" helm-unittest "$WORK/broken"
 
 rm -r "$WORK/broken"
 cp -r chart "$WORK/broken"
+# shellcheck disable=SC2016
 sed -i 's/"backup" (list /&$drill /' "$WORK/broken/templates/_keys.tpl"
 refuses "a backup that can decrypt" "key-identity" helm-unittest "$WORK/broken"
 
