@@ -167,6 +167,50 @@ impl Objects {
         Ok(objects)
     }
 
+    /// Lists what follows a segment of a timeline: of its file, and the files behind it. Costs nothing more for what is
+    /// in front of it. The segment itself is listed, too.
+    pub async fn behind(
+        store: Arc<dyn Store>,
+        target: TargetName,
+        id: TimelineId,
+        file: &LogFile,
+        from: u64,
+    ) -> Result<Objects> {
+        let mut objects = Objects::none(store, target);
+        let names = objects.store.folders(&objects.target.timeline(id)).await?;
+        let names = names.iter().filter_map(|name| name.parse().ok());
+        let later: BTreeSet<LogFile> = names.filter(|name| name > file).collect();
+        // In the order of the files: what is added to an earlier one meanwhile is in the next listing.
+        objects.add_tail(id, file, Some(from)).await?;
+        for file in &later {
+            objects.add_file(id, file).await?;
+        }
+        Ok(objects)
+    }
+
+    /// Leaves out the segments at the end of a timeline behind which a transaction is open.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub async fn leave_out_open(&mut self, id: TimelineId) -> Result<()> {
+        while let Some((file, from)) = self.last_segment(id) {
+            if self.record(id, &file, from).await?.contents.complete {
+                break;
+            }
+            let timeline = self.timelines.get_mut(&id);
+            if let Some(listed) = timeline.and_then(|listed| listed.files.get_mut(&file)) {
+                listed.segments.remove(&from);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last segment of a timeline.
+    pub fn last_segment(&self, id: TimelineId) -> Option<(LogFile, u64)> {
+        let (file, from) = self.timelines.get(&id)?.all().next_back()?;
+        Some((file.clone(), from))
+    }
+
     /// Lists a file from a segment on, which is known to be near its end.
     async fn add_tail(&mut self, id: TimelineId, file: &LogFile, from: Option<u64>) -> Result<()> {
         if let Some(before) = from.and_then(|from| from.checked_sub(1)) {
@@ -345,9 +389,14 @@ impl Objects {
         }
     }
 
+    /// The key of a segment.
+    pub fn key(&self, id: TimelineId, file: &LogFile, from: u64) -> Key {
+        self.target.log_object(&self.named(id, file, from).0)
+    }
+
     /// A whole segment as stored, and its key.
     pub async fn stored(&self, id: TimelineId, file: &LogFile, from: u64) -> Result<(Key, Bytes)> {
-        let key = self.target.log_object(&self.named(id, file, from).0);
+        let key = self.key(id, file, from);
         let bytes = self.store.get_at_most(&key, segment::MOST_RAW).await;
         let bytes = bytes.map_err(|error| missing(&key, error))?;
         Ok((key, bytes))

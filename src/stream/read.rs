@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::binlog::checks::Cursor;
 use crate::binlog::digest::Digest;
-use crate::binlog::event::{Checksum, HEADER_BYTES, Header, MAGIC};
+use crate::binlog::event::{Checksum, HEADER_BYTES, Header, MAGIC, kind};
 use crate::binlog::file::Events;
 use crate::binlog::gtid::GtidSet;
 use crate::binlog::gtid_event::Begin;
@@ -19,7 +19,7 @@ use crate::binlog::record::{Closed, Contents, FileEnd, Record, Timeline};
 use crate::binlog::segment;
 use crate::keys::Trust;
 use crate::layout::{LogFile, TimelineId};
-use crate::stream::objects::{self, Objects, StoredSegment, is_at};
+use crate::stream::objects::{self, FileObjects, Objects, StoredSegment, TimelineObjects, is_at};
 use crate::stream::resume::End;
 use crate::{Error, Result};
 
@@ -181,6 +181,56 @@ async fn gtids_at_end(objects: &Objects, id: TimelineId, last: &Record) -> Resul
     Ok(Some(set))
 }
 
+/// The newest file of a timeline that begins within a set of transactions: from there on stands what a server lacks that
+/// has executed the set.
+///
+/// # Errors
+/// `Refused`: the timeline begins behind the set, so that transactions between them are missing.
+pub async fn file_behind(objects: &Objects, id: TimelineId, executed: &GtidSet) -> Result<LogFile> {
+    let found = objects.timelines.get(&id);
+    let files = found.into_iter().flat_map(|found| found.files.iter());
+    let files: Vec<(&LogFile, &FileObjects)> = files.collect();
+    for pair in files.windows(2).rev() {
+        let ((before, listed), (next, _)) = (pair[0], pair[1]);
+        let Some(last) = listed.segments.keys().next_back() else {
+            continue;
+        };
+        let record = objects.record(id, before, *last).await?;
+        let set = match &record.gtid_set {
+            Some(set) => Some(GtidSet::parse(record.mariadb, set)?),
+            None => gtids_at_end(objects, id, &record).await?,
+        };
+        if set.is_some_and(|set| executed.covers(&set)) {
+            return Ok(next.clone());
+        }
+    }
+    let timeline = objects.timeline(id).await?;
+    let first = files.first().map_or(&timeline.file, |(first, _)| *first);
+    let start = match *first != timeline.file {
+        // Files before it were deleted.
+        true => gtids_before(objects, id, first).await?,
+        false => {
+            let set = timeline.gtid_set.as_deref();
+            Some(GtidSet::parse(timeline.mariadb, set.unwrap_or_default())?)
+        }
+    };
+    let start = start.ok_or_else(|| {
+        Error::refused(format!(
+            "timeline {id} of {} does not say what was executed before it begins",
+            objects.target
+        ))
+    })?;
+    let missing = start.minus(executed);
+    match missing.is_empty() {
+        true => Ok(first.clone()),
+        false => Err(Error::refused(format!(
+            "timeline {id} of {} begins behind these transactions: {missing}",
+            objects.target
+        ))
+        .hint("choose a newer backup, one whose GTIDs the timeline covers; see drctl log")),
+    }
+}
+
 /// The records of a file's segments, in order: from `closed.json`, or from each segment.
 pub async fn records_of(objects: &Objects, id: TimelineId, file: &LogFile) -> Result<Vec<Record>> {
     let found = objects
@@ -236,10 +286,33 @@ pub struct Reader<'a> {
     current: Option<Current>,
     cursor: Cursor,
     digest: Digest,
-    /// Transactions that are checked, and not returned.
-    skip: Option<GtidSet>,
     /// The signed end of a file, where signatures count.
     closed: Option<(LogFile, Closed)>,
+    /// The FORMAT_DESCRIPTION of the file that is read.
+    description: Bytes,
+}
+
+/// The end of the last segment that was read, for a reader of what follows it.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The segment, and its digest.
+    before: (Record, String),
+    cursor: Cursor,
+    digest: Digest,
+    description: Bytes,
+}
+
+impl Checkpoint {
+    /// The last segment.
+    pub fn last(&self) -> &Record {
+        &self.before.0
+    }
+
+    /// The FORMAT_DESCRIPTION of the file; `None` where the next one begins a file.
+    pub fn description(&self) -> Option<Bytes> {
+        let is_open = self.last().contents.ends.is_none();
+        is_open.then(|| self.description.clone())
+    }
 }
 
 #[derive(Debug)]
@@ -282,71 +355,39 @@ impl<'a> Reader<'a> {
             current: None,
             cursor: Cursor::start(begun.mariadb),
             digest: Digest::new(begun.mariadb),
-            skip: None,
             closed: None,
+            description: Bytes::new(),
         })
     }
 
-    /// From the newest file that begins within a set of transactions, without these: what a server lacks that has
-    /// executed the set. Events between transactions are returned, too.
-    ///
-    /// # Errors
-    /// `Refused`: the timeline begins behind the set, so that transactions between them are missing.
-    pub async fn after(
-        objects: &'a Objects,
-        id: TimelineId,
-        executed: &GtidSet,
-    ) -> Result<Reader<'a>> {
-        let timeline = objects.timeline(id).await?;
-        let found = objects.timelines.get(&id);
-        let files: Vec<&LogFile> = found
-            .into_iter()
-            .flat_map(|found| found.files.keys())
-            .collect();
-        let mut file = None;
-        for pair in files.windows(2).rev() {
-            let (before, next) = (pair[0], pair[1]);
-            let last = found.and_then(|found| found.files.get(before)?.segments.keys().next_back());
-            let Some(last) = last else { continue };
-            let record = objects.record(id, before, *last).await?;
-            let set = match &record.gtid_set {
-                Some(set) => Some(GtidSet::parse(record.mariadb, set)?),
-                None => gtids_at_end(objects, id, &record).await?,
-            };
-            if set.is_some_and(|set| executed.covers(&set)) {
-                file = Some(next);
-                break;
-            }
+    /// Behind what was read before, of the same timeline.
+    pub fn behind(objects: &'a Objects, checkpoint: Checkpoint) -> Reader<'a> {
+        let last = checkpoint.last();
+        let (id, at) = (last.timeline, (&last.file, last.from));
+        let listed = objects.timelines.get(&id);
+        let all = listed.into_iter().flat_map(TimelineObjects::all);
+        let left = all.filter(|place| *place > at);
+        Reader {
+            objects,
+            id,
+            left: left.map(|(file, from)| (file.clone(), from)).collect(),
+            before: Some(checkpoint.before),
+            current: None,
+            cursor: checkpoint.cursor,
+            digest: checkpoint.digest,
+            closed: None,
+            description: checkpoint.description,
         }
-        if file.is_none() {
-            let start = match files.first() {
-                // Files before it were deleted.
-                Some(first) if **first != timeline.file => gtids_before(objects, id, first).await?,
-                _ => {
-                    let set = timeline.gtid_set.as_deref();
-                    Some(GtidSet::parse(timeline.mariadb, set.unwrap_or_default())?)
-                }
-            };
-            let start = start.ok_or_else(|| {
-                Error::refused(format!(
-                    "timeline {id} of {} does not say what was executed before it begins",
-                    objects.target
-                ))
-            })?;
-            let missing = start.minus(executed);
-            if !missing.is_empty() {
-                return Err(Error::refused(format!(
-                    "timeline {id} of {} begins behind these transactions: {missing}",
-                    objects.target
-                ))
-                .hint(
-                    "choose a newer backup, one whose GTIDs the timeline covers; see drctl log",
-                ));
-            }
-        }
-        let mut reader = Reader::from(objects, id, file).await?;
-        reader.skip = Some(executed.clone());
-        Ok(reader)
+    }
+
+    /// The end of what was read, once there is no more.
+    pub fn checkpoint(self) -> Option<Checkpoint> {
+        Some(Checkpoint {
+            before: self.before.filter(|_| self.left.is_empty())?,
+            cursor: self.cursor,
+            digest: self.digest,
+            description: self.description,
+        })
     }
 
     /// The next event; `None` at the end of the timeline.
@@ -357,16 +398,7 @@ impl<'a> Reader<'a> {
         loop {
             if let Some(current) = &self.current {
                 if current.at < current.raw.len() {
-                    let event = self.event()?;
-                    let gtid = event
-                        .transaction
-                        .as_ref()
-                        .and_then(|begin| begin.gtid.as_ref());
-                    let skip = self.skip.as_ref().zip(gtid);
-                    if skip.is_some_and(|(skip, gtid)| skip.contains(gtid)) {
-                        continue;
-                    }
-                    return Ok(Some(event));
+                    return self.event().map(Some);
                 }
                 self.end_segment()?;
             }
@@ -386,8 +418,14 @@ impl<'a> Reader<'a> {
         let (record, raw) = segment::decode(&key, &object)?;
         is_at(&key, &record, self.id, &file, from)?;
         self.check_vouched(&key, &sha256, &file, from).await?;
-        if let Some((before, sha256)) = &self.before {
-            follows(&key, before, sha256, &record)?;
+        if let Some((before, sha256)) = self.before.clone() {
+            follows(&key, &before, &sha256, &record)?;
+            if before.file != file {
+                // It may have been read before its file was closed.
+                let key = self.objects.key(self.id, &before.file, before.from);
+                self.check_vouched(&key, &sha256, &before.file, before.from)
+                    .await?;
+            }
         } else if record.seq == 0 && record.prev.is_some() {
             return Err(segment::broken(
                 &key,
@@ -467,6 +505,10 @@ impl<'a> Reader<'a> {
         }
         let bytes = current.raw.slice(current.at..current.at + size);
         let event = crate::binlog::event::Event::parse(&bytes)?;
+        if event.header.kind == kind::FORMAT_DESCRIPTION {
+            // A copy: a slice would keep the whole segment.
+            self.description = Bytes::copy_from_slice(&bytes);
+        }
         let within = |error: Error| error.context(&current.key);
         self.cursor.accept(&event).map_err(within)?;
         let checksum = self.cursor.checksum;

@@ -4,11 +4,12 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use drctl::binlog::gtid::GtidSet;
+use drctl::binlog::gtid::{Gtid, GtidSet};
+use drctl::layout::TimelineId;
 use drctl::store::Store;
 use drctl::store::file::FileStore;
 use drctl::stream::objects::Objects;
-use drctl::stream::read::Reader;
+use drctl::stream::read::{Reader, file_behind};
 
 use super::*;
 use crate::on_both;
@@ -152,6 +153,21 @@ fn executed(server: &Server) -> String {
     server.exec(sql).split_whitespace().collect()
 }
 
+/// The archived transactions that a server lacks that has executed a set.
+pub async fn behind(objects: &Objects, id: TimelineId, executed: &GtidSet) -> Vec<Gtid> {
+    let file = file_behind(objects, id, executed).await.unwrap();
+    let mut reader = Reader::from(objects, id, Some(&file)).await.unwrap();
+    let mut missing = Vec::new();
+    while let Some(event) = reader.next().await.unwrap() {
+        let gtid = event
+            .transaction
+            .filter(|_| event.ends)
+            .and_then(|begin| begin.gtid);
+        missing.extend(gtid.filter(|gtid| !executed.contains(gtid)));
+    }
+    missing
+}
+
 on_both!(
     fn the_log_is_read_from_a_set_of_transactions_on(flavour) {
         let server = logging(flavour, &[]);
@@ -169,13 +185,10 @@ on_both!(
             let objects = Objects::list(store, "shop".parse().unwrap()).await.unwrap();
             for (from, left) in [(&half, 12), (&whole, 0)] {
                 let set = GtidSet::parse(flavour == Flavour::MariaDb, from).unwrap();
-                let mut reader = Reader::after(&objects, id, &set).await.unwrap();
-                let (mut ended, mut seen) = (0, set);
-                while let Some(event) = reader.next().await.unwrap() {
-                    if event.ends {
-                        ended += 1;
-                        seen.add(event.transaction.unwrap().gtid.as_ref().unwrap());
-                    }
+                let missing = behind(&objects, id, &set).await;
+                let (ended, mut seen) = (missing.len(), set);
+                for gtid in &missing {
+                    seen.add(gtid);
                 }
                 assert_eq!((ended, seen.to_string()), (left, whole.clone()));
             }

@@ -46,7 +46,7 @@ fn reset(flavour: Flavour) -> &'static str {
 }
 
 /// Deletes all files of the server's log but the one in use.
-fn purge_all_but_newest(server: &Server) {
+pub(crate) fn purge_all_but_newest(server: &Server) {
     let newest = server.query("SHOW BINARY LOGS").pop().unwrap().remove(0);
     // MariaDB keeps a file while it believes that a replica reads it.
     until("the log is purged", || {

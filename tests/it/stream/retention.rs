@@ -6,10 +6,11 @@ use drctl::binlog::gtid::GtidSet;
 use drctl::store::Store;
 use drctl::store::file::FileStore;
 use drctl::stream::objects::Objects;
-use drctl::stream::read::Reader;
+use drctl::stream::read::file_behind;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::archive::behind;
 use super::store::to_s3;
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
@@ -106,15 +107,10 @@ on_both!(
         let id = timelines(&drctl).remove(0).parse().unwrap();
         runtime.block_on(async {
             let objects = Objects::list(store, "shop".parse().unwrap()).await.unwrap();
-            let refused = Reader::after(&objects, id, &GtidSet::empty(mariadb)).await.unwrap_err();
+            let refused = file_behind(&objects, id, &GtidSet::empty(mariadb)).await.unwrap_err();
             assert_eq!(refused.outcome(), drctl::Outcome::Refused, "{refused}");
             let set = GtidSet::parse(mariadb, &base).unwrap();
-            let mut reader = Reader::after(&objects, id, &set).await.unwrap();
-            let mut ended = 0;
-            while let Some(event) = reader.next().await.unwrap() {
-                ended += u32::from(event.ends);
-            }
-            assert_eq!(ended, 10);
+            assert_eq!(behind(&objects, id, &set).await.len(), 10);
         });
 
         // A streamer goes on, and a restore begins with what is left.
