@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::layout::{LogFile, TimelineId};
 use crate::replay::feed::{Events, Log};
 use crate::stream::objects::Objects;
-use crate::stream::read::Reader;
+use crate::stream::read::{Checkpoint, Reader};
 use crate::{Error, Result};
 
 /// Most events that are read ahead.
@@ -23,15 +23,17 @@ const MOST_KIB: u32 = 8 << 10;
 /// An event, and its part of [`MOST_KIB`].
 type Held = (Bytes, OwnedSemaphorePermit);
 
-/// One timeline, from the beginning of a file, as far as its objects were listed.
+/// One timeline, as far as its objects were listed.
 #[derive(Debug, Clone)]
 pub struct ArchivedLog {
     /// The objects of the log.
     pub objects: Arc<Objects>,
     /// The timeline.
     pub timeline: TimelineId,
-    /// The first file.
+    /// The file that it begins with.
     pub file: LogFile,
+    /// What of that file was read before; `None` where it is read from its beginning.
+    pub behind: Option<Arc<Checkpoint>>,
 }
 
 /// Events that a task of its own reads; dropped, it ends that task.
@@ -60,10 +62,29 @@ impl Log for ArchivedLog {
 }
 
 impl ArchivedLog {
+    /// Reads it.
+    pub async fn reader(&self) -> Result<Reader<'_>> {
+        match &self.behind {
+            Some(behind) => Ok(Reader::behind(&self.objects, (**behind).clone())),
+            None => Reader::from(&self.objects, self.timeline, Some(&self.file)).await,
+        }
+    }
+
+    /// The event that says how those of the first file are to be read, where it was read before.
+    pub fn description(&self) -> Option<Bytes> {
+        self.behind.as_ref()?.description()
+    }
+
     /// Hands every event on, and an empty one at the end: a channel that closes without it is no end of a log.
     async fn read(&self, sender: &mpsc::Sender<Result<Held>>) -> Result<()> {
-        let mut reader = Reader::from(&self.objects, self.timeline, Some(&self.file)).await?;
         let room = Arc::new(Semaphore::new(MOST_KIB as usize));
+        if let Some(description) = self.description()
+            && let held = hold(&room, description).await?
+            && sender.send(Ok(held)).await.is_err()
+        {
+            return Ok(());
+        }
+        let mut reader = self.reader().await?;
         while let Some(event) = reader.next().await? {
             let held = hold(&room, event.bytes).await?;
             if sender.send(Ok(held)).await.is_err() {

@@ -34,7 +34,7 @@ pub mod stop;
 pub mod tables;
 mod whole;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use async_trait::async_trait;
@@ -69,6 +69,8 @@ pub struct Stretch {
     pub tables: Option<Arc<Tables>>,
     /// Whether the GTIDs of the destination may be reset, which deletes its binary logs.
     pub reset: bool,
+    /// What becomes of the destination behind it.
+    pub then: Then,
 }
 
 impl std::fmt::Debug for Stretch {
@@ -83,9 +85,10 @@ impl std::fmt::Debug for Stretch {
 impl Stretch {
     /// What a run has to have in common with the one that it resumes.
     pub fn described(&self) -> String {
-        match self.path {
-            ReplayPath::Replica(_) => self.moment.clone(),
-            ReplayPath::Client(_) => format!("{}, by the client", self.moment),
+        match (&self.path, self.then) {
+            (_, Then::Follow) => STANDBY.to_owned(),
+            (ReplayPath::Replica(_), Then::End) => self.moment.clone(),
+            (ReplayPath::Client(_), Then::End) => format!("{}, by the client", self.moment),
         }
     }
 
@@ -99,11 +102,24 @@ impl Stretch {
     }
 }
 
+/// The moment of a restore that follows the log, as [`Stretch::described`].
+pub const STANDBY: &str = "the end of the log, as a standby";
+
+/// What becomes of a destination behind a stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It is a server again.
+    End,
+    /// It stays read-only, with the settings of a replay: the next stretch follows.
+    Follow,
+}
+
 /// How a log gets into a destination.
 #[derive(Debug, Clone)]
 pub enum ReplayPath {
-    /// The destination reaches drctl at this address, and applies the log as its replica, in parallel.
-    Replica(IpAddr),
+    /// The destination reaches drctl at this address, and applies the log as its replica, in parallel. Port 0 takes a
+    /// free one.
+    Replica(SocketAddr),
     /// Through `mysqlbinlog | mysql`, in one session.
     Client(Arc<Client>),
 }
@@ -139,6 +155,8 @@ pub struct Options {
     pub workers: usize,
     /// How it begins.
     pub begin: Begin,
+    /// How it ends.
+    pub then: Then,
 }
 
 /// What was replayed.
@@ -168,8 +186,7 @@ pub async fn replay(
     let mut destination = cancel.unless(connect).await?;
     let refused = RefusedList::default();
     let work = async {
-        let (begin, workers) = (options.begin, options.workers);
-        destination.prepare(plan, begin, workers, journal).await?;
+        destination.prepare(plan, options, journal).await?;
         let stretch = Arc::new(Served {
             log,
             plan: Arc::new(plan.clone()),
@@ -199,7 +216,10 @@ pub async fn replay(
         (Ok(()), Ok(())) => destination.check(plan).await,
         _ => Ok(()),
     };
-    let reverted = destination.revert().await;
+    let reverted = match options.then {
+        Then::End => destination.revert().await,
+        Then::Follow => Ok(()),
+    };
     destination.close().await;
     let mut failures = [worked, released, checked, reverted]
         .into_iter()
@@ -220,12 +240,12 @@ pub async fn replay(
 /// Serves the stretch until the destination, as a replica, has all of it.
 async fn attached(
     replica: &mut Destination,
-    listen: IpAddr,
+    listen: SocketAddr,
     stretch: Arc<Served>,
     plan: &Plan,
     told: impl Fn(u64),
 ) -> Result<()> {
-    let listener = Listener::bind(SocketAddr::new(listen, 0), replica.flavour()).await?;
+    let listener = Listener::bind(listen, replica.flavour()).await?;
     let (address, account) = (listener.address(), listener.account().clone());
     let tally = stretch.tally.clone();
     let applied = async {

@@ -57,6 +57,7 @@ impl Place {
                 objects: objects.clone(),
                 timeline: found.timeline,
                 file: found.file.clone(),
+                behind: None,
             },
             gtids: GtidSet::parse(stretch.timeline.mariadb, &gtids)?,
             position: found.position,

@@ -74,7 +74,9 @@ pub struct Resolved {
 pub struct Finder {
     stop: Stop,
     plan: Plan,
+    /// The server's name of the file; empty where it is not known.
     file: String,
+    is_within_file: bool,
     groups: Groups,
     checksum: Checksum,
     last: Option<Edge>,
@@ -101,6 +103,7 @@ impl Finder {
             },
             stop,
             file: file.to_owned(),
+            is_within_file: false,
             groups: Groups::default(),
             checksum: Checksum::Off,
             last: None,
@@ -149,10 +152,18 @@ impl Finder {
     /// Takes an event; false where the stretch ends in front of it.
     pub fn take(&mut self, event: &Event<'_>) -> Result<bool> {
         match event.header.kind {
-            kind::FORMAT_DESCRIPTION => self.checksum = Description::parse(event)?.checksum,
+            kind::FORMAT_DESCRIPTION => {
+                self.checksum = Description::parse(event)?.checksum;
+                // A server that was stopped does not say how its next file is named.
+                if self.is_within_file {
+                    self.file.clear();
+                }
+                self.is_within_file = true;
+            }
             kind::ROTATE => {
                 if let Some((_, name)) = rotated_to(event.body(self.checksum)) {
                     self.file = name;
+                    self.is_within_file = false;
                 }
             }
             _ => {}

@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use crate::archive::read::Archive;
 use crate::comparison::compare::Comparison;
 use crate::mysql::ServerConfig;
-use crate::replay;
 use crate::replay::destination::settings::Journal;
 use crate::replay::destination::statements::not_logged;
+use crate::replay::{self, Then};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::refusal::{all_of, refused};
@@ -180,7 +180,10 @@ impl Restore {
         let (control, tuning) = (&mut self.marker.control, self.options.tuning);
         let loader = self.options.resources.loader;
         self.report.settings = tuning::apply(control, &self.facts, tuning, loader).await?;
-        if !self.options.binlog && self.facts.is_on("log_bin") {
+        let follows = self.options.replay.as_ref();
+        let follows = follows.is_some_and(|stretch| stretch.then == Then::Follow);
+        // The log of a standby is deleted before the replay begins.
+        if !self.options.binlog && !follows && self.facts.is_on("log_bin") {
             for sql in [
                 "SET SESSION sql_log_bin = 1",
                 &not_logged(),
@@ -239,6 +242,7 @@ impl Restore {
             session: lane_session::for_a_log(&self.facts.variables),
             workers: self.options.resources.lanes.max(1),
             begin: stretch.begin(begun),
+            then: stretch.then,
         };
         if stretch.path.is_client() {
             events::mark(&mut self.marker).await?;
@@ -265,7 +269,11 @@ impl Restore {
             );
         }
         self.report.stage(Pass::Replay.name(), began);
-        self.marker.note_pass(Pass::Replay).await
+        match stretch.then {
+            Then::End => self.marker.note_pass(Pass::Replay).await,
+            // It never ends, and the destination is read-only.
+            Then::Follow => Ok(()),
+        }
     }
 
     /// Enables events, and hands over the administration of roles.
@@ -277,10 +285,20 @@ impl Restore {
             events::forget_replayed(marker, by_client, of_replicas, report).await?;
         }
         self.run(Pass::Events).await?;
-        if self.options.accounts && !self.options.destination.is_scratch() {
-            self.accounts().hand_over_roles().await?;
+        self.hand_over_roles().await
+    }
+
+    /// Hands over the administration of roles.
+    pub async fn hand_over_roles(&mut self) -> Result<()> {
+        match self.options.accounts && !self.options.destination.is_scratch() {
+            true => self.accounts().hand_over_roles().await,
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Leaves the destination as a standby, whose restore is not complete while the log goes on; returns warnings.
+    pub fn leave(self) -> Vec<String> {
+        self.report.warnings.into_iter().cloned().collect()
     }
 
     /// Ends the restore with the result of its steps: reverts server settings, and drops the restore marker

@@ -1,4 +1,4 @@
-//! The comparison of the scratch server with the dump of a backup, outside of a restore.
+//! The comparison of a server with the dump of a backup, outside of a restore.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,85 +17,94 @@ use crate::restore::inspect::control_config;
 use crate::restore::session::lane::{Lane, LaneConfig};
 use crate::sql::computed::{self, Needs};
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
+use crate::util::cancel::Cancel;
 use crate::util::error::Result;
-use crate::verify::Drill;
 use crate::verify::expired;
 
-/// Compares the ledger of the schemas of a server with that of a backup. Returns, too, the events that are missing
-/// because the server drops them when they are created.
-pub(super) async fn compare_with_dump(
-    drill: &Drill<'_>,
-    archive: &Archive,
-    server: &Arc<ServerConfig>,
-    schemas: BTreeSet<String>,
-    deviations: ExpectedDeviations,
-    reader: Reader,
-) -> Result<(Comparison, BTreeSet<ObjectId>)> {
-    let expected = Arc::new(archive.contents().ledger.entries().clone());
-    let longest = archive.manifest().totals.largest_statement_bytes;
-    let found = redump(
-        server,
-        &archive.manifest().client,
-        &Redump {
-            what: DumpScope::Schemas(schemas),
-            expected: expected.clone(),
-            deviations,
-            reader,
-            jobs: dump_commands::at_once(drill.options(archive).resources.lanes, longest),
-            shared: false,
-        },
-        drill.cancel,
-    )
-    .await?;
-    let mut comparison = compare(&expected, found.ledger.entries());
-    let other = different_computed_values(drill, archive, server).await?;
-    comparison.differences.extend(other);
-    comparison.differences.sort();
-    explain(archive, &mut comparison, &found.words).await?;
-    let missing = comparison.differences.iter().filter(|one| {
-        (one.class, one.object.kind) == (Class::MissingObject, ObjectKind::Event)
-            && found.ledger.get(&one.object).is_none()
-    });
-    let missing: BTreeSet<ObjectId> = missing.map(|one| one.object.clone()).collect();
-    let expired = expired::expired(drill, archive, server, &missing).await?;
-    comparison
-        .differences
-        .retain(|one| !expired.contains(&one.object));
-    Ok((comparison, expired))
+/// A server that should hold what a backup holds.
+#[derive(Clone, Copy)]
+pub struct Compared<'a> {
+    /// The server.
+    pub server: &'a Arc<ServerConfig>,
+    /// What reads its rows.
+    pub reader: Reader,
+    /// Connections that read them.
+    pub lanes: usize,
+    /// Ends the comparison.
+    pub cancel: &'a Cancel,
 }
 
-/// Tables whose computed values differ from those of the target, by the definitions in the archive.
-async fn different_computed_values(
-    drill: &Drill<'_>,
-    archive: &Archive,
-    server: &Arc<ServerConfig>,
-) -> Result<Vec<Difference>> {
-    let inventory = archive.contents().inventory.iter();
-    let needs: BTreeMap<ObjectId, Needs> = inventory
-        .filter_map(|entry| Some((entry.object.clone(), entry.needs.clone()?)))
-        .collect();
-    if needs.is_empty() {
-        return Ok(Vec::new());
+impl Compared<'_> {
+    /// Compares the ledger of the schemas of the server with that of the backup. Returns, too, the events that are missing
+    /// because the server drops them when they are created.
+    pub async fn with_dump(
+        &self,
+        archive: &Archive,
+        schemas: BTreeSet<String>,
+        deviations: ExpectedDeviations,
+    ) -> Result<(Comparison, BTreeSet<ObjectId>)> {
+        let expected = Arc::new(archive.contents().ledger.entries().clone());
+        let longest = archive.manifest().totals.largest_statement_bytes;
+        let found = redump(
+            self.server,
+            &archive.manifest().client,
+            &Redump {
+                what: DumpScope::Schemas(schemas),
+                expected: expected.clone(),
+                deviations,
+                reader: self.reader,
+                jobs: dump_commands::at_once(self.lanes, longest),
+                shared: false,
+            },
+            self.cancel,
+        )
+        .await?;
+        let mut comparison = compare(&expected, found.ledger.entries());
+        let other = self.different_computed_values(archive).await?;
+        comparison.differences.extend(other);
+        comparison.differences.sort();
+        explain(archive, &mut comparison, &found.words).await?;
+        let missing = comparison.differences.iter().filter(|one| {
+            (one.class, one.object.kind) == (Class::MissingObject, ObjectKind::Event)
+                && found.ledger.get(&one.object).is_none()
+        });
+        let missing: BTreeSet<ObjectId> = missing.map(|one| one.object.clone()).collect();
+        let expired = expired::expired(archive, self.server, &missing, self.cancel).await?;
+        comparison
+            .differences
+            .retain(|one| !expired.contains(&one.object));
+        Ok((comparison, expired))
     }
-    let source = FrameSource::of(archive, drill.cancel)?;
-    let mut frames = source.read(|record| record.has(Section::PreData));
-    let mut computed = BTreeMap::new();
-    while let Some(ready) = frames.next().await? {
-        for (statement, sql) in ready.frame.of(Section::PreData) {
-            if let Kind::Create { object, .. } = &statement.kind
-                && needs.contains_key(object)
-            {
-                computed.insert(object.clone(), computed::of_table(sql));
+
+    /// Tables whose computed values differ from those of the target, by the definitions in the archive.
+    async fn different_computed_values(&self, archive: &Archive) -> Result<Vec<Difference>> {
+        let inventory = archive.contents().inventory.iter();
+        let needs: BTreeMap<ObjectId, Needs> = inventory
+            .filter_map(|entry| Some((entry.object.clone(), entry.needs.clone()?)))
+            .collect();
+        if needs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = FrameSource::of(archive, self.cancel)?;
+        let mut frames = source.read(|record| record.has(Section::PreData));
+        let mut computed = BTreeMap::new();
+        while let Some(ready) = frames.next().await? {
+            for (statement, sql) in ready.frame.of(Section::PreData) {
+                if let Kind::Create { object, .. } = &statement.kind
+                    && needs.contains_key(object)
+                {
+                    computed.insert(object.clone(), computed::of_table(sql));
+                }
             }
         }
+        let config = LaneConfig {
+            lock: None,
+            ..control_config(self.server, true, self.cancel)
+        };
+        let mut lane = Lane::open(config).await?;
+        let differences =
+            restore::passes::compare::computed_differences(&mut lane, &needs, &computed).await?;
+        lane.close().await;
+        Ok(differences)
     }
-    let config = LaneConfig {
-        lock: None,
-        ..control_config(server, true, drill.cancel)
-    };
-    let mut lane = Lane::open(config).await?;
-    let differences =
-        restore::passes::compare::computed_differences(&mut lane, &needs, &computed).await?;
-    lane.close().await;
-    Ok(differences)
 }

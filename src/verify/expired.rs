@@ -9,15 +9,15 @@ use crate::restore::frames::read_ahead::FrameSource;
 use crate::sql::definer::unquoted;
 use crate::sql::statement::{Kind, ObjectId, Section};
 use crate::sql::tokens::Tokens;
+use crate::util::cancel::Cancel;
 use crate::util::error::Result;
-use crate::verify::Drill;
 
 /// The expired ones of the `missing` events.
 pub(super) async fn expired(
-    drill: &Drill<'_>,
     archive: &Archive,
     server: &ServerConfig,
     missing: &BTreeSet<ObjectId>,
+    cancel: &Cancel,
 ) -> Result<BTreeSet<ObjectId>> {
     let mut expired = BTreeSet::new();
     if missing.is_empty() {
@@ -26,7 +26,7 @@ pub(super) async fn expired(
     let mut connection = connect(server).await?;
     // Dumps create events in the server's own time zone.
     connection.run("SET SESSION time_zone = 'SYSTEM'").await?;
-    let source = FrameSource::of(archive, drill.cancel)?;
+    let source = FrameSource::of(archive, cancel)?;
     let mut frames = source.read(|record| record.has(Section::PostData));
     while let Some(ready) = frames.next().await? {
         for (statement, sql) in ready.frame.of(Section::PostData) {

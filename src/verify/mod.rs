@@ -17,10 +17,11 @@
 
 pub mod archive;
 pub mod checks;
-mod compare;
+pub mod compare;
 pub mod config;
 mod expired;
 pub mod figures;
+pub mod later;
 pub mod pitr;
 pub mod plain_client;
 pub mod scratch;
@@ -47,6 +48,7 @@ use crate::util::cancel::Cancel;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::times::{before, signed};
 
+use compare::Compared;
 pub use config::DrillConfig;
 use scratch::{Choice, Scratch};
 
@@ -206,7 +208,9 @@ impl Drill<'_> {
                 found => return found,
             }
         }
-        Ok(ReplayPath::Replica(scratch.own_address().await?))
+        Ok(ReplayPath::Replica(
+            (scratch.own_address().await?, 0).into(),
+        ))
     }
 
     async fn locate(&self, report: &mut DrillReport) -> Result<Archive> {
@@ -297,6 +301,17 @@ impl Drill<'_> {
             lanes: self.config.lanes.unwrap_or(Resources::default().lanes),
             reconnect: RECONNECT,
             reader: self.config.reader,
+        }
+    }
+
+    /// A scratch server, as it is compared.
+    fn compared<'a>(&'a self, server: &'a Arc<ServerConfig>) -> Compared<'a> {
+        let resources = self.resources();
+        Compared {
+            server,
+            reader: resources.reader,
+            lanes: resources.lanes,
+            cancel: self.cancel,
         }
     }
 

@@ -17,7 +17,6 @@ use std::time::Instant;
 use crate::archive::read::Archive;
 use crate::catalog::Entry;
 use crate::comparison::compare::Comparison;
-use crate::comparison::normalise::ExpectedDeviations;
 use crate::layout::DrillLevel;
 use crate::monitor::report::model::{
     Beyond, DrillReport, RefusedStatement, Replay, Stage, Verified,
@@ -28,19 +27,17 @@ use crate::mysql::{ServerConfig, connect};
 use crate::replay::destination::Begin;
 use crate::replay::place::Place;
 use crate::replay::stop::{Resolved, Stop};
-use crate::replay::{self, ReplayPath};
-use crate::restore::frames::read_ahead::FrameSource;
+use crate::replay::{self, ReplayPath, Then};
 use crate::restore::inspect::destination;
 use crate::restore::options::RestoreOptions;
 use crate::restore::report::RestoreReport;
 use crate::restore::state::marker::Pass;
 use crate::restore::steps::Restore;
-use crate::sql::definer::{Account, definer};
-use crate::sql::placement::created;
-use crate::sql::statement::{Kind, ObjectId, ObjectKind, Section};
+use crate::sql::definer::Account;
+use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 use crate::util::format::{counted, some_of};
-use crate::verify::compare::compare_with_dump;
+use crate::verify::later::Later;
 use crate::verify::scratch::Choice;
 use crate::verify::{Drill, add_stage};
 
@@ -111,10 +108,11 @@ pub(super) async fn run(
             // A provided server of MySQL has the GTIDs of the log from the drill before, and would skip them.
             reset: matches!(drill.scratch, Choice::External(_))
                 && archive.manifest().server.flavour == "mysql",
+            then: Then::End,
         }),
         ..drill.options(archive)
     };
-    let definitions = definitions(drill, &found.later).await?;
+    let definitions = Later::read(&found.later, drill.cancel).await?;
     let mut created = Vec::new();
     let progress = drill.progress.clone();
     let mut restore = Restore::prepare(archive, server, options, progress, drill.cancel).await?;
@@ -200,6 +198,7 @@ async fn beyond(
         session: Vec::new(),
         workers: drill.resources().lanes,
         begin: Begin::Anew,
+        then: Then::End,
     };
     let (log, plan) = (Arc::new(place.log.clone()), &resolved.plan);
     let work = replay::replay(server, log, plan, &options, None, |_| {}, drill.cancel);
@@ -269,7 +268,7 @@ async fn compare(
     drill: &Drill<'_>,
     server: &Arc<ServerConfig>,
     later: &Archive,
-    definitions: Definitions,
+    definitions: Later,
     restored: &mut RestoreReport,
 ) -> Result<Comparison> {
     let mut connection = drill.cancel.unless(connect(server)).await?;
@@ -284,19 +283,9 @@ async fn compare(
             "no schema of the later backup exists after the replay of the binary log",
         ));
     }
-    let deviations = ExpectedDeviations {
-        replayed: definitions.replayed,
-        ..ExpectedDeviations::default()
-    };
-    let compared = compare_with_dump(
-        drill,
-        later,
-        server,
-        schemas,
-        deviations,
-        drill.config.reader,
-    )
-    .await;
+    let compared = definitions
+        .compare(later, drill.compared(server), schemas)
+        .await;
     let (comparison, expired) = compared?;
     for event in &expired {
         if !restored.expired_events.contains(event) {
@@ -304,56 +293,6 @@ async fn compare(
         }
     }
     Ok(comparison)
-}
-
-/// Definitions of a backup.
-#[derive(Default)]
-struct Definitions {
-    /// Of which a replayed log does not say everything.
-    replayed: BTreeMap<ObjectId, Vec<u8>>,
-    /// Definers, and one object of each.
-    definers: BTreeMap<Account, ObjectId>,
-}
-
-async fn definitions(drill: &Drill<'_>, archive: &Archive) -> Result<Definitions> {
-    let fingerprint = &archive.manifest().server.fingerprint;
-    let prints_tablespace = fingerprint.get("innodb_file_per_table");
-    let prints_tablespace = prints_tablespace.is_some_and(|value| value == "OFF");
-    let mut found = Definitions::default();
-    let source = FrameSource::of(archive, drill.cancel)?;
-    let mut frames =
-        source.read(|record| record.has(Section::PreData) || record.has(Section::PostData));
-    while let Some(ready) = drill.cancel.unless(frames.next()).await? {
-        for (statement, sql) in ready.frame.statements() {
-            let object = match &statement.kind {
-                Kind::CreateSchema { schema } => &ObjectId::schema(schema.as_str()),
-                Kind::Create {
-                    object,
-                    placeholder: false,
-                } => object,
-                _ => continue,
-            };
-            if let Some((account, _)) = definer(sql) {
-                found
-                    .definers
-                    .entry(account)
-                    .or_insert_with(|| object.clone());
-            }
-            let has_counter = || memchr::memmem::find(sql, b" AUTO_INCREMENT=").is_some();
-            let is_partly_logged = match object.kind {
-                ObjectKind::Event => true,
-                ObjectKind::Table => {
-                    prints_tablespace || has_counter() || created(sql, true).is_some()
-                }
-                ObjectKind::Schema => created(sql, true).is_some(),
-                _ => false,
-            };
-            if is_partly_logged {
-                found.replayed.insert(object.clone(), sql.to_vec());
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Creates the definers of the later backup that do not exist, and lets those of a scratch server of drctl's own do

@@ -19,7 +19,7 @@ use crate::replay::address::own_address;
 use crate::replay::archive::ArchivedLog;
 use crate::replay::place::Place;
 use crate::replay::stop::Stop;
-use crate::replay::{self, ReplayPath};
+use crate::replay::{self, ReplayPath, Then};
 use crate::stream::coverage::{self, Stretch};
 use crate::stream::objects::Objects;
 use crate::stream::read;
@@ -122,6 +122,7 @@ pub(super) async fn find(
                     path,
                     tables: None,
                     reset: args.overwrite,
+                    then: Then::End,
                 };
                 return Ok((entry, stretch));
             }
@@ -138,7 +139,9 @@ pub(super) async fn find(
 async fn path(arg: Option<ReplayPathArg>, server: &ServerConfig) -> Result<ReplayPath> {
     match arg {
         Some(ReplayPathArg::Client) => ReplayPath::through_client(server).await,
-        Some(ReplayPathArg::Replica) | None => Ok(ReplayPath::Replica(own_address(server).await?)),
+        Some(ReplayPathArg::Replica) | None => {
+            Ok(ReplayPath::Replica((own_address(server).await?, 0).into()))
+        }
     }
 }
 

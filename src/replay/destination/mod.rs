@@ -20,9 +20,9 @@ use crate::mysql::compat::LOG_REPLICA_UPDATES;
 use crate::mysql::connect::{connect, server_error};
 use crate::mysql::replication::REPLAY_CHANNEL;
 use crate::mysql::{Connection, Flavour, ServerConfig, ServerVersion};
-use crate::replay::ReplayPath;
 use crate::replay::listener::Account;
 use crate::replay::plan::Plan;
+use crate::replay::{Options, ReplayPath, Then};
 use crate::{Error, Result};
 
 use settings::{Journal, Settings};
@@ -82,7 +82,7 @@ impl Destination {
 
     /// Ends what an interrupted replay left on a server.
     pub async fn end_interrupted(config: &ServerConfig) -> Result<()> {
-        let path = ReplayPath::Replica(Ipv4Addr::LOCALHOST.into());
+        let path = ReplayPath::Replica((Ipv4Addr::LOCALHOST, 0).into());
         Destination::connect(config, &path).await?.close().await;
         Ok(())
     }
@@ -109,22 +109,28 @@ impl Destination {
     pub async fn prepare(
         &mut self,
         plan: &Plan,
-        begin: Begin,
-        workers: usize,
+        options: &Options,
         journal: Option<&dyn Journal>,
     ) -> Result<()> {
         let flavour = self.server.flavour;
-        let path = self.path.clone();
+        let (path, begin) = (self.path.clone(), options.begin);
         let fitness = fitness(&mut self.control, flavour, plan, begin, &path).await?;
         refuse(fitness.unfit.into_iter().next())?;
         self.settings
-            .apply(&mut self.control, flavour, &path, workers, journal)
+            .apply(&mut self.control, flavour, options, journal)
             .await?;
         let mut executed = self.executed().await?;
         let stretch = plan.expected.minus(&plan.base);
         if begin != Begin::Resumed {
-            if begin == Begin::AnewWithReset && unfit::known(&stretch, &executed).is_some() {
+            // The log of a standby holds the transactions of the target alone.
+            let resets =
+                options.then == Then::Follow || unfit::known(&stretch, &executed).is_some();
+            if begin == Begin::AnewWithReset && resets {
                 first_understood(&mut self.control, &statements::reset_gtids()).await?;
+                if options.then == Then::Follow && flavour == Flavour::MariaDb {
+                    let logged = statements::set_logged(&plan.base);
+                    self.control.run(&logged).await?;
+                }
                 executed = self.executed().await?;
             }
             if !path.is_client() && !self.logs_what_it_replicates().await? {
@@ -138,7 +144,7 @@ impl Destination {
             }
         }
         self.settings
-            .protect(&mut self.control, flavour, &path)
+            .protect(&mut self.control, flavour, options)
             .await?;
         executed = self.executed().await?;
         if begin != Begin::Resumed {

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use crate::Result;
 use crate::mysql::connect::set_global;
 use crate::mysql::{Connection, Flavour};
-use crate::replay::ReplayPath;
-use crate::replay::listener::unused_server_id;
+use crate::replay::listener::{is_unused_server_id, unused_server_id};
+use crate::replay::{Options, ReplayPath, Then};
 
 /// The largest event that a server takes, bytes.
 const MOST_EVENT_BYTES: u64 = 1 << 30;
@@ -60,7 +60,7 @@ fn wanted(flavour: Flavour, path: &ReplayPath, workers: usize) -> Vec<Wanted> {
     let server_id = unused_server_id().to_string();
     match flavour {
         Flavour::MySql => vec![
-            required(&["server_id"], &server_id),
+            required(&[SERVER_ID], &server_id),
             set(
                 &["replica_parallel_workers", "slave_parallel_workers"],
                 &workers,
@@ -84,7 +84,7 @@ fn wanted(flavour: Flavour, path: &ReplayPath, workers: usize) -> Vec<Wanted> {
             ),
         ],
         Flavour::MariaDb => vec![
-            required(&["server_id"], &server_id),
+            required(&[SERVER_ID], &server_id),
             set(&["slave_parallel_threads"], &workers),
             required(&["slave_exec_mode"], "STRICT"),
             required(&["slave_ddl_exec_mode"], "STRICT"),
@@ -98,11 +98,11 @@ fn wanted(flavour: Flavour, path: &ReplayPath, workers: usize) -> Vec<Wanted> {
     }
 }
 
+/// What a server is known by to those that replicate from it, and to it.
+const SERVER_ID: &str = "server_id";
+
 /// What runs events.
 const EVENT_SCHEDULER: &[&str] = &["event_scheduler"];
-
-/// What a server is read-only by; the first is set with the second, and not reverted with it.
-const READ_ONLY: [&str; 2] = ["read_only", "super_read_only"];
 
 /// What was changed on one server.
 #[derive(Debug, Default)]
@@ -117,16 +117,19 @@ impl Settings {
         &mut self,
         connection: &mut Connection,
         flavour: Flavour,
-        path: &ReplayPath,
-        workers: usize,
+        options: &Options,
         journal: Option<&dyn Journal>,
     ) -> Result<()> {
-        for wanted in wanted(flavour, path, workers) {
+        for wanted in wanted(flavour, &options.path, options.workers) {
             let Some((name, old)) = first(connection, wanted.names).await? else {
                 continue;
             };
             let will_do = [wanted.value.as_str(), wanted.or];
             if will_do.iter().any(|one| old.eq_ignore_ascii_case(one)) {
+                continue;
+            }
+            // That of an earlier stretch: a server that is read-only takes no record of a change.
+            if name == SERVER_ID && old.parse().is_ok_and(is_unused_server_id) {
                 continue;
             }
             note(journal, name, &old).await?;
@@ -140,13 +143,11 @@ impl Settings {
                 }
             }
         }
-        if is_protected(flavour, path) {
-            // Set later, by `protect`; recorded now, while the server takes records.
-            for name in READ_ONLY {
-                let old = connection.variable(&[name]).await?.unwrap_or_default();
-                note(journal, name, &old).await?;
-                self.changed.push((name, old));
-            }
+        // Set later, by `protect`; recorded now, while the server takes records.
+        for name in read_only(flavour, options) {
+            let old = connection.variable(&[name]).await?.unwrap_or_default();
+            note(journal, name, &old).await?;
+            self.changed.push((name, old));
         }
         Ok(())
     }
@@ -156,11 +157,11 @@ impl Settings {
         &self,
         connection: &mut Connection,
         flavour: Flavour,
-        path: &ReplayPath,
+        options: &Options,
     ) -> Result<()> {
-        match is_protected(flavour, path) {
-            true => connection.run("SET GLOBAL super_read_only = ON").await,
-            false => Ok(()),
+        match read_only(flavour, options).last() {
+            Some(name) => connection.run(&set_global(name, "ON")).await,
+            None => Ok(()),
         }
     }
 
@@ -175,10 +176,15 @@ impl Settings {
     }
 }
 
-/// Whether a server is read-only during a replay: no other session may use up a GTID of the log, which the replica would
-/// then skip. MariaDB's replicas skip nothing, and a client could not write either.
-fn is_protected(flavour: Flavour, path: &ReplayPath) -> bool {
-    flavour == Flavour::MySql && !path.is_client()
+/// What a server is made read-only by during a replay; the last one is set, and the others with it, but not reverted with
+/// it. No other session may use up a GTID of the log, which the replica of MySQL would then skip. MariaDB's replicas skip
+/// nothing, and a client could not write either; a standby of either takes no writes.
+fn read_only(flavour: Flavour, options: &Options) -> &'static [&'static str] {
+    match (flavour, &options.path, options.then) {
+        (Flavour::MySql, ReplayPath::Replica(_), _) => &["read_only", "super_read_only"],
+        (Flavour::MariaDb, ReplayPath::Replica(_), Then::Follow) => &["read_only"],
+        _ => &[],
+    }
 }
 
 async fn note(journal: Option<&dyn Journal>, name: &str, value: &str) -> Result<()> {

@@ -103,6 +103,11 @@ pub fn set_executed(set: &GtidSet) -> String {
     }
 }
 
+/// Says that the binary log of MariaDB, which is empty, begins behind these GTIDs: whoever reads from there on is served.
+pub fn set_logged(set: &GtidSet) -> String {
+    format!("SET GLOBAL gtid_binlog_state = '{set}'")
+}
+
 /// Asks for the executed GTIDs.
 pub fn executed(flavour: Flavour) -> &'static str {
     match flavour {

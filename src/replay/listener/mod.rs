@@ -50,6 +50,11 @@ pub fn unused_server_id() -> u32 {
     rand::rng().random_range(SERVER_IDS)
 }
 
+/// Whether [`unused_server_id`] gave it.
+pub fn is_unused_server_id(id: u32) -> bool {
+    SERVER_IDS.contains(&id)
+}
+
 /// A source that listens, and is not asked yet.
 #[derive(Debug)]
 pub struct Listener {

@@ -35,7 +35,7 @@ use crate::sql::statement::{ObjectKind, Section};
 use crate::sql::view_order::Views;
 use crate::util::error::{Error, Result};
 use crate::verify::Drill;
-use crate::verify::compare::compare_with_dump;
+use crate::verify::compare::Compared;
 use crate::verify::scratch::external;
 use edits::Edits;
 use input_lines::InputLines;
@@ -119,9 +119,12 @@ async fn load_and_compare(
         ..ExpectedDeviations::default()
     };
     // Two programs that have nothing in common with each other have to agree on the rows.
-    const BY_PROGRAM: Reader = Reader::Mysqldump;
-    let (comparison, expired) =
-        compare_with_dump(drill, archive, server, schemas, deviations, BY_PROGRAM).await?;
+    let by_program = Compared {
+        reader: Reader::Mysqldump,
+        ..drill.compared(server)
+    };
+    let compared = by_program.with_dump(archive, schemas, deviations).await;
+    let (comparison, expired) = compared?;
     restored.expired_events = expired.into_iter().collect();
     restored.stage("compare", since);
     let (equal, summary) = (comparison.is_equal(), comparison.summary());

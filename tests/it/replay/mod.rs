@@ -10,7 +10,7 @@ mod some_tables;
 mod stops;
 mod whole;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use drctl::replay::destination::Begin;
 use drctl::replay::feed::Log;
 use drctl::replay::file::Files;
 use drctl::replay::stop::{Finder, Resolved, Stop, resolve};
-use drctl::replay::{Options, ReplayPath, Replayed, replay};
+use drctl::replay::{Options, ReplayPath, Replayed, Then, replay};
 use drctl::util::cancel::Cancel;
 
 use super::support::compare::{differences, picture};
 use super::support::{Drctl, Flavour, Server};
 
 /// What every source has before its backup.
-const BEFORE: &str = "
+pub(crate) const BEFORE: &str = "
     CREATE DATABASE shop; USE shop;
     CREATE TABLE orders (id INT AUTO_INCREMENT PRIMARY KEY, item VARCHAR(100), n INT,
         at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6), KEY (item));
@@ -55,7 +55,7 @@ const BEFORE: &str = "
     CALL fill(1, 50);";
 
 /// Tables of data and definitions of every kind, in several files.
-const MIXED: &str = "
+pub(crate) const MIXED: &str = "
     USE shop;
     SET SESSION binlog_row_image = 'MINIMAL';
     CALL fill(2, 40);
@@ -85,12 +85,12 @@ const MIXED: &str = "
     CALL fill(3, 30);";
 
 /// A server that logs, with the ids that all of them have.
-fn logging(flavour: Flavour) -> Server {
+pub(crate) fn logging(flavour: Flavour) -> Server {
     logging_with(flavour, &[])
 }
 
 /// The same with other options.
-fn logging_with(flavour: Flavour, more: &[&str]) -> Server {
+pub(crate) fn logging_with(flavour: Flavour, more: &[&str]) -> Server {
     let options: &[&str] = match flavour {
         Flavour::MySql => &[
             "--gtid-mode=ON",
@@ -170,7 +170,7 @@ impl Case {
         begin: Begin,
         cancel: &Cancel,
     ) -> drctl::Result<Replayed> {
-        let path = ReplayPath::Replica(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let path = ReplayPath::Replica((Ipv4Addr::LOCALHOST, 0).into());
         self.replay_by(path, log, stretch, begin, cancel)
     }
 
@@ -188,6 +188,7 @@ impl Case {
             session: Vec::new(),
             workers: 4,
             begin,
+            then: Then::End,
         };
         let (config, plan) = (self.config(), stretch.plan.clone());
         let cancel = cancel.clone();
