@@ -52,6 +52,7 @@ pub mod reader;
 pub mod replay;
 pub mod restore;
 pub mod sql;
+pub mod standby;
 pub mod store;
 pub mod stream;
 pub mod util;

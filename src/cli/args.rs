@@ -106,6 +106,8 @@ pub enum Command {
     /// Copy backups and archived log to a second store, and check everything on the way
     #[command(after_help = examples::COPY)]
     Copy(CopyArgs),
+    /// Keep a standby: restore the newest usable backup into a server and follow the archived log
+    Standby(StandbyArgs),
     /// Send a test alert through every configured notifier
     #[command(after_help = examples::ALERT_TEST)]
     AlertTest(AlertTestArgs),
@@ -467,6 +469,20 @@ fn pattern(text: &str) -> std::result::Result<regex::Regex, String> {
         .case_insensitive(true)
         .build();
     built.map_err(|error| error.to_string())
+}
+
+/// Arguments of `standby`.
+#[derive(Debug, Args)]
+pub struct StandbyArgs {
+    /// Server of the standby: mysql://user@host:3306 [env: DRCTL_INTO_URL]
+    #[arg(long, value_name = "URL", help_heading = "Destination")]
+    pub into: Option<String>,
+    /// Apply what is archived now, then exit
+    #[arg(long)]
+    pub once: bool,
+    /// Drop everything on a standby, and build it anew
+    #[arg(long, help_heading = "Safety")]
+    pub rebuild: bool,
 }
 
 /// Arguments of `copy`.

@@ -28,6 +28,7 @@ pub mod report;
 pub mod restore;
 pub mod serve;
 pub mod show;
+pub mod standby;
 pub mod stream;
 pub mod unfinished;
 pub mod verify;
@@ -84,6 +85,10 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Stream(args) => stream::run(&Context::begin(&global).await?, args).await,
         Command::Log(args) => log::run(&Context::begin(&global).await?, args).await,
         Command::Copy(args) => copy::run(&Context::begin(&global).await?, args).await,
+        Command::Standby(args) => {
+            let context = Context::begin(&global).await?;
+            Box::pin(standby::run(&context, args)).await
+        }
         Command::AlertTest(args) => alert_test::run(&global, args).await,
         Command::Report(args) => report::run(&Context::begin(&global).await?, args).await,
         Command::Agent => agent::run(&Context::begin_service(&global).await?, &global).await,

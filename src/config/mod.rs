@@ -51,6 +51,7 @@ use crate::layout::TargetName;
 use crate::monitor::notify::NotifyConfig;
 use crate::mysql::{Role, ServerConfig, ServerUrl};
 use crate::objectives::Objectives;
+use crate::standby::StandbyConfig;
 use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
 use crate::util::error::{Error, Result};
@@ -85,6 +86,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// The second store.
     pub copy: CopyConfig,
+    /// How a standby follows the log.
+    pub standby: StandbyConfig,
     /// Variables that begin with `DRCTL_` and are unknown.
     pub unknown_variables: Vec<Unknown>,
     source: SourceSection,
@@ -122,6 +125,7 @@ struct Sections {
     /// `allowed_signers_file`, otherwise `off`.
     trust: Option<Trust>,
     copy: CopySection,
+    standby: StandbyConfig,
 }
 
 /// Name of the second store in `--store`.
@@ -202,6 +206,7 @@ impl Config {
                 trust: sections.trust,
             },
             copy: sections.copy.check()?,
+            standby: sections.standby,
             notify: sections.notify.check()?,
             unknown_variables: Vec::new(),
             source,

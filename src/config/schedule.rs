@@ -18,6 +18,8 @@ pub struct Schedules {
     pub verify: Option<Schedule>,
     /// Retention.
     pub prune: Option<Schedule>,
+    /// Comparisons of the standby with a backup.
+    pub standby: Option<Schedule>,
     /// Time zone of the schedules, and of the days that retention counts.
     pub zone: TimeZone,
 }
@@ -81,6 +83,10 @@ pub(super) struct ScheduleSection {
     /// When retention runs.
     #[schemars(regex(pattern = SCHEDULE))]
     prune: Option<String>,
+    /// When the standby stops applying the log until the next backup is there, is compared with it, and goes on: when the
+    /// primary begins a backup, or shortly before.
+    #[schemars(regex(pattern = SCHEDULE))]
+    standby: Option<String>,
     /// Time zone of the schedules, and of the days that retention counts, such as `Europe/Berlin`.
     #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"))]
     time_zone: String,
@@ -92,6 +98,7 @@ impl Default for ScheduleSection {
             backup: None,
             verify: None,
             prune: None,
+            standby: None,
             time_zone: "UTC".to_owned(),
         }
     }
@@ -110,6 +117,7 @@ impl ScheduleSection {
             backup: parse("backup", self.backup)?,
             verify: parse("verify", self.verify)?,
             prune: parse("prune", self.prune)?,
+            standby: parse("standby", self.standby)?,
             zone,
         })
     }

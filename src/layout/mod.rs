@@ -3,6 +3,7 @@
 //! ```text
 //! <target>/target.json                               identity of the target, written once
 //!         /copying.json                              in a second store: the lease of the copier
+//!         /standby.json                              in a second store: the state of the standby
 //!         /runs/<time>-<verb>-<exit>.json            run records
 //!         /<backup id>/dump.sql.zst                  the archive, continued in dump.sql.zst.001, …
 //!                     /accounts.sql.zst              CREATE USER and GRANT
@@ -99,6 +100,11 @@ impl TargetName {
     /// Lease of the copier that writes to a second store: `shop/copying.json`.
     pub fn copying(&self) -> Key {
         format!("{self}/copying.json")
+    }
+
+    /// What the standby that is built from this store says of itself: `shop/standby.json`.
+    pub fn standby(&self) -> Key {
+        format!("{self}/standby.json")
     }
 
     /// Prefix of run records: `shop/runs/`.

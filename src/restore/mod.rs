@@ -12,6 +12,7 @@
 //! - [`session`]: connections with sessions of the dump, retries, temporary server settings.
 //! - [`passes`]: the passes, from accounts to the comparison.
 //! - [`state`]: the restore marker; resuming, discarding or keeping an unfinished restore.
+//! - [`standby`]: a restore that the binary log goes on in, and its end.
 //! - [`options`], [`scope`], [`report`]: input and result.
 //!
 //! Each pass is repeatable, and ends in a barrier that is recorded in the marker.
@@ -23,6 +24,7 @@ pub mod passes;
 pub mod report;
 pub mod scope;
 pub mod session;
+pub mod standby;
 pub mod state;
 pub mod steps;
 

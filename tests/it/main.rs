@@ -67,6 +67,7 @@ mod schedule;
 mod serve;
 mod source_preflight;
 mod source_server;
+mod standby;
 mod store;
 mod store_access;
 mod stream;

@@ -25,6 +25,12 @@ pub async fn enable(marker: &mut OpenMarker, report: &mut RestoreReport) -> Resu
     Ok(())
 }
 
+/// Disables an event, whatever its state.
+pub async fn disable(control: &mut Lane, event: &PendingEvent) -> Result<()> {
+    let sql = altering(control, event, "DISABLE").await?;
+    control.persist(&sql).await
+}
+
 /// Marks the recorded events before a client replays the log: what it alters loses the mark.
 pub async fn mark(marker: &mut OpenMarker) -> Result<()> {
     for event in &marker.contents.events {

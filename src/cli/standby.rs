@@ -1,0 +1,36 @@
+//! `drctl standby`: keeps a standby.
+
+use std::sync::Arc;
+
+use crate::cli::Context;
+use crate::cli::args::StandbyArgs;
+use crate::restore::options::Resources;
+use crate::standby::Follower;
+use crate::util::error::Result;
+
+/// Runs until SIGTERM, or with `--once` until what is archived now is applied.
+pub async fn run(context: &Context, args: StandbyArgs) -> Result<()> {
+    follower(context, args.into.as_deref())?
+        .run(args.once, args.rebuild)
+        .await
+}
+
+/// The standby that is configured.
+pub(super) fn follower(context: &Context, into: Option<&str>) -> Result<Follower> {
+    let config = &context.config;
+    let default = Resources::default();
+    Ok(Follower {
+        server: Arc::new(config.restore_into(into)?),
+        store: context.store.clone(),
+        target: config.target.clone(),
+        config: config.standby,
+        proof: config.schedule.standby.clone(),
+        resources: Resources {
+            loader: config.restore.loader,
+            lanes: config.restore.lanes.unwrap_or(default.lanes),
+            reconnect: config.restore.reconnect_seconds.duration(),
+            reader: config.backup.source.reader,
+        },
+        cancel: context.cancel.clone(),
+    })
+}
