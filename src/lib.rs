@@ -20,7 +20,8 @@
 //! - [`replay`]: a stretch of a binary log into a server; [`copy`]: a target into a second store.
 //! - [`stream`]: the archived binary log.
 //! - [`comparison`]: restored server against dump; [`catalog`]: backups and runs in a store.
-//! - [`archive`]: the format; [`k8s`]: Kubernetes.
+//! - [`switch`]: traffic follows the writable side.
+//! - [`archive`]: the format; [`k8s`]: Kubernetes; [`lease`]: which side is writable.
 //! - [`mysql`]: the server and its clients; [`binlog`]: its binary log.
 //! - [`sql`]: scanning dumps; [`store`]: object stores; [`objectives`]: RPO, RTO, schedules.
 //! - [`layout`]: names of objects; [`keys`]: encryption and signatures; [`util`]: utilities.
@@ -45,6 +46,7 @@ pub mod copy;
 pub mod k8s;
 pub mod keys;
 pub mod layout;
+pub mod lease;
 pub mod monitor;
 pub mod mysql;
 pub mod objectives;
@@ -55,6 +57,7 @@ pub mod sql;
 pub mod standby;
 pub mod store;
 pub mod stream;
+pub mod switch;
 pub mod util;
 pub mod verify;
 

@@ -108,6 +108,9 @@ pub enum Command {
     Copy(CopyArgs),
     /// Keep a standby: restore the newest usable backup into a server and follow the archived log
     Standby(StandbyArgs),
+    /// Keep the lease of this side: its server is writable with it, and read-only without
+    #[command(after_help = examples::LEASE)]
+    Lease(LeaseArgs),
     /// Send a test alert through every configured notifier
     #[command(after_help = examples::ALERT_TEST)]
     AlertTest(AlertTestArgs),
@@ -500,6 +503,20 @@ pub struct CopyArgs {
     /// Create and mark the directory of a second file:// store, even if it is missing or not empty
     #[arg(long)]
     pub init_store: bool,
+}
+
+/// Arguments of `lease`.
+#[derive(Debug, Clone, Args)]
+pub struct LeaseArgs {
+    /// Print which side holds the lease, then exit
+    #[arg(long, conflicts_with_all = ["first", "into"])]
+    pub show: bool,
+    /// Take the lease if no side ever held it
+    #[arg(long)]
+    pub first: bool,
+    /// Server of this side [default: as for restore: into.url, or source.url with into.user]
+    #[arg(long, value_name = "URL")]
+    pub into: Option<String>,
 }
 
 /// Arguments of `report`.

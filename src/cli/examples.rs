@@ -61,6 +61,10 @@ examples! {
         "drctl copy"
         "drctl copy --once --to s3://backups-eu-west-1/mysql"
         "drctl copy --once --to file:///mnt/vault --max-rate 50MiB/s";
+    LEASE:
+        "drctl lease"
+        "drctl lease --first"
+        "drctl lease --show --output json | jq -r .side";
     ALERT_TEST:
         "drctl alert-test"
         "drctl alert-test --as failed --task verify"

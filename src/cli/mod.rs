@@ -15,6 +15,7 @@ mod examples;
 pub mod exit_codes;
 pub mod fence;
 mod from_here;
+pub mod lease;
 pub mod list;
 pub mod log;
 pub mod logging;
@@ -89,6 +90,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             let context = Context::begin(&global).await?;
             Box::pin(standby::run(&context, args)).await
         }
+        Command::Lease(args) => lease::run(&Context::begin(&global).await?, args).await,
         Command::AlertTest(args) => alert_test::run(&global, args).await,
         Command::Report(args) => report::run(&Context::begin(&global).await?, args).await,
         Command::Agent => agent::run(&Context::begin_service(&global).await?, &global).await,

@@ -3,7 +3,7 @@
 //!
 //! - One file per section, with one struct: each field is a key, with its documentation, default, bounds and
 //!   pattern. Some sections belong to the modules that use them: [`StoreConfig`], [`Objectives`], [`StreamConfig`],
-//!   the fence.
+//!   [`LeaseConfig`], [`SwitchConfig`], the fence.
 //! - `schema`: the JSON schema of these structs; [`keys`]: paths, variables and bounds, read from it.
 //! - [`environment`]: variables that look like drctl's, but are not.
 //! - [`load`]: merges file and environment.
@@ -48,12 +48,14 @@ use crate::config::verify::{VerifyConfig, VerifySection};
 use crate::copy::CopyConfig;
 use crate::keys::{KeysConfig, Trust};
 use crate::layout::TargetName;
+use crate::lease::{LeaseConfig, Place};
 use crate::monitor::notify::NotifyConfig;
 use crate::mysql::{Role, ServerConfig, ServerUrl};
 use crate::objectives::Objectives;
 use crate::standby::StandbyConfig;
 use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
+use crate::switch::SwitchConfig;
 use crate::util::error::{Error, Result};
 use crate::verify::scratch::Choice;
 
@@ -88,6 +90,10 @@ pub struct Config {
     pub copy: CopyConfig,
     /// How a standby follows the log.
     pub standby: StandbyConfig,
+    /// Which side is writable.
+    pub lease: LeaseConfig,
+    /// What follows the writable side.
+    pub switch: SwitchConfig,
     /// Variables that begin with `DRCTL_` and are unknown.
     pub unknown_variables: Vec<Unknown>,
     source: SourceSection,
@@ -126,6 +132,8 @@ struct Sections {
     trust: Option<Trust>,
     copy: CopySection,
     standby: StandbyConfig,
+    lease: LeaseConfig,
+    switch: SwitchConfig,
 }
 
 /// Name of the second store in `--store`.
@@ -207,6 +215,8 @@ impl Config {
             },
             copy: sections.copy.check()?,
             standby: sections.standby,
+            lease: sections.lease,
+            switch: sections.switch,
             notify: sections.notify.check()?,
             unknown_variables: Vec::new(),
             source,
@@ -253,6 +263,18 @@ impl Config {
             .clone()
             .or(self.source.client_dir.clone());
         self.into.login.server(url, client_dir, Role::Into)
+    }
+
+    /// The store that has the lease.
+    pub fn lease_store(&self) -> Result<&StoreConfig> {
+        match (self.lease.store, &self.copy.store) {
+            (Some(Place::Store), _) | (None, None) => Ok(&self.store),
+            (_, Some(copy)) => Ok(copy),
+            (Some(Place::Copy), None) => Err(Error::usage(
+                "lease.store is copy, but no second store is configured",
+            )
+            .hint("set copy.to, or lease.store to store")),
+        }
     }
 
     /// The scratch server of drills: `flag`, else `verify.scratch`.

@@ -18,11 +18,13 @@
 //!                     /pruned/<time>-<trusted|suspect>.json  commit time of a backup deleted by retention
 //!                     /drills/<time>-<level>-<pass|fail|missed|broken>.json
 //!         /log/                                      the archived binary log: [`log`]
+//!         /leader/                                   which side is writable: [`lease`]
 //! ```
 //!
 //! Times are UTC to the second, `20261121T020000Z`, so names sort by time. A segment's number comes *after*
 //! its suffix, so that a shell's `dump.sql.zst*` lists the segments in order.
 
+pub mod lease;
 pub mod log;
 mod object;
 
@@ -31,6 +33,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+pub use lease::{Epoch, LeaseObject};
 pub use log::{LogFile, LogObject, TimelineId};
 pub use object::{BackupObject, DrillLevel, DrillName, DrillVerdict, RunName, Suffix};
 

@@ -1,4 +1,5 @@
-//! Named locks of a server (`GET_LOCK`): one backup and one streamer of a target at a time.
+//! Named locks of a server (`GET_LOCK`): one backup, one streamer and one keeper of the lease of a target at a
+//! time.
 //!
 //! A lock belongs to a connection, so it ends with this process, however that ends.
 
@@ -17,6 +18,8 @@ pub enum Lock {
     Backup,
     /// Archiving its binary log.
     Stream,
+    /// Making the server writable by its lease.
+    Lease,
 }
 
 impl Lock {
@@ -24,6 +27,7 @@ impl Lock {
         match self {
             Lock::Backup => "backup",
             Lock::Stream => "drctl stream",
+            Lock::Lease => "drctl lease",
         }
     }
 
@@ -31,6 +35,7 @@ impl Lock {
         let prefix = match self {
             Lock::Backup => "drctl",
             Lock::Stream => "drctl-stream",
+            Lock::Lease => "drctl-lease",
         };
         // Names of targets are short; of a longer one the start is kept.
         let name = format!("{prefix}.{target}");

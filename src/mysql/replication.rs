@@ -205,7 +205,7 @@ async fn variable(connection: &mut Connection, name: &str) -> Result<String> {
 }
 
 /// Newer versions of MariaDB have several read-only modes, so every value but a negative one is on.
-fn is_on(value: &str) -> bool {
+pub fn is_on(value: &str) -> bool {
     !["", "0", "OFF", "NO"].contains(&value.to_ascii_uppercase().as_str())
 }
 

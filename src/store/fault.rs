@@ -222,6 +222,10 @@ impl Store for FaultStore {
         self.inner.part_bytes()
     }
 
+    fn has_one_clock(&self) -> bool {
+        self.inner.has_one_clock()
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.inner.check().await
     }

@@ -34,6 +34,10 @@ impl Store for KeyedStore {
         self.store.location()
     }
 
+    fn has_one_clock(&self) -> bool {
+        self.store.has_one_clock()
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.store.check().await
     }

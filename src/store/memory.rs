@@ -68,6 +68,10 @@ impl Store for MemoryStore {
         "memory:".into()
     }
 
+    fn has_one_clock(&self) -> bool {
+        true
+    }
+
     async fn put_new(&self, key: &str, body: Bytes) -> Result<(), StoreError> {
         check("put", key)?;
         self.insert_new(key, body)

@@ -180,6 +180,11 @@ pub trait Store: Debug + Send + Sync {
         Keys::none()
     }
 
+    /// Whether modification times are by one clock, that of the store, whichever machine writes.
+    fn has_one_clock(&self) -> bool {
+        false
+    }
+
     /// Checks that the location exists and is a store: a disk may not be mounted. Every other operation checks
     /// this, too.
     async fn check(&self) -> Result<(), StoreError> {

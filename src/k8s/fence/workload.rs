@@ -53,7 +53,7 @@ impl Workload {
     }
 
     /// Its kind in the API.
-    pub(super) fn api_resource(&self) -> ApiResource {
+    pub fn api_resource(&self) -> ApiResource {
         ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.kind))
     }
 

@@ -170,6 +170,10 @@ impl Store for S3Store {
             .to_owned()
     }
 
+    fn has_one_clock(&self) -> bool {
+        true
+    }
+
     fn part_bytes(&self) -> usize {
         self.part_bytes
     }

@@ -1,0 +1,276 @@
+//! Read-only or writable: the server of this side.
+//!
+//! One connection is kept open, so that a full or slow server still gets the statement. A statement without an answer
+//! may still take effect, so its connection is killed before the next one is used.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::layout::TargetName;
+use crate::mysql::connect::{literals, server_code};
+use crate::mysql::named_lock::{self, Lock};
+use crate::mysql::replication::is_on;
+use crate::mysql::schemas::MARKER;
+use crate::mysql::{self, Connection, ServerConfig};
+use crate::{Error, Outcome, Result};
+
+/// Time limit for a login, and for a statement that changes nothing.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Time after which clients that hold up the statement are disconnected, and then interval of further attempts.
+const HELD_UP: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Time limit for becoming read-only.
+const MOST: Duration = Duration::from_secs(30);
+
+/// ER_BAD_DB_ERROR.
+const NO_SUCH_SCHEMA: u16 = 1049;
+
+/// MariaDB's strictest value of `read_only`, of versions that have it: no exception for administrators.
+const STRICTEST: &str = "NO_LOCK_NO_ADMIN";
+
+/// Threads of `information_schema.processlist` that are no clients.
+const NO_CLIENTS: &[&str] = &["Binlog Dump", "Binlog Dump GTID", "Daemon"];
+
+/// The server of this side.
+#[derive(Debug)]
+pub(super) struct Server {
+    config: ServerConfig,
+    target: TargetName,
+    open: Option<Open>,
+    /// Connections with a statement that has had no answer, and may still take effect.
+    unanswered: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    is_mariadb: bool,
+}
+
+impl Server {
+    pub(super) fn new(config: ServerConfig, target: TargetName) -> Server {
+        Server {
+            config,
+            target,
+            open: None,
+            unanswered: Vec::new(),
+        }
+    }
+
+    /// Checks that the account may do what it has to when a lease ends.
+    pub(super) async fn check(&mut self) -> Result<()> {
+        self.has_marker().await?;
+        self.ask(async |open| {
+            let statement = match open.is_mariadb {
+                true => "SET GLOBAL read_only = @@GLOBAL.read_only",
+                false => "SET GLOBAL super_read_only = @@GLOBAL.super_read_only",
+            };
+            let done = open.connection.run(statement).await;
+            done.map_err(|error| error.hint("grant the account the privileges in docs/lease.md"))
+        })
+        .await
+    }
+
+    /// Whether the server is read-only: on MySQL for everybody.
+    pub(super) async fn is_read_only(&mut self) -> Result<bool> {
+        self.ask(async |open| {
+            let name = match open.is_mariadb {
+                true => "read_only",
+                false => "super_read_only",
+            };
+            let value = open.connection.variable(&[name]).await?;
+            Ok(value.is_some_and(|value| is_on(&value)))
+        })
+        .await
+    }
+
+    /// Whether the server has a restore marker.
+    ///
+    /// # Errors
+    /// Also if the account may not see it.
+    pub(super) async fn has_marker(&mut self) -> Result<bool> {
+        self.ask(async |open| {
+            let sql = format!("SHOW CREATE DATABASE `{MARKER}`");
+            match open.connection.named_rows(&sql).await {
+                Ok(_) => Ok(true),
+                Err(error) if server_code(&error) == Some(NO_SUCH_SCHEMA) => Ok(false),
+                Err(error) => Err(error.hint(format!(
+                    "GRANT SELECT ON `{MARKER}`.* to the account: without it, whether a restore is unfinished is unknown"
+                ))),
+            }
+        })
+        .await
+    }
+
+    /// Makes the server writable.
+    ///
+    /// # Errors
+    /// `Locked` if another keeper of the server holds its lock.
+    pub(super) async fn make_writable(&mut self) -> Result<()> {
+        let target = self.target.clone();
+        self.ask(async |open| {
+            named_lock::take(&mut open.connection, Lock::Lease, &target).await?;
+            let statement = match open.is_mariadb {
+                true => "SET GLOBAL read_only = OFF",
+                false => "SET GLOBAL super_read_only = OFF, GLOBAL read_only = OFF",
+            };
+            open.connection.run(statement).await
+        })
+        .await
+    }
+
+    /// Makes the server read-only. While the statement waits for clients, it lets no other write begin; those that hold
+    /// it up are disconnected. Returns how many were.
+    pub(super) async fn make_read_only(&mut self) -> Result<u64> {
+        let strictest = self.ask(strictest).await?;
+        let mut open = self.taken().await?;
+        let own = open.connection.id();
+        open.connection = open.connection.within(MOST);
+        let set = async {
+            let done = open.connection.run(strictest).await;
+            open.connection = open.connection.within(ANSWER);
+            done.map(|()| open)
+        };
+        tokio::pin!(set);
+        let (mut disconnected, mut pause) = (0, HELD_UP);
+        let done = loop {
+            tokio::select! {
+                done = &mut set => break done,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = AGAIN;
+            match timeout(ANSWER, disconnect_clients(&self.config, own)).await {
+                Ok(Ok(number)) => disconnected += number,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "cannot disconnect clients that hold up read-only");
+                }
+                Err(_) => {}
+            }
+        };
+        self.give_back(done?);
+        Ok(disconnected)
+    }
+
+    /// What the server has executed.
+    pub(super) async fn executed(&mut self) -> Result<String> {
+        self.ask(async |open| {
+            open.connection
+                .one(match open.is_mariadb {
+                    true => "SELECT @@GLOBAL.gtid_binlog_pos",
+                    false => "SELECT @@GLOBAL.gtid_executed",
+                })
+                .await
+        })
+        .await
+    }
+
+    /// Runs short statements, on a new connection if the one that is open turns out to be lost.
+    async fn ask<T>(&mut self, question: impl AsyncFn(&mut Open) -> Result<T>) -> Result<T> {
+        let was_open = self.open.is_some();
+        match self.ask_once(&question).await {
+            Err(error) if was_open && self.open.is_none() => {
+                tracing::debug!(%error, "connecting to the server again");
+                self.ask_once(&question).await
+            }
+            asked => asked,
+        }
+    }
+
+    async fn ask_once<T>(&mut self, question: impl AsyncFn(&mut Open) -> Result<T>) -> Result<T> {
+        let mut open = self.taken().await?;
+        let asked = question(&mut open).await;
+        let is_usable = match &asked {
+            Ok(_) => true,
+            Err(error) => {
+                !error.is_lost() && server_code(error).is_some()
+                    || error.outcome() == Outcome::Locked
+            }
+        };
+        if is_usable {
+            self.give_back(open);
+        }
+        asked
+    }
+
+    /// The open connection, or a new one. If it is not given back, because a statement failed or was dropped, the next
+    /// one kills it.
+    async fn taken(&mut self) -> Result<Open> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let mut connection = connect(&self.config).await?;
+                for id in &self.unanswered {
+                    // Most have ended.
+                    let _ = connection.run(&format!("KILL {id}")).await;
+                }
+                self.unanswered.clear();
+                let is_mariadb = connection.version().await?.is_mariadb();
+                Open {
+                    connection,
+                    is_mariadb,
+                }
+            }
+        };
+        self.unanswered.push(open.connection.id());
+        Ok(open)
+    }
+
+    fn give_back(&mut self, open: Open) {
+        self.unanswered.clear();
+        self.open = Some(open);
+    }
+}
+
+async fn connect(config: &ServerConfig) -> Result<Connection> {
+    let connecting = timeout(ANSWER, mysql::connect(config)).await;
+    let connection = connecting.map_err(|_| {
+        let (endpoint, seconds) = (&config.url.endpoint, ANSWER.as_secs());
+        Error::server(format!("{endpoint}: no answer within {seconds} s"))
+            .hint("check the server")
+            .lost()
+    })??;
+    Ok(connection.within(ANSWER))
+}
+
+/// The statement that makes a server read-only for most accounts.
+async fn strictest(open: &mut Open) -> Result<&'static str> {
+    if !open.is_mariadb {
+        return Ok("SET GLOBAL super_read_only = ON");
+    }
+    let values: Option<Option<String>> = open
+        .connection
+        .row(
+            "SELECT enum_value_list FROM information_schema.system_variables \
+             WHERE variable_name = 'READ_ONLY'",
+        )
+        .await?;
+    let values = values.flatten().unwrap_or_default();
+    Ok(match values.split(',').any(|value| value == STRICTEST) {
+        true => "SET GLOBAL read_only = NO_LOCK_NO_ADMIN",
+        false => "SET GLOBAL read_only = ON",
+    })
+}
+
+/// Disconnects all clients but the connection with this ID. A client that holds a lock may be idle, and MariaDB does not
+/// say which do. Returns their number.
+async fn disconnect_clients(config: &ServerConfig, own: u32) -> Result<u64> {
+    let mut connection = connect(config).await?;
+    let clients: Vec<u64> = connection
+        .rows(&format!(
+            "SELECT id FROM information_schema.processlist \
+             WHERE id NOT IN ({own}, CONNECTION_ID()) AND command NOT IN ({}) \
+             AND user NOT IN ('system user', 'event_scheduler')",
+            literals(NO_CLIENTS)
+        ))
+        .await?;
+    let mut killed = 0;
+    for id in clients {
+        // It may have ended, or have a privilege that protects it.
+        killed += u64::from(connection.run(&format!("KILL {id}")).await.is_ok());
+    }
+    connection.close().await;
+    Ok(killed)
+}
