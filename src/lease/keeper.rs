@@ -19,11 +19,10 @@ use crate::lease::side::Side;
 use crate::lease::validity::Now;
 use crate::lease::wanted::{Wanted, wanted};
 use crate::mysql::ServerConfig;
-use crate::mysql::connect::is_denied;
 use crate::store::Store;
 use crate::util::cancel::{Cancel, tidy};
 use crate::util::times::instant_in;
-use crate::{Error, Result};
+use crate::{Error, Outcome, Result};
 
 /// Longest pause between two looks at the server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -59,7 +58,7 @@ impl Keeper {
     /// would end it.
     ///
     /// # Errors
-    /// `Server`: the account lacks a privilege. Everything else is logged and retried.
+    /// `Refused`: the account lacks a privilege. Everything else is logged and retried.
     pub async fn run(self, cancel: &Cancel) -> Result<()> {
         let (standings, standing) = watch::channel(Standing::Unknown);
         let (read_only, read_only_since) = watch::channel(None);
@@ -161,7 +160,9 @@ impl Guard {
             };
             let pause = match looked {
                 Ok(pause) => pause,
-                Err(error) if !is_checked && is_denied(&error) => return Err(error),
+                Err(error) if !is_checked && error.outcome() == Outcome::Refused => {
+                    return Err(error);
+                }
                 Err(error) => {
                     if self.said.is_new(error.what()) {
                         tracing::warn!(%error, "cannot check the server; retrying");

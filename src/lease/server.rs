@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::layout::TargetName;
-use crate::mysql::connect::{literals, server_code};
+use crate::mysql::compat::{kill_privileges, read_only_privilege};
+use crate::mysql::connect::{is_denied, literals, server_code};
+use crate::mysql::grants::Grants;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::replication::is_on;
-use crate::mysql::schemas::MARKER;
-use crate::mysql::{self, Connection, ServerConfig};
+use crate::mysql::schemas::{MARKER, Own};
+use crate::mysql::{self, Connection, ServerConfig, ServerVersion};
 use crate::{Error, Outcome, Result};
 
 /// Time limit for a login, and for a statement that changes nothing.
@@ -47,7 +49,7 @@ pub(super) struct Server {
 #[derive(Debug)]
 struct Open {
     connection: Connection,
-    is_mariadb: bool,
+    version: ServerVersion,
 }
 
 impl Server {
@@ -64,12 +66,25 @@ impl Server {
     pub(super) async fn check(&mut self) -> Result<()> {
         self.has_marker().await?;
         self.ask(async |open| {
-            let statement = match open.is_mariadb {
+            let statement = match open.version.is_mariadb() {
                 true => "SET GLOBAL read_only = @@GLOBAL.read_only",
                 false => "SET GLOBAL super_read_only = @@GLOBAL.super_read_only",
             };
-            let done = open.connection.run(statement).await;
-            done.map_err(|error| error.hint("grant the account the privileges in docs/lease.md"))
+            let set = open.connection.run(statement).await;
+            set.map_err(|error| match is_denied(&error) {
+                true => lacks(read_only_privilege(&open.version)),
+                false => error,
+            })?;
+            let own = Own::of(&mut open.connection, &open.version).await?;
+            let grants = Grants::read(&mut open.connection, &open.version, own).await?;
+            let (any_of, privilege) = kill_privileges(&open.version);
+            if !any_of.iter().any(|one| grants.has_globally(one)) {
+                return Err(lacks(privilege));
+            }
+            match grants.has_globally("PROCESS") {
+                true => Ok(()),
+                false => Err(lacks("PROCESS")),
+            }
         })
         .await
     }
@@ -77,7 +92,7 @@ impl Server {
     /// Whether the server is read-only: on MySQL for everybody.
     pub(super) async fn is_read_only(&mut self) -> Result<bool> {
         self.ask(async |open| {
-            let name = match open.is_mariadb {
+            let name = match open.version.is_mariadb() {
                 true => "read_only",
                 false => "super_read_only",
             };
@@ -97,9 +112,11 @@ impl Server {
             match open.connection.named_rows(&sql).await {
                 Ok(_) => Ok(true),
                 Err(error) if server_code(&error) == Some(NO_SUCH_SCHEMA) => Ok(false),
-                Err(error) => Err(error.hint(format!(
-                    "GRANT SELECT ON `{MARKER}`.* to the account: without it, whether a restore is unfinished is unknown"
-                ))),
+                Err(error) if is_denied(&error) => Err(Error::refused(
+                    "the account may not see whether the server has an unfinished restore",
+                )
+                .hint(format!("GRANT SELECT ON {MARKER}.* (docs/lease.md)"))),
+                Err(error) => Err(error),
             }
         })
         .await
@@ -113,7 +130,7 @@ impl Server {
         let target = self.target.clone();
         self.ask(async |open| {
             named_lock::take(&mut open.connection, Lock::Lease, &target).await?;
-            let statement = match open.is_mariadb {
+            let statement = match open.version.is_mariadb() {
                 true => "SET GLOBAL read_only = OFF",
                 false => "SET GLOBAL super_read_only = OFF, GLOBAL read_only = OFF",
             };
@@ -158,7 +175,7 @@ impl Server {
     pub(super) async fn executed(&mut self) -> Result<String> {
         self.ask(async |open| {
             open.connection
-                .one(match open.is_mariadb {
+                .one(match open.version.is_mariadb() {
                     true => "SELECT @@GLOBAL.gtid_binlog_pos",
                     false => "SELECT @@GLOBAL.gtid_executed",
                 })
@@ -207,10 +224,10 @@ impl Server {
                     let _ = connection.run(&format!("KILL {id}")).await;
                 }
                 self.unanswered.clear();
-                let is_mariadb = connection.version().await?.is_mariadb();
+                let version = connection.version().await?;
                 Open {
                     connection,
-                    is_mariadb,
+                    version,
                 }
             }
         };
@@ -222,6 +239,11 @@ impl Server {
         self.unanswered.clear();
         self.open = Some(open);
     }
+}
+
+fn lacks(privilege: &str) -> Error {
+    Error::refused(format!("the account lacks {privilege}"))
+        .hint(format!("GRANT {privilege} ON *.* (docs/lease.md)"))
 }
 
 async fn connect(config: &ServerConfig) -> Result<Connection> {
@@ -237,7 +259,7 @@ async fn connect(config: &ServerConfig) -> Result<Connection> {
 
 /// The statement that makes a server read-only for most accounts.
 async fn strictest(open: &mut Open) -> Result<&'static str> {
-    if !open.is_mariadb {
+    if !open.version.is_mariadb() {
         return Ok("SET GLOBAL super_read_only = ON");
     }
     let values: Option<Option<String>> = open

@@ -142,6 +142,23 @@ pub fn create_definer_privilege(
     all.find(|privilege| checks && known.contains(*privilege))
 }
 
+/// Privileges of which any allows an account to disconnect other clients, and the one to grant.
+pub fn kill_privileges(server: &ServerVersion) -> (&'static [&'static str], &'static str) {
+    match (server.is_mariadb(), super_includes(server)) {
+        (false, _) => (&["CONNECTION_ADMIN", "SUPER"], "CONNECTION_ADMIN"),
+        (true, true) => (&["CONNECTION ADMIN", "SUPER"], "CONNECTION ADMIN"),
+        (true, false) => (&["CONNECTION ADMIN"], "CONNECTION ADMIN"),
+    }
+}
+
+/// The privilege that allows an account to make a server read-only and writable.
+pub fn read_only_privilege(server: &ServerVersion) -> &'static str {
+    match server.is_mariadb() {
+        true => "READ ONLY ADMIN",
+        false => "SYSTEM_VARIABLES_ADMIN",
+    }
+}
+
 /// Makes SHOW CREATE USER print hashes in hexadecimal; older servers print them raw.
 pub const HEX_HASHES: &str =
     "SET SESSION sql_quote_show_create = 1 /*!80017 , print_identified_with_as_hex = ON */";
@@ -225,6 +242,9 @@ pub const FEATURES: &[Feature] = &[
     row(Privilege, "ALLOW_NONEXISTENT_DEFINER", "the other half of SET_USER_ID: objects of missing definers, and accounts that are missing definers of existing objects", (From(8, 2, 0), None), Listed, "mysql-nutshell"),
     row(Privilege, "SET USER", "restoring objects of other definers", (None, From(10, 5, 2)), Held, "mariadb-notes:community-server/old-releases/10.5/10.5.2"),
     row(Privilege, "SUPER", "the same, instead of those; a server cannot be asked whether SUPER still includes them", (All, Until(11, 0, 1)), Chosen::Version, "8.0:stored-objects-security mariadb:reference/sql-statements/account-management-sql-statements/grant"),
+    row(Privilege, "CONNECTION_ADMIN", "leases: disconnecting clients that hold up read-only", (All, None), Held, "8.0:privileges-provided"),
+    row(Privilege, "CONNECTION ADMIN", "the same", (None, From(10, 5, 2)), Held, "mariadb-notes:community-server/old-releases/10.5/10.5.2"),
+    row(Privilege, "READ ONLY ADMIN", "leases: read-only and writable; on MySQL SYSTEM_VARIABLES_ADMIN", (None, From(10, 5, 2)), Tried, "mariadb-notes:community-server/old-releases/10.5/10.5.2"),
     row(Privilege, "SYSTEM_USER", "restoring objects of definers that have it", (From(8, 0, 16), None), Held, "8.0:privileges-provided"),
     row(Variable, "partial_revokes", "parsing SHOW GRANTS", (From(8, 0, 16), None), Asked, "8.0:added-deprecated-removed"),
     row(Variable, "mandatory_roles", "the warning that it is not part of the accounts", (All, None), Asked, "8.0:added-deprecated-removed"),
@@ -243,6 +263,7 @@ pub const FEATURES: &[Feature] = &[
     row(Variable, "slave_run_triggers_for_rbr", "a replay that does not run triggers again", (None, All), Asked, "mariadb:ha-and-performance/standard-replication/replication-and-binary-log-system-variables"),
     row(Variable, "slave_parallel_threads", "how a log is applied", (None, All), Asked, "mariadb:ha-and-performance/standard-replication/replication-and-binary-log-system-variables"),
     row(Variable, "super_read_only", "whether a server is read-only; MariaDB only has read_only", (All, None), Asked, "server-system-variables"),
+    row(Variable, "NO_LOCK_NO_ADMIN", "leases: the value of read_only that holds administrators, too; older: ON", (None, From(12, 1, 1)), Asked, ""),
     row(Variable, "show_gipk_in_create_table_and_information_schema", "dumps with all columns", (From(8, 0, 30), None), Comment, "8.0:added-deprecated-removed"),
     row(Variable, "sql_generate_invisible_primary_key", "restores without generated keys", (From(8, 0, 30), None), Comment, "8.0:added-deprecated-removed"),
     row(Variable, "show_create_table_verbosity", "comparable definitions", (All, None), Comment, "8.0:added-deprecated-removed"),
@@ -360,6 +381,7 @@ mod tests {
             LOG_REPLICA_UPDATES,
             DEFINE_ON_MYSQL,
             DEFINE_ON_MARIADB,
+            &["CONNECTION_ADMIN", "CONNECTION ADMIN", "READ ONLY ADMIN"],
             &[HEX_HASHES, REDO_LOG_ENABLED],
         ];
         for feature in FEATURES {

@@ -47,6 +47,7 @@ mod hygiene;
 mod input_refusals;
 mod keys;
 mod layers;
+mod lease;
 mod loader;
 mod memory;
 mod notify;

@@ -190,6 +190,11 @@ impl FaultProxy {
         self
     }
 
+    /// Takes all rules away.
+    pub fn heal(&self) {
+        lock(&self.state.rules).clear();
+    }
+
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.state.requests).clone()
