@@ -14,13 +14,14 @@ use tokio::time::{Instant, timeout};
 use crate::layout::{Epoch, TargetName};
 use crate::lease::release::release;
 use crate::lease::renewal::{Renewer, Standing};
-use crate::lease::server::Server;
+use crate::lease::server::{Access, Server};
 use crate::lease::side::Side;
 use crate::lease::validity::Now;
 use crate::lease::wanted::{Wanted, wanted};
 use crate::mysql::ServerConfig;
 use crate::store::Store;
 use crate::util::cancel::{Cancel, tidy};
+use crate::util::format::counted;
 use crate::util::times::instant_in;
 use crate::{Error, Outcome, Result};
 
@@ -186,14 +187,14 @@ impl Guard {
         self.has_held |= matches!(standing, Standing::Ours { .. });
         let is_young = Instant::now() < self.young_until;
         let wanted = wanted(&standing, Now::read(), self.has_held, is_young);
-        let is_read_only = self.server.is_read_only().await?;
-        self.publish(is_read_only);
-        match wanted {
-            Wanted::Unchanged => {}
-            Wanted::Writable(left) if is_read_only => self.open(&standing, left).await?,
-            Wanted::Writable(_) => self.was_writable = true,
-            Wanted::ReadOnly if is_read_only => self.release(&standing).await?,
-            Wanted::ReadOnly => self.close(&standing).await?,
+        let access = self.server.access().await?;
+        self.publish(access == Access::ReadOnly);
+        match (wanted, access) {
+            (Wanted::Unchanged, _) => {}
+            (Wanted::Writable(_), Access::Writable) => self.was_writable = true,
+            (Wanted::Writable(left), _) => self.open(&standing, left).await?,
+            (Wanted::ReadOnly, Access::ReadOnly) => self.release(&standing).await?,
+            (Wanted::ReadOnly, _) => self.close(&standing).await?,
         }
         Ok(match wanted {
             Wanted::Writable(left) => left.min(self.pause),
@@ -237,12 +238,11 @@ impl Guard {
             Standing::Ours { .. } => "its lease ended: the store was not reached".to_owned(),
             standing => standing.to_string(),
         };
-        match disconnected {
-            0 => tracing::warn!("the server is read-only: {why}"),
-            number => {
-                tracing::warn!("the server is read-only: {why}; disconnected {number} clients")
-            }
-        }
+        let disconnected = match disconnected {
+            0 => String::new(),
+            number => format!("; disconnected {}", counted(number, "client")),
+        };
+        tracing::warn!("the server is read-only: {why}{disconnected}");
         self.release(standing).await
     }
 
@@ -283,9 +283,9 @@ impl Guard {
             return Ok(());
         }
         let closed = async {
-            match self.server.is_read_only().await? {
-                true => Ok(()),
-                false => self.server.make_read_only().await.map(|_| ()),
+            match self.server.access().await? {
+                Access::ReadOnly => Ok(()),
+                _ => self.server.make_read_only().await.map(|_| ()),
             }
         };
         match tidy(closed).await {

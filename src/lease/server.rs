@@ -30,11 +30,22 @@ const MOST: Duration = Duration::from_secs(30);
 /// ER_BAD_DB_ERROR.
 const NO_SUCH_SCHEMA: u16 = 1049;
 
-/// MariaDB's strictest value of `read_only`, of versions that have it: no exception for administrators.
+/// MariaDB's value of `read_only` without an exception for administrators.
 const STRICTEST: &str = "NO_LOCK_NO_ADMIN";
 
 /// Threads of `information_schema.processlist` that are no clients.
 const NO_CLIENTS: &[&str] = &["Binlog Dump", "Binlog Dump GTID", "Daemon"];
+
+/// Which writes a server accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// All.
+    Writable,
+    /// Those of administrators, although it could refuse them.
+    Partial,
+    /// As few as it can.
+    ReadOnly,
+}
 
 /// The server of this side.
 #[derive(Debug)]
@@ -81,23 +92,38 @@ impl Server {
             if !any_of.iter().any(|one| grants.has_globally(one)) {
                 return Err(lacks(privilege));
             }
-            match grants.has_globally("PROCESS") {
-                true => Ok(()),
-                false => Err(lacks("PROCESS")),
+            // Without SYSTEM_USER, clients that have it cannot be disconnected.
+            let system_user = open.connection.first_privilege(&["SYSTEM_USER"]).await?;
+            for privilege in ["PROCESS"].into_iter().chain(system_user) {
+                if !grants.has_globally(privilege) {
+                    return Err(lacks(privilege));
+                }
             }
+            Ok(())
         })
         .await
     }
 
-    /// Whether the server is read-only: on MySQL for everybody.
-    pub(super) async fn is_read_only(&mut self) -> Result<bool> {
+    /// Which writes the server accepts.
+    pub(super) async fn access(&mut self) -> Result<Access> {
         self.ask(async |open| {
-            let name = match open.version.is_mariadb() {
-                true => "read_only",
-                false => "super_read_only",
+            let read_only = open.connection.variable(&["read_only"]).await?;
+            let strict = match open.version.is_mariadb() {
+                true => match strictest(open).await? {
+                    Some(value) => read_only.as_deref() == Some(value),
+                    None => true,
+                },
+                false => {
+                    let of_all = open.connection.variable(&["super_read_only"]).await?;
+                    of_all.is_some_and(|value| is_on(&value))
+                }
             };
-            let value = open.connection.variable(&[name]).await?;
-            Ok(value.is_some_and(|value| is_on(&value)))
+            let read_only = read_only.is_some_and(|value| is_on(&value));
+            Ok(match (read_only, strict) {
+                (false, _) => Access::Writable,
+                (true, false) => Access::Partial,
+                (true, true) => Access::ReadOnly,
+            })
         })
         .await
     }
@@ -142,12 +168,12 @@ impl Server {
     /// Makes the server read-only. While the statement waits for clients, it lets no other write begin; those that hold
     /// it up are disconnected. Returns how many were.
     pub(super) async fn make_read_only(&mut self) -> Result<u64> {
-        let strictest = self.ask(strictest).await?;
+        let read_only = self.ask(read_only_statement).await?;
         let mut open = self.taken().await?;
         let own = open.connection.id();
         open.connection = open.connection.within(MOST);
         let set = async {
-            let done = open.connection.run(strictest).await;
+            let done = open.connection.run(read_only).await;
             open.connection = open.connection.within(ANSWER);
             done.map(|()| open)
         };
@@ -257,11 +283,19 @@ async fn connect(config: &ServerConfig) -> Result<Connection> {
     Ok(connection.within(ANSWER))
 }
 
-/// The statement that makes a server read-only for most accounts.
-async fn strictest(open: &mut Open) -> Result<&'static str> {
+/// The statement that makes a server read-only for as many accounts as it can.
+async fn read_only_statement(open: &mut Open) -> Result<&'static str> {
     if !open.version.is_mariadb() {
         return Ok("SET GLOBAL super_read_only = ON");
     }
+    Ok(match strictest(open).await? {
+        Some(_) => "SET GLOBAL read_only = NO_LOCK_NO_ADMIN",
+        None => "SET GLOBAL read_only = ON",
+    })
+}
+
+/// MariaDB's value of `read_only` without an exception for administrators; `None` if the version does not have it.
+async fn strictest(open: &mut Open) -> Result<Option<&'static str>> {
     let values: Option<Option<String>> = open
         .connection
         .row(
@@ -270,10 +304,8 @@ async fn strictest(open: &mut Open) -> Result<&'static str> {
         )
         .await?;
     let values = values.flatten().unwrap_or_default();
-    Ok(match values.split(',').any(|value| value == STRICTEST) {
-        true => "SET GLOBAL read_only = NO_LOCK_NO_ADMIN",
-        false => "SET GLOBAL read_only = ON",
-    })
+    let has = values.split(',').any(|value| value == STRICTEST);
+    Ok(has.then_some(STRICTEST))
 }
 
 /// Disconnects all clients but the connection with this ID. A client that holds a lock may be idle, and MariaDB does not

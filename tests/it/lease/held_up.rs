@@ -21,7 +21,6 @@ on_both! {
         keeper.until_says("disconnected");
         // What was open is not committed.
         assert_eq!(a.server.value("SELECT COUNT(*) FROM shop.t"), "0");
-        assert_eq!(a.server.value("SELECT COUNT(*) FROM shop.long_one"), "0");
     }
 }
 

@@ -62,7 +62,7 @@ on_both! {
     fn the_documented_privileges_are_enough_and_each_is_needed(flavour) {
         let server = Server::start(flavour);
         let all: &[&str] = match flavour {
-            Flavour::MySql => &["SYSTEM_VARIABLES_ADMIN ON *.*", "CONNECTION_ADMIN ON *.*", "PROCESS ON *.*", "SELECT ON drctl_restore.*"],
+            Flavour::MySql => &["SYSTEM_VARIABLES_ADMIN ON *.*", "CONNECTION_ADMIN ON *.*", "SYSTEM_USER ON *.*", "PROCESS ON *.*", "SELECT ON drctl_restore.*"],
             Flavour::MariaDb => &["READ ONLY ADMIN ON *.*", "CONNECTION ADMIN ON *.*", "PROCESS ON *.*", "SELECT ON drctl_restore.*"],
         };
         server.exec("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
