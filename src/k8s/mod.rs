@@ -204,7 +204,7 @@ pub fn failure(doing: &str, error: kube::Error) -> Error {
             Error::usage(what).hint("the namespace is being deleted; use another one")
         }
         403 if status.message.contains("is forbidden: User") => Error::usage(what)
-            .hint("grant the account this permission with a Role; docs/drills.md, watch.md and fence.md list the permissions"),
+            .hint("grant the account this permission with a Role; docs/drills.md, watch.md, fence.md and lease.md list the permissions"),
         403 => {
             Error::usage(what).hint("an admission policy of the cluster rejects it: check the namespace's labels and LimitRange")
         }

@@ -29,9 +29,9 @@ use crate::{Error, Outcome, Result};
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Pause after an attempt that failed.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(250);
 
-/// A lease that ends sooner than this does not make a server writable.
+/// A lease that ends sooner than this does not make a server writable: more than the time limit of the statement.
 const LEAST_LEFT: Duration = Duration::from_millis(2_500);
 
 /// Time limit for recording that this side has given up an epoch.
@@ -185,27 +185,34 @@ impl Guard {
     async fn look(&mut self) -> Result<Duration> {
         let standing = self.standing.borrow_and_update().clone();
         self.has_held |= matches!(standing, Standing::Ours { .. });
-        let is_young = Instant::now() < self.young_until;
-        let wanted = wanted(&standing, Now::read(), self.has_held, is_young);
         let access = self.server.access().await?;
         self.publish(access == Access::ReadOnly);
-        match (wanted, access) {
+        // After the question, which takes time.
+        match (self.wanted(&standing), access) {
             (Wanted::Unchanged, _) => {}
             (Wanted::Writable(_), Access::Writable) => self.was_writable = true,
-            (Wanted::Writable(left), _) => self.open(&standing, left).await?,
+            (Wanted::Writable(_), _) => self.open(&standing).await?,
             (Wanted::ReadOnly, Access::ReadOnly) => self.release(&standing).await?,
             (Wanted::ReadOnly, _) => self.close(&standing).await?,
         }
-        Ok(match wanted {
+        Ok(match self.wanted(&standing) {
             Wanted::Writable(left) => left.min(self.pause),
+            Wanted::ReadOnly if self.is_open() => Duration::ZERO,
             _ => self.pause,
         })
     }
 
-    async fn open(&mut self, standing: &Standing, left: Duration) -> Result<()> {
-        if left < LEAST_LEFT {
-            return Ok(());
-        }
+    fn wanted(&self, standing: &Standing) -> Wanted {
+        let is_young = Instant::now() < self.young_until;
+        wanted(standing, Now::read(), self.has_held, is_young)
+    }
+
+    /// Whether the server was writable by the lease when it was last looked at.
+    fn is_open(&self) -> bool {
+        self.was_writable && self.read_only.borrow().is_none()
+    }
+
+    async fn open(&mut self, standing: &Standing) -> Result<()> {
         if self.server.has_marker().await? {
             let text = "the server has an unfinished restore, and stays read-only";
             if self.said.is_new(text) {
@@ -213,7 +220,14 @@ impl Guard {
             }
             return Ok(());
         }
-        self.server.make_writable().await?;
+        let Standing::Ours { validity, .. } = *standing else {
+            return Ok(());
+        };
+        // Asked as late as possible: the statement may take effect until its time limit.
+        let is_long = || validity.left(Now::read()) > LEAST_LEFT;
+        if !self.server.make_writable(is_long).await? {
+            return Ok(());
+        }
         self.was_writable = true;
         self.publish(false);
         self.said.is_new("writable");
@@ -278,8 +292,7 @@ impl Guard {
     }
 
     async fn stop(mut self) -> Result<()> {
-        let is_ours = matches!(*self.standing.borrow(), Standing::Ours { .. });
-        if !is_ours || !self.was_writable {
+        if !self.was_writable {
             return Ok(());
         }
         let closed = async {

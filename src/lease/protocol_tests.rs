@@ -128,6 +128,21 @@ async fn a_store_that_lost_its_epochs_gives_nobody_a_first_one() {
 }
 
 #[tokio::test]
+async fn an_epoch_that_vanishes_does_not_bring_the_one_before_back() {
+    let store = memory();
+    let mut keeper = renewer(&store, "a", true);
+    renewed(&mut keeper).await;
+    taken(&store, "b").await;
+    assert!(matches!(
+        renewed(&mut keeper).await,
+        Standing::Theirs { .. }
+    ));
+    store.delete("shop/leader/00000002.json").await.unwrap();
+    let error = keeper.once(None).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Archive, "{error}");
+}
+
+#[tokio::test]
 async fn an_epoch_taken_during_a_renewal_makes_it_void() {
     let store = memory();
     let faulty: Arc<dyn Store> = Arc::new(FaultStore::new(store.clone()).nth(

@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::Result;
 use crate::layout::{Epoch, LeaseObject, TargetName};
 use crate::lease::chain::{self, Chain};
 use crate::lease::record::{FORMAT, Reason, Renewal};
@@ -15,6 +14,7 @@ use crate::lease::side::Side;
 use crate::lease::take::{Taken, take};
 use crate::lease::validity::{Now, Validity};
 use crate::store::Store;
+use crate::{Error, Result};
 
 /// Who holds the lease, as far as this side knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,7 @@ impl Renewer {
         let Some(epoch) = chain.newest() else {
             return Ok(Standing::Nobody);
         };
+        self.check_nothing_is_lost(epoch)?;
         let side = self.holder(&chain, epoch).await?;
         if side != self.side || chain.marks(epoch).released {
             return Ok(Standing::Theirs { epoch, side });
@@ -116,6 +117,17 @@ impl Renewer {
                 })
             }
             None => Ok(Standing::Nobody),
+        }
+    }
+
+    /// Refuses an epoch that is older than one that was seen: the store lost that one, and its holder may be writable.
+    fn check_nothing_is_lost(&self, epoch: Epoch) -> Result<()> {
+        match self.holders.last_key_value() {
+            Some((seen, side)) if *seen > epoch => Err(Error::archive(format!(
+                "epoch {seen} of the side {side} is gone from the store, which now has epoch {epoch}"
+            ))
+            .hint("find out who deletes objects below leader/, then promote the side that is to be writable")),
+            _ => Ok(()),
         }
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Server {
 struct Open {
     connection: Connection,
     version: ServerVersion,
+    /// Whether `read_only` can hold administrators, too (MariaDB).
+    strictest: bool,
 }
 
 impl Server {
@@ -109,10 +111,7 @@ impl Server {
         self.ask(async |open| {
             let read_only = open.connection.variable(&["read_only"]).await?;
             let strict = match open.version.is_mariadb() {
-                true => match strictest(open).await? {
-                    Some(value) => read_only.as_deref() == Some(value),
-                    None => true,
-                },
+                true => !open.strictest || read_only.as_deref() == Some(STRICTEST),
                 false => {
                     let of_all = open.connection.variable(&["super_read_only"]).await?;
                     of_all.is_some_and(|value| is_on(&value))
@@ -148,19 +147,22 @@ impl Server {
         .await
     }
 
-    /// Makes the server writable.
+    /// Makes the server writable, if `may` still says so directly before; returns whether it did.
     ///
     /// # Errors
     /// `Locked` if another keeper of the server holds its lock.
-    pub(super) async fn make_writable(&mut self) -> Result<()> {
+    pub(super) async fn make_writable(&mut self, may: impl Fn() -> bool) -> Result<bool> {
         let target = self.target.clone();
         self.ask(async |open| {
             named_lock::take(&mut open.connection, Lock::Lease, &target).await?;
+            if !may() {
+                return Ok(false);
+            }
             let statement = match open.version.is_mariadb() {
                 true => "SET GLOBAL read_only = OFF",
                 false => "SET GLOBAL super_read_only = OFF, GLOBAL read_only = OFF",
             };
-            open.connection.run(statement).await
+            open.connection.run(statement).await.map(|()| true)
         })
         .await
     }
@@ -168,8 +170,15 @@ impl Server {
     /// Makes the server read-only. While the statement waits for clients, it lets no other write begin; those that hold
     /// it up are disconnected. Returns how many were.
     pub(super) async fn make_read_only(&mut self) -> Result<u64> {
-        let read_only = self.ask(read_only_statement).await?;
+        // Checks that the open connection still works.
+        self.ask(async |open| open.connection.run("DO 0").await)
+            .await?;
         let mut open = self.taken().await?;
+        let read_only = match (open.version.is_mariadb(), open.strictest) {
+            (false, _) => "SET GLOBAL super_read_only = ON",
+            (true, true) => "SET GLOBAL read_only = NO_LOCK_NO_ADMIN",
+            (true, false) => "SET GLOBAL read_only = ON",
+        };
         let own = open.connection.id();
         open.connection = open.connection.within(MOST);
         let set = async {
@@ -251,9 +260,11 @@ impl Server {
                 }
                 self.unanswered.clear();
                 let version = connection.version().await?;
+                let strictest = version.is_mariadb() && has_strictest(&mut connection).await?;
                 Open {
                     connection,
                     version,
+                    strictest,
                 }
             }
         };
@@ -283,29 +294,16 @@ async fn connect(config: &ServerConfig) -> Result<Connection> {
     Ok(connection.within(ANSWER))
 }
 
-/// The statement that makes a server read-only for as many accounts as it can.
-async fn read_only_statement(open: &mut Open) -> Result<&'static str> {
-    if !open.version.is_mariadb() {
-        return Ok("SET GLOBAL super_read_only = ON");
-    }
-    Ok(match strictest(open).await? {
-        Some(_) => "SET GLOBAL read_only = NO_LOCK_NO_ADMIN",
-        None => "SET GLOBAL read_only = ON",
-    })
-}
-
-/// MariaDB's value of `read_only` without an exception for administrators; `None` if the version does not have it.
-async fn strictest(open: &mut Open) -> Result<Option<&'static str>> {
-    let values: Option<Option<String>> = open
-        .connection
+/// Whether a server has MariaDB's value of `read_only` without an exception for administrators.
+async fn has_strictest(connection: &mut Connection) -> Result<bool> {
+    let values: Option<Option<String>> = connection
         .row(
             "SELECT enum_value_list FROM information_schema.system_variables \
              WHERE variable_name = 'READ_ONLY'",
         )
         .await?;
     let values = values.flatten().unwrap_or_default();
-    let has = values.split(',').any(|value| value == STRICTEST);
-    Ok(has.then_some(STRICTEST))
+    Ok(values.split(',').any(|value| value == STRICTEST))
 }
 
 /// Disconnects all clients but the connection with this ID. A client that holds a lock may be idle, and MariaDB does not
