@@ -118,6 +118,8 @@ next=(
     # How it is initialised and started, and how it ends.
     drill::a_backup_is_verified drill::the_plain_client drill::a_production_drill drill_checks::
     drill_scratch::an_external_server pod_hash:: restore_losses::
+    # What holds up read-only, and who may change it.
+    lease::held_up:: lease::verb::the_documented
 )
 
 # On the long-term release: a backup and its way back, by lanes and by the plain client, of one of everything.
@@ -128,6 +130,7 @@ lts=(
     golden::golden_archives_restore
     cases:: definers:: hidden_rows:: deferred_keys:: pod_hash:: coordinates:: client_splits::
     source_server:: source_preflight:: doctor:: restore_refusals:: backup_warnings:: restore_losses::
+    lease::held_up:: lease::verb::the_documented
 )
 
 # Runs tests of MariaDB with another one in the place of the system's: PIECE, what libtest is given.
