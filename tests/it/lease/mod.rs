@@ -69,8 +69,10 @@ impl Site {
     }
 }
 
+/// Whether a server is read-only. The question may be one of the clients that are disconnected.
 fn is_read_only(server: &Server) -> bool {
-    !["0", "OFF"].contains(&server.value("SELECT @@GLOBAL.read_only").as_str())
+    let value = server.try_exec("SELECT @@GLOBAL.read_only");
+    value.is_ok_and(|value| !["0", "OFF"].contains(&value.trim()))
 }
 
 /// Creates a table, and an account that `read_only` holds on MariaDB, too.
