@@ -246,7 +246,7 @@ async fn a_later_epoch_of_another_side_ends_the_wait() {
     assert_eq!(error.outcome(), Outcome::Locked, "{error}");
 }
 
-/// A file store whose modification times this test sets.
+/// What is decided about a holder whose last renewal has this age by the times of the store.
 async fn aged(age: Duration, has_one_clock: bool) -> Option<How> {
     #[derive(Debug)]
     struct Aged(MemoryStore, Duration, bool);

@@ -18,22 +18,15 @@ impl Writer {
     /// Commits one row after another, each on a connection of its own, and counts those that the server accepted.
     fn start(server: &Server) -> Writer {
         let stop = Arc::new(AtomicBool::new(false));
-        let command = || {
-            let mut command = server.client_command();
-            command.args(["--user=app", "--execute=INSERT INTO shop.t VALUES ()"]);
-            command.stdin(Stdio::null()).stderr(Stdio::null());
-            command
-        };
-        let mut commands = std::iter::repeat_with(command)
-            .take(100_000)
-            .collect::<Vec<_>>();
+        let mut client = server.client_command();
+        client.args(["--user=app", "--execute=INSERT INTO shop.t VALUES ()"]);
+        client.stdin(Stdio::null()).stderr(Stdio::null());
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut commits = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                let mut command = commands.pop().expect("enough of them");
                 let begun = Instant::now();
-                if command.status().expect("the client runs").success() {
+                if client.status().expect("the client runs").success() {
                     commits.push((begun, Instant::now()));
                 }
             }
