@@ -107,7 +107,11 @@ pub enum Command {
     #[command(after_help = examples::COPY)]
     Copy(CopyArgs),
     /// Keep a standby: restore the newest usable backup into a server and follow the archived log
+    #[command(after_help = examples::STANDBY)]
     Standby(StandbyArgs),
+    /// Make the standby the primary
+    #[command(after_help = examples::PROMOTE)]
+    Promote(PromoteArgs),
     /// Keep the lease of this side: its server is writable with it, and read-only without
     #[command(after_help = examples::LEASE)]
     Lease(LeaseArgs),
@@ -472,6 +476,32 @@ fn pattern(text: &str) -> std::result::Result<regex::Regex, String> {
         .case_insensitive(true)
         .build();
     built.map_err(|error| error.to_string())
+}
+
+/// Arguments of `promote`.
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    /// Confirm by repeating the target name [env: DRCTL_CONFIRM]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        env = "DRCTL_CONFIRM",
+        hide_env = true,
+        help_heading = "Safety"
+    )]
+    pub confirm: Option<String>,
+    /// Print what would be done, and what would be lost
+    #[arg(long, help_heading = "Safety")]
+    pub plan: bool,
+    /// Promote although no keeper of the other side makes its server read-only: you have stopped it for good
+    #[arg(long, help_heading = "Safety")]
+    pub unfenced: bool,
+    /// Server of the standby: mysql://user@host:3306 [env: DRCTL_INTO_URL]
+    #[arg(long, value_name = "URL", help_heading = "Destination")]
+    pub into: Option<String>,
+    /// How long to wait for more of the log once there is no more, seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    pub drain: u64,
 }
 
 /// Arguments of `standby`.

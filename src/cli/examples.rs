@@ -109,6 +109,14 @@ examples! {
         "drctl watch pods"
         "drctl watch pods --namespace shop --selector app=web"
         "drctl watch pods --output json --listen 0.0.0.0:9899";
+    STANDBY:
+        "DRCTL_INTO_URL=mysql://root@standby:3306 drctl standby"
+        "drctl --store copy standby --into mysql://root@standby:3306"
+        "drctl standby --once";
+    PROMOTE:
+        "drctl promote --plan"
+        "drctl promote --confirm shop"
+        "drctl promote --confirm shop --unfenced";
     COMPLETIONS:
         "drctl completions bash > /etc/bash_completion.d/drctl"
         "drctl completions zsh > ~/.zfunc/_drctl"

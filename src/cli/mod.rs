@@ -23,6 +23,7 @@ pub mod man;
 pub mod objective_status;
 pub mod output;
 pub mod pin;
+pub mod promote;
 pub mod prune;
 pub mod rekey;
 pub mod report;
@@ -89,6 +90,11 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Standby(args) => {
             let context = Context::begin(&global).await?;
             Box::pin(standby::run(&context, args)).await
+        }
+        Command::Promote(args) => {
+            let context = Context::begin(&global).await?;
+            let promote = Box::pin(promote::run(&context, args));
+            recorded(&context, "promote", None, promote).await
         }
         Command::Lease(args) => lease::run(&Context::begin(&global).await?, args).await,
         Command::AlertTest(args) => alert_test::run(&global, args).await,

@@ -257,6 +257,52 @@ impl Standby {
     }
 }
 
+/// Whether a server is a standby of this target, whoever has it.
+pub async fn is_standby(
+    server: &Arc<ServerConfig>,
+    target: &TargetName,
+    cancel: &Cancel,
+) -> Result<bool> {
+    let config = LaneConfig {
+        lock: None,
+        ..control_config(server, false, cancel)
+    };
+    let mut control = Lane::open(config).await?;
+    let found = marker::read(&mut control).await?;
+    control.close().await;
+    Ok(found.is_some_and(|marker| {
+        let request = &marker.request;
+        request.target == target.as_str() && request.replay.as_deref() == Some(STANDBY)
+    }))
+}
+
+/// Makes an empty server writable that its configuration or a keeper of the lease made read-only. With the schema of the
+/// marker the keeper leaves it as it is; it may be faster once.
+pub async fn claim(connection: &mut Connection) -> Result<()> {
+    const ATTEMPTS: u32 = 5;
+    for attempt in 1.. {
+        let mut is_read_only = false;
+        for name in READ_ONLY.iter().rev() {
+            let value = connection.variable(&[name]).await?;
+            if value.is_some_and(|value| value != "OFF") {
+                is_read_only = true;
+                connection.run(&format!("SET GLOBAL {name} = OFF")).await?;
+            }
+        }
+        if !is_read_only {
+            break;
+        }
+        connection.run("SET SESSION sql_log_bin = 0").await?;
+        let claimed = connection
+            .run(&format!("CREATE DATABASE IF NOT EXISTS {SCHEMA}"))
+            .await;
+        if claimed.is_ok() || attempt == ATTEMPTS {
+            return claimed;
+        }
+    }
+    Ok(())
+}
+
 /// Why a server cannot be made a standby; it must be empty, since its binary logs are deleted, and what a gap leaves behind
 /// is dropped.
 pub async fn unfit(connection: &mut Connection) -> Result<Option<Error>> {

@@ -11,7 +11,7 @@ use crate::replay::stop::Stop;
 use crate::replay::{ReplayPath, STANDBY, Stretch, Then};
 use crate::restore::options::{Check, Destination, Permissions, RestoreOptions, Tuning};
 use crate::restore::report::{RestoreReport, Silent};
-use crate::restore::standby::{Standby, unfit};
+use crate::restore::standby::{Standby, claim, unfit};
 use crate::restore::steps::Restore;
 use crate::standby::Follower;
 use crate::standby::status::Status;
@@ -47,10 +47,12 @@ impl Follower {
         if begun.is_none() {
             let mut connection = self.cancel.unless(connect(&self.server)).await?;
             let unfit = unfit(&mut connection).await?;
+            let claimed = match unfit {
+                None => claim(&mut connection).await,
+                Some(error) => Err(error),
+            };
             connection.close().await;
-            if let Some(error) = unfit {
-                return Err(error);
-            }
+            claimed?;
         }
         status.report.backup = Some(entry.id);
         tracing::info!(backup = %entry.id, "building the standby");

@@ -75,7 +75,12 @@ impl Follower {
     ///
     /// # Errors
     /// `Refused`: what it lacks is not archived.
-    async fn tail(&self, catalog: &Catalog, standby: &Standby, executed: &GtidSet) -> Result<Tail> {
+    pub(super) async fn tail(
+        &self,
+        catalog: &Catalog,
+        standby: &Standby,
+        executed: &GtidSet,
+    ) -> Result<Tail> {
         let entry = catalog.entry(standby.backup()?).await?;
         let objects = Objects::list(self.store.clone(), self.target.clone()).await?;
         let stretches = coverage::stretches(&objects).await?;
@@ -105,6 +110,9 @@ impl Following<'_> {
         let poll = self.follower.config.poll_seconds.duration();
         loop {
             let began = Instant::now();
+            if self.follower.leads().await? {
+                return Ok(Ended::Leads);
+            }
             if let Some((entry, place)) = self.next_backup().await? {
                 if place.gtids != self.executed {
                     self.forward(place.stop(), status).await?;

@@ -18,6 +18,7 @@
 
 mod build;
 mod follow;
+pub mod promote;
 mod proof;
 pub mod status;
 mod tail;
@@ -29,15 +30,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::layout::TargetName;
+use crate::lease;
 use crate::mysql::ServerConfig;
 use crate::objectives::schedule::Schedule;
 use crate::restore::options::Resources;
-use crate::restore::standby::Standby;
+use crate::restore::standby::{Standby, is_standby};
 use crate::store::Store;
 use crate::util::cancel::Cancel;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::times::Seconds;
 
+use promote::Lease;
 use status::{State, Status};
 
 /// Pauses after a failure.
@@ -87,6 +90,8 @@ pub struct Follower {
     pub proof: Option<Schedule>,
     /// Connections and waits.
     pub resources: Resources,
+    /// The lease, where one is configured: the side that has it is no standby.
+    pub lease: Option<Lease>,
     /// Ends it.
     pub cancel: Cancel,
 }
@@ -97,6 +102,8 @@ enum Ended {
     Gap(Error),
     /// Up to the end of the log, where that was asked for.
     Done,
+    /// This side has the lease.
+    Leads,
 }
 
 impl Follower {
@@ -116,6 +123,14 @@ impl Follower {
             }
             let error = match ended {
                 Ok(Ended::Done) => return Ok(()),
+                Ok(Ended::Leads) if once => return Ok(()),
+                Ok(Ended::Leads) => {
+                    // Whoever promotes it says so in its state.
+                    tokio::select! {
+                        () = tokio::time::sleep(LONGEST_PAUSE) => continue,
+                        () = self.cancel.token().cancelled() => return Ok(()),
+                    }
+                }
                 Ok(Ended::Gap(error)) => {
                     status.set(State::Gap, Some(&error));
                     rebuild = true;
@@ -143,7 +158,29 @@ impl Follower {
         }
     }
 
+    /// Whether this side has the lease.
+    async fn leads(&self) -> Result<bool> {
+        let Some(Lease { store, side }) = &self.lease else {
+            return Ok(false);
+        };
+        let state = self
+            .cancel
+            .unless(lease::state(store, &self.target))
+            .await?;
+        Ok(state.is_some_and(|state| state.side == *side))
+    }
+
+    /// Whether the server is a standby of the target, whoever has it.
+    async fn is_standby(&self) -> Result<bool> {
+        let found = is_standby(&self.server, &self.target, &self.cancel);
+        self.cancel.unless(found).await
+    }
+
     async fn session(&self, status: &mut Status, once: bool, rebuild: bool) -> Result<Ended> {
+        if self.leads().await? {
+            tracing::info!("this side has the lease: nothing is followed");
+            return Ok(Ended::Leads);
+        }
         let open = Standby::open(&self.server, &self.target, &self.cancel);
         let found = self.cancel.unless(open).await?;
         let standby = match found {

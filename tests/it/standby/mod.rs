@@ -1,6 +1,7 @@
 //! A standby: built from a backup, following the log that a streamer archives.
 
 mod follow;
+mod promote;
 mod proof;
 
 use serde_json::Value;

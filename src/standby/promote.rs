@@ -1,0 +1,424 @@
+//! The end of a standby: it becomes the primary.
+//!
+//! ```text
+//! take the lease ─→ wait until the other side is read-only ─→ apply the rest of the log ─→ say the loss ─→ writable, events on
+//! ```
+//!
+//! Each step can be repeated: a run that was killed is followed by the same command. What follows the lease is decided by
+//! its holder alone, so that two sides are never writable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::binlog::gtid::GtidSet;
+use crate::catalog::Catalog;
+use crate::layout::{BackupId, Epoch};
+use crate::lease::{self, How, Reason, Side};
+use crate::replay::stop::Stop;
+use crate::restore::standby::Standby;
+use crate::standby::Follower;
+use crate::standby::follow::{Following, Moved};
+use crate::standby::proof::Proof;
+use crate::standby::status::{NotReplayed, Report, State, Status, read};
+use crate::store::Store;
+use crate::util::error::{Error, Outcome, Result};
+
+/// How long a standby that runs may take to give its server back: it ends the stretch that it applies.
+const HAND_OVER: Duration = Duration::from_secs(120);
+
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The lease of the side that is promoted.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The store that has it.
+    pub store: Arc<dyn Store>,
+    /// This side.
+    pub side: Side,
+}
+
+/// A promotion.
+#[derive(Debug)]
+pub struct Promotion<'a> {
+    /// The standby.
+    pub follower: &'a Follower,
+    /// The lease; `None` without one, where the operator has made sure that the other side does not write.
+    pub lease: Option<Lease>,
+    /// Whether the operator has made sure that the other side does not write, where no keeper of it does.
+    pub unfenced: bool,
+    /// How long to wait for more of the log once there is no more.
+    pub drain: Duration,
+}
+
+/// What a promotion would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct PromotionPlan {
+    /// What the standby says of itself; `None` if it never did.
+    pub standby: Option<Report>,
+    /// Who holds the lease; `None` if nobody does, or none is configured.
+    pub lease: Option<lease::State>,
+    /// What would be lost, if nothing more came.
+    pub lag_seconds: Option<f64>,
+    /// Why it would be refused.
+    pub refusals: Vec<String>,
+}
+
+/// What was lost, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "loss")]
+pub enum Loss {
+    /// The other side was read-only, and everything that it had executed is applied.
+    None,
+    /// The other side was read-only, and these transactions of it are missing.
+    Missing {
+        /// As GTIDs.
+        gtids: String,
+    },
+    /// What was committed after the end of the archived log, if anything, is missing.
+    Unknown {
+        /// Every commit up to this time, by the clock of the other side's server, is applied; `None` if that is not known.
+        applied_until: Option<Timestamp>,
+        /// From there to the moment at which the other side could not write any more, at most.
+        seconds: Option<i64>,
+    },
+}
+
+/// What a promotion has done.
+#[derive(Debug, Clone, Serialize)]
+pub struct Promoted {
+    /// The backup that the standby was built from, or was last found equal to.
+    pub backup: Option<BackupId>,
+    /// The epoch; `None` without a lease.
+    pub epoch: Option<Epoch>,
+    /// Why the other side cannot write.
+    pub fenced: Option<How>,
+    /// The transactions that it has executed.
+    pub executed: String,
+    /// Transactions that were applied by this run.
+    pub transactions: u64,
+    /// What was lost.
+    #[serde(flatten)]
+    pub loss: Loss,
+    /// Events that were enabled.
+    pub events: Vec<String>,
+    /// Statements of the log that were not replayed: about accounts, or the server itself.
+    pub not_replayed: Vec<NotReplayed>,
+    /// What is left to do.
+    pub warnings: Vec<String>,
+    /// From the command to a server that takes writes, seconds.
+    pub seconds: f64,
+    /// Whether it was promoted before.
+    pub was_promoted: bool,
+}
+
+impl Promotion<'_> {
+    /// What it would do, without changing anything.
+    pub async fn plan(&self) -> Result<PromotionPlan> {
+        let follower = self.follower;
+        let standby = read(&follower.store, &follower.target).await?;
+        let lease = self.state().await?;
+        let now = Timestamp::now();
+        let mut refusals = Vec::new();
+        refusals.extend(self.refusal(lease.as_ref()).map(|error| error.to_string()));
+        if standby.is_none() {
+            refusals.push("no standby was built from this store".to_owned());
+        }
+        Ok(PromotionPlan {
+            lag_seconds: standby
+                .as_ref()
+                .and_then(|standby| standby.lag(now))
+                .map(|lag| lag.as_secs_f64()),
+            standby,
+            lease,
+            refusals,
+        })
+    }
+
+    /// Promotes the standby.
+    ///
+    /// # Errors
+    /// `Refused`: nothing keeps the other side from writing, or the server is no standby. `Locked`: another side took the
+    /// lease, or `standby` does not give the server back.
+    pub async fn run(&self) -> Result<Promoted> {
+        let began = Instant::now();
+        let (follower, cancel) = (self.follower, &self.follower.cancel);
+        let before = cancel.unless(self.state()).await?;
+        if let Some(refusal) = self.refusal(before.as_ref()) {
+            return Err(refusal);
+        }
+        // Asked before the lease is taken: a server that is no standby must not cost the other side its own.
+        if !follower.is_standby().await? {
+            return self.again(before.as_ref(), began).await;
+        }
+        let (mut epoch, mut fenced) = (None, None);
+        if let Some(Lease { store, side }) = &self.lease {
+            let take = lease::take(store, &follower.target, side, Reason::Promote);
+            let taken = cancel.unless(take).await?;
+            epoch = Some(taken.epoch());
+            tracing::info!(%side, epoch = %taken.epoch(), "this side has the lease; waiting until the other one is read-only");
+            fenced = Some(taken.fenced(cancel).await?);
+        }
+        let fenced_at = Timestamp::now();
+        let standby = self.take_over().await?;
+        let mut status = Status::begin(follower).await;
+        let (standby, executed, gap) = self.drain(standby, &mut status, fenced.as_ref()).await?;
+        let report = &status.report;
+        let loss = loss(fenced.as_ref(), &executed, report.applied_until, fenced_at)?;
+        tell(&loss);
+        // From here on it is not cancelled: a server that is half promoted helps nobody.
+        let completed = standby.complete().await?;
+        status.set(State::Promoted, None);
+        status.report.executed = Some(executed.to_string());
+        status.write(true).await;
+        let mut warnings: Vec<String> = completed.warnings.into_iter().cloned().collect();
+        warnings.extend(gap);
+        Ok(Promoted {
+            backup: status.report.backup,
+            epoch,
+            fenced,
+            executed: executed.to_string(),
+            transactions: status.report.transactions,
+            loss,
+            events: completed
+                .enabled_events
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            not_replayed: status.report.refused.clone(),
+            warnings,
+            seconds: began.elapsed().as_secs_f64(),
+            was_promoted: false,
+        })
+    }
+
+    async fn state(&self) -> Result<Option<lease::State>> {
+        match &self.lease {
+            Some(Lease { store, .. }) => lease::state(store, &self.follower.target).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Why nothing is promoted: nobody would keep the other side from writing.
+    fn refusal(&self, state: Option<&lease::State>) -> Option<Error> {
+        let is_kept = match (&self.lease, state) {
+            (Some(lease), Some(state)) => state.is_kept_by_another(&lease.side),
+            _ => false,
+        };
+        (!is_kept && !self.unfenced).then(|| {
+            Error::refused("no keeper of the other side ever held the lease, so that nothing keeps that side from writing")
+                .hint("run drctl lease there; or stop its server for good, and promote with --unfenced")
+        })
+    }
+
+    /// A promotion of a server that is no standby: one that was promoted already, or a mistake.
+    async fn again(&self, state: Option<&lease::State>, began: Instant) -> Result<Promoted> {
+        let follower = self.follower;
+        let said = read(&follower.store, &follower.target).await?;
+        let said = said.filter(|said| said.state == State::Promoted);
+        let is_ours = match (&self.lease, state) {
+            (Some(lease), Some(state)) => state.side == lease.side,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let Some(said) = said.filter(|_| is_ours) else {
+            return Err(Error::refused("the server is no standby")
+                .hint("build one with drctl standby; see drctl promote --plan"));
+        };
+        Ok(Promoted {
+            backup: said.backup,
+            epoch: state.map(|state| state.epoch),
+            fenced: state.and_then(|state| state.fenced.clone()),
+            executed: said.executed.unwrap_or_default(),
+            transactions: 0,
+            loss: Loss::Unknown {
+                applied_until: said.applied_until,
+                seconds: None,
+            },
+            events: Vec::new(),
+            not_replayed: said.refused,
+            warnings: Vec::new(),
+            seconds: began.elapsed().as_secs_f64(),
+            was_promoted: true,
+        })
+    }
+
+    /// Takes the server from the standby that runs, which ends when this side has the lease.
+    async fn take_over(&self) -> Result<Standby> {
+        let follower = self.follower;
+        let began = Instant::now();
+        loop {
+            let open = Standby::open(&follower.server, &follower.target, &follower.cancel);
+            match follower.cancel.unless(open).await {
+                Ok(Some(standby)) if standby.follows() => return Ok(standby),
+                Ok(Some(_)) => {
+                    return Err(Error::refused(
+                        "the standby is not built yet: its backup is not restored",
+                    )
+                    .hint("wait for drctl standby, or restore a backup into another server"));
+                }
+                Ok(None) => {
+                    return Err(Error::refused("the server is no standby any more")
+                        .hint("somebody promoted or discarded it; see drctl promote --plan"));
+                }
+                Err(error) if error.outcome() == Outcome::Locked && began.elapsed() < HAND_OVER => {
+                    let pause = async {
+                        tokio::time::sleep(PAUSE).await;
+                        Ok(())
+                    };
+                    follower.cancel.unless(pause).await?;
+                }
+                Err(error) if error.outcome() == Outcome::Locked => {
+                    return Err(error.hint("stop drctl standby, and run the same command again"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Applies what is archived, until it has all that the other side had executed, or nothing more comes.
+    async fn drain(
+        &self,
+        mut standby: Standby,
+        status: &mut Status,
+        fenced: Option<&How>,
+    ) -> Result<(Standby, GtidSet, Option<String>)> {
+        let follower = self.follower;
+        standby.protect().await?;
+        let executed = standby.executed().await?;
+        let backup = standby.backup()?;
+        status.report.backup = Some(backup);
+        let catalog = Catalog::read(follower.store.clone(), follower.target.clone()).await?;
+        let tail = follower.tail(&catalog, &standby, &executed).await;
+        let tail = match tail {
+            Ok(tail) => tail,
+            // What there is of the log was applied before.
+            Err(error) if error.outcome() == Outcome::Refused => {
+                return Ok((standby, executed, Some(not_applied(&error))));
+            }
+            Err(error) => return Err(error),
+        };
+        let wanted = match fenced {
+            Some(How::Released { gtids, .. }) => {
+                let mariadb = matches!(executed, GtidSet::MariaDb(_));
+                Some(GtidSet::parse(mariadb, gtids)?)
+            }
+            _ => None,
+        };
+        let mut following = Following {
+            follower,
+            proof: Proof::behind(backup, follower),
+            standby,
+            tail,
+            executed,
+        };
+        let mut moved = Instant::now();
+        let gap = loop {
+            let is_complete = wanted
+                .as_ref()
+                .is_some_and(|wanted| following.executed.covers(wanted));
+            if is_complete {
+                break None;
+            }
+            match following.forward(Stop::End, status).await? {
+                Moved::On => moved = Instant::now(),
+                Moved::Gap(error) => break Some(not_applied(&error)),
+                Moved::AtEnd if moved.elapsed() >= self.drain => break None,
+                Moved::AtEnd => {
+                    let pause = async {
+                        tokio::time::sleep(PAUSE).await;
+                        Ok(())
+                    };
+                    follower.cancel.unless(pause).await?;
+                }
+            }
+        };
+        Ok((following.standby, following.executed, gap))
+    }
+}
+
+fn not_applied(error: &Error) -> String {
+    format!("not all of the log was applied: {}", error.what())
+}
+
+/// What was lost, by what the other side had executed when it was fenced.
+fn loss(
+    fenced: Option<&How>,
+    executed: &GtidSet,
+    applied_until: Option<Timestamp>,
+    fenced_at: Timestamp,
+) -> Result<Loss> {
+    if let Some(How::Released { gtids, .. }) = fenced {
+        let mariadb = matches!(executed, GtidSet::MariaDb(_));
+        let missing = GtidSet::parse(mariadb, gtids)?.minus(executed);
+        return Ok(match missing.is_empty() {
+            true => Loss::None,
+            false => Loss::Missing {
+                gtids: missing.to_string(),
+            },
+        });
+    }
+    let seconds = applied_until.map(|until| fenced_at.duration_since(until));
+    Ok(Loss::Unknown {
+        applied_until,
+        seconds: seconds.map(|lost| lost.max(SignedDuration::ZERO).as_secs()),
+    })
+}
+
+fn tell(loss: &Loss) {
+    match loss {
+        Loss::None => {
+            tracing::info!("nothing is lost: all that the other side had executed is applied")
+        }
+        Loss::Missing { gtids } => {
+            tracing::warn!(%gtids, "transactions of the other side are missing")
+        }
+        Loss::Unknown {
+            applied_until: Some(until),
+            seconds: Some(seconds),
+        } => {
+            tracing::warn!(applied_until = %until, seconds, "what was committed after this time, if anything, is lost");
+        }
+        Loss::Unknown { .. } => tracing::warn!("it is not known what is lost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_what_the_other_side_had_executed_and_nothing_less() {
+        let set = |text| GtidSet::parse(true, text).unwrap();
+        let at: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        let released = |gtids: &str| How::Released {
+            at,
+            gtids: gtids.to_owned(),
+        };
+        let of = |how: Option<&How>, until| loss(how, &set("0-1-100,2-7-5"), until, at).unwrap();
+        assert_eq!(of(Some(&released("0-1-100")), None), Loss::None);
+        assert_eq!(
+            of(Some(&released("0-1-103,2-7-5")), Some(at)),
+            Loss::Missing {
+                gtids: "0-1-103".into()
+            }
+        );
+        let earlier: Timestamp = "2026-11-30T11:59:48Z".parse().unwrap();
+        let unknown = |applied_until, seconds| Loss::Unknown {
+            applied_until,
+            seconds,
+        };
+        assert_eq!(
+            of(Some(&How::Expired), Some(earlier)),
+            unknown(Some(earlier), Some(12))
+        );
+        assert_eq!(of(None, None), unknown(None, None));
+        // A clock that is ahead of ours.
+        let later: Timestamp = "2026-11-30T12:00:09Z".parse().unwrap();
+        assert_eq!(of(None, Some(later)), unknown(Some(later), Some(0)));
+    }
+}
