@@ -29,9 +29,13 @@ An error that passes here makes every pod of drctl fail.
 {{- with dig "alertmanager" "url" "" $notify -}}
 {{- if not (regexMatch "^https?://[^/?#[:space:]]+[^[:space:]]*$" .) }}{{ fail "config.notify.alertmanager.url: invalid URL; it must start with https:// or http:// and a host" }}{{ end -}}
 {{- end -}}
-{{- $url := $config.store.url -}}
-{{- if not (regexMatch "^(s3://[A-Za-z0-9._-]+(/[^/?#[:space:]]+)*/*|file:///[^?#[:space:]]*[^/?#[:space:]][^?#[:space:]]*)$" $url) }}{{ fail "config.store.url: invalid URL; use s3://bucket/prefix or file:///absolute/directory" }}{{ end -}}
-{{- if and (hasPrefix "s3://" $url) (regexMatch "/(\\.{1,2}|\\.drctl-tmp-[^/]*)(/|$)" (trimPrefix "s3:/" $url)) }}{{ fail "config.store.url: no component of the prefix may be . or .. or start with .drctl-tmp-" }}{{ end -}}
+{{- range $key, $url := dict "config.store.url" $config.store.url "config.copy.to" (dig "copy" "to" "" $config) "copy.from.url" ($.Values.copy.from.url | default "") -}}
+{{- if $url -}}
+{{- if not (regexMatch "^(s3://[A-Za-z0-9._-]+(/[^/?#[:space:]]+)*/*|file:///[^?#[:space:]]*[^/?#[:space:]][^?#[:space:]]*)$" $url) }}{{ fail (printf "%s: invalid URL; use s3://bucket/prefix or file:///absolute/directory" $key) }}{{ end -}}
+{{- if and (hasPrefix "s3://" $url) (regexMatch "/(\\.{1,2}|\\.drctl-tmp-[^/]*)(/|$)" (trimPrefix "s3:/" $url)) }}{{ fail (printf "%s: no component of the prefix may be . or .. or start with .drctl-tmp-" $key) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- include "drctl.copy.checks" . -}}
 {{- /* Keys that exclude or require each other. */ -}}
 {{- $backup := $config.backup -}}
 {{- if and $backup.schemas $backup.exclude_schemas }}{{ fail "config.backup.schemas and config.backup.exclude_schemas are mutually exclusive; set one of them" }}{{ end -}}
@@ -59,7 +63,7 @@ An error that passes here makes every pod of drctl fail.
 {{- if eq (int $rules) 0 }}{{ fail "config.retention: no retention rule; set one of last, daily, weekly, monthly, yearly, within_days, labels, or set prune.enabled to false" }}{{ end -}}
 {{- end -}}
 {{- /* Kubernetes rejects a pod whose requests exceed its limits; the workload would have no pods. */ -}}
-{{- range $section := list "database" "web" "backup" "verify" "prune" "restore" "serve" "stream" "watcher" -}}
+{{- range $section := list "database" "web" "backup" "verify" "prune" "restore" "serve" "stream" "copy" "watcher" -}}
 {{- include "drctl.resources.check" (list $section (get $.Values $section).resources) -}}
 {{- end -}}
 {{- include "drctl.resources.check" (list "verify.scratch" $.Values.verify.scratch.resources) -}}

@@ -38,16 +38,25 @@
 {{- fail (printf "config.notify.%s: drctl.yaml is a ConfigMap, which is no place for a URL that is a secret; put it in a Secret, mount that by drctl.extraVolumes and drctl.extraVolumeMounts, and name the file in config.notify.%s_file" $key $key) -}}
 {{- end -}}
 {{- end -}}
-{{- if regexMatch "[@?#]" (dig "store" "s3" "endpoint_url" "" $own) -}}
-{{- fail "config.store.s3.endpoint_url: no user, password, ? or # may stand in it; drctl.yaml is a ConfigMap: put the keys in a Secret and name it in storeCredentials.existingSecret" -}}
+{{- range $store := list
+  (list "config.store" "url" ($own.store | default dict) "storeCredentials")
+  (list "config.copy" "to" ($own.copy | default dict) "copy.credentials")
+  (list "copy.from" "url" .Values.copy.from "copy.credentials") -}}
+{{- $key := index $store 0 -}}
+{{- $settings := index $store 2 -}}
+{{- if regexMatch "[@?#]" (dig "s3" "endpoint_url" "" $settings) -}}
+{{- fail (printf "%s.s3.endpoint_url: no user, password, ? or # may stand in it; drctl.yaml is a ConfigMap: put the keys in a Secret and name it in %s.existingSecret" $key (index $store 3)) -}}
 {{- end -}}
-{{- $store := dig "store" "url" "" $own -}}
-{{- if regexMatch "^s3://([^/]*@|[^?#]*[?#])" $store -}}
-{{- fail "config.store.url: no credentials, ? or # may stand in it; drctl.yaml is a ConfigMap: put the keys in a Secret and name it in storeCredentials.existingSecret" -}}
+{{- if regexMatch "^s3://([^/]*@|[^?#]*[?#])" (get $settings (index $store 1) | default "") -}}
+{{- fail (printf "%s.%s: no credentials, ? or # may stand in it; drctl.yaml is a ConfigMap: put the keys in a Secret and name it in %s.existingSecret" $key (index $store 1) (index $store 3)) -}}
+{{- end -}}
 {{- end -}}
 {{- if $own.notify -}}
 {{- $_ := set $config "notify" (dict "labels" (dict "namespace" .Release.Namespace)) -}}
 {{- with .Values.monitoring.rules.runbooksUrl }}{{ $_ := set $config.notify "runbooks_url" . }}{{ end -}}
+{{- end -}}
+{{- if and (dig "copy" "to" "" $own) (include "drctl.copy.credentials" .) -}}
+{{- $_ := set $config "copy" (dict "s3" (dict "credentials_file" "/run/secrets/other-store/credentials")) -}}
 {{- end -}}
 {{- $config = mergeOverwrite $config $own -}}
 {{- $_ := required "config.store.url: required: the URL of the store, such as s3://bucket/prefix" (dig "store" "url" "" $config) -}}

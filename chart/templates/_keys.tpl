@@ -24,6 +24,7 @@ reads them; none goes to both but `helm test`, which checks all of them, and may
   "restore" (list $operator $signers)
   "prune" (list $signers)
   "serve" (list $signers)
+  "copy" (list $signers)
   "doctor" (list $recipients $signing $operator $signers)
   "watcher" list
 -}}
@@ -85,7 +86,7 @@ reads them; none goes to both but `helm test`, which checks all of them, and may
 
 {{/* Changes with what a long-running pod reads once: the configuration, and allowed signers that are values. */}}
 {{- define "drctl.checksum" -}}
-{{- printf "%s%s" (include "drctl.config" .) .Values.keys.allowedSigners.text | sha256sum -}}
+{{- printf "%s%s%s" (include "drctl.config" .) (include "drctl.copy.config" .) .Values.keys.allowedSigners.text | sha256sum -}}
 {{- end -}}
 
 {{/* Combinations of keys with which backups or restores would fail: (dict "root" . "config" the future drctl.yaml). */}}

@@ -196,6 +196,9 @@ spec:
         {{- with include "drctl.keys.mounts" (list $ .component) }}
         {{- . | nindent 8 }}
         {{- end }}
+        {{- if include "drctl.copy.secret" (list $ .component) }}
+        - {name: other-store, mountPath: /run/secrets/other-store, readOnly: true}
+        {{- end }}
         {{- if .passwords }}
         - {name: credentials, mountPath: /run/secrets/database, readOnly: true}
         {{- end }}
@@ -219,6 +222,16 @@ spec:
         sizeLimit: {{ $.Values.drctl.tmpSize }}
     {{- with include "drctl.keys.volumes" (list $ .component) }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- with include "drctl.copy.secret" (list $ .component) }}
+    # A missing one is reported by drctl.
+    - name: other-store
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+        optional: true
+        items:
+          - {key: credentials, path: credentials}
     {{- end }}
     {{- with .passwords }}
     {{- include "drctl.credentials.volume" (prepend . $) | nindent 4 }}

@@ -172,6 +172,8 @@ for value in config.store.url='s3://KEY:hidden@b/p' config.store.url='s3://b/p?s
     config.store.s3.endpoint_url='http://user:hidden@minio:9000' config.notify.webhook.url=https://hooks.example.com/hidden \
     config.notify.slack.url=https://hooks.example.com/hidden config.notify.heartbeat.backup_url=https://a.example/hidden \
     config.notify.heartbeat.verify_url=https://a.example/hidden config.notify.alertmanager.url=http://user:hidden@am:9093 \
+    config.copy.to='s3://KEY:hidden@b/p' config.copy.s3.endpoint_url='http://user:hidden@minio:9000' \
+    copy.from.url='s3://b/p?secret=hidden' copy.from.s3.endpoint_url='http://user:hidden@minio:9000' \
     config.source.url=mysql://a:hidden@db config.into.url=mysql://a:hidden@db config.verify.scratch=mysql://a:hidden@db \
     config.source.password=hidden config.into.password=hidden config.verify.scratch_password=hidden; do
     render --values chart/ci/minimal-values.yaml --set "$value" >"$WORK/said" 2>&1 || true
@@ -206,6 +208,10 @@ keys.recipients.existingSecret="x" keys.identity.verify: required with recipient
 config.encryption={"recipients":["age1XYZ"]} config.encryption.recipients: item 1 is no public key
 keys.allowedSigners.text="shop\u0020ssh-ed25519\u0020AAAA" keys.signing: required with allowed signers
 config.trust="require" config.trust: require: no allowed signers are configured
+copy.enabled=true copy.from.url or config.copy.to: required with copy.enabled
+copy={"enabled":true,"from":{"url":"s3://backups/shop"}} copy.enabled: both stores are config.store
+copy={"enabled":true,"from":{"url":"s3://b/.drctl-tmp-x"}} copy.from.url: no component of the prefix may be
+config.copy={"to":"s3://b/../p"} config.copy.to: no component of the prefix may be
 keys.signing={"existingSecret":"x","secretProviderClass":"y"} keys.signing: its values are mutually exclusive
 VALUES
 for value in 'config.encryption.recipients={AGE-SECRET-KEY-1HIDDEN}' 'keys.allowedSigners.text=-----BEGIN OPENSSH PRIVATE KEY----- HIDDEN'; do

@@ -1,0 +1,46 @@
+{{/* The other store: the primary one in the second region, elsewhere the second one. */}}
+
+{{/*
+Configuration of the copier of the second region: it reads `copy.from` and writes this region's store. A file of its own,
+since `store` of all other pods there is the second store.
+*/}}
+{{- define "drctl.copy.config" -}}
+{{- if and .Values.copy.enabled .Values.copy.from.url -}}
+{{- $config := include "drctl.config" . | fromYaml -}}
+{{- $from := deepCopy .Values.copy.from -}}
+{{- if include "drctl.copy.credentials" . -}}
+{{- $from = mergeOverwrite (dict "s3" (dict "credentials_file" "/run/secrets/other-store/credentials")) $from -}}
+{{- end -}}
+{{- /* The keys that `copy` shares with `store` are those of the store that is written. */ -}}
+{{- $to := mergeOverwrite (omit ($config.copy | default dict) "to" "s3") (pick $config.store "s3" "part_bytes" "parts_in_flight") (dict "to" $config.store.url) -}}
+{{- mergeOverwrite (pick $config "target" "trust" "allowed_signers_file") (dict "store" $from "copy" $to) | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the other store has an account of its own. */}}
+{{- define "drctl.copy.credentials" -}}
+{{- if or .Values.copy.credentials.existingSecret .Values.copy.credentials.perTask }}true{{ end -}}
+{{- end -}}
+
+{{/* The Secret with it that a pod gets: (list . "component"). Others have no use for the other store. */}}
+{{- define "drctl.copy.secret" -}}
+{{- $ := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $copies := and (eq $component "copy") $.Values.copy.enabled -}}
+{{- $reads := and (has $component (list "serve" "doctor" "restore")) (dig "copy" "to" "" $.Values.config) -}}
+{{- if or $copies $reads -}}
+{{- get $.Values.copy.credentials.perTask $component | default $.Values.copy.credentials.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values with which a copier would end at once: (dict "root" . "config" the future drctl.yaml). */}}
+{{- define "drctl.copy.checks" -}}
+{{- $copy := .root.Values.copy -}}
+{{- $store := .config.store -}}
+{{- $second := .config.copy | default dict -}}
+{{- if $copy.enabled -}}
+{{- if not (or $copy.from.url $second.to) }}{{ fail "copy.from.url or config.copy.to: required with copy.enabled: in the second region the primary store to read, elsewhere the second store to write" }}{{ end -}}
+{{- $other := ternary $copy.from (dict "url" $second.to "s3" ($second.s3 | default dict)) (not (empty $copy.from.url)) -}}
+{{- if and (eq $other.url $store.url) (eq (dig "s3" "endpoint_url" "" $other) (dig "s3" "endpoint_url" "" $store)) }}{{ fail "copy.enabled: both stores are config.store; in the second region config.store is the second store, and copy.from the primary one" }}{{ end -}}
+{{- end -}}
+{{- end -}}
