@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Creates the accounts of drctl: one that reads, one that restores{{ if .Values.stream.enabled }}, one that reads the binary log{{ end }}. The image's entrypoint runs this once, in its
-# own shell, when it initialises an empty volume. Passwords are read from files and never passed as arguments.
-for drctl_key in app-password backup-password restore-password{{ if .Values.stream.enabled }} stream-password{{ end }}; do
+# Creates the accounts of drctl{{ if eq .Values.mode "standby" }}, and that of the application{{ end }}. The image's entrypoint runs this once, in its own shell, when it
+# initialises an empty volume. Passwords are read from files and never passed as arguments.
+for drctl_key in app-password backup-password restore-password{{ if .Values.stream.enabled }} stream-password{{ end }}{{ if .Values.lease.enabled }} lease-password{{ end }}; do
   # An account without a password would be open to everyone.
   [ -s "/run/secrets/database/$drctl_key" ] || { echo "[ERROR] $drctl_key is empty or missing in the credentials" >&2; exit 1; }
 done
@@ -9,6 +9,7 @@ drctl_quoted() { sed -e 's/\\/\\\\/g' -e "s/'/''/g" "/run/secrets/database/$1"; 
 {{- $db := .Values.database }}
 {{- $version := include "drctl.database.version" . }}
 {{- $everywhere := empty $db.restoreSchemas }}
+{{- $standby := eq .Values.mode "standby" }}
 {{- $read := "SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, RELOAD" }}
 {{- $write := "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, LOCK TABLES, CREATE TEMPORARY TABLES" }}
 {{- $tamper := "INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, LOCK TABLES" }}
@@ -26,7 +27,14 @@ GRANT REPLICATION SLAVE, {{ eq $db.kind "mysql" | ternary "REPLICATION CLIENT" "
 -- Lets the account read the creation time of this table, which identifies the server, and none of its rows.
 GRANT SHOW VIEW ON mysql.proc TO '{{ $db.streamUser }}'@'%';
 {{- end }}
-{{- if $db.restoreAsRoot }}
+{{- end }}
+{{- if .Values.lease.enabled }}
+CREATE USER '{{ $db.leaseUser }}'@'%' IDENTIFIED BY '$(drctl_quoted lease-password)';
+-- Makes the server read-only, and disconnects clients that hold that up.
+GRANT PROCESS, {{ eq $db.kind "mysql" | ternary "SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN" "READ_ONLY ADMIN, CONNECTION ADMIN" }} ON *.* TO '{{ $db.leaseUser }}'@'%';
+GRANT SELECT ON {{ eq $db.kind "mysql" | ternary "drctl_restore" "\\`drctl\\_restore\\`" }}.* TO '{{ $db.leaseUser }}'@'%';
+{{- end }}
+{{- if and $db.restoreAsRoot (or .Values.stream.enabled (include "drctl.regions" .)) }}
 -- Lets a restore to a moment make the server a replica of drctl, and reset its GTIDs. A replica executes what its source
 -- sends, as root.
 GRANT RELOAD, {{ eq $db.kind "mysql" | ternary "REPLICATION CLIENT" "REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, SLAVE MONITOR" }} ON *.* TO '{{ $db.restoreUser }}'@'%';
@@ -34,9 +42,19 @@ GRANT RELOAD, {{ eq $db.kind "mysql" | ternary "REPLICATION CLIENT" "REPLICATION
 GRANT REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- end }}
 {{- end }}
+{{- if .Values.lease.enabled }}
+-- promote and demote work on a server that is read-only.
+GRANT {{ eq $db.kind "mysql" | ternary "CONNECTION_ADMIN" "READ_ONLY ADMIN, CONNECTION ADMIN" }} ON *.* TO '{{ $db.restoreUser }}'@'%';
+{{- end }}
+{{- if $standby }}
+-- Not by the image, which would create the schema: a standby begins with an empty server.
+CREATE USER '{{ $db.user }}'@'%' IDENTIFIED BY '$(drctl_quoted app-password)';
+GRANT ALL ON \`{{ eq $db.kind "mysql" | ternary $db.schema ($db.schema | replace "_" "\\_") }}\`.* TO '{{ $db.user }}'@'%';
+-- It creates the other accounts of the backup, with whatever they may do.
+GRANT ALL ON *.* TO '{{ $db.restoreUser }}'@'%' WITH GRANT OPTION;
 {{- end }}
 {{- if eq $db.kind "mysql" }}
-{{- if contains "_" $db.schema }}
+{{- if and (contains "_" $db.schema) (not $standby) }}
 -- With partial_revokes a schema name is literal; the image has granted with \_, which then names another schema.
 GRANT ALL ON \`{{ $db.schema }}\`.* TO '{{ $db.user }}'@'%';
 {{- end }}
@@ -54,14 +72,14 @@ EXECUTE IMMEDIATE CONCAT('DROP USER IF EXISTS root@\'', @@hostname, '\'');
 GRANT {{ $read }}, BINLOG MONITOR ON *.* TO '{{ $db.backupUser }}'@'%';
 GRANT PROCESS, SET USER, BINLOG ADMIN ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- end }}
-{{- if $everywhere }}
+{{- if and $everywhere (not $standby) }}
 GRANT {{ $write }} ON *.* TO '{{ $db.restoreUser }}'@'%';
 {{- if eq $db.kind "mysql" }}
 -- Write access to these schemas gives full control of the server.
 REVOKE {{ $tamper }} ON mysql.* FROM '{{ $db.restoreUser }}'@'%';
 REVOKE {{ $tamper }} ON sys.* FROM '{{ $db.restoreUser }}'@'%';
 {{- end }}
-{{- else }}
+{{- else if not $everywhere }}
 {{- $own := list "drctl_restore" $db.schema }}
 {{- if eq $db.kind "mariadb" }}{{ $own = list "drctl\\_restore" ($db.schema | replace "_" "\\_") }}{{ end }}
 {{- range concat $own $db.restoreSchemas | uniq }}

@@ -36,6 +36,7 @@ An error that passes here makes every pod of drctl fail.
 {{- end -}}
 {{- end -}}
 {{- include "drctl.copy.checks" . -}}
+{{- include "drctl.region.checks" . -}}
 {{- /* Keys that exclude or require each other. */ -}}
 {{- $backup := $config.backup -}}
 {{- if and $backup.schemas $backup.exclude_schemas }}{{ fail "config.backup.schemas and config.backup.exclude_schemas are mutually exclusive; set one of them" }}{{ end -}}
@@ -63,7 +64,7 @@ An error that passes here makes every pod of drctl fail.
 {{- if eq (int $rules) 0 }}{{ fail "config.retention: no retention rule; set one of last, daily, weekly, monthly, yearly, within_days, labels, or set prune.enabled to false" }}{{ end -}}
 {{- end -}}
 {{- /* Kubernetes rejects a pod whose requests exceed its limits; the workload would have no pods. */ -}}
-{{- range $section := list "database" "web" "backup" "verify" "prune" "restore" "serve" "stream" "copy" "watcher" -}}
+{{- range $section := list "database" "web" "backup" "verify" "prune" "restore" "serve" "stream" "copy" "standby" "lease" "switch" "watcher" -}}
 {{- include "drctl.resources.check" (list $section (get $.Values $section).resources) -}}
 {{- end -}}
 {{- include "drctl.resources.check" (list "verify.scratch" $.Values.verify.scratch.resources) -}}

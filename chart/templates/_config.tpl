@@ -58,7 +58,7 @@
 {{- if and (dig "copy" "to" "" $own) (include "drctl.copy.credentials" .) -}}
 {{- $_ := set $config "copy" (dict "s3" (dict "credentials_file" "/run/secrets/other-store/credentials")) -}}
 {{- end -}}
-{{- $config = mergeOverwrite $config $own -}}
+{{- $config = mergeOverwrite $config (include "drctl.region.config" . | fromYaml) $own -}}
 {{- $_ := required "config.store.url: required: the URL of the store, such as s3://bucket/prefix" (dig "store" "url" "" $config) -}}
 {{- if and .Values.verify.enabled (eq $config.verify.scratch "pod") (not $config.verify.pod.images) -}}
 {{- fail "verify.scratch.images: required for an existing database: the image of scratch pods, such as mysql-8.4: mysql:8.4" -}}
@@ -74,10 +74,8 @@
 
 {{- define "drctl.config.schedule" -}}
 {{- range $task := list "backup" "verify" "prune" }}
-{{- with index $.Values $task }}
-{{- if .enabled }}
-{{ $task }}: {{ .schedule | quote }}
-{{- end }}
+{{- if include "drctl.runs" (list $ $task) }}
+{{ $task }}: {{ (get $.Values $task).schedule | quote }}
 {{- end }}
 {{- end }}
 time_zone: {{ .Values.timeZone | quote }}

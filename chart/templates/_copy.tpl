@@ -5,7 +5,7 @@ Configuration of the copier of the second region: it reads `copy.from` and write
 since `store` of all other pods there is the second store.
 */}}
 {{- define "drctl.copy.config" -}}
-{{- if and .Values.copy.enabled .Values.copy.from.url -}}
+{{- if and (include "drctl.runs" (list . "copy")) .Values.copy.from.url -}}
 {{- $config := include "drctl.config" . | fromYaml -}}
 {{- $from := deepCopy .Values.copy.from -}}
 {{- if include "drctl.copy.credentials" . -}}
@@ -26,10 +26,10 @@ since `store` of all other pods there is the second store.
 {{- define "drctl.copy.secret" -}}
 {{- $ := index . 0 -}}
 {{- $component := index . 1 -}}
-{{- $copies := and (eq $component "copy") $.Values.copy.enabled -}}
-{{- $reads := and (has $component (list "serve" "doctor" "restore")) (dig "copy" "to" "" $.Values.config) -}}
-{{- if or $copies $reads -}}
-{{- get $.Values.copy.credentials.perTask $component | default $.Values.copy.credentials.existingSecret -}}
+{{- $task := has $component (list "promote" "demote") | ternary "switch" $component -}}
+{{- $reads := and (has $task (list "serve" "doctor" "restore" "lease" "switch")) (dig "copy" "to" "" $.Values.config) -}}
+{{- if or (eq $task "copy") $reads -}}
+{{- get $.Values.copy.credentials.perTask $task | default $.Values.copy.credentials.existingSecret -}}
 {{- end -}}
 {{- end -}}
 

@@ -52,27 +52,28 @@ mysql://{{ index . 1 }}@{{ $host }}:{{ include "drctl.database.port" $ }}{{ with
 {{/* Separate accounts, none of them root: the restore account has privileges that the others must not have. */}}
 {{- define "drctl.database.accounts" -}}
 {{- $db := .Values.database -}}
-{{- $names := list $db.user $db.backupUser $db.restoreUser $db.streamUser -}}
-{{- if or (ne (len (uniq $names)) 4) (has "root" $names) -}}
-{{- fail (printf "database.user, backupUser, restoreUser and streamUser: %s: the names must be different and none of them root" (join ", " $names)) -}}
+{{- $names := list $db.user $db.backupUser $db.restoreUser $db.streamUser $db.leaseUser -}}
+{{- if or (ne (len (uniq $names)) 5) (has "root" $names) -}}
+{{- fail (printf "database.user, backupUser, restoreUser, streamUser and leaseUser: %s: the names must be different and none of them root" (join ", " $names)) -}}
 {{- end -}}
 {{- end -}}
 
 {{/* The keys of the passwords that the chart's database needs, as a list. */}}
 {{- define "drctl.credentials.keys" -}}
-{{- concat (list "root-password" "app-password" "backup-password" "restore-password") (.Values.stream.enabled | ternary (list "stream-password") list) | toJson -}}
+{{- concat (list "root-password" "app-password" "backup-password" "restore-password") (.Values.stream.enabled | ternary (list "stream-password") list) (.Values.lease.enabled | ternary (list "lease-password") list) | toJson -}}
 {{- end -}}
 
 {{/*
-The Secret with the streamer's password: one of its own where the chart generates it, because the Secret with the others
-is immutable and may be older.
+The Secret with a password: (list . "key"). That of the streamer and that of the lease keeper have one each where the chart
+generates them, because the Secret with the others is immutable and may be older.
 */}}
-{{- define "drctl.credentials.stream" -}}
-{{- $credentials := .Values.database.credentials -}}
-{{- if or $credentials.existingSecret $credentials.externalSecret.enabled (not (include "drctl.database.own" .)) -}}
-{{- include "drctl.credentials" . -}}
+{{- define "drctl.credentials.of" -}}
+{{- $ := index . 0 -}}
+{{- $credentials := $.Values.database.credentials -}}
+{{- if or $credentials.existingSecret $credentials.externalSecret.enabled (not (include "drctl.database.own" $)) (not (has (index . 1) (list "stream-password" "lease-password"))) -}}
+{{- include "drctl.credentials" $ -}}
 {{- else -}}
-{{- include "drctl.fullname" . }}-stream
+{{- include "drctl.fullname" $ }}-{{ trimSuffix "-password" (index . 1) }}
 {{- end -}}
 {{- end -}}
 
@@ -102,31 +103,33 @@ is immutable and may be older.
       secretProviderClass: {{ . }}
   {{- else }}
   {{- /* A missing key is reported by the program that needs it; otherwise the pod would wait forever without any log. */}}
-  {{- $others := without (slice . 1) "stream-password" }}
-  {{- $stream := include "drctl.credentials.stream" $ }}
-  {{- if and $others (has "stream-password" .) (ne $stream (include "drctl.credentials" $)) }}
+  {{- $keys := dict }}
+  {{- $secrets := list }}
+  {{- range $key := slice . 1 }}
+  {{- $secret := include "drctl.credentials.of" (list $ $key) }}
+  {{- $_ := set $keys $secret (append (get $keys $secret | default list) $key) }}
+  {{- $secrets = append $secrets $secret | uniq }}
+  {{- end }}
+  {{- if gt (len $secrets) 1 }}
   projected:
     defaultMode: 0440
     sources:
+      {{- range $secret := $secrets }}
       - secret:
-          name: {{ include "drctl.credentials" $ }}
+          name: {{ $secret }}
           optional: true
           items:
-            {{- range $others }}
+            {{- range get $keys $secret }}
             - {key: {{ . }}, path: {{ . }}}
             {{- end }}
-      - secret:
-          name: {{ $stream }}
-          optional: true
-          items:
-            - {key: stream-password, path: stream-password}
+      {{- end }}
   {{- else }}
   secret:
-    secretName: {{ empty $others | ternary $stream (include "drctl.credentials" $) }}
+    secretName: {{ first $secrets }}
     defaultMode: 0440
     optional: true
     items:
-      {{- range slice . 1 }}
+      {{- range get $keys (first $secrets) }}
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
   {{- end }}
@@ -176,7 +179,7 @@ is immutable and may be older.
 {{/* The option file: durable writes, and a binary log for the coordinates of a backup and for the streamer. */}}
 {{- define "drctl.database.options" -}}
 [mysqld]
-server_id=1
+server_id={{ .Values.database.serverId | int64 }}
 log_bin=binlog
 sync_binlog=1
 innodb_flush_log_at_trx_commit=1
@@ -193,11 +196,11 @@ mysqlx=OFF
 secure_file_priv=NULL
 {{- else }}
 expire_logs_days=3
-{{- if .Values.stream.enabled }}
+{{- if or .Values.stream.enabled (include "drctl.regions" .) }}
 # A replay of statements may give other data.
 binlog_format=ROW
 gtid_strict_mode=ON
-# Otherwise a restore to a moment would be missing in the log.
+# Otherwise a restore to a moment, and what a standby has applied, would be missing in the log.
 log_slave_updates=ON
 {{- end }}
 {{- end }}
@@ -208,5 +211,24 @@ ssl_key=/run/secrets/database-tls/tls.key
 {{- end }}
 {{- with .Values.database.options }}
 {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The option file that comes last, and depends on the part that the region plays. It is not in the checksum of the pod: the
+server is not restarted by a promotion, which sets these variables itself.
+*/}}
+{{- define "drctl.database.role" -}}
+[mysqld]
+{{- if or (include "drctl.standby" .) (and .Values.lease.enabled .Values.lease.startReadOnly) }}
+# Until drctl has found that it may be writable. Not super_read_only, with which the image could not create the accounts.
+read_only=ON
+{{- end }}
+{{- if include "drctl.standby" . }}
+event_scheduler=OFF
+{{- if eq .Values.database.kind "mariadb" }}
+# The log of the server may be ahead of what is applied.
+gtid_strict_mode=OFF
+{{- end }}
 {{- end }}
 {{- end -}}

@@ -17,6 +17,7 @@ reads them; none goes to both but `helm test`, which checks all of them, and may
 {{- $signers := dict "name" "signers" "variable" "DRCTL_ALLOWED_SIGNERS_FILE" "file" "allowed_signers" "from" $keys.allowedSigners -}}
 {{- $drill := dict "name" "identity" "variable" "DRCTL_IDENTITY_FILE" "file" "identity" "from" $keys.identity.verify -}}
 {{- $operator := dict "name" "identity" "variable" "DRCTL_IDENTITY_FILE" "file" "identity" "from" $keys.identity.restore -}}
+{{- $follower := dict "name" "identity" "variable" "DRCTL_IDENTITY_FILE" "file" "identity" "from" $keys.identity.standby -}}
 {{- $all := dict
   "backup" (list $recipients $signing $signers)
   "stream" (list $recipients $signing $signers)
@@ -25,6 +26,10 @@ reads them; none goes to both but `helm test`, which checks all of them, and may
   "prune" (list $signers)
   "serve" (list $signers)
   "copy" (list $signers)
+  "standby" (list $follower $signers)
+  "promote" (list $follower $signers)
+  "demote" (list $follower $signers)
+  "lease" (list $signers)
   "doctor" (list $recipients $signing $operator $signers)
   "watcher" list
 -}}
@@ -96,14 +101,14 @@ reads them; none goes to both but `helm test`, which checks all of them, and may
 {{- $keys := $.Values.keys -}}
 {{- $encryption := $config.encryption | default dict -}}
 {{- $signing := $config.signing | default dict -}}
-{{- range $name, $from := dict "recipients" $keys.recipients "signing" $keys.signing "allowedSigners" $keys.allowedSigners "identity.verify" $keys.identity.verify "identity.restore" $keys.identity.restore -}}
+{{- range $name, $from := dict "recipients" $keys.recipients "signing" $keys.signing "allowedSigners" $keys.allowedSigners "identity.verify" $keys.identity.verify "identity.restore" $keys.identity.restore "identity.standby" $keys.identity.standby -}}
 {{- if gt (values $from | compact | len) 1 }}{{ fail (printf "keys.%s: its values are mutually exclusive; set one of them" $name) }}{{ end -}}
 {{- end -}}
 {{- range $key, $pair := dict
   "encryption.recipients_file" (list $encryption.recipients_file (include "drctl.keys.given" $keys.recipients) "keys.recipients")
   "signing.key_file" (list $signing.key_file (include "drctl.keys.given" $keys.signing) "keys.signing")
   "allowed_signers_file" (list $config.allowed_signers_file (include "drctl.keys.given" $keys.allowedSigners) "keys.allowedSigners")
-  "identity_file" (list $config.identity_file (or (include "drctl.keys.given" $keys.identity.verify) (include "drctl.keys.given" $keys.identity.restore)) "keys.identity") -}}
+  "identity_file" (list $config.identity_file (or (include "drctl.keys.given" $keys.identity.verify) (include "drctl.keys.given" $keys.identity.restore) (include "drctl.keys.given" $keys.identity.standby)) "keys.identity") -}}
 {{- if and (index $pair 0) (index $pair 1) }}{{ fail (printf "config.%s and %s are mutually exclusive; the file is the same in all pods, and the other goes only to those that need it" $key (index $pair 2)) }}{{ end -}}
 {{- end -}}
 {{- range $number, $recipient := $encryption.recipients -}}
@@ -115,6 +120,7 @@ reads them; none goes to both but `helm test`, which checks all of them, and may
 {{- if and $encrypts (not $config.identity_file) -}}
 {{- if and $.Values.verify.enabled (not (include "drctl.keys.given" $keys.identity.verify)) }}{{ fail "keys.identity.verify: required with recipients: drills cannot read encrypted backups otherwise; name a Secret with the private key of one of the recipients, or set verify.enabled to false" }}{{ end -}}
 {{- if and $.Values.restore.enabled (not (include "drctl.keys.given" $keys.identity.restore)) }}{{ fail "keys.identity.restore: required with recipients: an emergency restore cannot read encrypted backups otherwise; name a Secret, which may be created only when it is needed, or set restore.enabled to false" }}{{ end -}}
+{{- if and (eq $.Values.mode "standby") (not (include "drctl.keys.given" $keys.identity.standby)) }}{{ fail "keys.identity.standby: required with recipients and mode: standby: the standby cannot read encrypted backups otherwise; name a Secret with the private key of one of the recipients" }}{{ end -}}
 {{- end -}}
 {{- /* Signatures that are verified, and made. */ -}}
 {{- $signers := or $config.allowed_signers_file (include "drctl.keys.given" $keys.allowedSigners) -}}

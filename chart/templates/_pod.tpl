@@ -44,18 +44,23 @@ sidecar.istio.io/inject: {{ index . 1 | quote }}
 {{- $in := index . 1 -}}
 {{- if eq $.Values.mesh.provider "istio" }}
 {{- if $in }}
-traffic.sidecar.istio.io/excludeInboundPorts: "3306"
-traffic.sidecar.istio.io/excludeOutboundPorts: {{ include "drctl.database.port" $ | quote }}
+traffic.sidecar.istio.io/excludeInboundPorts: {{ include "drctl.mesh.ports" (list $ 3306) | quote }}
+traffic.sidecar.istio.io/excludeOutboundPorts: {{ include "drctl.mesh.ports" (list $ (include "drctl.database.port" $)) | quote }}
 sidecar.istio.io/nativeSidecar: "true"
 {{- end }}
 {{- else if eq $.Values.mesh.provider "linkerd" }}
 linkerd.io/inject: {{ $in | ternary "enabled" "disabled" }}
 {{- if $in }}
-config.linkerd.io/skip-inbound-ports: "3306"
-config.linkerd.io/skip-outbound-ports: {{ include "drctl.database.port" $ | quote }}
+config.linkerd.io/skip-inbound-ports: {{ include "drctl.mesh.ports" (list $ 3306) | quote }}
+config.linkerd.io/skip-outbound-ports: {{ include "drctl.mesh.ports" (list $ (include "drctl.database.port" $)) | quote }}
 config.beta.linkerd.io/proxy-enable-native-sidecar: "true"
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The port of the database, and with a standby that at which it serves the log: (list . port). */}}
+{{- define "drctl.mesh.ports" -}}
+{{ index . 1 }}{{ with include "drctl.standby.port" (index . 0) }},{{ . }}{{ end }}
 {{- end -}}
 
 {{/* The second network: (list . "component" address). */}}
@@ -96,6 +101,8 @@ A pod of drctl, starting at `metadata`. A dict of
   annotations additional annotations, as YAML
   env         additional environment variables, as YAML
   serving     port of its metrics, if any
+  affinity, tolerations   in addition to those of all pods
+  grace       seconds between SIGTERM and SIGKILL, unless 30
 */}}
 {{- define "drctl.pod" -}}
 {{- $ := .root -}}
@@ -116,7 +123,7 @@ spec:
   automountServiceAccountToken: {{ .token | default false }}
   enableServiceLinks: false
   restartPolicy: {{ .job | ternary "Never" "Always" }}
-  terminationGracePeriodSeconds: 30
+  terminationGracePeriodSeconds: {{ .grace | default 30 }}
   {{- include "drctl.pullSecrets" $ | nindent 2 }}
   {{- with $.Values.drctl.priorityClassName }}
   priorityClassName: {{ . }}
@@ -125,11 +132,11 @@ spec:
   nodeSelector:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $.Values.drctl.tolerations }}
+  {{- with concat $.Values.drctl.tolerations (.tolerations | default list) }}
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $.Values.drctl.affinity }}
+  {{- with merge (.affinity | default dict) (deepCopy $.Values.drctl.affinity) }}
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -208,6 +208,10 @@ keys.recipients.existingSecret="x" keys.identity.verify: required with recipient
 config.encryption={"recipients":["age1XYZ"]} config.encryption.recipients: item 1 is no public key
 keys.allowedSigners.text="shop\u0020ssh-ed25519\u0020AAAA" keys.signing: required with allowed signers
 config.trust="require" config.trust: require: no allowed signers are configured
+standby.promoted=true standby.promoted: only with mode: standby
+copy={"enabled":true,"from":{"url":"s3://a/b"}} copy.from: config.store is the second store, which has the backups
+lease.enabled=true lease.side: required with lease.enabled
+lease={"enabled":true,"side":"eu-central-1"} config.copy.to: required with lease.enabled
 copy.enabled=true copy.from.url or config.copy.to: required with copy.enabled
 copy={"enabled":true,"from":{"url":"s3://backups/shop"}} copy.enabled: both stores are config.store
 copy={"enabled":true,"from":{"url":"s3://b/.drctl-tmp-x"}} copy.from.url: no component of the prefix may be
@@ -238,6 +242,12 @@ cp -r chart "$WORK/broken"
 # shellcheck disable=SC2016
 sed -i 's/"backup" (list /&$drill /' "$WORK/broken/templates/_keys.tpl"
 refuses "a backup that can decrypt" "key-identity" helm-unittest "$WORK/broken"
+
+# The server is read-only while its keeper is replaced: that happens for what the keeper reads, and for nothing else.
+keeper() { render --values chart/ci/standby-values.yaml --show-only templates/drctl/lease.yaml "$@" | grep checksum/config; }
+keeps_running() { [ "$(keeper)" = "$(keeper --set web.replicas=5,config.retention.daily=3,standby.promoted=true)" ]; }
+check "values that do not replace the keeper of the lease" keeps_running
+check "values that do" not [ "$(keeper)" = "$(keeper --set lease.side=eu-west-2)" ]
 
 CHART=chart
 # A chart of charts: two of them side by side, in one release, either of which can be left out.
@@ -281,6 +291,8 @@ refuses "a namespace that is not denied" "from 203.0.113.9 to other on 8080: all
 check "rights" "$tool" rbac $HERE/rbac.tsv "$WORK/full.yaml"
 sed 's/verbs: \[list, watch\]/verbs: [list, watch, delete]/' "$WORK/full.yaml" >"$WORK/rights.yaml"
 refuses "a watcher that may delete" "drctl-watcher may delete pods in shop is true" "$tool" rbac $HERE/rbac.tsv "$WORK/rights.yaml"
+sed 's/resources: \[services\]/resources: [services, services\/status]/' "$WORK/full.yaml" >"$WORK/rights.yaml"
+refuses "a switch that may change more than the Service" "drctl-switch@dr has 6 rights, and 4 are listed" "$tool" rbac $HERE/rbac.tsv "$WORK/rights.yaml"
 sed 's/resources: \[pods\/log\]/resources: [pods\/log, pods\/attach]/' "$WORK/full.yaml" >"$WORK/rights.yaml"
 refuses "a right that no line knows of" "has 8 rights, and 7 are listed" "$tool" rbac $HERE/rbac.tsv "$WORK/rights.yaml"
 
@@ -296,7 +308,7 @@ check "passwords stand in the Secret alone" secrets_stay
 
 # The scripts that run in pods.
 scripts() {
-    for kind in minimal mariadb; do
+    for kind in minimal mariadb standby full; do
         sed -n '/^  accounts.sh: |$/,/^---$/{/^    /s///p}' "$WORK/$kind.yaml" >"$WORK/accounts.sh"
         [ "$(wc -l <"$WORK/accounts.sh")" -gt 10 ] || { echo "no accounts.sh in $kind"; return 1; }
         shellcheck "$WORK/accounts.sh"

@@ -145,6 +145,7 @@ fn what_is_rendered_is_what_the_api_server_keeps() {
         "manifests",
         "existing-database",
         "standby",
+        "drills",
         "full",
         "openshift",
         "extended",
