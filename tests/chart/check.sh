@@ -324,14 +324,37 @@ plain() {
 }
 check "plain manifests" plain
 
-# The examples, and what Argo CD, Flux and the chart of a standby would render of them.
+# The examples, and what Argo CD and Flux would render of them, in each region.
 check "examples" conforms chart/examples/*.yaml
 sed 's/selfHeal/selfHeel/' chart/examples/argocd.yaml >"$WORK/example.yaml"
 refuses "an example with a typo" "selfHeel" conforms "$WORK/example.yaml"
-example_renders() { "$tool" values "$1" >"$WORK/values.yaml" && render --values "$WORK/values.yaml" >/dev/null; }
-for example in argocd standby flux; do
+example_renders() {
+    local document
+    rm -f "$WORK"/document.*
+    csplit --quiet --prefix "$WORK/document." "$1" '/^---$/' '{*}'
+    for document in "$WORK"/document.*; do
+        grep -q '^kind: \(Application\|HelmRelease\)$' "$document" || continue
+        "$tool" values "$document" >"$WORK/values.yaml"
+        render --values "$WORK/values.yaml" >"$WORK/example-$(basename "$1" .yaml).${document##*.}.yaml"
+    done
+}
+for example in argocd flux regions-argocd regions-flux; do
     check "the values of examples/$example.yaml" example_renders "chart/examples/$example.yaml"
 done
+# The two regions are of one target, and none is the other.
+regions() {
+    local kind first second
+    for kind in argocd flux; do
+        first=$WORK/example-regions-$kind.00.yaml second=$WORK/example-regions-$kind.01.yaml
+        for key in 'target: shop' 'external-dns.alpha.kubernetes.io/hostname: shop.example.com'; do
+            [ "$(grep -l "^ *$key$" "$first" "$second" | wc -l)" = 2 ] || { echo "$kind: not both have $key"; return 1; }
+        done
+        for key in server_id= 'set-identifier: ' 'aws-weight: ' 'aws-health-check-id: ' '    side: '; do
+            [ "$(grep -- "$key" "$first")" != "$(grep -- "$key" "$second")" ] || { echo "$kind: both have $key"; return 1; }
+        done
+    done
+}
+check "the two regions of the examples" regions
 
 # The rules: one source, and what an operator gets of it is what promtool reads.
 rules() { "$tool" rules "$WORK/full.yaml" >"$WORK/rules.yaml" && "$LAB/prometheus/bin/promtool" check rules --lint=all --lint-fatal "$WORK/rules.yaml"; }
