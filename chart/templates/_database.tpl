@@ -220,7 +220,7 @@ server is not restarted by a promotion, which sets these variables itself.
 */}}
 {{- define "drctl.database.role" -}}
 [mysqld]
-{{- if or (include "drctl.standby" .) (and .Values.lease.enabled .Values.lease.startReadOnly) }}
+{{- if or (include "drctl.standby" .) .Values.lease.enabled }}
 # Until drctl has found that it may be writable. Not super_read_only, with which the image could not create the accounts.
 read_only=ON
 {{- end }}

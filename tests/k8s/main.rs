@@ -22,6 +22,7 @@ mod network;
 mod outcomes;
 mod pod;
 mod protection;
+mod regions;
 mod release;
 mod schedules;
 mod serial;

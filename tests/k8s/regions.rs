@@ -1,0 +1,81 @@
+//! Two regions: two namespaces, each with an S3 server of its own.
+
+use crate::protection::no_secret_is_seen;
+use crate::stack::{RELEASE, Stack};
+use crate::support::versitygw::{ACCESS_KEY, SECRET_KEY};
+use crate::support::wait::until;
+
+const STREAM: &str = "stream: {enabled: true, cutSeconds: 1, resources: {requests: {cpu: 20m, memory: 64Mi, \
+                      ephemeral-storage: 16Mi}, limits: {memory: 512Mi, ephemeral-storage: 64Mi}}}";
+
+/// The second region of a stack, in which these values hold, too; it reads the first one's store.
+fn second(first: &Stack, values: &str) -> Stack {
+    let (url, bucket) = (first.gateway.url(), &first.bucket);
+    let copy = format!(
+        "{values}
+copy:
+  enabled: true
+  from: {{url: 's3://{bucket}/backups', s3: {{endpoint_url: '{url}', region: us-east-1}}}}
+  credentials: {{existingSecret: primary-store}}
+  resources: {{requests: {{cpu: 20m, memory: 64Mi, ephemeral-storage: 16Mi}}, limits: {{memory: 512Mi, \
+         ephemeral-storage: 64Mi}}}}
+"
+    );
+    // The first one has the turn.
+    let stack = Stack::prepare(&copy, None).expect("what the first one had is there");
+    let account =
+        format!("[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    stack.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "primary-store",
+        &format!("--from-literal=credentials={account}"),
+    ]);
+    stack.helm("install", &["--wait"]);
+    stack
+}
+
+#[test]
+fn the_second_region_restores_from_its_copy_when_the_store_of_the_first_one_is_gone() {
+    let Some(first) = Stack::install(STREAM) else {
+        return;
+    };
+    first.fill();
+    let before = first.digest();
+    first.run("backup").ok();
+    let second = second(
+        &first,
+        "backup: {enabled: false}\nprune: {enabled: false}\nweb: {enabled: false}",
+    );
+    until("the backup is copied", || !second.backups().is_empty());
+    assert_eq!(second.backups()[0]["id"], first.backups()[0]["id"]);
+    until("the log is copied", || {
+        let log = second.json_of(&["log"]);
+        log["timelines"].as_array().is_some_and(|all| !all.is_empty())
+    });
+    second.run("verify").ok();
+
+    // Its pod has the account of the other store, and nothing of the database or the cluster.
+    let pod = second.pods("copy")[0].clone();
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
+    let secrets: Vec<_> = volumes
+        .iter()
+        .filter_map(|volume| volume["secret"]["secretName"].as_str())
+        .collect();
+    assert_eq!(secrets, ["primary-store"], "{volumes:#?}");
+
+    first.gateway.pause();
+    second.shell(
+        "kubectl -n \"$namespace\" create job drctl-restore-1 --from=cronjob/drctl-restore --dry-run=client -o yaml |
+           kubectl set env --local -f - DRCTL_RESTORE=latest DRCTL_CONFIRM=\"$target\" -o yaml |
+           kubectl -n \"$namespace\" create -f -",
+    );
+    second.ended("drctl-restore-1").ok();
+    first.gateway.resume();
+    assert_eq!(second.digest(), before);
+    let log = second.kubectl(&["logs", &format!("deploy/{RELEASE}-copy")]);
+    assert!(log.contains("backup copied"), "{log}");
+    no_secret_is_seen(&second);
+}
