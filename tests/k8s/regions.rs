@@ -23,8 +23,9 @@ copy:
     );
     // The first one has the turn.
     let stack = Stack::prepare(&copy, None).expect("what the first one had is there");
-    let account =
-        format!("[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    let account = format!(
+        "[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    );
     stack.kubectl(&[
         "create",
         "secret",
@@ -52,7 +53,9 @@ fn the_second_region_restores_from_its_copy_when_the_store_of_the_first_one_is_g
     assert_eq!(second.backups()[0]["id"], first.backups()[0]["id"]);
     until("the log is copied", || {
         let log = second.json_of(&["log"]);
-        log["timelines"].as_array().is_some_and(|all| !all.is_empty())
+        log["timelines"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
     });
     second.run("verify").ok();
 

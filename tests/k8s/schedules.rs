@@ -54,7 +54,7 @@ fn a_rule_watches_for_the_names_of_this_release() {
         .nth(1)
         .expect("the rule");
     assert!(rule.contains(
-        "kube_cronjob_spec_suspend{cronjob=~\"(.+-)?drctl-.+\",cronjob!~\"(.+-)?drctl-restore\"}"
+        "kube_cronjob_spec_suspend{cronjob=~\"(.+-)?drctl-.+\",cronjob!~\"(.+-)?drctl-(restore|promote|demote)\"}"
     ));
     let names = stack.json(&["get", "cronjobs"]);
     let suspended = names["items"]
