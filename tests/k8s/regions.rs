@@ -1,5 +1,6 @@
 //! Two regions: two namespaces, each with an S3 server of its own.
 
+use crate::cluster::Turn;
 use crate::protection::no_secret_is_seen;
 use crate::stack::{RELEASE, Stack};
 use crate::support::versitygw::{ACCESS_KEY, SECRET_KEY};
@@ -7,6 +8,9 @@ use crate::support::wait::until;
 
 const STREAM: &str = "stream: {enabled: true, cutSeconds: 1, resources: {requests: {cpu: 20m, memory: 64Mi, \
                       ephemeral-storage: 16Mi}, limits: {memory: 512Mi, ephemeral-storage: 64Mi}}}";
+
+/// What external-dns reads.
+const WEIGHT: &str = "external-dns.alpha.kubernetes.io/aws-weight";
 
 /// The second region of a stack, in which these values hold, too; it reads the first one's store.
 fn second(first: &Stack, values: &str) -> Stack {
@@ -81,4 +85,52 @@ fn the_second_region_restores_from_its_copy_when_the_store_of_the_first_one_is_g
     let log = second.kubectl(&["logs", &format!("deploy/{RELEASE}-copy")]);
     assert!(log.contains("backup copied"), "{log}");
     no_secret_is_seen(&second);
+}
+
+#[test]
+fn an_upgrade_keeps_what_promote_and_demote_have_switched_and_restarts_no_server() {
+    const VALUES: &str = "mode: standby
+lease: {enabled: true, side: there}
+stream: {enabled: true}
+serve: {enabled: false}
+watcher: {enabled: false}
+verify: {enabled: false}
+web: {dns: {hostname: shop.example.com}}";
+    let Some(stack) = Stack::prepare(VALUES, Some(Turn::shared())) else {
+        return;
+    };
+    stack.helm("install", &[]);
+    stack.database_is_up();
+    // Root may write to a server that is read-only: it is for interactive use.
+    assert_eq!(
+        stack.sql("SELECT @@read_only, @@event_scheduler; SHOW DATABASES LIKE 'app'"),
+        "1\tOFF"
+    );
+    let server = || stack.pods("database")[0]["metadata"]["uid"].clone();
+    let switched = || {
+        let web = stack.json(&["get", "deployment", "drctl-web"]);
+        let service = stack.json(&["get", "service", "drctl-web"]);
+        let weight = service["metadata"]["annotations"][WEIGHT].as_str();
+        (web["spec"]["replicas"].as_u64(), weight.map(str::to_owned))
+    };
+    let switch = |replicas: u64, weight: &str| {
+        let replicas = format!("--replicas={replicas}");
+        stack.kubectl(&["scale", "deployment/drctl-web", &replicas]);
+        let weight = format!("{WEIGHT}={weight}");
+        stack.kubectl(&["annotate", "--overwrite", "service/drctl-web", &weight]);
+    };
+    let (first, here) = (server(), Some("100".to_owned()));
+    assert_eq!(switched(), (Some(0), Some("0".to_owned())));
+    switch(3, "100");
+    stack.helm("upgrade", &[]);
+    assert_eq!(switched(), (Some(3), here.clone()));
+    stack.helm("upgrade", &["--set", "standby.promoted=true"]);
+    assert_eq!(switched(), (Some(3), here));
+    stack.kubectl(&["get", "cronjob/drctl-backup", "deployment/drctl-stream"]);
+    let standby = stack.kubectl(&["get", "deployment/drctl-standby", "--ignore-not-found"]);
+    assert_eq!(standby, "");
+    switch(0, "0");
+    stack.helm("upgrade", &["--set", "standby.promoted=true"]);
+    assert_eq!(switched(), (Some(0), Some("0".to_owned())));
+    assert_eq!(server(), first, "the server was restarted");
 }
