@@ -31,7 +31,7 @@ GRANT SHOW VIEW ON mysql.proc TO '{{ $db.streamUser }}'@'%';
 {{- if .Values.lease.enabled }}
 CREATE USER '{{ $db.leaseUser }}'@'%' IDENTIFIED BY '$(drctl_quoted lease-password)';
 -- Makes the server read-only, and disconnects clients that hold that up.
-GRANT PROCESS, {{ eq $db.kind "mysql" | ternary "SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN" "READ_ONLY ADMIN, CONNECTION ADMIN" }} ON *.* TO '{{ $db.leaseUser }}'@'%';
+GRANT PROCESS, {{ eq $db.kind "mysql" | ternary "SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, SYSTEM_USER" "READ_ONLY ADMIN, CONNECTION ADMIN" }} ON *.* TO '{{ $db.leaseUser }}'@'%';
 GRANT SELECT ON {{ eq $db.kind "mysql" | ternary "drctl_restore" "\\`drctl\\_restore\\`" }}.* TO '{{ $db.leaseUser }}'@'%';
 {{- end }}
 {{- if and $db.restoreAsRoot (or .Values.stream.enabled (include "drctl.regions" .)) }}
