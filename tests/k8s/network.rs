@@ -484,7 +484,8 @@ fn each_row_of_the_tables_of_traffic_is_what_a_connection_says() {
         lab::skip("the tables of traffic are tried in the cluster of make cluster");
         return;
     }
-    let tables = ["full", "minimal", "existing-database", "standby"].map(|name| (name, table(name)));
+    let tables =
+        ["full", "minimal", "existing-database", "standby"].map(|name| (name, table(name)));
     let mut all: Vec<Row> = tables.iter().flat_map(|(_, rows)| rows.clone()).collect();
     let crowd = Crowd::gather(&space, &all);
 

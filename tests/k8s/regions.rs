@@ -1,10 +1,12 @@
 //! Two regions: two namespaces, each with an S3 server of its own.
 
+use std::time::Duration;
+
 use crate::cluster::Turn;
 use crate::protection::no_secret_is_seen;
 use crate::stack::{RELEASE, Stack};
 use crate::support::versitygw::{ACCESS_KEY, SECRET_KEY};
-use crate::support::wait::until;
+use crate::support::wait::{until, within};
 
 const STREAM: &str = "stream: {enabled: true, cutSeconds: 1, resources: {requests: {cpu: 20m, memory: 64Mi, \
                       ephemeral-storage: 16Mi}, limits: {memory: 512Mi, ephemeral-storage: 64Mi}}}";
@@ -27,18 +29,18 @@ copy:
     );
     // The first one has the turn.
     let stack = Stack::prepare(&copy, None).expect("what the first one had is there");
+    account(&stack, "primary-store");
+    stack.helm("install", &["--wait"]);
+    stack
+}
+
+/// A Secret with the account of the other store.
+fn account(stack: &Stack, name: &str) {
     let account = format!(
         "[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
     );
-    stack.kubectl(&[
-        "create",
-        "secret",
-        "generic",
-        "primary-store",
-        &format!("--from-literal=credentials={account}"),
-    ]);
-    stack.helm("install", &["--wait"]);
-    stack
+    let account = format!("--from-literal=credentials={account}");
+    stack.kubectl(&["create", "secret", "generic", name, &account]);
 }
 
 #[test]
@@ -133,4 +135,75 @@ web: {dns: {hostname: shop.example.com}}";
     stack.helm("upgrade", &["--set", "standby.promoted=true"]);
     assert_eq!(switched(), (Some(0), Some("0".to_owned())));
     assert_eq!(server(), first, "the server was restarted");
+}
+
+#[test]
+fn the_standby_follows_the_first_region_and_takes_no_writes() {
+    let Some(first) = Stack::install(STREAM) else {
+        return;
+    };
+    first.fill();
+    first.run("backup").ok();
+    let second = second(
+        &first,
+        &format!(
+            "mode: standby\ndatabase: {{serverId: 2}}\nweb: {{enabled: false}}\n{STREAM}\n\
+             standby: {{resources: {{requests: {{cpu: 20m, memory: 64Mi, ephemeral-storage: 16Mi}}, limits: \
+             {{memory: 512Mi, ephemeral-storage: 64Mi}}}}}}"
+        ),
+    );
+    let rows = |stack: &Stack| {
+        stack.sql(
+            "SELECT COALESCE(SUM(table_rows >= 0), 0) FROM information_schema.tables \
+             WHERE (table_schema, table_name) = ('app', 'orders')",
+        )
+    };
+    until("the standby is built", || {
+        rows(&second) == "1" && second.sql("SELECT COUNT(*) FROM app.orders") == "20000"
+    });
+    first.sql("INSERT INTO app.orders (name, price) VALUES ('later', 1)");
+    let executed = first.sql("SELECT @@global.gtid_executed");
+    until("the standby has what was committed later", || {
+        second.sql("SELECT @@global.gtid_executed") == executed
+    });
+    assert_eq!(second.digest(), first.digest());
+    assert_eq!(
+        second.sql("SELECT @@super_read_only, @@event_scheduler"),
+        "1\tOFF"
+    );
+    second.run("verify").ok();
+    no_secret_is_seen(&second);
+}
+
+#[test]
+fn the_first_region_takes_writes_only_while_it_reaches_the_second_store() {
+    // Of the second region its store is enough.
+    let Some(other) = Stack::prepare("", Some(Turn::shared())) else {
+        return;
+    };
+    let (url, bucket) = (other.gateway.url(), &other.bucket);
+    let first = Stack::prepare(
+        &format!(
+            "config: {{copy: {{to: 's3://{bucket}/backups', s3: {{endpoint_url: '{url}', region: us-east-1}}}}, lease: \
+             {{seconds: 8}}}}
+copy: {{credentials: {{existingSecret: second-store}}}}
+lease: {{enabled: true, side: here}}
+web: {{enabled: false}}
+verify: {{enabled: false}}"
+        ),
+        None,
+    );
+    let first = first.expect("what the other one had is there");
+    account(&first, "second-store");
+    first.helm("install", &["--wait"]);
+    let is_read_only = || first.sql("SELECT @@super_read_only OR @@read_only") == "1";
+    until("it has the lease", || !is_read_only());
+    first.sql("CREATE TABLE app.t (id INT PRIMARY KEY)");
+    other.gateway.pause();
+    within(Duration::from_secs(60), "its lease has ended", is_read_only);
+    other.gateway.resume();
+    until("it has the lease again", || !is_read_only());
+    // A keeper that ends leaves the server read-only.
+    first.kubectl(&["scale", "deployment/drctl-lease", "--replicas=0"]);
+    until("nobody keeps the lease", is_read_only);
 }
