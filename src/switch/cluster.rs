@@ -105,7 +105,9 @@ impl Change {
                 let kind = workload.api_resource();
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(cluster.client(), namespace, &kind);
-                api.patch(workload.name(), &parameters, &patch).await?;
+                // The right to change a workload is the right to run any image.
+                api.patch_scale(workload.name(), &parameters, &patch)
+                    .await?;
             }
         }
         Ok(())
