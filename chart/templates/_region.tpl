@@ -44,7 +44,7 @@ true
 {{- if eq .Values.mode "standby" }}
 standby:
   # A port that the network policies can name.
-  listen_port: 3307
+  listen: 3307
 {{- end }}
 {{- if .Values.lease.enabled }}
 lease:
@@ -78,7 +78,7 @@ switch:
 
 {{/* The port at which the standby serves the log to its server; nothing where none runs. */}}
 {{- define "drctl.standby.port" -}}
-{{- if include "drctl.standby" . }}{{ dig "standby" "listen_port" 3307 .Values.config }}{{ end -}}
+{{- if include "drctl.standby" . }}{{ dig "standby" "listen" 3307 .Values.config }}{{ end -}}
 {{- end -}}
 
 {{/* The replicas of a region that takes traffic; an autoscaler goes on from there. */}}

@@ -153,7 +153,7 @@ impl Follower {
     /// How the log gets into the server.
     pub(super) async fn path(&self) -> Result<ReplayPath> {
         let address = own_address(&self.server).await?;
-        let port = self.config.listen_port;
+        let port = self.config.listen;
         Ok(ReplayPath::Replica((address, port).into()))
     }
 }

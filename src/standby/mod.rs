@@ -54,8 +54,8 @@ pub struct StandbyConfig {
     /// Pause between two looks at the log.
     #[schemars(range(min = 1, max = 3_600))]
     pub poll_seconds: Seconds,
-    /// Port at which `standby` serves the log to its server. Default: any free one.
-    pub listen_port: u16,
+    /// Port at which `standby` serves the log to its server; 0: any free one.
+    pub listen: u16,
     /// How long the standby waits for a backup at `schedule.standby`, without applying anything, before it goes on.
     #[schemars(range(min = 1, max = 86_400))]
     pub wait_seconds: Seconds,
@@ -68,7 +68,7 @@ impl Default for StandbyConfig {
     fn default() -> Self {
         StandbyConfig {
             poll_seconds: Seconds(5),
-            listen_port: 0,
+            listen: 0,
             wait_seconds: Seconds(7_200),
             lag_seconds: None,
         }

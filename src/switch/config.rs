@@ -1,9 +1,10 @@
 //! Section `switch` of the configuration.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use crate::k8s::fence::Workload;
@@ -31,7 +32,7 @@ pub struct SwitchConfig {
     pub(super) away: String,
     /// Workloads of the own namespace and their replicas, such as `deployment/web: 3`: scaled to them on the writable side,
     /// and to 0 on the other. Default: none.
-    #[schemars(with = "BTreeMap<String, String>")]
+    #[schemars(with = "BTreeMap<String, Replicas>")]
     pub(super) scale: Scale,
 }
 
@@ -97,6 +98,21 @@ impl<'de> Deserialize<'de> for Scale {
 
 /// A number of replicas; a text in a variable.
 struct Replicas(u32);
+
+impl JsonSchema for Replicas {
+    fn schema_name() -> Cow<'static, str> {
+        "Replicas".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "pattern": "^[0-9]+$",
+            "minimum": 0,
+            "maximum": i32::MAX,
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for Replicas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["config"],
+    &["standby"],
     &["verify"],
     &["backup", "restore"],
     &["monitor"],
