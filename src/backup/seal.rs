@@ -20,6 +20,7 @@ use crate::catalog::binding;
 use crate::keys::Keys;
 use crate::layout::BackupObject;
 use crate::sql::statement::ObjectKind;
+use crate::stream::coverage;
 use crate::util::error::{Error, Result};
 use crate::util::format::some_of;
 
@@ -39,7 +40,15 @@ pub(super) async fn manifest(
     let facts = facts(preflight, &written, job.store.keys())?;
     let limit = job.config.shrink_limit;
     let now = Timestamp::now();
-    let suspect = anomaly::reasons(&facts, &bound.identity, baseline, limit, now);
+    let known = baseline.map(|baseline| baseline.identity.as_str());
+    let succeeds = match anomaly::known(&bound.identity, known) == identity {
+        true => BTreeSet::new(),
+        false => {
+            let log = coverage::outline(&job.store, job.target).await?;
+            coverage::predecessors(&log, identity)
+        }
+    };
+    let suspect = anomaly::reasons(&facts, &bound.identity, &succeeds, baseline, limit, now);
 
     let (codec, how_much) = (job.config.write.codec, job.config.read_back);
     let mut warnings = dumped.warnings;

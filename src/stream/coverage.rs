@@ -1,5 +1,6 @@
 //! Covered stretches of the archived log, and the gaps between them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -92,6 +93,22 @@ pub async fn stretches(objects: &Objects) -> Result<Vec<Stretch>> {
     Ok(stretches)
 }
 
+/// The servers whose log goes on in that of a server without a gap, by the archived log: it has executed all that they had
+/// logged, as a standby that was promoted has.
+pub fn predecessors(stretches: &[Stretch], server: &str) -> BTreeSet<String> {
+    let all = stretches.iter().map(|stretch| &stretch.timeline);
+    let mut back = all.rev().skip_while(|timeline| timeline.server != server);
+    let mut servers = BTreeSet::new();
+    let mut newer = back.next();
+    while let Some(timeline) = newer.filter(|timeline| timeline.continues) {
+        let before = timeline.parent.as_ref().map(|parent| parent.id);
+        newer = back.find(|older| Some(older.id) == before);
+        servers.extend(newer.map(|older| older.server.clone()));
+    }
+    servers.remove(server);
+    servers
+}
+
 /// Up to when every commit is in the segments up to this last one.
 pub(super) fn covered_until(head: Option<&Head>, last: &Record) -> Option<Timestamp> {
     let contents = &last.contents;
@@ -112,5 +129,63 @@ impl Stretch {
             to: self.from.max(before.to),
             missing: self.timeline.missing.clone().unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::record::{FORMAT, Parent, Reason};
+    use crate::layout::TimelineId;
+
+    fn stretch(day: u8, server: &str, before: Option<&Stretch>, continues: bool) -> Stretch {
+        let id: TimelineId = format!("202611{day:02}T020000Z-00ab").parse().unwrap();
+        let file: LogFile = "binlog.000001".parse().unwrap();
+        Stretch {
+            timeline: Timeline {
+                format: FORMAT,
+                id,
+                reason: Reason::Failover,
+                server: server.to_owned(),
+                version: "9.7".to_owned(),
+                mariadb: false,
+                file: file.clone(),
+                gtid_set: None,
+                parent: before.map(|before| Parent {
+                    id: before.timeline.id,
+                    file: file.clone(),
+                    log_pos: 4,
+                    gtid_set: None,
+                    covered_until: None,
+                }),
+                continues,
+                missing: None,
+            },
+            first_file: file.clone(),
+            last_file: file,
+            log_pos: 4,
+            gtid_set: None,
+            from: id.began(),
+            to: id.began(),
+        }
+    }
+
+    #[test]
+    fn a_server_succeeds_those_whose_log_goes_on_in_its_own() {
+        let first = stretch(1, "a", None, false);
+        let second = stretch(2, "b", Some(&first), true);
+        let third = stretch(3, "c", Some(&second), true);
+        let gap = stretch(4, "d", Some(&third), false);
+        let last = stretch(5, "e", Some(&gap), true);
+        let all = [first, second, third, gap, last];
+        let of = |server: &str| {
+            let servers = predecessors(&all, server);
+            servers.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("a"), "");
+        assert_eq!(of("c"), "a b");
+        assert_eq!(of("d"), "", "part of the log is missing");
+        assert_eq!(of("e"), "d");
+        assert_eq!(of("unknown"), "");
     }
 }

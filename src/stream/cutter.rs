@@ -51,6 +51,9 @@ pub struct Cutter {
     gtids: Option<GtidSet>,
     /// What the head of the first file of the timeline says came before, where this process began it.
     began_with: Option<GtidSet>,
+    /// What the server had executed before its log began: a server of MySQL that was restored, or was a standby, was told
+    /// so, and the heads of its files do not say it.
+    not_logged: GtidSet,
     /// Whether the file's events say that they are the last.
     ended: bool,
 }
@@ -106,6 +109,7 @@ impl Cutter {
             prev: None,
             gtids: None,
             began_with: None,
+            not_logged: GtidSet::empty(mariadb),
             ended: false,
         }
     }
@@ -137,8 +141,16 @@ impl Cutter {
             prev: Some(sha256),
             gtids,
             began_with: None,
+            not_logged: GtidSet::empty(last.mariadb),
             ended: last.contents.ends.is_some(),
         }
+    }
+
+    /// On a server that was told that it has executed these transactions.
+    #[must_use]
+    pub fn told(mut self, executed: Option<&GtidSet>) -> Cutter {
+        self.not_logged = executed.cloned().unwrap_or(self.not_logged);
+        self
     }
 
     /// The file.
@@ -253,8 +265,9 @@ impl Cutter {
     }
 
     /// Compares what the head of a file says came before with what is archived.
-    fn compare(&mut self, previous: GtidSet) -> Option<Discontinuity> {
+    fn compare(&mut self, mut previous: GtidSet) -> Option<Discontinuity> {
         let Some(ours) = &self.gtids else {
+            previous.extend(&self.not_logged);
             self.began_with = (self.seq == 0).then(|| previous.clone());
             self.gtids = Some(previous);
             return None;
@@ -263,7 +276,7 @@ impl Cutter {
         if !missing.is_empty() {
             return Some(Discontinuity::Missing(missing));
         }
-        let lost = ours.minus(&previous);
+        let lost = ours.minus(&previous).minus(&self.not_logged);
         (!lost.is_empty()).then_some(Discontinuity::Lost(lost))
     }
 

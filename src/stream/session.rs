@@ -300,7 +300,9 @@ impl<'a> Session<'a> {
     fn continue_from(&mut self, end: End, digest: Digest) {
         self.timeline = end.last.timeline;
         let recipients = self.recipients.clone();
-        self.cutter = Cutter::resume(&end.last, end.sha256, end.gtids, digest, recipients);
+        let purged = self.survey.purged.as_ref();
+        self.cutter =
+            Cutter::resume(&end.last, end.sha256, end.gtids, digest, recipients).told(purged);
     }
 
     fn begin_timeline(&mut self, new: New, parent: Option<Parent>) {
@@ -317,7 +319,9 @@ impl<'a> Session<'a> {
         }
         self.is_untrusted = false;
         let recipients = self.recipients.clone();
-        self.cutter = Cutter::begin(id, self.survey.mariadb, new.file.clone(), recipients);
+        let purged = self.survey.purged.as_ref();
+        self.cutter =
+            Cutter::begin(id, self.survey.mariadb, new.file.clone(), recipients).told(purged);
         self.unwritten = Some(Timeline {
             format: FORMAT,
             id,

@@ -57,11 +57,13 @@ const MAX_AHEAD: SignedDuration = minutes(2);
 
 /// Why the backup `new` is suspect; empty if it is not.
 ///
-/// `bound` is the identity that the target was bound to, `before` the backup to compare with ([`baseline`]),
+/// `bound` is the identity that the target was bound to, `succeeds` the servers whose log goes on in that of this one
+/// without a gap, `before` the backup to compare with ([`baseline`]),
 /// `shrink_limit` the share of rows or bytes that may be lost, 0 to 1, and `now` the time of this host.
 pub fn reasons(
     new: &Facts,
     bound: &str,
+    succeeds: &BTreeSet<String>,
     before: Option<&Facts>,
     shrink_limit: f64,
     now: Timestamp,
@@ -75,7 +77,7 @@ pub fn reasons(
         ));
     }
     let known = known(bound, before.map(|before| before.identity.as_str()));
-    if new.identity != known {
+    if new.identity != known && !succeeds.contains(known) {
         reasons.push(format!(
             "the server is {}; earlier backups are from {known}",
             new.identity
@@ -163,7 +165,7 @@ mod tests {
             (50, 60, 1),
             (121, 122, 2),
         ] {
-            let found = reasons(&at(new), "a", Some(&at(before)), 0.5, NOW);
+            let found = reasons(&at(new), "a", &BTreeSet::new(), Some(&at(before)), 0.5, NOW);
             assert_eq!(found.len(), suspect, "{found:?}");
         }
     }
@@ -192,29 +194,47 @@ mod tests {
     #[test]
     fn a_backup_like_the_one_before_is_not_suspect() {
         assert_eq!(
-            reasons(&facts(), "a", Some(&facts()), 0.5, NOW),
+            reasons(&facts(), "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
             Vec::<String>::new()
         );
-        assert_eq!(reasons(&facts(), "a", None, 0.5, NOW), Vec::<String>::new());
+        assert_eq!(
+            reasons(&facts(), "a", &BTreeSet::new(), None, 0.5, NOW),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn another_server_is_suspect_even_at_the_second_backup() {
         assert_eq!(
-            reasons(&facts(), "b", None, 0.5, NOW),
+            reasons(&facts(), "b", &BTreeSet::new(), None, 0.5, NOW),
             ["the server is a; earlier backups are from b"]
         );
         let before = Facts {
             identity: "b".into(),
             ..facts()
         };
-        assert_eq!(reasons(&facts(), "b", Some(&before), 0.5, NOW).len(), 1);
+        let succeeds = ["b".to_owned()].into();
+        let moved = reasons(&facts(), "b", &succeeds, Some(&before), 0.5, NOW);
+        assert_eq!(moved, Vec::<String>::new(), "the log goes on in it");
+        let succeeds = ["c".to_owned()].into();
+        assert_eq!(reasons(&facts(), "b", &succeeds, None, 0.5, NOW).len(), 1);
+        assert_eq!(
+            reasons(&facts(), "b", &BTreeSet::new(), Some(&before), 0.5, NOW).len(),
+            1
+        );
     }
 
     #[test]
     fn an_accepted_backup_of_a_new_server_determines_the_identity() {
         assert_eq!(
-            reasons(&facts(), "the first server", Some(&facts()), 0.5, NOW),
+            reasons(
+                &facts(),
+                "the first server",
+                &BTreeSet::new(),
+                Some(&facts()),
+                0.5,
+                NOW
+            ),
             Vec::<String>::new()
         );
     }
@@ -230,12 +250,12 @@ mod tests {
         };
         let new = without("log", "l");
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5, NOW),
+            reasons(&new, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
             ["schema `log` vanished"]
         );
         let new = without("", "orders");
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5, NOW),
+            reasons(&new, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
             ["table `shop`.`orders` vanished"]
         );
     }
@@ -260,11 +280,21 @@ mod tests {
                 unnamed(2, 2),
             ),
         ] {
-            let found = reasons(&new, "a", Some(&before), 0.5, NOW);
+            let found = reasons(&new, "a", &BTreeSet::new(), Some(&before), 0.5, NOW);
             assert_eq!(found, ["1 schema, 2 before", "1 table, 2 before"]);
         }
         let none: [String; 0] = [];
-        assert_eq!(reasons(&unnamed(2, 3), "a", Some(&facts()), 0.5, NOW), none);
+        assert_eq!(
+            reasons(
+                &unnamed(2, 3),
+                "a",
+                &BTreeSet::new(),
+                Some(&facts()),
+                0.5,
+                NOW
+            ),
+            none
+        );
     }
 
     #[test]
@@ -274,12 +304,15 @@ mod tests {
             signed: true,
             ..facts()
         };
-        let found = reasons(&facts(), "a", Some(&protected), 0.5, NOW);
+        let found = reasons(&facts(), "a", &BTreeSet::new(), Some(&protected), 0.5, NOW);
         let words =
             ["encrypted", "signed"].map(|how| format!("it is not {how}; the previous one is"));
         assert_eq!(found, words);
         let none: [String; 0] = [];
-        assert_eq!(reasons(&protected, "a", Some(&facts()), 0.5, NOW), none);
+        assert_eq!(
+            reasons(&protected, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
+            none
+        );
     }
 
     #[test]
@@ -289,7 +322,7 @@ mod tests {
             ..facts()
         };
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5, NOW),
+            reasons(&new, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
             ["499 rows, 1000 before"]
         );
         let new = Facts {
@@ -298,7 +331,7 @@ mod tests {
             ..facts()
         };
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5, NOW),
+            reasons(&new, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
             Vec::<String>::new()
         );
         let new = Facts {
@@ -306,7 +339,7 @@ mod tests {
             ..facts()
         };
         assert_eq!(
-            reasons(&new, "a", Some(&facts()), 0.5, NOW),
+            reasons(&new, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
             ["10 bytes of SQL, 100000 before"]
         );
     }

@@ -139,6 +139,10 @@ impl Destination {
             }
             refuse(unfit::known(&stretch, &executed))?;
             self.say_executed(plan, &executed).await?;
+            if options.then == Then::Follow {
+                // A file says at its beginning what was executed before it, and this one was begun before that was said.
+                self.control.run(statements::NEXT_FILE).await?;
+            }
             if let Some(journal) = journal {
                 journal.begins().await?;
             }

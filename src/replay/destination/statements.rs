@@ -103,6 +103,9 @@ pub fn set_executed(set: &GtidSet) -> String {
     }
 }
 
+/// Begins the next file of the binary log.
+pub const NEXT_FILE: &str = "FLUSH NO_WRITE_TO_BINLOG BINARY LOGS";
+
 /// Says that the binary log of MariaDB, which is empty, begins behind these GTIDs: whoever reads from there on is served.
 pub fn set_logged(set: &GtidSet) -> String {
     format!("SET GLOBAL gtid_binlog_state = '{set}'")

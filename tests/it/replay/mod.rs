@@ -90,7 +90,7 @@ pub(crate) fn logging(flavour: Flavour) -> Server {
 }
 
 /// The same with other options.
-pub(crate) fn logging_with(flavour: Flavour, more: &[&str]) -> Server {
+fn logging_with(flavour: Flavour, more: &[&str]) -> Server {
     let options: &[&str] = match flavour {
         Flavour::MySql => &[
             "--gtid-mode=ON",

@@ -6,7 +6,7 @@ mod proof;
 
 use serde_json::Value;
 
-use crate::replay::{BEFORE, logging, logging_with};
+use crate::replay::{BEFORE, logging};
 use crate::support::compare::{differences, picture};
 use crate::support::{Drctl, Flavour, Server};
 
@@ -15,9 +15,16 @@ pub fn sides(flavour: Flavour) -> (Server, Server, Drctl) {
     let source = logging(flavour);
     let standby = match flavour {
         Flavour::MySql => logging(flavour),
-        Flavour::MariaDb => {
-            logging_with(flavour, &["--log-slave-updates", "--gtid-strict-mode=OFF"])
-        }
+        // Servers of one template are the same server to those who ask when it was made.
+        Flavour::MariaDb => Server::initialised(
+            flavour,
+            &[
+                "--log-bin=binlog",
+                "--server-id=2",
+                "--log-slave-updates",
+                "--max-allowed-packet=256M",
+            ],
+        ),
     };
     source.exec(BEFORE);
     let drctl = Drctl::new("shop").source(&source).into(&standby);

@@ -94,7 +94,7 @@ on_both!(
         drctl.run(["backup"]).ok();
         let (east, west) = (side(&drctl, &source, "east"), side(&drctl, &standby, "west"));
         let mut keeper = east.start(["lease", "--first"]);
-        keeper.until_says("writable");
+        keeper.until_says("this side holds the lease");
         let stream = east.start(["stream"]);
         let guard = west.start(["lease"]);
         let mut following = west.start(["standby"]);
@@ -129,7 +129,7 @@ on_both!(
         let (source, standby, drctl) = sides(flavour);
         let (east, west) = (side(&drctl, &source, "east"), side(&drctl, &standby, "west"));
         let mut keeper = east.start(["lease", "--first"]);
-        keeper.until_says("writable");
+        keeper.until_says("this side holds the lease");
         west.run(["standby", "--once"]).ok();
         // Its machine is gone at once.
         keeper.signal(Signal::KILL);
