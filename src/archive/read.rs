@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
 use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
@@ -62,24 +64,36 @@ pub struct Contents {
 
 /// Reads a manifest, checks that it belongs to its location, and finds out who signed it.
 pub async fn manifest(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<(Manifest, Signed)> {
+    let bytes = manifest_bytes(store, place).await?;
+    let manifest = parse_manifest(place, &bytes)?;
+    let signature = place.key(&BackupObject::ManifestSignature);
+    let signed = store::verify(store, &bytes, &signature, manifest.finished_at).await?;
+    Ok((manifest, signed))
+}
+
+/// Reads the bytes of a manifest.
+pub async fn manifest_bytes(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<Bytes> {
     let key = place.key(&BackupObject::Manifest);
-    let bytes = match store.get_at_most(&key, MAX_BYTES as u64).await {
-        Ok(bytes) => bytes,
+    match store.get_at_most(&key, MAX_BYTES as u64).await {
+        Ok(bytes) => Ok(bytes),
         Err(StoreError::NotFound { .. }) => {
-            return Err(Error::nothing(format!("there is no {place}")).hint("see drctl list"));
+            Err(Error::nothing(format!("there is no {place}")).hint("see drctl list"))
         }
-        Err(error) => return Err(error.into()),
-    };
-    let manifest = Manifest::from_bytes(&bytes).map_err(|e| e.context(&key))?;
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Parses a manifest, and checks that it belongs to its location.
+pub fn parse_manifest(place: &BackupPlace, bytes: &[u8]) -> Result<Manifest> {
+    let key = place.key(&BackupObject::Manifest);
+    let manifest = Manifest::from_bytes(bytes).map_err(|e| e.context(&key))?;
     if (&manifest.id, &manifest.target) != (&place.id, &place.target) {
         return Err(Error::archive(format!(
             "{key} is the manifest of {} of {}: the archive was moved or edited",
             manifest.id, manifest.target
         )));
     }
-    let signature = place.key(&BackupObject::ManifestSignature);
-    let signed = store::verify(store, &bytes, &signature, manifest.finished_at).await?;
-    Ok((manifest, signed))
+    Ok(manifest)
 }
 
 impl Archive {

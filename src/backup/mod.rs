@@ -49,6 +49,7 @@ use crate::archive::write::commit::{self, ReadBack};
 use crate::catalog::Catalog;
 use crate::catalog::cleanup;
 use crate::catalog::lease::Lease;
+use crate::catalog::summary;
 use crate::layout::{BackupId, TargetName};
 use crate::mysql::ServerConfig;
 use crate::mysql::connect::wait_for;
@@ -149,6 +150,12 @@ pub async fn create(job: &Job<'_>) -> Result<Committed> {
         }
     };
     source.close().await;
+    // The backup is committed whatever becomes of this.
+    let summarising = async {
+        summary::write::attempt(&catalog, summary::write::MOST_OF_BACKUP).await;
+        Ok(())
+    };
+    let _ = job.cancel.unless(summarising).await;
     Ok(committed)
 }
 
@@ -227,6 +234,7 @@ mod tests {
             size: 1,
             modified: Timestamp::UNIX_EPOCH,
             crc64nvme: None,
+            etag: None,
         };
         let faulty = |fault| -> Arc<dyn Store> {
             Arc::new(FaultStore::new(Arc::new(MemoryStore::new())).always(Op::Head, "", fault))

@@ -11,6 +11,7 @@ pub mod history;
 pub mod lease;
 pub mod remove;
 pub mod retention;
+pub mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,12 @@ pub struct Marks {
     pub committed: bool,
     /// Size of the manifest.
     pub manifest_bytes: u64,
+    /// When the manifest was written, by the clock of the store.
+    pub manifest_at: Option<Timestamp>,
+    /// The entity tag of the manifest.
+    pub manifest_etag: Option<String>,
+    /// The entity tag of its signature; `Some("")` if the store has none, `None` without a signature.
+    pub signature_etag: Option<String>,
     /// When a restore of it was last verified, even if an objective was missed.
     pub verified_at: Option<Timestamp>,
     /// When a drill found it damaged or wrong, unless it was verified later; it then no longer counts as
@@ -215,6 +222,11 @@ impl Catalog {
                 BackupObject::Manifest => {
                     marks.committed = true;
                     marks.manifest_bytes = object.size;
+                    marks.manifest_at = Some(object.modified);
+                    marks.manifest_etag.clone_from(&object.etag);
+                }
+                BackupObject::ManifestSignature => {
+                    marks.signature_etag = Some(object.etag.clone().unwrap_or_default());
                 }
                 BackupObject::Pin => marks.pinned = true,
                 BackupObject::Accepted => marks.accepted = true,
@@ -336,11 +348,20 @@ impl Catalog {
     /// Reads the manifest of every committed backup, newest first; failures of damaged manifests are
     /// returned separately, so that they do not hide the others.
     pub async fn entries(&self) -> Result<(Vec<Entry>, Vec<Error>)> {
-        let ids: Vec<BackupId> = self.committed().map(|(id, _)| id).collect();
+        let ids = self.committed().map(|(id, _)| id).collect();
+        let (mut entries, damaged) = self.entries_of(ids).await?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
+        Ok((entries, damaged))
+    }
+
+    /// As [`Catalog::entries`], of some of the committed backups: from summaries as far as these agree with the list,
+    /// otherwise one by one.
+    pub async fn entries_of(&self, ids: Vec<BackupId>) -> Result<(Vec<Entry>, Vec<Error>)> {
+        let (mut entries, others) = summary::entries(self, ids).await?;
         let mut reads =
-            futures_util::stream::iter(ids.into_iter().map(|id| self.entry_if_there(id)))
+            futures_util::stream::iter(others.into_iter().map(|id| self.entry_if_there(id)))
                 .buffered(READS_AT_ONCE);
-        let (mut entries, mut damaged) = (Vec::new(), Vec::new());
+        let mut damaged = Vec::new();
         while let Some(read) = reads.next().await {
             match read {
                 Ok(entry) => entries.extend(entry),
@@ -348,7 +369,6 @@ impl Catalog {
                 Err(error) => return Err(error),
             }
         }
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
         Ok((entries, damaged))
     }
 
@@ -367,15 +387,11 @@ impl Catalog {
 
     /// Backups with which a restore to a moment may begin by itself, newest first.
     pub async fn bases(&self) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for (id, _) in self.committed() {
-            if let Some(entry) = self.entry_if_there(id).await?
-                && entry.is_base()
-            {
-                entries.push(entry);
-            }
+        let (mut entries, damaged) = self.entries().await?;
+        if let Some(error) = damaged.into_iter().next() {
+            return Err(error);
         }
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
+        entries.retain(Entry::is_base);
         Ok(entries)
     }
 

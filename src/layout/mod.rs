@@ -27,6 +27,7 @@
 pub mod lease;
 pub mod log;
 mod object;
+mod summary;
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +37,7 @@ use jiff::Timestamp;
 pub use lease::{Epoch, LeaseObject};
 pub use log::{LogFile, LogObject, TimelineId};
 pub use object::{BackupObject, DrillLevel, DrillName, DrillVerdict, RunName, Suffix};
+pub use summary::{MAX_SUMMARY_LEVEL, SummaryName};
 
 use crate::{Error, Result};
 
@@ -108,6 +110,21 @@ impl TargetName {
     /// What the standby that is built from this store says of itself: `shop/standby.json`.
     pub fn standby(&self) -> Key {
         format!("{self}/standby.json")
+    }
+
+    /// Prefix of the summaries of manifests: `shop/summaries/`.
+    pub fn summaries(&self) -> Key {
+        format!("{self}/summaries/")
+    }
+
+    /// One summary: `shop/summaries/20261121T020000Z-3f9a1c-2.jsonl.zst`.
+    pub fn summary(&self, name: SummaryName) -> Key {
+        format!("{self}/summaries/{name}")
+    }
+
+    /// Parses the key of a summary.
+    pub fn parse_summary(&self, key: &str) -> Option<SummaryName> {
+        SummaryName::parse(self.below(key)?.strip_prefix("summaries/")?)
     }
 
     /// Prefix of run records: `shop/runs/`.
@@ -456,6 +473,22 @@ mod tests {
         let key = target.run(&run);
         assert_eq!(key, "shop/runs/20261121T020000Z-alert-test-143.json");
         assert_eq!(target.parse_run(&key), Some(run));
+    }
+
+    #[test]
+    fn a_summary_is_read_back_from_its_name_alone() {
+        let target: TargetName = "shop".parse().unwrap();
+        let name = SummaryName {
+            written: id(),
+            level: 2,
+        };
+        let key = target.summary(name);
+        assert_eq!(key, "shop/summaries/20261121T020000Z-3f9a1c-2.jsonl.zst");
+        assert_eq!(target.parse_summary(&key), Some(name));
+        for other in ["-31", "-+2", "-02", "--1", ""] {
+            let key = format!("shop/summaries/20261121T020000Z-3f9a1c{other}.jsonl.zst");
+            assert_eq!(target.parse_summary(&key), None, "{other}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 
+use crate::util::digest;
+
 use super::{Deleted, Key, ObjectMeta, Store, StoreError, Upload, check, slice};
 
 /// Objects in a map; clones share it.
@@ -59,6 +61,7 @@ fn meta(key: &str, body: &Bytes, modified: Timestamp) -> ObjectMeta {
         size: body.len() as u64,
         modified,
         crc64nvme: None,
+        etag: Some(digest::md5(body)),
     }
 }
 

@@ -39,6 +39,9 @@ pub struct ObjectMeta {
     pub modified: jiff::Timestamp,
     /// The store's checksum of the full object, CRC-64/NVME in base64; `None` if it keeps none.
     pub crc64nvme: Option<String>,
+    /// The entity tag of a listed object, without quotes; `None` if the store has none. Often, but not always, the MD5 of
+    /// the contents in hexadecimal digits: a caller may only find that it is.
+    pub etag: Option<String>,
 }
 
 /// A failed operation: the outcomes that a caller may branch on, and [`StoreError::Failed`] for all others.
@@ -308,7 +311,7 @@ pub const MAX_PARTS: usize = 10_000;
 pub const MOST_RECORD_BYTES: u64 = 16 << 20;
 
 /// Maximum size of a signature in bytes; one by Ed25519 has 300.
-const MOST_SIGNATURE_BYTES: u64 = 16 << 10;
+pub const MOST_SIGNATURE_BYTES: u64 = 16 << 10;
 
 /// Opens the configured store, without a request to it.
 ///

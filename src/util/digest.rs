@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use md5::Md5;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
@@ -20,6 +21,11 @@ impl Sha256Digest {
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Sha256::new_with_prefix(bytes).into()
     }
+}
+
+/// The MD5 of `bytes` in hexadecimal digits, to recognise a document by the entity tag that a store gives it.
+pub fn md5(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Md5::digest(bytes))
 }
 
 impl From<Sha256> for Sha256Digest {

@@ -72,6 +72,7 @@ mod standby;
 mod store;
 mod store_access;
 mod stream;
+mod summaries;
 mod support;
 mod threats;
 mod verbs;

@@ -15,6 +15,7 @@ use crate::catalog::history::{self, RunRecord};
 use crate::catalog::lease;
 use crate::catalog::remove;
 use crate::catalog::retention::{self, Candidate, Decision, PINNED};
+use crate::catalog::summary;
 use crate::catalog::{Catalog, Entry};
 use crate::cli::Context;
 use crate::cli::args::PruneArgs;
@@ -111,6 +112,11 @@ async fn prune(context: &Context, args: &PruneArgs) -> Result<()> {
         (page.leftovers, page.uploads) = (swept.backups, swept.uploads);
         let old = expiry::remove_expired(&context.store, &catalog, before(now, config.evidence));
         page.evidence = context.cancel.unless(old).await?;
+        let summarising = async {
+            summary::write::attempt(&catalog, summary::write::MOST_RECORDS).await;
+            summary::write::sweep(&catalog).await
+        };
+        context.cancel.unless(summarising).await?;
     }
     let printed = page.print(context.output);
     let waits = decisions

@@ -213,24 +213,12 @@ impl Scanner {
         self.manifests.retain(|id, _| committed.contains(id));
         let is_new = |id: &BackupId| !self.manifests.contains_key(id);
         let missing: Vec<BackupId> = committed.into_iter().filter(is_new).collect();
-        let reads = missing.into_iter().map(|id| catalog.entry_if_there(id));
-        let mut reads = futures_util::stream::iter(reads).buffered(READS_AT_ONCE);
-        let mut damaged = Vec::new();
-        while let Some(read) = reads.next().await {
-            match read {
-                Ok(Some(entry)) => {
-                    self.manifests
-                        .insert(entry.id, (entry.manifest, entry.signed));
-                }
-                // Deleted by retention since the LIST.
-                Ok(None) => {}
-                Err(error) if error.outcome() == Outcome::Archive => {
-                    damaged.push(error.to_string())
-                }
-                Err(error) => return Err(error),
-            }
+        let (entries, damaged) = catalog.entries_of(missing).await?;
+        for entry in entries {
+            self.manifests
+                .insert(entry.id, (entry.manifest, entry.signed));
         }
-        Ok(damaged)
+        Ok(damaged.iter().map(Error::to_string).collect())
     }
 
     /// Reads the target's binding. Returns the reason if it cannot be read.

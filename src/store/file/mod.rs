@@ -358,6 +358,7 @@ fn object_meta(key: &str, metadata: &fs::Metadata) -> io::Result<ObjectMeta> {
         size: metadata.len(),
         modified: modified(metadata)?,
         crc64nvme: None,
+        etag: None,
     })
 }
 

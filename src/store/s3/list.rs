@@ -31,7 +31,9 @@ pub(super) async fn objects(
             let size = size.ok_or_else(|| pages.failed("an object without a size"))?;
             let modified = timestamp(object.last_modified());
             let name = object.key().unwrap_or_default().to_owned();
-            objects.insert(name, (size, modified));
+            let etag = object.e_tag().map(|etag| etag.trim_matches('"').to_owned());
+            let etag = etag.filter(|etag| !etag.is_empty());
+            objects.insert(name, (size, modified, etag));
         }
         if page.is_truncated() != Some(true) {
             break;
@@ -40,18 +42,21 @@ pub(super) async fn objects(
         let news = objects.len() - before;
         pages.turn(token.as_deref().unwrap_or_default(), listed, news)?;
     }
-    let objects = objects.into_iter().filter_map(|(name, (size, modified))| {
-        // Web consoles create empty objects named `dir/`.
-        let key = store.key(Some(&name)).filter(|key| !key.ends_with('/'))?;
-        // Not every server knows start-after.
-        after.is_none_or(|after| key > after).then_some(())?;
-        Some(ObjectMeta {
-            key: key.into(),
-            size,
-            modified,
-            crc64nvme: None,
-        })
-    });
+    let objects = objects
+        .into_iter()
+        .filter_map(|(name, (size, modified, etag))| {
+            // Web consoles create empty objects named `dir/`.
+            let key = store.key(Some(&name)).filter(|key| !key.ends_with('/'))?;
+            // Not every server knows start-after.
+            after.is_none_or(|after| key > after).then_some(())?;
+            Some(ObjectMeta {
+                key: key.into(),
+                size,
+                modified,
+                crc64nvme: None,
+                etag,
+            })
+        });
     Ok(objects.collect())
 }
 

@@ -241,6 +241,7 @@ impl Store for S3Store {
             })?,
             modified: timestamp(answer.last_modified()),
             crc64nvme: answer.checksum_crc64_nvme().map(str::to_owned),
+            etag: None,
         })
     }
 

@@ -1,0 +1,165 @@
+//! Writes summaries. Best effort: without them a list takes a request for each backup.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::*;
+use crate::layout::BackupObject;
+use crate::store::MOST_SIGNATURE_BYTES;
+
+/// So many backups are in no summary before one is written.
+const BATCH: usize = 8;
+
+/// Most manifests that a backup reads for one summary; the next one contains more.
+pub const MOST_OF_BACKUP: usize = 1_000;
+
+/// So many manifests are read to find out whether entity tags are MD5.
+const PROBES: usize = 3;
+
+/// Maximum number of records of a summary.
+pub const MOST_RECORDS: usize = 16_384;
+
+const LEVEL: i32 = 6;
+
+/// Time limit of [`attempt`].
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// As [`write`], within a minute; a failure is logged, since nothing depends on it.
+pub async fn attempt(catalog: &Catalog, most: usize) {
+    match tokio::time::timeout(TIMEOUT, write(catalog, most)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "cannot write a summary of manifests"),
+        Err(_) => tracing::warn!("no summary of manifests was written within {TIMEOUT:?}"),
+    }
+}
+
+/// Writes a summary if eight backups of the catalog are in none, and reads at most so many of these for it; returns
+/// whether it did.
+pub async fn write(catalog: &Catalog, most: usize) -> Result<bool> {
+    let listed = listed(catalog).await?;
+    let newest = listed.iter().map(|(_, modified)| *modified).max();
+    // What was written in the second of the last summary may be missing in it.
+    let is_new = |marks: &&Marks| marks.manifest_etag.is_some() && marks.manifest_at >= newest;
+    let new = catalog.committed().map(|(_, marks)| marks);
+    if new.filter(is_new).count() < BATCH {
+        return Ok(false);
+    }
+    let names = levels::live(listed);
+    let level = levels::next(&names);
+    let known = records(catalog, &names).await?;
+    let committed = catalog.committed().map(|(id, _)| id);
+    let missing: Vec<BackupId> = committed.filter(|id| !known.contains_key(id)).collect();
+    let mut all: Vec<Record> = known
+        .into_values()
+        .filter(|(name, _)| name.level < level)
+        .map(|(_, record)| record)
+        .collect();
+    let read = fetch(catalog, &missing[..missing.len().min(most)]).await?;
+    if read.is_empty() {
+        return Ok(false);
+    }
+    all.extend(read);
+    all.sort_by_key(|record| std::cmp::Reverse(record.id));
+    all.truncate(MOST_RECORDS);
+    let body = tokio::task::spawn_blocking(move || encoded(&all))
+        .await
+        .map_err(|e| Error::unexpected("writing a summary was interrupted").because(e))??;
+    if body.len() as u64 > MAX_BYTES {
+        return Ok(false);
+    }
+    let name = SummaryName {
+        written: BackupId::generate(Timestamp::now()),
+        level,
+    };
+    match catalog
+        .store
+        .put_new(&catalog.target.summary(name), body)
+        .await
+    {
+        Ok(()) => Ok(true),
+        // Another run was faster.
+        Err(StoreError::AlreadyExists { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes the summaries that no longer count, or of which the list confirms nothing; returns their number.
+pub async fn sweep(catalog: &Catalog) -> Result<usize> {
+    let listed = listed(catalog).await?;
+    let names = levels::live(listed.clone());
+    let known = records(catalog, &names).await?;
+    let useful: BTreeSet<SummaryName> = known.into_values().map(|(name, _)| name).collect();
+    let mut deleted = 0;
+    for (name, _) in listed {
+        if !useful.contains(&name) {
+            catalog.store.delete(&catalog.target.summary(name)).await?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Reads the newest of the manifests, with their signatures, that are those of the list. None where entity tags are no
+/// MD5: then none of the first ones is, and no other is read.
+async fn fetch(catalog: &Catalog, ids: &[BackupId]) -> Result<Vec<Record>> {
+    let (first, others) = ids.split_at(ids.len().min(PROBES));
+    let mut records = Vec::new();
+    for ids in [first, others] {
+        let reads = ids.iter().map(|id| fetch_one(catalog, *id));
+        let mut reads = futures_util::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
+        while let Some(read) = reads.next().await {
+            records.extend(read?);
+        }
+        if records.is_empty() {
+            break;
+        }
+    }
+    Ok(records)
+}
+
+/// A manifest with its signature; `None` if they are not those of the list.
+async fn fetch_one(catalog: &Catalog, id: BackupId) -> Result<Option<Record>> {
+    let Some(marks) = catalog.marks.get(&id) else {
+        return Ok(None);
+    };
+    let Some(modified) = marks.manifest_at else {
+        return Ok(None);
+    };
+    let place = catalog.place(id);
+    let text = async |object: BackupObject, most: u64| {
+        let read = catalog.store.get_at_most(&place.key(&object), most).await;
+        match read {
+            Ok(bytes) => Ok(String::from_utf8(bytes.to_vec()).ok()),
+            Err(StoreError::NotFound { .. } | StoreError::TooLong { .. }) => Ok(None),
+            Err(error) => Err(Error::from(error)),
+        }
+    };
+    let most = crate::archive::manifest::MAX_BYTES as u64;
+    let Some(manifest) = text(BackupObject::Manifest, most).await? else {
+        return Ok(None);
+    };
+    let signature = match marks.signature_etag {
+        Some(_) => text(BackupObject::ManifestSignature, MOST_SIGNATURE_BYTES).await?,
+        None => None,
+    };
+    let record = Record {
+        id,
+        modified,
+        manifest,
+        signature,
+    };
+    Ok(record.is_of(marks).then_some(record))
+}
+
+fn encoded(records: &[Record]) -> Result<Bytes> {
+    let failed = |e: std::io::Error| Error::unexpected("cannot write a summary").because(e);
+    let mut text = zstd::Encoder::new(Vec::new(), LEVEL).map_err(failed)?;
+    text.include_checksum(true).map_err(failed)?;
+    for record in records {
+        let line = serde_json::to_string(record)
+            .map_err(|e| Error::unexpected("cannot write a summary").because(e))?;
+        writeln!(text, "{line}").map_err(failed)?;
+    }
+    text.finish().map(Bytes::from).map_err(failed)
+}
