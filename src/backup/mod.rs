@@ -152,7 +152,7 @@ pub async fn create(job: &Job<'_>) -> Result<Committed> {
     source.close().await;
     // The backup is committed whatever becomes of this.
     let summarising = async {
-        summary::write::attempt(&catalog, summary::write::MOST_OF_BACKUP).await;
+        summary::write::after_backup(&catalog).await;
         Ok(())
     };
     let _ = job.cancel.unless(summarising).await;

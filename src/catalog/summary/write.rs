@@ -12,7 +12,7 @@ use crate::store::MOST_SIGNATURE_BYTES;
 const BATCH: usize = 8;
 
 /// Most manifests that a backup reads for one summary; the next one contains more.
-pub const MOST_OF_BACKUP: usize = 1_000;
+pub(super) const MOST_OF_BACKUP: usize = 1_000;
 
 /// So many manifests are read to find out whether entity tags are MD5.
 const PROBES: usize = 3;
@@ -22,12 +22,12 @@ pub const MOST_RECORDS: usize = 16_384;
 
 const LEVEL: i32 = 6;
 
-/// Time limit of [`attempt`].
+/// Time limit after a backup.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As [`write`], within a minute; a failure is logged, since nothing depends on it.
-pub async fn attempt(catalog: &Catalog, most: usize) {
-    match tokio::time::timeout(TIMEOUT, write(catalog, most)).await {
+/// As [`write`], after a backup; a failure is logged, since nothing depends on it.
+pub async fn after_backup(catalog: &Catalog) {
+    match tokio::time::timeout(TIMEOUT, write(catalog, MOST_OF_BACKUP)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot write a summary of manifests"),
         Err(_) => tracing::warn!("no summary of manifests was written within {TIMEOUT:?}"),

@@ -113,10 +113,13 @@ async fn prune(context: &Context, args: &PruneArgs) -> Result<()> {
         let old = expiry::remove_expired(&context.store, &catalog, before(now, config.evidence));
         page.evidence = context.cancel.unless(old).await?;
         let summarising = async {
-            summary::write::attempt(&catalog, summary::write::MOST_RECORDS).await;
+            summary::write::write(&catalog, summary::write::MOST_RECORDS).await?;
             summary::write::sweep(&catalog).await
         };
-        context.cancel.unless(summarising).await?;
+        if let Err(error) = context.cancel.unless(summarising).await {
+            context.cancel.check()?;
+            failure = Some(worse(failure, error));
+        }
     }
     let printed = page.print(context.output);
     let waits = decisions
