@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::sql::computed::Needs;
 use crate::sql::ledger;
 use crate::sql::session::Session;
+use crate::sql::source_digest::{SourceColumn, TableSums};
 use crate::sql::spatial::SpatialReference;
 use crate::sql::statement::{ObjectId, Section};
 use crate::util::digest::{Sha256Digest, Xxh3Digest};
@@ -32,6 +33,8 @@ pub enum Record {
     Lossy(String),
     /// The GTIDs executed at the snapshot, if they are too long for the manifest.
     Gtid(String),
+    /// What the server itself computed of a table.
+    Source(SourceRecord),
 }
 
 impl Record {
@@ -48,6 +51,7 @@ impl Record {
             warning: Option<String>,
             lossy: Option<String>,
             gtid: Option<String>,
+            source: Option<SourceRecord>,
         }
         let line: Line = serde_json::from_slice(line)?;
         Ok((line.frame.map(Record::Frame))
@@ -57,7 +61,8 @@ impl Record {
             .or(line.inventory.map(Record::Inventory))
             .or(line.warning.map(Record::Warning))
             .or(line.lossy.map(Record::Lossy))
-            .or(line.gtid.map(Record::Gtid)))
+            .or(line.gtid.map(Record::Gtid))
+            .or(line.source.map(Record::Source)))
     }
 }
 
@@ -138,6 +143,54 @@ pub struct InventoryRecord {
     /// Spatial reference systems of a table's columns; earlier versions omitted those that every server has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spatial: Vec<SpatialReference>,
+}
+
+/// What the server itself computed of a table, in the snapshot of its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Number of rows.
+    pub rows: u64,
+    /// Digests of columns whose values a dump may not carry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnDigest>,
+}
+
+/// The digest of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDigest {
+    /// The column.
+    pub column: SourceColumn,
+    /// Number of values that are not NULL.
+    pub values: u64,
+    /// The sum of [`ValueSum`](crate::sql::source_digest::ValueSum).
+    pub sum: Xxh3Digest,
+}
+
+impl SourceRecord {
+    /// The digests of a table.
+    pub fn new(table: &ObjectId, columns: &[SourceColumn], sums: &TableSums) -> SourceRecord {
+        let columns = columns.iter().zip(&sums.columns);
+        let columns = columns.map(|(column, digest)| ColumnDigest {
+            column: column.clone(),
+            values: digest.values,
+            sum: digest.sum.into(),
+        });
+        SourceRecord {
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            rows: sums.rows,
+            columns: columns.collect(),
+        }
+    }
+
+    /// The table.
+    pub fn table(&self) -> ObjectId {
+        ObjectId::table(&self.schema, &self.name)
+    }
 }
 
 fn is_zero(n: &u64) -> bool {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::archive::BackupPlace;
 use crate::archive::codec::{decode, decode_all};
-use crate::archive::index::{FrameRecord, InventoryRecord, Record, TableRecord};
+use crate::archive::index::{FrameRecord, InventoryRecord, Record, SourceRecord, TableRecord};
 use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest, Totals};
 use crate::archive::stored_index::{Records, StoredIndex, damaged};
 use crate::archive::stored_object::{StoredObject, StoredRange};
@@ -60,6 +60,8 @@ pub struct Contents {
     pub lossy: Vec<String>,
     /// The GTIDs executed at the snapshot, if they are too long for the manifest.
     pub gtid: Option<String>,
+    /// What the server itself computed of tables.
+    pub source: Vec<SourceRecord>,
 }
 
 /// Reads a manifest, checks that it belongs to its location, and finds out who signed it.
@@ -267,6 +269,7 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
             Record::Warning(warning) => contents.warnings.push(warning),
             Record::Lossy(column) => contents.lossy.push(column),
             Record::Gtid(set) => contents.gtid = Some(set),
+            Record::Source(table) => contents.source.push(table),
         }
     }
     let segments = manifest.segments.iter();

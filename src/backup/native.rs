@@ -3,11 +3,12 @@
 //! The definitions of tables come first; triggers, routines, views and events are written after the rows, since a plain
 //! client executes the archive from its beginning to its end.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use crate::archive::index::SourceRecord;
 use crate::archive::write::ArchiveWriter;
 use crate::archive::write::rows::RowsWriter;
 use crate::archive::write::stream::{Scanned, Stopped};
@@ -19,7 +20,9 @@ use crate::backup::{Job, Meter};
 use crate::mysql::{Flavour, Role};
 use crate::reader::insert::{Ended, Inserts};
 use crate::reader::read::{self, RowReader};
+use crate::reader::source_columns::Wanted;
 use crate::reader::tables::TableRows;
+use crate::sql::source_digest::TableSums;
 use crate::sql::statement::{ObjectId, ObjectKind, quote};
 use crate::util::error::{Error, Result};
 
@@ -73,6 +76,7 @@ pub(super) async fn dump(
         dumped.coordinates = opened.coordinates;
     }
     let streams = opened.readers.len();
+    let sums = Arc::new(Mutex::new(BTreeMap::new()));
     let mut readers = JoinSet::new();
     for (stream, reader) in (FIRST_ROWS..).zip(opened.readers) {
         let archiving = RowArchiver {
@@ -80,6 +84,8 @@ pub(super) async fn dump(
             writer: writer.rows(stream, streams, scanned.end.session()),
             program: source.client.flavour,
             meter: meter.clone(),
+            digests: preflight.digests.clone(),
+            sums: sums.clone(),
         };
         readers.spawn(archiving.run());
     }
@@ -91,6 +97,12 @@ pub(super) async fn dump(
             Err(Broken::Failed(error)) => return Err(changed(error)),
         }
     }
+    let sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+    let records = sums.iter().map(|(table, sums)| {
+        let columns = preflight.digests.get(table).map_or(&[][..], Vec::as_slice);
+        SourceRecord::new(table, columns, sums)
+    });
+    dumped.source = records.collect();
     Ok(Some((scanned, dumped)))
 }
 
@@ -151,6 +163,10 @@ struct RowArchiver {
     /// Flavour of the dump program, whose statements are written.
     program: Flavour,
     meter: Arc<dyn Meter>,
+    /// The tables of which the server computes digests.
+    digests: Arc<Wanted>,
+    /// The digests so far.
+    sums: Arc<Mutex<BTreeMap<ObjectId, TableSums>>>,
 }
 
 /// Why a connection has not read all its rows.
@@ -185,6 +201,11 @@ impl RowArchiver {
             }
             if let Some(ended) = inserts.finish(self.writer.sql()) {
                 self.end_statements(ended).await?;
+            }
+            if let Some(columns) = self.digests.get(&rows.table) {
+                let more = self.reader.sums(columns).await?;
+                let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+                sums.entry(rows.table).or_default().add(&more);
             }
         }
         Ok(self.writer.finish().await?)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mysql::scope::Scope;
 use crate::reader::Reader;
+use crate::reader::source_columns::AgainstSource;
 
 /// What is backed up, and under which policies.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct SourceOptions {
     pub reader: Reader,
     /// Number of connections of the native reader.
     pub jobs: usize,
+    /// The tables that are compared with what the server computes.
+    pub against_source: AgainstSource,
 }
 
 impl Default for SourceOptions {
@@ -44,6 +47,7 @@ impl Default for SourceOptions {
             max_lag: Duration::from_secs(300),
             reader: Reader::default(),
             jobs: default_jobs(),
+            against_source: AgainstSource::default(),
         }
     }
 }

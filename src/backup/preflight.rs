@@ -3,6 +3,7 @@
 //! The privileges of the account are checked first, since all later answers are only as complete as these.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use crate::mysql::scope::Scope;
 use crate::mysql::{Client, Connection, ServerVersion, definers, facts, unfiltered_session};
 use crate::reader::Reader;
 use crate::reader::snapshot;
+use crate::reader::source_columns::{self, AgainstSource, Wanted};
 use crate::reader::tables::{self, TableRows};
 use crate::sql::computed::Needs;
 use crate::sql::spatial::SpatialReference;
@@ -58,6 +60,8 @@ pub struct Preflight {
     pub plan: DumpPlan,
     /// The rows that the native reader reads; `None` if the dump program does.
     pub rows: Option<Vec<TableRows>>,
+    /// The tables of which the server computes digests.
+    pub digests: Arc<Wanted>,
     /// Why the dump program does, if not by configuration.
     by_program: Option<String>,
     /// Whether the backup contains accounts.
@@ -282,6 +286,20 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
         }
         Reader::Mysqldump => (None, None),
     };
+    let against = options.against_source;
+    let digests = match (&rows, &by_program) {
+        (Some(tables), _) => source_columns::wanted(connection, tables, &schemas, against).await?,
+        (None, why) if against == AgainstSource::All => {
+            let why = why.as_deref().unwrap_or("source.reader is mysqldump");
+            let what = format!(
+                "the server cannot compute digests in the snapshot of the dump program: {why}"
+            );
+            let error =
+                Error::refused(what).hint("omit --against-source, or backup.against_source");
+            on_blocker.apply(Err(error))?.unwrap_or_default()
+        }
+        (None, _) => Wanted::default(),
+    };
     let snapshot_at = replica::snapshot_time(connection, version, &replication).await;
     // The default is only for an examination, which does not use it.
     let snapshot_at = on_blocker.apply(snapshot_at)?.unwrap_or_default();
@@ -297,6 +315,7 @@ async fn check(source: &mut Source, on_blocker: &mut OnBlocker) -> Result<Prefli
         },
         rows,
         by_program,
+        digests: Arc::new(digests),
         schemas,
         inventory,
         needs: computed.needs,

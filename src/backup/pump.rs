@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::archive::BackupPlace;
-use crate::archive::index::Record;
+use crate::archive::index::{Record, SourceRecord};
 use crate::archive::manifest::{Coordinates, ReaderFacts};
 use crate::archive::write::ArchiveWriter;
 use crate::archive::write::sequencer::Written;
@@ -13,6 +13,7 @@ use crate::backup::native;
 use crate::backup::preflight::Preflight;
 use crate::backup::source::Source;
 use crate::backup::{Job, Meter};
+use crate::sql::ledger::Ledger;
 use crate::util::cancel::{awaited, tidy};
 use crate::util::error::{Error, Result};
 
@@ -30,6 +31,8 @@ pub(super) struct Dumped {
     pub accounts: Option<Vec<u8>>,
     /// How the rows were read, if not by the dump program.
     pub reader: Option<ReaderFacts>,
+    /// What the server computed of tables.
+    pub source: Vec<SourceRecord>,
 }
 
 /// Dumps the server into the archive and verifies that it did not change during the dump. Afterwards, the archive is
@@ -68,9 +71,11 @@ pub(super) async fn dump(
     match dumping.await {
         Ok((end, mut dumped)) => {
             let more = records(preflight, &mut dumped);
+            let counted = std::mem::take(&mut dumped.source);
             let stop = writer.stop();
             let finish = writer.finish(vec![end], more);
             let written = awaited(job.cancel, || stop.cancel(), finish).await?;
+            check_rows(&counted, &written.ledger)?;
             Ok((dumped, written))
         }
         Err(error) => {
@@ -181,6 +186,23 @@ pub(super) fn refused(why: String) -> Error {
         .hint("run it again when less is written; or set backup.coordinates: auto, for a backup from which no restore to a later moment can begin")
 }
 
+/// Compares the numbers of rows in the dump with those that the server counted in the same snapshot.
+fn check_rows(counted: &[SourceRecord], ledger: &Ledger) -> Result<()> {
+    for record in counted {
+        let table = record.table();
+        let rows = ledger.get(&table).and_then(|entry| entry.rows);
+        let rows = rows.unwrap_or_default().rows;
+        if rows != record.rows {
+            return Err(Error::source(format!(
+                "the dump has {rows} rows of {table}, but the server counts {} in the same snapshot",
+                record.rows
+            ))
+            .hint("set source.reader: mysqldump, and report this; if it remains, run CHECK TABLE"));
+        }
+    }
+    Ok(())
+}
+
 /// The records that follow the ledger in the index: complete lists, of which the manifest has only the start. A GTID
 /// set too long for the manifest is moved there.
 fn records(preflight: &Preflight, dumped: &mut Dumped) -> Vec<Record> {
@@ -192,5 +214,35 @@ fn records(preflight: &Preflight, dumped: &mut Dumped) -> Vec<Record> {
         .chain(dumped.warnings.iter().cloned().map(Record::Warning))
         .chain(preflight.lossy.iter().cloned().map(Record::Lossy))
         .chain(gtid.map(Record::Gtid))
+        .chain(dumped.source.iter().cloned().map(Record::Source))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::ledger::RowSum;
+    use crate::sql::source_digest::TableSums;
+    use crate::sql::statement::ObjectId;
+
+    #[test]
+    fn a_dump_with_another_number_of_rows_than_the_server_counts_is_refused() {
+        let table = ObjectId::table("shop", "t");
+        let mut ledger = Ledger::default();
+        let rows = RowSum {
+            rows: 2,
+            ..RowSum::default()
+        };
+        ledger.add_rows(&table, rows);
+        let counted = |rows| {
+            let sums = TableSums {
+                rows,
+                columns: Vec::new(),
+            };
+            [SourceRecord::new(&table, &[], &sums)]
+        };
+        assert!(check_rows(&counted(2), &ledger).is_ok());
+        assert!(check_rows(&counted(3), &ledger).is_err());
+        assert!(check_rows(&counted(1), &Ledger::default()).is_err());
+    }
 }

@@ -169,6 +169,10 @@ pub struct BackupArgs {
     /// Number of connections that read rows [default: backup.jobs, else one per core, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64), help_heading = "Performance")]
     pub jobs: Option<usize>,
+    /// Have the server count the rows of every table, and compute digests of columns that a dump may not carry, as with
+    /// backup.against_source: all
+    #[arg(long, help_heading = "Verification")]
+    pub against_source: bool,
     /// Create and mark the directory of a file:// store, even if it is missing or not empty
     #[arg(long)]
     pub init_store: bool,

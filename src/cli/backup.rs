@@ -14,6 +14,7 @@ use crate::cli::output::progress::Progress;
 use crate::cli::output::text;
 use crate::cli::{Context, from_here};
 use crate::monitor::notify::Task;
+use crate::reader::source_columns::AgainstSource;
 use crate::stream::from_here::{FromHere, Said};
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::format::Output;
@@ -28,6 +29,9 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
     let mut config = context.config.backup.clone();
     if let Some(jobs) = args.jobs {
         config.source.jobs = jobs;
+    }
+    if args.against_source {
+        config.source.against_source = AgainstSource::All;
     }
     let created = async {
         // Before the target is contacted: an unmounted disk must not take a dump of hours.

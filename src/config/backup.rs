@@ -12,6 +12,7 @@ use crate::backup::BackupConfig;
 use crate::backup::options::{Ddl, NonTransactional, SourceOptions, Want, default_jobs};
 use crate::mysql::scope::Scope;
 use crate::reader::Reader;
+use crate::reader::source_columns::AgainstSource;
 use crate::util::error::{Error, Result};
 use crate::util::times::{MOST_SECONDS, Seconds};
 
@@ -59,6 +60,9 @@ pub(super) struct BackupSection {
     /// Number of connections that read rows. Default: one per core, at most 8.
     #[schemars(range(min = 1, max = 64))]
     jobs: Option<usize>,
+    /// Of which tables the server counts the rows and computes digests of columns that a dump may not carry, in the
+    /// snapshot of the dump: `small` (at most 64 MiB), `all` or `off`.
+    against_source: AgainstSource,
     /// Labels of every backup; `--label` adds to them.
     labels: BTreeMap<String, String>,
 }
@@ -82,6 +86,7 @@ impl Default for BackupSection {
             connect_seconds: Seconds(60),
             deadline_seconds: Seconds(0),
             jobs: None,
+            against_source: AgainstSource::default(),
             labels: BTreeMap::new(),
         }
     }
@@ -128,6 +133,7 @@ impl BackupSection {
                 max_lag: self.max_lag_seconds.duration(),
                 reader,
                 jobs: self.jobs.unwrap_or_else(default_jobs),
+                against_source: self.against_source,
             },
             write,
             read_back: self.read_back,

@@ -5,6 +5,7 @@
 //! - [`snapshot`]: several connections whose transactions see the same data.
 //! - [`pieces`]: the work of one connection at a time: a table, or a range of a large one.
 //! - [`read`]: reads pieces over these connections.
+//! - [`source_columns`]: what the server computes of the same rows.
 //! - [`insert`], [`value`]: rows as statements, byte for byte those of `mysqldump` or `mariadb-dump`.
 //!
 //! A dump program writes about 200 MB/s, and two thirds of its time go into its own buffers; the server sends rows
@@ -14,6 +15,7 @@ pub mod insert;
 pub mod pieces;
 pub mod read;
 pub mod snapshot;
+pub mod source_columns;
 pub mod tables;
 pub mod value;
 

@@ -13,6 +13,7 @@ use crate::reader::insert::Tuples;
 use crate::reader::pieces::{self, Piece};
 use crate::reader::snapshot;
 use crate::reader::tables::TableRows;
+use crate::sql::source_digest::{self, SourceColumn, TableSums};
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 
@@ -42,6 +43,7 @@ pub struct RowReader {
     queue: Arc<Mutex<VecDeque<Piece>>>,
     /// The table that is read, and its query.
     table: ObjectId,
+    range: Option<String>,
     select: String,
 }
 
@@ -78,6 +80,7 @@ pub async fn open(
             connection,
             queue: queue.clone(),
             table: ObjectId::table("", ""),
+            range: None,
             select: String::new(),
         });
     }
@@ -102,6 +105,7 @@ impl RowReader {
         };
         self.select = piece.select();
         self.table = piece.rows.table.clone();
+        self.range.clone_from(&piece.range);
         let columns = self.connection.query(&self.select).await;
         let columns = columns.map_err(|error| failed(error, &self.table))?;
         let unsupported =
@@ -116,6 +120,20 @@ impl RowReader {
     pub async fn next_row(&mut self) -> Result<Option<&[u8]>> {
         let row = self.connection.next_row(&self.select).await;
         row.map_err(|error| failed(error, &self.table))
+    }
+}
+
+impl RowReader {
+    /// What the server computes of the piece, after its last row.
+    pub async fn sums(&mut self, columns: &[SourceColumn]) -> Result<TableSums> {
+        let sql = source_digest::select(&self.table, columns, self.range.as_deref());
+        let rows = self.connection.slow_rows(&sql).await;
+        let rows = rows.map_err(|error| failed(error, &self.table))?;
+        let sums = rows.first().and_then(|row| TableSums::parse(row));
+        sums.ok_or_else(|| {
+            let error = Error::unexpected("the server returned no digests");
+            failed(error, &self.table)
+        })
     }
 }
 

@@ -44,6 +44,7 @@ mod problem;
 pub mod rows;
 pub mod scan;
 pub mod session;
+pub mod source_digest;
 pub mod spatial;
 pub mod statement;
 pub mod tokens;

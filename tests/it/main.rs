@@ -69,6 +69,7 @@ mod serve;
 mod source_preflight;
 mod source_server;
 mod standby;
+mod source_values;
 mod store;
 mod store_access;
 mod stream;

@@ -119,8 +119,13 @@ impl RowConnection {
 
     /// Sends a query, and returns the columns of its result; [`RowConnection::next_row`] returns the rows.
     pub async fn query(&mut self, sql: &str) -> Result<Vec<WireColumn>> {
+        self.query_within(sql, QUERY_TIMEOUT).await
+    }
+
+    /// As [`RowConnection::query`], with a time limit until the result begins.
+    async fn query_within(&mut self, sql: &str, limit: Duration) -> Result<Vec<WireColumn>> {
         self.begin(sql).await?;
-        let mut packet = self.receive(sql, QUERY_TIMEOUT).await?;
+        let mut packet = self.receive(sql, limit).await?;
         let count = length(&mut packet).filter(|count| *count > 0);
         let count = count.ok_or_else(|| self.unexpected(sql))?;
         let mut columns = Vec::new();
@@ -151,6 +156,16 @@ impl RowConnection {
     /// The rows of a small result, as text.
     pub async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
         let columns = self.query(sql).await?.len();
+        self.text_rows(sql, columns).await
+    }
+
+    /// As [`RowConnection::rows`], for a query that reads many rows before its first.
+    pub async fn slow_rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let columns = self.query_within(sql, SLOW).await?.len();
+        self.text_rows(sql, columns).await
+    }
+
+    async fn text_rows(&mut self, sql: &str, columns: usize) -> Result<Vec<Vec<Option<String>>>> {
         let mut rows = Vec::new();
         while let Some(mut row) = self.next_row(sql).await? {
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -193,6 +208,9 @@ fn lost(role: Role, io: io::Error) -> Error {
 
 /// Maximum time without a packet of a result.
 const STALL: Duration = Duration::from_secs(600);
+
+/// Maximum time until the result of a slow query.
+const SLOW: Duration = Duration::from_secs(6 * 3_600);
 
 impl WireColumn {
     fn parse(mut packet: &[u8]) -> Option<WireColumn> {

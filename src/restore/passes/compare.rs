@@ -19,6 +19,7 @@ use crate::mysql::connect::server_code;
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::survey::Survey;
 use crate::restore::options::RestoreOptions;
+use crate::restore::passes::source_values::SourceValues;
 use crate::restore::report::RestoreReport;
 use crate::restore::session::lane::{Lane, LaneConfig};
 use crate::restore::state::open_marker::OpenMarker;
@@ -103,7 +104,22 @@ impl Compare<'_> {
         let mut lane = Lane::open(self.lanes.clone()).await?;
         let (needs, computed) = (&self.survey.needs, &self.survey.computed);
         let computed = computed_differences(&mut lane, needs, computed).await?;
+        let skip = comparison.differences.iter().map(|one| one.object.clone());
+        let values = SourceValues {
+            source: &self.archive.contents().source,
+            scope: &self.options.scope,
+            skip: &skip.collect(),
+            needs,
+        };
+        let carried = values.compare(&mut lane).await?;
         lane.close().await;
+        comparison.differences.extend(carried.differences);
+        if !carried.losses.is_empty() {
+            self.report.warn(format!(
+                "the dump could not carry all values; these columns differ from those of the target: {}",
+                carried.losses.join(", ")
+            ));
+        }
         comparison.differences.extend(computed);
         comparison.differences.sort();
         // Explanations look up objects by their names in the backup.

@@ -8,7 +8,7 @@
 //!   statement of the dump.
 //! - [`keys`]: deferred secondary keys, then foreign keys.
 //! - [`post_data`]: views, routines, triggers, and events; [`definition`]: parts of their text.
-//! - [`compare`]: the restored data compared with the dump.
+//! - [`compare`]: the restored data compared with the dump; [`source_values`]: with what the target computed.
 //! - [`events`]: enables events.
 
 pub(crate) mod accounts;
@@ -25,3 +25,4 @@ pub(crate) mod pre_data;
 pub(crate) mod replace;
 pub(crate) mod routine_grants;
 pub(crate) mod row_loader;
+mod source_values;

@@ -1,0 +1,71 @@
+//! Of which tables the server computes digests beside their rows ([`crate::sql::source_digest`]).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::mysql::Connection;
+use crate::mysql::connect::literals;
+use crate::reader::tables::TableRows;
+use crate::sql::source_digest::SourceColumn;
+use crate::sql::statement::ObjectId;
+
+/// Size of a small table, bytes, as the server estimates it.
+const SMALL_BYTES: u64 = 64 << 20;
+
+/// The tables that a backup compares with what the server computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AgainstSource {
+    /// Those of at most 64 MiB.
+    #[default]
+    Small,
+    /// All.
+    All,
+    /// None.
+    Off,
+}
+
+/// Tables, and their columns whose values a dump may not carry.
+pub type Wanted = BTreeMap<ObjectId, Vec<SourceColumn>>;
+
+/// The tables among `tables` whose rows are counted by the server, too, each with the columns of which it computes digests.
+pub async fn wanted(
+    connection: &mut Connection,
+    tables: &[TableRows],
+    schemas: &[String],
+    which: AgainstSource,
+) -> Result<Wanted> {
+    let is_wanted = |rows: &&TableRows| match which {
+        AgainstSource::Off => false,
+        AgainstSource::Small => rows.bytes <= SMALL_BYTES,
+        AgainstSource::All => true,
+    };
+    // Of others, two queries need not see the same rows.
+    let tables = tables.iter().filter(|rows| rows.is_divisible);
+    let tables = tables.filter(is_wanted);
+    let mut wanted: Wanted = tables
+        .map(|rows| (rows.table.clone(), Vec::new()))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(wanted);
+    }
+    let columns: Vec<(String, String, String, String, Option<String>, bool)> = connection
+        .rows(&format!(
+            "SELECT table_schema, table_name, column_name, data_type, character_set_name, \
+             extra LIKE '%STORED GENERATED%' OR extra LIKE '%PERSISTENT%' \
+             FROM information_schema.columns WHERE table_schema IN ({}) \
+             ORDER BY table_schema, table_name, ordinal_position",
+            literals(schemas)
+        ))
+        .await?;
+    for (schema, table, name, data_type, charset, generated) in columns {
+        if let Some(of_table) = wanted.get_mut(&ObjectId::table(schema, table)) {
+            let column = SourceColumn::of(&name, &data_type, charset.as_deref(), generated);
+            of_table.extend(column);
+        }
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,108 @@
+//! Compares columns whose values a dump may not carry with what the target computed of them in the snapshot of the dump
+//! ([`crate::sql::source_digest`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::archive::index::SourceRecord;
+use crate::comparison::compare::{Class, Difference};
+use crate::restore::scope::Scope;
+use crate::restore::session::lane::Lane;
+use crate::sql::computed::Needs;
+use crate::sql::session::Session;
+use crate::sql::source_digest::{self, Risk, SourceColumn, TableSums};
+use crate::sql::statement::ObjectId;
+use crate::util::error::{Error, Result};
+
+/// What is compared.
+pub(super) struct SourceValues<'a> {
+    /// What the target computed.
+    pub source: &'a [SourceRecord],
+    /// Which of it was restored, and under which names.
+    pub scope: &'a Scope,
+    /// Tables that are not compared: missing, or with other rows.
+    pub skip: &'a BTreeSet<ObjectId>,
+    /// The settings of computed columns, by names on the destination.
+    pub needs: &'a BTreeMap<ObjectId, Needs>,
+}
+
+/// Columns with other values than on the target.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Values that the restore should have computed.
+    pub differences: Vec<Difference>,
+    /// Columns with values that the dump could not carry, by name and reason.
+    pub losses: Vec<String>,
+}
+
+impl SourceValues<'_> {
+    pub async fn compare(&self, lane: &mut Lane) -> Result<Found> {
+        let mut session = Session::default();
+        // That of the reader.
+        if !session.set("sql_mode", "''") || !session.set("time_zone", "'+00:00'") {
+            return Err(Error::unexpected("cannot represent the session of a dump"));
+        }
+        let mut found = Found::default();
+        for record in self
+            .source
+            .iter()
+            .filter(|record| !record.columns.is_empty())
+        {
+            let table = self.scope.mapped_name(&record.table());
+            if !self.scope.includes_table(&record.schema, &record.name)
+                || self.skip.contains(&table)
+            {
+                continue;
+            }
+            let columns: Vec<SourceColumn> = record
+                .columns
+                .iter()
+                .map(|one| one.column.clone())
+                .collect();
+            let sql = source_digest::select(&table, &columns, None);
+            let rows = lane.query_in::<mysql_async::Row>(&session, &sql).await?;
+            let sums = rows.first().and_then(|row| TableSums::parse(&texts(row)));
+            let Some(sums) = sums else {
+                return Err(Error::unexpected(format!(
+                    "the server returned no digests of {table}"
+                )));
+            };
+            for (before, after) in record.columns.iter().zip(&sums.columns) {
+                if (before.values, u128::from(before.sum)) != (after.values, after.sum) {
+                    self.add(&mut found, &table, &before.column);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&self, found: &mut Found, table: &ObjectId, column: &SourceColumn) {
+        let name = &column.name;
+        let why = match column.risk {
+            Risk::Float => "FLOAT or DOUBLE",
+            Risk::Text => "characters that changed in utf8mb4",
+            Risk::Generated => {
+                let needs = self.needs.get(table);
+                if !needs.is_some_and(|needs| needs.is_mismatched(name)) {
+                    found.differences.push(Difference {
+                        class: Class::Data,
+                        object: table.clone(),
+                        expected: format!("the values of {name} as stored on the target"),
+                        found: "other values".to_owned(),
+                        diff: None,
+                    });
+                    return;
+                }
+                "values computed under several settings"
+            }
+        };
+        found
+            .losses
+            .push(format!("{}.{}.{name} ({why})", table.schema, table.name));
+    }
+}
+
+/// The values of a row as texts.
+fn texts(row: &mysql_async::Row) -> Vec<Option<String>> {
+    let value = |at| row.get::<Option<String>, _>(at).flatten();
+    (0..row.len()).map(value).collect()
+}
