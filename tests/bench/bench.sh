@@ -239,35 +239,35 @@ part_single() {
     row 'restore of one table with all rows' restore-of-single 'of four tables' restore-of-one '≤ 1.15 × its time'
 }
 
-# A thousand committed backups: one of an empty schema, copied under a thousand ids and times.
+# Ten thousand committed backups, copies of one of an empty schema: read one by one, from the summary that prune writes,
+# and from a directory.
 part_list() {
     ours || return 0
     [ -n "${AWS_ENDPOINT_URL:-}" ] || start_gateway
-    local home id stamp hour requests
+    local home id
     server_sql "$source_dir" -e 'CREATE DATABASE IF NOT EXISTS nothing'
     as s3 nothing zstd
     drctl backup >/dev/null 2>&1
     home="$here/s3/bench/store/$DRCTL_TARGET"
     id=$(drctl list --output json | jq -r '.[0].id')
-    for hour in $(seq 999); do
-        stamp=$(date -u -d "2020-01-01 + $hour hours" +%Y%m%dT%H%M%SZ)
-        cp -r "$home/$id" "$home/$stamp-${id##*-}"
-        readdress "$home/$stamp-${id##*-}/manifest.json" "$id" "$stamp-${id##*-}"
-    done
-    : >"$here/s3.log"
-    timed drctl-list drctl list
-    requests=$(wc -l <"$here/s3.log")
-    for _ in $(each_run); do timed drctl-list drctl list; done
-    [ "$(wc -l <"$here/out")" -ge 1000 ] || { echo 'the list is not whole' >&2; return 1; }
-    fact 'list with 1,000 backups in S3' "$(in_seconds "$(median drctl-list)") s, $requests requests" '< 1 s'
+    "$(dirname "$0")/many_backups.py" "$home" "$id" 9999
+    list_all drctl-list-singly 'list of 10,000 backups in S3, without a summary' ''
+    DRCTL_RETENTION_LAST=20000 drctl prune >"$here/out" 2>"$here/err"
+    list_all drctl-list 'list of 10,000 backups in S3' '≤ 2 s, ≤ 100 requests'
+    mkdir -p "$here/store" && touch "$here/store/.drctl-store"
+    cp -r "$home" "$here/store/"
+    as file nothing zstd
+    list_all drctl-list-file 'list of 10,000 backups in a directory' '≤ 2 s'
 }
 
-# Makes a manifest that of a backup with another id, and seals it anew.
-readdress() {
-    local body
-    body=$(head -n -2 "$1" | sed "s/$2/$3/g")
-    body=${body%,}
-    printf '%s,\n  "sha256": "%s"\n}\n' "$body" "$(printf %s "$body" | sha256sum | cut -d ' ' -f 1)" >"$1"
+list_all() {
+    local name=$1 what=$2 reach=$3 requests _
+    : >"$here/s3.log"
+    timed "$name" drctl list
+    requests=$(wc -l <"$here/s3.log")
+    for _ in $(each_run); do timed "$name" drctl list; done
+    [ "$(wc -l <"$here/out")" -ge 10000 ] || { echo 'the list is not whole' >&2; return 1; }
+    fact "$what" "$(in_seconds "$(median "$name")") s, $requests requests" "$reach"
 }
 
 # The store holds one backup of the schema.
