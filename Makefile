@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard '*.sh') .ci/run
 DENY := $(LAB)/bin/cargo-deny
 
-.PHONY: help test smoke check lint lab docs demo bench audit dist cluster install cluster-down image chart manifests clean
+.PHONY: help test smoke check lint lab docs demo bench race audit dist cluster install cluster-down image chart manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -54,6 +54,11 @@ bench: ## measure the figures of docs/performance.md; BENCH="--rows 100000 backu
 	@tests/lab/setup.sh --needed bench
 	cargo build --locked --release --quiet
 	@tests/bench/bench.sh $(BENCH)
+
+race: ## race drctl against other tools: time, memory, disk, traffic; RACE="--rows 100000 --runs 1" narrows it
+	@tests/lab/setup.sh --needed packages gateway mysql templates bench aws race
+	cargo build --locked --release --quiet
+	@tests/bench/race.sh $(RACE)
 
 audit: ## check the dependencies for known vulnerabilities (downloads the advisory database)
 	@tests/lab/setup.sh --needed deny

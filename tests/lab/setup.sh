@@ -5,7 +5,7 @@
 #   setup.sh bench      that, and what only the bench needs
 #   setup.sh servers    all of it but Kubernetes, whose build takes minutes
 #   setup.sh PIECE...   single pieces: packages gateway cron deny prometheus mysql mariadb-next mariadb-lts
-#                       templates aws; for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
+#                       templates aws race; for Kubernetes (../cluster/pieces.sh): chart cyclonus kubernetes node
 #   setup.sh --needed PIECE...   the same for a script that cannot do without: says nothing when all is there,
 #                       and fails when one cannot be had
 #
@@ -20,6 +20,7 @@ LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
 SELF=$(realpath "${BASH_SOURCE[0]}")
 
 VERSITYGW=v1.8.0
+RESTIC=v0.18.0
 CARGO_DENY=0.20.2
 CARGO_DENY_SHA256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 MYSQL_AT_LEAST=9.7
@@ -31,7 +32,7 @@ ALERTMANAGER_TEMPLATES=/usr/share/prometheus/alertmanager
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
 PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz age openssh-client jq
     shellcheck tzdata iso-codes unicode-data util-linux curl)
-BENCH_PACKAGES=(sysbench time)
+BENCH_PACKAGES=(sysbench time python3 iproute2)
 
 say() { printf 'lab: %s%s\n' "${DRCTL_LAB_STEP:-}" "$*"; }
 fail() { printf 'lab: %s\n' "$*" >&2; exit 1; }
@@ -98,6 +99,9 @@ go_tool() {
 
 # A real S3 server.
 piece_gateway() { go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"; }
+
+# What the race runs beside drctl, where the system has no current package of it.
+piece_race() { go_tool restic github.com/restic/restic/cmd/restic "$RESTIC"; }
 
 # Kubernetes' own parser of schedules, which ours is held against. Built anew when its source changes.
 piece_cron() {
