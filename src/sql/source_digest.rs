@@ -60,6 +60,8 @@ impl SourceColumn {
             None => Form::Text,
         };
         let risk = match charset {
+            // Servers do not cast them to bytes or text.
+            _ if NOT_CAST.contains(&data_type) => return None,
             _ if generated => Risk::Generated,
             _ if is_float => Risk::Float,
             Some(charset) if !is_unicode(charset) => Risk::Text,
@@ -73,8 +75,8 @@ impl SourceColumn {
     fn sha256(&self) -> String {
         let name = quote(&self.name);
         match self.form {
-            // The text of a FLOAT has six digits.
-            Form::Double => format!("SHA2(CAST(CAST({name} AS DOUBLE) AS CHAR), 256)"),
+            // The text of a FLOAT has six digits; MySQL before 8.0.17 casts nothing to DOUBLE.
+            Form::Double => format!("SHA2(CAST({name} + 0e0 AS CHAR), 256)"),
             Form::Bytes => format!("SHA2(CAST({name} AS BINARY), 256)"),
             Form::Text => {
                 format!("SHA2(CAST(CAST({name} AS CHAR CHARACTER SET utf8mb4) AS BINARY), 256)")
@@ -83,9 +85,23 @@ impl SourceColumn {
     }
 }
 
+/// Types whose generated columns have no digest.
+const NOT_CAST: &[&str] = &[
+    "geomcollection",
+    "geometry",
+    "geometrycollection",
+    "linestring",
+    "multilinestring",
+    "multipoint",
+    "multipolygon",
+    "point",
+    "polygon",
+    "vector",
+];
+
 /// Types without a character set whose values are bytes.
 fn is_binary(data_type: &str) -> bool {
-    let ends = ["binary", "blob", "bit", "vector"];
+    let ends = ["binary", "blob", "bit"];
     ends.iter().any(|end| data_type.ends_with(end))
 }
 
@@ -174,6 +190,7 @@ mod tests {
         assert_eq!(risk("int", None, false), None);
         assert_eq!(risk("varchar", Some("utf8mb4"), false), None);
         assert_eq!(risk("blob", None, false), None);
+        assert_eq!(risk("point", None, true), None);
         let float = Some((Risk::Float, Form::Double));
         assert_eq!(risk("float", None, false), float);
         let text = Some((Risk::Text, Form::Bytes));
