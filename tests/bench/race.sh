@@ -47,7 +47,7 @@ PATH="${CARGO_TARGET_DIR:-$LAB/target}/release:$LAB/bin:$(server_clients "$flavo
 HEADER='flavour,work,contestant,wall_s,cpu_s,peak_mib,local_mb,stored_mb,network_mb,requests,proves'
 
 # The commands of the contestants run in a shell of their own, which sees these.
-export here flavour source_dir RESTIC_PASSWORD=race RESTIC_CACHE_DIR="$here/local/restic-cache"
+export LAB here flavour source_dir RESTIC_PASSWORD=race RESTIC_CACHE_DIR="$here/local/restic-cache"
 export RCLONE_CONFIG=/dev/null RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Other RCLONE_CONFIG_S3_ENV_AUTH=true
 export DRCTL_TARGET=race DRCTL_STORE=s3://bench/drctl DRCTL_BACKUP_SCHEMAS=one
 dump_script() { declare -f dump server_clients; echo "dump one"; }
