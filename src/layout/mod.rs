@@ -5,6 +5,7 @@
 //!         /copying.json                              in a second store: the lease of the copier
 //!         /standby.json                              in a second store: the state of the standby
 //!         /runs/<time>-<verb>-<exit>.json            run records
+//!         /summaries/<time>-<random>-<level>.jsonl.zst   manifests, many in one object
 //!         /<backup id>/dump.sql.zst                  the archive, continued in dump.sql.zst.001, …
 //!                     /accounts.sql.zst              CREATE USER and GRANT
 //!                     /index.jsonl.zst               frames, ledger, inventory
