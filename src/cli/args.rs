@@ -112,6 +112,9 @@ pub enum Command {
     /// Make the standby the primary
     #[command(after_help = examples::PROMOTE)]
     Promote(PromoteArgs),
+    /// Make the server of this side read-only, and say what the other side lacks
+    #[command(after_help = examples::DEMOTE)]
+    Demote(DemoteArgs),
     /// Keep the lease of this side: its server is writable with it, and read-only without
     #[command(after_help = examples::LEASE)]
     Lease(LeaseArgs),
@@ -480,6 +483,29 @@ fn pattern(text: &str) -> std::result::Result<regex::Regex, String> {
         .case_insensitive(true)
         .build();
     built.map_err(|error| error.to_string())
+}
+
+/// Arguments of `demote`.
+#[derive(Debug, Args)]
+pub struct DemoteArgs {
+    /// Confirm by repeating the target name [env: DRCTL_CONFIRM]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        env = "DRCTL_CONFIRM",
+        hide_env = true,
+        help_heading = "Safety"
+    )]
+    pub confirm: Option<String>,
+    /// Print who has the lease, and what would be done
+    #[arg(long, help_heading = "Safety")]
+    pub plan: bool,
+    /// Server of this side: mysql://user@host:3306 [env: DRCTL_INTO_URL]
+    #[arg(long, value_name = "URL", help_heading = "Destination")]
+    pub into: Option<String>,
+    /// How long to wait until the log is archived to its end, seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub drain: u64,
 }
 
 /// Arguments of `promote`.

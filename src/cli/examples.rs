@@ -117,6 +117,10 @@ examples! {
         "drctl promote --plan"
         "drctl promote --confirm shop"
         "drctl promote --confirm shop --unfenced";
+    DEMOTE:
+        "drctl demote --plan"
+        "drctl demote --confirm shop"
+        "drctl demote --confirm shop --drain 300";
     COMPLETIONS:
         "drctl completions bash > /etc/bash_completion.d/drctl"
         "drctl completions zsh > ~/.zfunc/_drctl"

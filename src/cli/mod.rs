@@ -9,6 +9,7 @@ pub mod cat;
 pub mod completions;
 pub mod context;
 pub mod copy;
+pub mod demote;
 pub mod doctor;
 pub mod ended;
 mod examples;
@@ -95,6 +96,11 @@ pub async fn run(cli: Cli) -> Result<()> {
             let context = Context::begin(&global).await?;
             let promote = Box::pin(promote::run(&context, args));
             recorded(&context, "promote", None, promote).await
+        }
+        Command::Demote(args) => {
+            let context = Context::begin(&global).await?;
+            let demote = Box::pin(demote::run(&context, args));
+            recorded(&context, "demote", None, demote).await
         }
         Command::Lease(args) => lease::run(&Context::begin(&global).await?, args).await,
         Command::AlertTest(args) => alert_test::run(&global, args).await,

@@ -33,6 +33,7 @@ use serde::Deserialize;
 
 pub use fenced::How;
 pub use record::Reason;
+pub use server::{open, shut};
 pub use side::Side;
 pub use state::{State, state};
 pub use take::{Taken, take};
@@ -77,10 +78,14 @@ impl LeaseConfig {
     /// # Errors
     /// `Usage` if it is not configured.
     pub fn side(&self) -> Result<&Side> {
-        self.side.as_ref().ok_or_else(|| {
-            Error::usage("lease.side is not configured")
-                .hint("set DRCTL_LEASE_SIDE to the name of this side, such as eu-central-1")
-        })
+        let hint = "set DRCTL_LEASE_SIDE to the name of this side, such as eu-central-1";
+        match &self.side {
+            Some(side) if side.is_nobody() => {
+                Err(Error::usage(format!("lease.side is {side}, which is no side")).hint(hint))
+            }
+            Some(side) => Ok(side),
+            None => Err(Error::usage("lease.side is not configured").hint(hint)),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Reason {
     First,
     /// A side was promoted.
     Promote,
+    /// The holder was demoted, and no side is writable until one is promoted.
+    Demote,
 }
 
 /// Which side took an epoch.

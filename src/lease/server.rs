@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::binlog::gtid::GtidSet;
 use crate::layout::TargetName;
 use crate::mysql::compat::{kill_privileges, read_only_privilege};
-use crate::mysql::connect::{is_denied, literals, server_code};
+use crate::mysql::connect::{is_denied, literals, server_code, set_global};
 use crate::mysql::grants::Grants;
 use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::replication::is_on;
@@ -63,6 +64,31 @@ struct Open {
     version: ServerVersion,
     /// Whether `read_only` can hold administrators, too (MariaDB).
     strictest: bool,
+}
+
+/// Makes a server read-only, as a keeper does; returns what it has executed.
+pub async fn shut(config: &ServerConfig, target: &TargetName) -> Result<GtidSet> {
+    let mut server = Server::new(config.clone(), target.clone());
+    server.make_read_only().await?;
+    let is_mariadb = server.ask(async |open| Ok(open.version.is_mariadb()));
+    let is_mariadb = is_mariadb.await?;
+    GtidSet::parse(is_mariadb, &server.executed().await?)
+}
+
+/// Makes a server writable whose side has the lease, and earlier holders of which are fenced.
+pub async fn open(config: &ServerConfig) -> Result<()> {
+    let mut connection = mysql::connect(config).await?;
+    for name in ["super_read_only", "read_only"] {
+        if connection
+            .variable(&[name])
+            .await?
+            .is_some_and(|value| value != "OFF")
+        {
+            connection.run(&set_global(name, "OFF")).await?;
+        }
+    }
+    connection.close().await;
+    Ok(())
 }
 
 impl Server {

@@ -15,6 +15,21 @@ pub const PATTERN: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 #[serde(try_from = "String", into = "String")]
 pub struct Side(String);
 
+/// Who has the lease after a demotion, until a side is promoted.
+const NOBODY: &str = "nobody";
+
+impl Side {
+    /// The holder that is no side.
+    pub fn nobody() -> Side {
+        Side(NOBODY.to_owned())
+    }
+
+    /// Whether this is the holder that is no side.
+    pub fn is_nobody(&self) -> bool {
+        self.0 == NOBODY
+    }
+}
+
 impl FromStr for Side {
     type Err = Error;
 

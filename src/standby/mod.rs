@@ -11,12 +11,13 @@
 //! - [`build`]: which backup, and what is restored. [`follow`]: the stretches, one after another.
 //! - [`tail`]: what the log holds beyond what the standby has. [`proof`]: the comparison with a newer backup.
 //! - [`status`]: what the standby says of itself, in the store.
-//! - [`promote`]: the end, in which it becomes the primary.
+//! - [`promote`]: the end, in which it becomes the primary. [`demote`]: what becomes of the other side.
 //!
 //! What is there to go on with after a SIGKILL is on the server alone: the restore marker and its GTIDs
 //! ([`crate::restore::standby`]).
 
 mod build;
+pub mod demote;
 mod follow;
 pub mod promote;
 mod proof;

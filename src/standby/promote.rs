@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::binlog::gtid::GtidSet;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use crate::layout::{BackupId, Epoch};
 use crate::lease::{self, How, Reason, Side};
 use crate::replay::stop::Stop;
@@ -29,6 +29,9 @@ use crate::util::error::{Error, Outcome, Result};
 
 /// How long a standby that runs may take to give its server back: it ends the stretch that it applies.
 const HAND_OVER: Duration = Duration::from_secs(120);
+
+/// How long creating accounts may take.
+const ACCOUNTS: Duration = Duration::from_secs(20);
 
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -166,7 +169,10 @@ impl Promotion<'_> {
         let fenced_at = Timestamp::now();
         let standby = self.take_over().await?;
         let mut status = Status::begin(follower).await;
-        let (standby, executed, gap) = self.drain(standby, &mut status, fenced.as_ref()).await?;
+        let (mut standby, executed, gap) =
+            self.drain(standby, &mut status, fenced.as_ref()).await?;
+        let mut warnings = self.create_accounts(&mut standby).await;
+        warnings.extend(gap);
         let report = &status.report;
         let loss = loss(fenced.as_ref(), &executed, report.applied_until, fenced_at)?;
         tell(&loss);
@@ -175,8 +181,7 @@ impl Promotion<'_> {
         status.set(State::Promoted, None);
         status.report.executed = Some(executed.to_string());
         status.write(true).await;
-        let mut warnings: Vec<String> = completed.warnings.into_iter().cloned().collect();
-        warnings.extend(gap);
+        warnings.extend(completed.warnings.into_iter().cloned());
         Ok(Promoted {
             backup: status.report.backup,
             epoch,
@@ -215,32 +220,41 @@ impl Promotion<'_> {
         })
     }
 
-    /// A promotion of a server that is no standby: one that was promoted already, or a mistake.
+    /// A promotion of a server that is no standby: of the side that was promoted already, or that was demoted and goes on
+    /// since no other was promoted; or a mistake.
     async fn again(&self, state: Option<&lease::State>, began: Instant) -> Result<Promoted> {
         let follower = self.follower;
         let said = read(&follower.store, &follower.target).await?;
         let said = said.filter(|said| said.state == State::Promoted);
         let is_ours = match (&self.lease, state) {
-            (Some(lease), Some(state)) => state.side == lease.side,
-            (None, _) => true,
+            (Some(lease), Some(state)) => state.side == lease.side || state.side.is_nobody(),
+            (None, _) => said.is_some(),
             (Some(_), None) => false,
         };
-        let Some(said) = said.filter(|_| is_ours) else {
+        if !is_ours {
             return Err(Error::refused("the server is no standby")
                 .hint("build one with drctl standby; see drctl promote --plan"));
-        };
+        }
+        let (mut epoch, mut fenced) = (None, None);
+        if let Some(Lease { store, side }) = &self.lease {
+            let take = lease::take(store, &follower.target, side, Reason::Promote);
+            let taken = follower.cancel.unless(take).await?;
+            epoch = Some(taken.epoch());
+            fenced = Some(taken.fenced(&follower.cancel).await?);
+        }
+        lease::open(&follower.server).await?;
         Ok(Promoted {
-            backup: said.backup,
-            epoch: state.map(|state| state.epoch),
-            fenced: state.and_then(|state| state.fenced.clone()),
-            executed: said.executed.unwrap_or_default(),
+            backup: said.as_ref().and_then(|said| said.backup),
+            epoch,
+            fenced,
+            executed: said
+                .as_ref()
+                .and_then(|said| said.executed.clone())
+                .unwrap_or_default(),
             transactions: 0,
-            loss: Loss::Unknown {
-                applied_until: said.applied_until,
-                seconds: None,
-            },
+            loss: Loss::None,
             events: Vec::new(),
-            not_replayed: said.refused,
+            not_replayed: said.map(|said| said.refused).unwrap_or_default(),
             warnings: Vec::new(),
             seconds: began.elapsed().as_secs_f64(),
             was_promoted: true,
@@ -277,6 +291,35 @@ impl Promotion<'_> {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Creates the accounts of the newest backup that are missing: the log says nothing of them. A failure is a warning,
+    /// since the promotion matters more.
+    async fn create_accounts(&self, standby: &mut Standby) -> Vec<String> {
+        let follower = self.follower;
+        let create = async {
+            let catalog = Catalog::read(follower.store.clone(), follower.target.clone()).await?;
+            let newest = catalog.bases().await?.into_iter().next();
+            let has_accounts = |entry: &Entry| entry.manifest.accounts.is_some();
+            let Some(newest) = newest.filter(has_accounts) else {
+                return Ok(Vec::new());
+            };
+            let archive = catalog.open(newest.id).await?;
+            standby.admit().await?;
+            standby.create_accounts(&archive, follower.resources).await
+        };
+        let created = tokio::time::timeout(ACCOUNTS, follower.cancel.unless(create)).await;
+        let failed = |why: String| {
+            vec![format!(
+                "the accounts of the newest backup were not compared: {why}"
+            )]
+        };
+        match created {
+            // Those that were there before are of no interest.
+            Ok(Ok(_)) => Vec::new(),
+            Ok(Err(error)) => failed(error.to_string()),
+            Err(_) => failed(format!("no end within {} s", ACCOUNTS.as_secs())),
         }
     }
 

@@ -109,19 +109,21 @@ pub fn decide(end: Option<&End>, survey: &Survey, base: Option<&Base>) -> Start 
         let missing = format!("the server no longer has {lost}, which are archived");
         return new(Reason::Rewound, Some(missing));
     }
+    // One that has executed all that is archived, and has other files, is another server of the same origin: a copy of its
+    // data directory.
+    let rewound = |missing: String| {
+        let same_origin = another(end, survey, None);
+        same_origin.unwrap_or_else(|| new(Reason::Rewound, Some(missing)))
+    };
     match survey.file(file) {
         Some(there) if there.end >= log_pos => Start::Resume,
-        Some(there) => {
-            let missing = format!(
-                "{file} ends at {} on the server, and is archived up to {log_pos}",
-                there.end
-            );
-            new(Reason::Rewound, Some(missing))
-        }
-        None if *file > oldest.name => {
-            let missing = format!("the server no longer has {file}, and has older files");
-            new(Reason::Rewound, Some(missing))
-        }
+        Some(there) => rewound(format!(
+            "{file} ends at {} on the server, and is archived up to {log_pos}",
+            there.end
+        )),
+        None if *file > oldest.name => rewound(format!(
+            "the server no longer has {file}, and has older files"
+        )),
         None if follows(end, survey, &oldest.name) => Start::Next(oldest.name.clone()),
         None => new(Reason::Gap, Some(purged(end, survey))),
     }

@@ -140,16 +140,62 @@ on_both!(
         assert_eq!(promoted["fenced"]["how"], "expired");
         assert_eq!(promoted["loss"], "unknown");
         assert!(promoted["seconds"].as_f64().unwrap() < 30.0);
-        // The side that comes back finds that it has no lease.
+        // The side that comes back has what was never archived, and its server takes writes until its keeper runs.
         source.start_again();
+        source.exec("INSERT INTO shop.orders (item) VALUES ('left behind')");
         let mut keeper = east.start(["lease"]);
         keeper.until_says("read-only");
+        east.run(["stream", "--once"]).ok();
+        let demoted = east.run(["demote", "--confirm", "shop", "--drain", "1", "--output", "json"]).ok().json();
+        println!("{demoted:#}");
+        assert_eq!(demoted["not_archived"], "");
+        assert_eq!(demoted["listed"].as_array().unwrap().len(), 1, "{demoted:#}");
         keeper.signal(Signal::TERM);
         keeper.wait();
         // It cannot be promoted: its server is no standby, and the other side keeps its own lease.
         east.run(["promote", "--confirm", "shop", "--unfenced"]).refused(9, &["the server is no standby"]);
         if flavour == Flavour::MySql {
             assert_eq!(source.value("SELECT @@GLOBAL.super_read_only"), "1");
+        }
+    }
+);
+
+on_both!(
+    fn a_side_that_was_demoted_takes_no_writes_until_one_is_promoted(flavour) {
+        let (source, standby, drctl) = sides(flavour);
+        source.exec(ACCOUNT);
+        drctl.run(["backup"]).ok();
+        let (east, west) = (side(&drctl, &source, "east"), side(&drctl, &standby, "west"));
+        let mut keeper = east.start(["lease", "--first"]);
+        keeper.until_says("this side holds the lease");
+        let stream = east.start(["stream"]);
+        west.run(["standby", "--once"]).ok();
+        east.run(["demote"]).refused(2, &["not confirmed"]);
+        let plan = east.run(["demote", "--plan"]).ok().stdout;
+        assert!(plan.contains("side east"), "{plan}");
+        as_app(&source, WRITE).unwrap();
+        let demoted = east.run(["demote", "--confirm", "shop", "--output", "json"]).ok().json();
+        println!("{demoted:#}");
+        assert_eq!(demoted["not_archived"], "");
+        assert_eq!(demoted["extra"], serde_json::Value::Null);
+        std::thread::sleep(Duration::from_secs(6));
+        assert!(as_app(&source, WRITE).unwrap_err().contains("read-only"), "the keeper does not open it again");
+
+        // The way back, as long as no other side was promoted.
+        east.run(["promote", "--confirm", "shop"]).refused(9, &["no keeper of the other side"]);
+        east.run(["promote", "--confirm", "shop", "--unfenced"]).ok();
+        within(Duration::from_secs(20), "it takes writes again", || as_app(&source, WRITE).is_ok());
+
+        east.run(["demote", "--confirm", "shop"]).ok();
+        let promoted = west.run(["promote", "--confirm", "shop", "--output", "json"]).ok().json();
+        assert_eq!(promoted["loss"], "none", "{promoted:#}");
+        as_app(&standby, WRITE).unwrap();
+        assert!(as_app(&source, WRITE).unwrap_err().contains("read-only"));
+        let again = east.run(["demote", "--confirm", "shop", "--output", "json"]).ok().json();
+        assert_eq!(again["extra"], "", "{again:#}");
+        for running in [keeper, stream] {
+            running.signal(Signal::TERM);
+            running.wait();
         }
     }
 );
