@@ -21,12 +21,17 @@ pub async fn run(context: &Context, args: StandbyArgs) -> Result<()> {
 /// The lease of this side, where one is configured.
 pub(super) async fn lease(context: &Context) -> Result<Option<Lease>> {
     let config = &context.config;
-    let Some(side) = config.lease.side.clone() else {
+    if config.lease.side.is_none() {
         return Ok(None);
-    };
+    }
+    let side = config.lease.side()?.clone();
     let opened = store::open(config.lease_store()?, context.keys()?);
     let store = context.cancel.unless(opened).await?;
-    Ok(Some(Lease { store, side }))
+    Ok(Some(Lease {
+        store,
+        side,
+        lease: config.lease.seconds.duration(),
+    }))
 }
 
 /// The standby that is configured.

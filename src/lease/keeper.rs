@@ -245,6 +245,7 @@ impl Guard {
             return Ok(());
         }
         let disconnected = self.server.make_read_only().await?;
+        self.was_writable = false;
         self.publish(true);
         self.said.is_new("read-only");
         let why = match standing {

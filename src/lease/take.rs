@@ -1,13 +1,14 @@
 //! Taking the next epoch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::layout::{Epoch, LeaseObject, TargetName};
 use crate::lease::chain::{self, Chain};
-use crate::lease::record::{FORMAT, Reason, Taking, nonce};
+use crate::lease::record::{FORMAT, Reason, Renewal, Taking, nonce};
 use crate::lease::side::Side;
 use crate::store::{Store, StoreError};
 use crate::{Error, Result};
@@ -27,6 +28,36 @@ impl Taken {
     /// The epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Says directly before the server becomes writable that it may: whoever takes a later epoch waits as for a keeper.
+    ///
+    /// # Errors
+    /// `Locked`: another side has taken a later epoch.
+    pub async fn confirm(&self, lease: Duration) -> Result<()> {
+        let record = Renewal {
+            format: FORMAT,
+            epoch: self.epoch,
+            side: self.side.clone(),
+            at: Timestamp::now(),
+            count: 0,
+            lease_seconds: lease.as_secs(),
+            read_only_since: None,
+        };
+        let chain = Chain::list(&self.store, &self.target).await?;
+        if chain.marks(self.epoch).renewed.is_none() {
+            let object = LeaseObject::Renewed(self.epoch);
+            chain::put(&self.store, &self.target, object, &record).await?;
+        }
+        let newest = Chain::list(&self.store, &self.target).await?.newest();
+        match newest == Some(self.epoch) {
+            true => Ok(()),
+            false => Err(Error::locked(format!(
+                "another side has taken the lease of {} after epoch {}",
+                self.target, self.epoch
+            ))
+            .hint("check with drctl lease --show which side is to be writable")),
+        }
     }
 }
 

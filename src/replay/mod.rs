@@ -105,6 +105,9 @@ impl Stretch {
 /// The moment of a restore that follows the log, as [`Stretch::described`].
 pub const STANDBY: &str = "the end of the log, as a standby";
 
+/// The same of a standby that is being dropped, to be built anew.
+pub const CLEARED: &str = "nothing: the standby is dropped";
+
 /// What becomes of a destination behind a stretch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {

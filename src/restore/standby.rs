@@ -13,8 +13,8 @@ use crate::comparison::normalise::{disabled_event, is_of_replica};
 use crate::layout::{BackupId, TargetName};
 use crate::mysql::connect::literal;
 use crate::mysql::{Connection, Flavour, ServerConfig, connect, schemas};
-use crate::replay::STANDBY;
 use crate::replay::destination::statements;
+use crate::replay::{CLEARED, STANDBY};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::control_config;
 use crate::restore::inspect::destination::DestinationFacts;
@@ -25,7 +25,7 @@ use crate::restore::passes::events;
 use crate::restore::report::{Progress, RestoreReport, Silent};
 use crate::restore::session::lane::{Lane, LaneConfig};
 use crate::restore::session::tuning;
-use crate::restore::state::marker::{self, LOCK, Pass, PendingEvent, SCHEMA};
+use crate::restore::state::marker::{self, LOCK, Marker, Pass, PendingEvent, SCHEMA};
 use crate::restore::state::open_marker::OpenMarker;
 use crate::sql::definer::definer;
 use crate::sql::statement::{Kind, ObjectKind, Section, quote};
@@ -63,7 +63,7 @@ impl Standby {
             return Ok(None);
         };
         let request = &contents.request;
-        if request.target != target.as_str() || request.replay.as_deref() != Some(STANDBY) {
+        if !is_ours(&contents, target) {
             let what = format!(
                 "the server has an unfinished restore of backup {} of {}",
                 request.backup, request.target
@@ -91,7 +91,12 @@ impl Standby {
 
     /// Whether the backup is restored and compared, so that only the log is missing.
     pub fn follows(&self) -> bool {
-        self.marker.contents.passed(Pass::ReplayBegins)
+        follows(&self.marker.contents)
+    }
+
+    /// Whether it is being dropped: nothing on it can be used.
+    pub fn is_cleared(&self) -> bool {
+        self.marker.contents.request.replay.as_deref() == Some(CLEARED)
     }
 
     /// The transactions that it has executed.
@@ -190,14 +195,7 @@ impl Standby {
         request.started_at = jiff::Timestamp::now();
         let run = serde_json::to_string(request)
             .map_err(|e| Error::unexpected("cannot serialise the restore request").because(e))?;
-        for sql in [
-            format!("DELETE FROM {SCHEMA}.events"),
-            format!("DELETE FROM {SCHEMA}.expired"),
-        ] {
-            marker.control.persist(&sql).await?;
-        }
-        marker.contents.events.clear();
-        marker.contents.expired.clear();
+        let before = std::mem::take(&mut marker.contents.events);
         for (event, is_enabled) in events.into_iter().filter(|(event, _)| exists(event)) {
             // What the log alters afterwards is no longer plainly disabled.
             events::disable(&mut marker.control, &event).await?;
@@ -205,14 +203,28 @@ impl Standby {
                 marker.note_event(event).await?;
             }
         }
-        // Last: until here it is one of the backup before.
+        // Until here it is one of the backup before, and has its events.
         let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
-        marker.control.persist(&sql).await
+        marker.control.persist(&sql).await?;
+        for event in before.difference(&marker.contents.events) {
+            let (schema, name) = (literal(&event.schema), literal(&event.name));
+            let sql =
+                format!("DELETE FROM {SCHEMA}.events WHERE `schema` = {schema} AND name = {name}");
+            marker.control.persist(&sql).await?;
+        }
+        Ok(())
     }
 
     /// Drops everything on it, so that it can be built anew. It had no schema when it was first built.
     pub async fn clear(mut self) -> Result<()> {
         self.admit().await?;
+        // First: what is half dropped must not be taken for a standby.
+        let request = &mut self.marker.contents.request;
+        request.replay = Some(CLEARED.to_owned());
+        let run = serde_json::to_string(request)
+            .map_err(|e| Error::unexpected("cannot serialise the restore request").because(e))?;
+        let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
+        self.marker.control.persist(&sql).await?;
         tuning::revert(&mut self.marker.control).await?;
         let mut connection = connect(&self.server).await?;
         let schemas = schemas(&mut connection).await?;
@@ -257,12 +269,19 @@ impl Standby {
     }
 }
 
-/// Whether a server is a standby of this target, whoever has it.
-pub async fn is_standby(
-    server: &Arc<ServerConfig>,
-    target: &TargetName,
-    cancel: &Cancel,
-) -> Result<bool> {
+/// Whether a marker is that of a standby of this target.
+fn is_ours(marker: &Marker, target: &TargetName) -> bool {
+    let request = &marker.request;
+    let replay = request.replay.as_deref();
+    request.target == target.as_str() && (replay == Some(STANDBY) || replay == Some(CLEARED))
+}
+
+fn follows(marker: &Marker) -> bool {
+    marker.passed(Pass::ReplayBegins) && marker.request.replay.as_deref() == Some(STANDBY)
+}
+
+/// The marker of a server, whoever has the server.
+async fn marker_of(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<Option<Marker>> {
     let config = LaneConfig {
         lock: None,
         ..control_config(server, false, cancel)
@@ -270,10 +289,29 @@ pub async fn is_standby(
     let mut control = Lane::open(config).await?;
     let found = marker::read(&mut control).await?;
     control.close().await;
-    Ok(found.is_some_and(|marker| {
-        let request = &marker.request;
-        request.target == target.as_str() && request.replay.as_deref() == Some(STANDBY)
-    }))
+    Ok(found)
+}
+
+/// Whether a standby of this target is built; `None` where the server is no standby of it.
+pub async fn is_built(
+    server: &Arc<ServerConfig>,
+    target: &TargetName,
+    cancel: &Cancel,
+) -> Result<Option<bool>> {
+    let found = marker_of(server, cancel).await?;
+    let ours = found.filter(|marker| is_ours(marker, target));
+    Ok(ours.map(|marker| follows(&marker)))
+}
+
+/// Whether a server has schemas of users, and no unfinished restore.
+pub async fn has_data(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<bool> {
+    if marker_of(server, cancel).await?.is_some() {
+        return Ok(false);
+    }
+    let mut connection = cancel.unless(connect(server)).await?;
+    let schemas = schemas(&mut connection).await?;
+    connection.close().await;
+    Ok(!schemas.is_empty())
 }
 
 /// Makes an empty server writable that its configuration or a keeper of the lease made read-only. With the schema of the

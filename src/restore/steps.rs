@@ -296,6 +296,11 @@ impl Restore {
         }
     }
 
+    /// Whether the destination holds what the backup holds, and the replay has begun.
+    pub fn replays(&self) -> bool {
+        self.marker.contents.passed(Pass::ReplayBegins)
+    }
+
     /// Leaves the destination as a standby, whose restore is not complete while the log goes on; returns warnings.
     pub fn leave(self) -> Vec<String> {
         self.report.warnings.into_iter().cloned().collect()

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Entry};
+use crate::layout::{BackupId, TimelineId};
 use crate::mysql::connect;
 use crate::replay::address::own_address;
 use crate::replay::place::Place;
@@ -19,32 +20,77 @@ use crate::stream::coverage;
 use crate::stream::objects::Objects;
 use crate::util::error::{Error, Outcome, Result};
 
+/// Why a standby is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// There is none, or it is not complete.
+    Missing,
+    /// What it needs is not archived: the next backup is behind the beginning of this timeline.
+    Gap(Option<TimelineId>),
+    /// Somebody wants it.
+    Asked,
+}
+
+/// A backup that is gone, or has lost its place, cannot be gone on with.
+fn is_gone(error: Error) -> Result<Option<(Entry, Place)>> {
+    match error.outcome() {
+        Outcome::NothingToDo | Outcome::Refused => {
+            tracing::warn!(%error, "the backup that was restored cannot be gone on with");
+            Ok(None)
+        }
+        _ => Err(error),
+    }
+}
+
 impl Follower {
     /// Builds the standby, or goes on building the one that was found; what follows the log already is dropped first.
     pub(super) async fn build(
         &self,
         found: Option<Standby>,
+        why: Why,
         status: &mut Status,
     ) -> Result<Standby> {
-        let mut begun = None;
-        let (entry, place) = match found {
-            Some(standby) if !standby.follows() => {
-                let id = standby.backup()?;
-                standby.close().await;
-                begun = Some(id);
-                self.base(begun).await?
+        let resumed = match &found {
+            Some(standby) if !standby.follows() && !standby.is_cleared() && why != Why::Asked => {
+                Some(standby.backup()?)
             }
-            found => {
-                // First, so that nothing is dropped while there is nothing to build from.
-                let base = self.base(None).await?;
+            _ => None,
+        };
+        let resumed = match resumed {
+            Some(id) => self.base(Some(id), None).await.map(Some).or_else(is_gone)?,
+            None => None,
+        };
+        let begun = resumed.is_some();
+        let (entry, place) = match resumed {
+            Some(base) => {
                 if let Some(standby) = found {
+                    standby.close().await;
+                }
+                base
+            }
+            None => {
+                // First, so that nothing is dropped while there is nothing to build from.
+                let behind = match why {
+                    Why::Gap(timeline) => timeline,
+                    Why::Missing | Why::Asked => None,
+                };
+                let base = self.base(None, behind).await?;
+                if let Some(standby) = found {
+                    if matches!(why, Why::Gap(_)) && base.0.id <= standby.backup()? {
+                        return Err(Error::refused(
+                            "no backup was made behind the gap in the log yet",
+                        )
+                        .hint(
+                            "make one with drctl backup; until then the standby stays as it is",
+                        ));
+                    }
                     tracing::warn!(backup = %base.0.id, "the standby is built anew");
                     standby.clear().await?;
                 }
                 base
             }
         };
-        if begun.is_none() {
+        if !begun {
             let mut connection = self.cancel.unless(connect(&self.server)).await?;
             let unfit = unfit(&mut connection).await?;
             let claimed = match unfit {
@@ -55,6 +101,7 @@ impl Follower {
             claimed?;
         }
         status.report.backup = Some(entry.id);
+        status.report.applied_until = None;
         tracing::info!(backup = %entry.id, "building the standby");
         self.restore(&entry, &place).await?;
         let open = Standby::open(&self.server, &self.target, &self.cancel);
@@ -107,6 +154,8 @@ impl Follower {
                 }
                 Ok(())
             }
+            // It is a standby already, with the settings of one.
+            Err(error) if restore.replays() => Err(error),
             // The marker stays, and the next session resumes.
             Err(error) => {
                 restore
@@ -116,8 +165,12 @@ impl Follower {
         }
     }
 
-    /// The backup to build from, and its place in the log.
-    async fn base(&self, begun: Option<crate::layout::BackupId>) -> Result<(Entry, Place)> {
+    /// The backup to build from, and its place in the log; with `from` one of this timeline or a later one.
+    async fn base(
+        &self,
+        begun: Option<BackupId>,
+        from: Option<TimelineId>,
+    ) -> Result<(Entry, Place)> {
         let find = async {
             let catalog = Catalog::read(self.store.clone(), self.target.clone()).await?;
             let objects = Objects::list(self.store.clone(), self.target.clone()).await?;
@@ -130,6 +183,10 @@ impl Follower {
             let mut why = None;
             for entry in entries {
                 match Place::of(&catalog, &entry, &objects, &stretches).await {
+                    Ok(place) if from.is_some_and(|from| place.log.timeline < from) => {
+                        let error = Error::refused("it was made in front of the gap in the log");
+                        why.get_or_insert((entry.id, error));
+                    }
                     Ok(place) => return Ok((entry, place)),
                     Err(error) if error.outcome() == Outcome::Refused => {
                         why.get_or_insert((entry.id, error));

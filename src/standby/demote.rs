@@ -96,7 +96,7 @@ impl Demotion<'_> {
     /// Demotes this side.
     pub async fn run(&self) -> Result<Demoted> {
         let other = self.cancel.unless(self.other()).await?;
-        if let Some(Lease { store, side }) = &self.lease {
+        if let Some(Lease { store, side, .. }) = &self.lease {
             let state = self.cancel.unless(lease::state(store, self.target)).await?;
             if state.is_some_and(|state| state.side == *side) {
                 // Not given up by this process: the keeper alone knows that it will not make the server writable again.

@@ -1,12 +1,13 @@
 //! The stretches of the log that a standby applies, one after another, as each is archived.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::binlog::gtid::GtidSet;
-use crate::binlog::record::Head;
+use crate::binlog::record::{Head, Timeline};
 use crate::catalog::Catalog;
 use crate::catalog::lease::Lease;
 use crate::layout::TimelineId;
@@ -24,6 +25,9 @@ use crate::stream::objects::{self, Objects};
 use crate::stream::read::file_behind;
 use crate::util::error::{Error, Outcome, Result};
 
+/// Pause between two looks at the lease.
+const LEASE_POLL: Duration = Duration::from_secs(3);
+
 /// A standby that follows the log.
 pub(super) struct Following<'a> {
     pub follower: &'a Follower,
@@ -32,6 +36,8 @@ pub(super) struct Following<'a> {
     /// The transactions that it has executed.
     pub executed: GtidSet,
     pub proof: Proof,
+    /// Keeps retention from deleting the backup that says where the standby stands.
+    pub lease: Option<Lease>,
 }
 
 impl Follower {
@@ -46,28 +52,46 @@ impl Follower {
         let backup = standby.backup()?;
         status.report.backup = Some(backup);
         let catalog = Catalog::read(self.store.clone(), self.target.clone()).await?;
-        // Retention spares the backup that says where the standby stands.
         let lease = Lease::reading(&self.store, &catalog.place(backup)).await;
         let executed = standby.executed().await?;
         let find = self.tail(&catalog, &standby, &executed);
-        let done = match self.cancel.unless(find).await {
-            Ok(tail) => {
-                let following = Following {
-                    follower: self,
-                    proof: Proof::behind(backup, self),
-                    standby,
-                    tail,
-                    executed,
-                };
-                following.run(status, once).await
+        let tail = match self.cancel.unless(find).await {
+            Ok(tail) => tail,
+            Err(error) if error.outcome() == Outcome::Refused => {
+                return Ok(Ended::Gap(error, None));
             }
-            Err(error) if error.outcome() == Outcome::Refused => Ok(Ended::Gap(error)),
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         };
-        if let Some(lease) = lease {
-            lease.end().await;
+        // Ended alone when this side takes the lease, whatever is being applied or compared.
+        let following = Follower {
+            cancel: self.cancel.child(),
+            ..self.clone()
+        };
+        let run = Following {
+            follower: &following,
+            proof: Proof::behind(backup, self),
+            lease,
+            standby,
+            tail,
+            executed,
         }
-        done
+        .run(status, once);
+        tokio::pin!(run);
+        let mut leads = false;
+        loop {
+            tokio::select! {
+                ended = &mut run => return match ended {
+                    Err(error) if leads && error.outcome().is_cancelled() => Ok(Ended::Leads),
+                    ended => ended,
+                },
+                () = tokio::time::sleep(LEASE_POLL), if self.lease.is_some() && !leads => {
+                    leads = self.leads().await.unwrap_or(false);
+                    if leads {
+                        following.cancel.stop();
+                    }
+                }
+            }
+        }
     }
 
     /// Where in the log a standby stands that has executed these transactions: in the timeline of its backup, or in one
@@ -81,7 +105,13 @@ impl Follower {
         standby: &Standby,
         executed: &GtidSet,
     ) -> Result<Tail> {
-        let entry = catalog.entry(standby.backup()?).await?;
+        let entry = match catalog.entry(standby.backup()?).await {
+            Err(error) if error.outcome() == Outcome::NothingToDo => {
+                return Err(Error::refused(error.what())
+                    .hint("build the standby anew: drctl standby --rebuild"));
+            }
+            entry => entry?,
+        };
         let objects = Objects::list(self.store.clone(), self.target.clone()).await?;
         let stretches = coverage::stretches(&objects).await?;
         let objects = Arc::new(objects);
@@ -110,9 +140,7 @@ impl Following<'_> {
         let poll = self.follower.config.poll_seconds.duration();
         loop {
             let began = Instant::now();
-            if self.follower.leads().await? {
-                return Ok(Ended::Leads);
-            }
+            self.check_alone().await?;
             if let Some((entry, place)) = self.next_backup().await? {
                 if place.gtids != self.executed {
                     self.forward(place.stop(), status).await?;
@@ -137,7 +165,7 @@ impl Following<'_> {
             };
             status.write(false).await;
             match moved {
-                Moved::Gap(error) => return Ok(Ended::Gap(error)),
+                Moved::Gap(error, timeline) => return Ok(Ended::Gap(error, Some(timeline))),
                 Moved::On => continue,
                 Moved::AtEnd => {}
             }
@@ -153,36 +181,92 @@ impl Following<'_> {
         }
     }
 
+    /// Keeps the server read-only, which a restart of it undoes, and fails if somebody has written to it.
+    async fn check_alone(&mut self) -> Result<()> {
+        self.standby.protect().await?;
+        let executed = self.standby.executed().await?;
+        let extra = executed.minus(&self.executed);
+        match extra.is_empty() {
+            true => Ok(()),
+            false => Err(Error::verification(format!(
+                "the standby has executed transactions that are not of the log: {extra}"
+            ))
+            .hint("find out who writes to it, then build it anew: drctl standby --rebuild")),
+        }
+    }
+
     /// Applies what is archived beyond what the standby has, up to the stop.
     pub async fn forward(&mut self, stop: Stop, status: &mut Status) -> Result<Moved> {
         let follower = self.follower;
         // In front of the log, so that what it says is covered is in what is read.
         let (store, target) = (&follower.store, &follower.target);
         let head = follower.cancel.unless(objects::head(store, target)).await?;
-        let look = self.tail.beyond(&self.executed, stop);
-        let moved = match follower.cancel.unless(look).await? {
-            Some(beyond) => {
-                self.apply(beyond, status).await?;
-                Moved::On
+        let moved = if self.step(stop.clone(), status).await? {
+            Moved::On
+        } else if let Some(next) = follower.cancel.unless(self.tail.next_timeline()).await? {
+            // The rest of this one may have come since.
+            match self.step(stop, status).await? {
+                true => Moved::On,
+                false => self.go_on_in(&next).await?,
             }
-            None => {
-                let next = follower.cancel.unless(self.tail.next_timeline()).await?;
-                match next {
-                    None => Moved::AtEnd,
-                    Some(next) if !next.continues => Moved::Gap(gap(&next)),
-                    Some(next) => {
-                        let all = Objects::list(store.clone(), target.clone());
-                        let all = follower.cancel.unless(all).await?;
-                        let file = file_behind(&all, next.id, &self.executed).await?;
-                        tracing::info!(timeline = %next.id, reason = %next.reason, "the log goes on in another timeline");
-                        self.tail = Tail::of(&all, next.id, file);
-                        Moved::On
-                    }
-                }
-            }
+        } else {
+            Moved::AtEnd
         };
         self.tell(head.as_ref(), status);
         Ok(moved)
+    }
+
+    /// Applies what is there; whether anything was.
+    async fn step(&mut self, stop: Stop, status: &mut Status) -> Result<bool> {
+        let look = self.tail.beyond(&self.executed, stop);
+        match self.follower.cancel.unless(look).await? {
+            Some(beyond) => {
+                let moves = beyond.resolved.plan.transactions > 0 || beyond.ends_with_log();
+                self.apply(beyond, status).await?;
+                Ok(moves)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Goes on in the next timeline, if that continues the one that was applied to its end.
+    async fn go_on_in(&mut self, next: &Timeline) -> Result<Moved> {
+        if !next.continues || self.is_beyond(next)? {
+            return Ok(Moved::Gap(gap(next), next.id));
+        }
+        let (store, target) = (&self.follower.store, &self.follower.target);
+        let all = Objects::list(store.clone(), target.clone());
+        let all = self.follower.cancel.unless(all).await?;
+        let file = match file_behind(&all, next.id, &self.executed).await {
+            Ok(file) => file,
+            Err(error) if error.outcome() == Outcome::Refused => {
+                return Ok(Moved::Gap(error, next.id));
+            }
+            Err(error) => return Err(error),
+        };
+        tracing::info!(timeline = %next.id, reason = %next.reason, "the log goes on in another timeline");
+        self.tail = Tail::of(&all, next.id, file);
+        Ok(Moved::On)
+    }
+
+    /// Whether the standby has transactions that the server of the next timeline did not have: it went another way.
+    fn is_beyond(&self, next: &Timeline) -> Result<bool> {
+        let parent = next.parent.as_ref();
+        let Some(end) = parent.and_then(|parent| parent.gtid_set.as_deref()) else {
+            return Ok(false);
+        };
+        let end = GtidSet::parse(next.mariadb, end)?;
+        let other_server = match (&self.executed, &end) {
+            (GtidSet::MariaDb(ours), GtidSet::MariaDb(theirs)) => {
+                ours.iter().any(|(domain, (server, sequence))| {
+                    theirs
+                        .get(domain)
+                        .is_some_and(|(other, last)| last == sequence && other != server)
+                })
+            }
+            _ => false,
+        };
+        Ok(other_server || !end.covers(&self.executed))
     }
 
     async fn apply(&mut self, beyond: Beyond, status: &mut Status) -> Result<()> {
@@ -202,7 +286,10 @@ impl Following<'_> {
             let replayed = replay.await?;
             self.executed = plan.expected.clone();
             status.report.transactions += plan.transactions;
-            status.refuse(replayed.refused);
+            if !replayed.refused.is_empty() {
+                status.refuse(replayed.refused);
+                status.write_refused().await;
+            }
             tracing::debug!(
                 transactions = plan.transactions,
                 bytes = beyond.resolved.bytes,
@@ -231,6 +318,6 @@ pub(super) enum Moved {
     On,
     /// Everything that is archived is applied.
     AtEnd,
-    /// What follows is not archived.
-    Gap(Error),
+    /// What follows is not archived; it goes on in this timeline.
+    Gap(Error, TimelineId),
 }

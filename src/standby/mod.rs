@@ -30,17 +30,18 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::layout::TargetName;
+use crate::layout::{TargetName, TimelineId};
 use crate::lease;
 use crate::mysql::ServerConfig;
 use crate::objectives::schedule::Schedule;
 use crate::restore::options::Resources;
-use crate::restore::standby::{Standby, is_standby};
+use crate::restore::standby::{Standby, is_built};
 use crate::store::Store;
 use crate::util::cancel::Cancel;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::times::Seconds;
 
+use build::Why;
 use promote::Lease;
 use status::{State, Status};
 
@@ -99,8 +100,8 @@ pub struct Follower {
 
 /// How a session ends without a failure.
 enum Ended {
-    /// The log cannot be followed any further.
-    Gap(Error),
+    /// The log cannot be followed any further; it goes on in this timeline, where that is known.
+    Gap(Error, Option<TimelineId>),
     /// Up to the end of the log, where that was asked for.
     Done,
     /// This side has the lease.
@@ -114,10 +115,14 @@ impl Follower {
     /// `Usage`: what waiting does not change. With `once`, any.
     pub async fn run(&self, once: bool, rebuild: bool) -> Result<()> {
         let mut status = Status::begin(self).await;
-        let (mut pause, mut rebuild) = (FIRST_PAUSE, rebuild);
+        let mut pause = FIRST_PAUSE;
+        let mut why = match rebuild {
+            true => Why::Asked,
+            false => Why::Missing,
+        };
         loop {
             let moved = status.moved();
-            let ended = Box::pin(self.session(&mut status, once, rebuild)).await;
+            let ended = Box::pin(self.session(&mut status, once, &mut why)).await;
             if self.cancel.is_cancelled() {
                 // Whatever is half applied is told by the server's GTIDs.
                 return Ok(());
@@ -126,15 +131,21 @@ impl Follower {
                 Ok(Ended::Done) => return Ok(()),
                 Ok(Ended::Leads) if once => return Ok(()),
                 Ok(Ended::Leads) => {
+                    status.write_refused().await;
                     // Whoever promotes it says so in its state.
                     tokio::select! {
                         () = tokio::time::sleep(LONGEST_PAUSE) => continue,
                         () = self.cancel.token().cancelled() => return Ok(()),
                     }
                 }
-                Ok(Ended::Gap(error)) => {
+                Ok(Ended::Gap(error, timeline)) => {
                     status.set(State::Gap, Some(&error));
-                    rebuild = true;
+                    why = Why::Gap(timeline);
+                    error
+                }
+                // It stays as it is until there is a backup behind the gap.
+                Err(error) if matches!(why, Why::Gap(_)) && is_waiting(&error) => {
+                    status.set(State::Gap, Some(&error));
                     error
                 }
                 Err(error) => {
@@ -161,7 +172,7 @@ impl Follower {
 
     /// Whether this side has the lease.
     async fn leads(&self) -> Result<bool> {
-        let Some(Lease { store, side }) = &self.lease else {
+        let Some(Lease { store, side, .. }) = &self.lease else {
             return Ok(false);
         };
         let state = self
@@ -171,13 +182,13 @@ impl Follower {
         Ok(state.is_some_and(|state| state.side == *side))
     }
 
-    /// Whether the server is a standby of the target, whoever has it.
-    async fn is_standby(&self) -> Result<bool> {
-        let found = is_standby(&self.server, &self.target, &self.cancel);
+    /// Whether the standby is built, whoever has it; `None` where the server is none.
+    async fn follows(&self) -> Result<Option<bool>> {
+        let found = is_built(&self.server, &self.target, &self.cancel);
         self.cancel.unless(found).await
     }
 
-    async fn session(&self, status: &mut Status, once: bool, rebuild: bool) -> Result<Ended> {
+    async fn session(&self, status: &mut Status, once: bool, why: &mut Why) -> Result<Ended> {
         if self.leads().await? {
             tracing::info!("this side has the lease: nothing is followed");
             return Ok(Ended::Leads);
@@ -185,13 +196,22 @@ impl Follower {
         let open = Standby::open(&self.server, &self.target, &self.cancel);
         let found = self.cancel.unless(open).await?;
         let standby = match found {
-            Some(standby) if standby.follows() && !rebuild => standby,
+            Some(standby) if standby.follows() && *why == Why::Missing => standby,
             found => {
-                status.set(State::Building, None);
-                status.write(true).await;
-                self.build(found, status).await?
+                if *why == Why::Missing {
+                    status.set(State::Building, None);
+                    status.write(true).await;
+                }
+                let built = self.build(found, *why, status).await?;
+                *why = Why::Missing;
+                built
             }
         };
         self.follow(standby, status, once).await
     }
+}
+
+/// Whether there is nothing yet to build a standby from.
+fn is_waiting(error: &Error) -> bool {
+    matches!(error.outcome(), Outcome::NothingToDo | Outcome::Refused)
 }

@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, Entry};
 use crate::layout::{BackupId, Epoch};
 use crate::lease::{self, How, Reason, Side};
 use crate::replay::stop::Stop;
-use crate::restore::standby::Standby;
+use crate::restore::standby::{Standby, has_data};
 use crate::standby::Follower;
 use crate::standby::follow::{Following, Moved};
 use crate::standby::proof::Proof;
@@ -43,6 +43,8 @@ pub struct Lease {
     pub store: Arc<dyn Store>,
     /// This side.
     pub side: Side,
+    /// Validity of a renewal.
+    pub lease: Duration,
 }
 
 /// A promotion.
@@ -128,8 +130,10 @@ impl Promotion<'_> {
         let now = Timestamp::now();
         let mut refusals = Vec::new();
         refusals.extend(self.refusal(lease.as_ref()).map(|error| error.to_string()));
-        if standby.is_none() {
-            refusals.push("no standby was built from this store".to_owned());
+        match follower.follows().await? {
+            None => refusals.push("the server is no standby".to_owned()),
+            Some(false) => refusals.push(not_built().to_string()),
+            Some(true) => {}
         }
         Ok(PromotionPlan {
             lag_seconds: standby
@@ -155,16 +159,17 @@ impl Promotion<'_> {
             return Err(refusal);
         }
         // Asked before the lease is taken: a server that is no standby must not cost the other side its own.
-        if !follower.is_standby().await? {
-            return self.again(before.as_ref(), began).await;
+        match follower.follows().await? {
+            None => return self.again(before.as_ref(), began).await,
+            Some(false) => return Err(not_built()),
+            Some(true) => {}
         }
-        let (mut epoch, mut fenced) = (None, None);
-        if let Some(Lease { store, side }) = &self.lease {
+        let (mut taken, mut fenced) = (None, None);
+        if let Some(Lease { store, side, .. }) = &self.lease {
             let take = lease::take(store, &follower.target, side, Reason::Promote);
-            let taken = cancel.unless(take).await?;
-            epoch = Some(taken.epoch());
-            tracing::info!(%side, epoch = %taken.epoch(), "this side has the lease; waiting until the other one is read-only");
-            fenced = Some(taken.fenced(cancel).await?);
+            let epoch = taken.insert(cancel.unless(take).await?);
+            tracing::info!(%side, epoch = %epoch.epoch(), "this side has the lease; waiting until the other one is read-only");
+            fenced = Some(epoch.fenced(cancel).await?);
         }
         let fenced_at = Timestamp::now();
         let standby = self.take_over().await?;
@@ -176,15 +181,20 @@ impl Promotion<'_> {
         let report = &status.report;
         let loss = loss(fenced.as_ref(), &executed, report.applied_until, fenced_at)?;
         tell(&loss);
-        // From here on it is not cancelled: a server that is half promoted helps nobody.
-        let completed = standby.complete().await?;
+        // Said first: a run that is killed behind the marker's end is followed by one that finds no standby.
         status.set(State::Promoted, None);
         status.report.executed = Some(executed.to_string());
         status.write(true).await;
+        if let (Some(taken), Some(Lease { lease, .. })) = (&taken, &self.lease) {
+            // The drain may have taken long.
+            cancel.unless(taken.confirm(*lease)).await?;
+        }
+        // From here on it is not cancelled: a server that is half promoted helps nobody.
+        let completed = standby.complete().await?;
         warnings.extend(completed.warnings.into_iter().cloned());
         Ok(Promoted {
             backup: status.report.backup,
-            epoch,
+            epoch: taken.as_ref().map(lease::Taken::epoch),
             fenced,
             executed: executed.to_string(),
             transactions: status.report.transactions,
@@ -235,12 +245,19 @@ impl Promotion<'_> {
             return Err(Error::refused("the server is no standby")
                 .hint("build one with drctl standby; see drctl promote --plan"));
         }
+        if !has_data(&follower.server, &follower.cancel).await? {
+            return Err(
+                Error::refused("the server has no data, or an unfinished restore")
+                    .hint("make sure that --into and DRCTL_INTO_URL name the server of this side"),
+            );
+        }
         let (mut epoch, mut fenced) = (None, None);
-        if let Some(Lease { store, side }) = &self.lease {
+        if let Some(Lease { store, side, lease }) = &self.lease {
             let take = lease::take(store, &follower.target, side, Reason::Promote);
             let taken = follower.cancel.unless(take).await?;
             epoch = Some(taken.epoch());
             fenced = Some(taken.fenced(&follower.cancel).await?);
+            follower.cancel.unless(taken.confirm(*lease)).await?;
         }
         lease::open(&follower.server).await?;
         Ok(Promoted {
@@ -252,7 +269,10 @@ impl Promotion<'_> {
                 .and_then(|said| said.executed.clone())
                 .unwrap_or_default(),
             transactions: 0,
-            loss: Loss::None,
+            loss: Loss::Unknown {
+                applied_until: said.as_ref().and_then(|said| said.applied_until),
+                seconds: None,
+            },
             events: Vec::new(),
             not_replayed: said.map(|said| said.refused).unwrap_or_default(),
             warnings: Vec::new(),
@@ -269,12 +289,7 @@ impl Promotion<'_> {
             let open = Standby::open(&follower.server, &follower.target, &follower.cancel);
             match follower.cancel.unless(open).await {
                 Ok(Some(standby)) if standby.follows() => return Ok(standby),
-                Ok(Some(_)) => {
-                    return Err(Error::refused(
-                        "the standby is not built yet: its backup is not restored",
-                    )
-                    .hint("wait for drctl standby, or restore a backup into another server"));
-                }
+                Ok(Some(_)) => return Err(not_built()),
                 Ok(None) => {
                     return Err(Error::refused("the server is no standby any more")
                         .hint("somebody promoted or discarded it; see drctl promote --plan"));
@@ -355,21 +370,21 @@ impl Promotion<'_> {
         let mut following = Following {
             follower,
             proof: Proof::behind(backup, follower),
+            lease: None,
             standby,
             tail,
             executed,
         };
         let mut moved = Instant::now();
         let gap = loop {
-            let is_complete = wanted
-                .as_ref()
-                .is_some_and(|wanted| following.executed.covers(wanted));
-            if is_complete {
-                break None;
-            }
+            let is_complete = |executed: &GtidSet| {
+                let wanted = wanted.as_ref();
+                wanted.is_some_and(|wanted| *wanted == *executed)
+            };
             match following.forward(Stop::End, status).await? {
                 Moved::On => moved = Instant::now(),
-                Moved::Gap(error) => break Some(not_applied(&error)),
+                Moved::Gap(error, _) => break Some(not_applied(&error)),
+                Moved::AtEnd if is_complete(&following.executed) => break None,
                 Moved::AtEnd if moved.elapsed() >= self.drain => break None,
                 Moved::AtEnd => {
                     let pause = async {
@@ -382,6 +397,11 @@ impl Promotion<'_> {
         };
         Ok((following.standby, following.executed, gap))
     }
+}
+
+fn not_built() -> Error {
+    Error::refused("the standby is not built yet: its backup is not restored")
+        .hint("wait for drctl standby, or restore a backup into another server")
 }
 
 fn not_applied(error: &Error) -> String {
@@ -397,13 +417,16 @@ fn loss(
 ) -> Result<Loss> {
     if let Some(How::Released { gtids, .. }) = fenced {
         let mariadb = matches!(executed, GtidSet::MariaDb(_));
-        let missing = GtidSet::parse(mariadb, gtids)?.minus(executed);
-        return Ok(match missing.is_empty() {
-            true => Loss::None,
-            false => Loss::Missing {
-                gtids: missing.to_string(),
-            },
-        });
+        let released = GtidSet::parse(mariadb, gtids)?;
+        let missing = released.minus(executed);
+        if !missing.is_empty() {
+            let gtids = missing.to_string();
+            return Ok(Loss::Missing { gtids });
+        }
+        // A server that had executed less than what it has archived has lost its data: its word says nothing.
+        if released.covers(executed) {
+            return Ok(Loss::None);
+        }
     }
     let seconds = applied_until.map(|until| fenced_at.duration_since(until));
     Ok(Loss::Unknown {
@@ -443,11 +466,19 @@ mod tests {
             gtids: gtids.to_owned(),
         };
         let of = |how: Option<&How>, until| loss(how, &set("0-1-100,2-7-5"), until, at).unwrap();
-        assert_eq!(of(Some(&released("0-1-100")), None), Loss::None);
+        assert_eq!(of(Some(&released("0-1-100,2-7-5")), None), Loss::None);
         assert_eq!(
             of(Some(&released("0-1-103,2-7-5")), Some(at)),
             Loss::Missing {
                 gtids: "0-1-103".into()
+            }
+        );
+        // A server that came back empty has nothing to say.
+        assert_eq!(
+            of(Some(&released("")), None),
+            Loss::Unknown {
+                applied_until: None,
+                seconds: None
             }
         );
         let earlier: Timestamp = "2026-11-30T11:59:48Z".parse().unwrap();

@@ -12,7 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::archive::BackupPlace;
 use crate::archive::read::Archive;
+use crate::catalog::lease::Lease;
 use crate::catalog::{Catalog, Entry};
 use crate::layout::BackupId;
 use crate::objectives::schedule::Schedule;
@@ -143,6 +145,13 @@ impl Following<'_> {
         Ok(None)
     }
 
+    fn place(&self, id: BackupId) -> BackupPlace {
+        BackupPlace {
+            target: self.follower.target.clone(),
+            id,
+        }
+    }
+
     /// Compares the standby, which has come to the place of this backup.
     pub async fn prove(&mut self, entry: &Entry, status: &mut Status) -> Result<()> {
         self.proof.newest = entry.id;
@@ -170,6 +179,10 @@ impl Following<'_> {
             true => {
                 tracing::info!(backup = %entry.id, "the standby is equal to the backup");
                 status.report.backup = Some(entry.id);
+                let lease = Lease::reading(&self.follower.store, &self.place(entry.id)).await;
+                if let Some(before) = std::mem::replace(&mut self.lease, lease) {
+                    before.end().await;
+                }
             }
             false => {
                 tracing::error!(backup = %entry.id, differences, "the standby is NOT equal to the backup");

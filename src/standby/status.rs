@@ -179,6 +179,17 @@ impl Status {
         self.report.transactions
     }
 
+    /// Writes what was not replayed, where that is not written yet: whoever promotes the standby names it.
+    pub async fn write_refused(&mut self) {
+        let is_written = self
+            .written
+            .as_ref()
+            .is_some_and(|(_, written)| written.refused == self.report.refused);
+        if !is_written {
+            self.write(true).await;
+        }
+    }
+
     /// Adds statements that were not replayed.
     pub fn refuse(&mut self, refused: Vec<Refused>) {
         let all = &mut self.report.refused;

@@ -24,8 +24,10 @@ pub struct Tail {
     timeline: TimelineId,
     /// The file that is read from its beginning where nothing was read before.
     file: LogFile,
-    /// The end of what was read, once it was replayed.
+    /// The last place between transactions of what was replayed.
     behind: Option<Arc<Checkpoint>>,
+    /// The last segment of what was replayed; a transaction may be open behind it.
+    seen: Option<(LogFile, u64)>,
 }
 
 /// A stretch beyond what a standby has.
@@ -35,8 +37,17 @@ pub struct Beyond {
     pub log: ArchivedLog,
     /// What of it is replayed.
     pub resolved: Resolved,
-    /// Its end; `None` where it ends in front of the end of the log.
+    /// The last place in it between transactions, where that is behind all of it but an open one.
     end: Option<Checkpoint>,
+    /// The last segment; `None` where the stretch ends in front of the end of the log.
+    seen: Option<(LogFile, u64)>,
+}
+
+impl Beyond {
+    /// Whether there is nothing behind it but, perhaps, an open transaction.
+    pub fn ends_with_log(&self) -> bool {
+        self.seen.is_some()
+    }
 }
 
 impl Tail {
@@ -48,6 +59,7 @@ impl Tail {
             timeline,
             file,
             behind: None,
+            seen: None,
         }
     }
 
@@ -58,15 +70,12 @@ impl Tail {
 
     /// What follows these transactions, up to the stop; `None` if nothing was archived since the last stretch.
     pub async fn beyond(&self, executed: &GtidSet, stop: Stop) -> Result<Option<Beyond>> {
-        let mut objects = self.list().await?;
-        objects.leave_out_open(self.timeline).await?;
-        let Some(last) = objects.last_segment(self.timeline) else {
-            return Ok(None);
-        };
-        let read = self.behind.as_ref().map(|behind| behind.last());
-        if read.is_some_and(|read| (&read.file, read.from) == (&last.0, last.1)) {
+        let objects = self.list().await?;
+        let last = objects.last_segment(self.timeline);
+        if last.is_none() || last == self.seen {
             return Ok(None);
         }
+        let read = self.behind.as_ref().map(|behind| behind.last());
         let log = ArchivedLog {
             objects: Arc::new(objects),
             timeline: self.timeline,
@@ -86,6 +95,7 @@ impl Tail {
         Ok(Some(Beyond {
             resolved: finder.finish(None)?,
             end,
+            seen: last.filter(|_| is_whole),
             log,
         }))
     }
@@ -95,6 +105,7 @@ impl Tail {
         if let Some(end) = beyond.end {
             self.behind = Some(Arc::new(end));
         }
+        self.seen = beyond.seen.or(self.seen.take());
     }
 
     async fn list(&self) -> Result<Objects> {

@@ -188,23 +188,6 @@ impl Objects {
         Ok(objects)
     }
 
-    /// Leaves out the segments at the end of a timeline behind which a transaction is open.
-    ///
-    /// # Errors
-    /// A record cannot be read.
-    pub async fn leave_out_open(&mut self, id: TimelineId) -> Result<()> {
-        while let Some((file, from)) = self.last_segment(id) {
-            if self.record(id, &file, from).await?.contents.complete {
-                break;
-            }
-            let timeline = self.timelines.get_mut(&id);
-            if let Some(listed) = timeline.and_then(|listed| listed.files.get_mut(&file)) {
-                listed.segments.remove(&from);
-            }
-        }
-        Ok(())
-    }
-
     /// The last segment of a timeline.
     pub fn last_segment(&self, id: TimelineId) -> Option<(LogFile, u64)> {
         let (file, from) = self.timelines.get(&id)?.all().next_back()?;

@@ -290,9 +290,11 @@ pub struct Reader<'a> {
     closed: Option<(LogFile, Closed)>,
     /// The FORMAT_DESCRIPTION of the file that is read.
     description: Bytes,
+    /// The end of the last segment that ends between transactions.
+    rest: Option<Checkpoint>,
 }
 
-/// The end of the last segment that was read, for a reader of what follows it.
+/// The end of the last segment that was read and ends between transactions, for a reader of what follows it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// The segment, and its digest.
@@ -357,6 +359,7 @@ impl<'a> Reader<'a> {
             digest: Digest::new(begun.mariadb),
             closed: None,
             description: Bytes::new(),
+            rest: None,
         })
     }
 
@@ -367,6 +370,7 @@ impl<'a> Reader<'a> {
         let listed = objects.timelines.get(&id);
         let all = listed.into_iter().flat_map(TimelineObjects::all);
         let left = all.filter(|place| *place > at);
+        let rest = Some(checkpoint.clone());
         Reader {
             objects,
             id,
@@ -377,17 +381,13 @@ impl<'a> Reader<'a> {
             digest: checkpoint.digest,
             closed: None,
             description: checkpoint.description,
+            rest,
         }
     }
 
-    /// The end of what was read, once there is no more.
+    /// The last place between transactions that was read.
     pub fn checkpoint(self) -> Option<Checkpoint> {
-        Some(Checkpoint {
-            before: self.before.filter(|_| self.left.is_empty())?,
-            cursor: self.cursor,
-            digest: self.digest,
-            description: self.description,
-        })
+        self.rest
     }
 
     /// The next event; `None` at the end of the timeline.
@@ -554,7 +554,17 @@ impl<'a> Reader<'a> {
                 "its record does not say what its events say",
             ));
         }
-        self.before = Some((current.record, current.sha256));
+        let is_complete = current.record.contents.complete;
+        let before = (current.record, current.sha256);
+        if is_complete {
+            self.rest = Some(Checkpoint {
+                before: before.clone(),
+                cursor: self.cursor.clone(),
+                digest: self.digest.clone(),
+                description: self.description.clone(),
+            });
+        }
+        self.before = Some(before);
         Ok(())
     }
 }
