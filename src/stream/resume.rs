@@ -134,6 +134,12 @@ pub fn is_other(end: &End, survey: &Survey) -> bool {
     end.timeline.server != survey.identity
 }
 
+/// Whether it may be another one, though it calls itself the same: it does not have what is archived of the last file.
+pub fn may_be_another(end: &End, survey: &Survey) -> bool {
+    let there = survey.file(&end.last.file);
+    is_other(end, survey) || there.is_none_or(|there| there.end < end.last.log_pos_to)
+}
+
 /// Where to go on with another server; `None` if it has no log.
 pub fn other_server(end: &End, survey: &Survey) -> Option<Start> {
     let lost = end.gtids.as_ref().map(|ours| ours.minus(&survey.executed));

@@ -25,7 +25,7 @@ use crate::stream::objects::Objects;
 use crate::stream::open_file::OpenFile;
 use crate::stream::read;
 use crate::stream::restore_txt::restore_txt;
-use crate::stream::resume::{End, New, Start, decide, is_other, other_server};
+use crate::stream::resume::{End, New, Start, decide, is_other, may_be_another, other_server};
 use crate::stream::source::{self, Sent, Source};
 use crate::stream::survey::{self, PATIENCE, Survey};
 use crate::stream::upload::{Item, Uploader};
@@ -102,7 +102,7 @@ pub async fn run(streamer: &Streamer, before: &mut Before, cancel: &Cancel) -> R
     let tail = cancel.unless(read::tail(&objects)).await?;
     let end = tail.as_ref().map(|tail| &tail.end);
     if let Some(ours) = end.and_then(|end| end.gtids.as_ref())
-        && end.is_some_and(|end| is_other(end, &survey))
+        && end.is_some_and(|end| may_be_another(end, &survey))
     {
         cancel.unless(survey.ask_starts(&mut side, ours)).await?;
     }
