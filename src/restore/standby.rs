@@ -182,19 +182,15 @@ impl Standby {
     pub async fn rebase(&mut self, archive: &Archive) -> Result<()> {
         let events = events_of(archive, &self.cancel).await?;
         let marker = &mut self.marker;
-        let text: Vec<(String, String)> = marker
+        let there: Vec<(String, String)> = marker
             .control
             .query("SELECT event_schema, event_name FROM information_schema.events")
             .await?;
         let exists = |event: &PendingEvent| {
-            text.iter()
+            there
+                .iter()
                 .any(|(schema, name)| (schema, name) == (&event.schema, &event.name))
         };
-        let request = &mut marker.contents.request;
-        request.backup = archive.manifest().id.to_string();
-        request.started_at = jiff::Timestamp::now();
-        let run = serde_json::to_string(request)
-            .map_err(|e| Error::unexpected("cannot serialise the restore request").because(e))?;
         let before = std::mem::take(&mut marker.contents.events);
         for (event, is_enabled) in events.into_iter().filter(|(event, _)| exists(event)) {
             // What the log alters afterwards is no longer plainly disabled.
@@ -204,8 +200,10 @@ impl Standby {
             }
         }
         // Until here it is one of the backup before, and has its events.
-        let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
-        marker.control.persist(&sql).await?;
+        let OpenMarker { control, contents } = &mut *marker;
+        contents.request.backup = archive.manifest().id.to_string();
+        contents.request.started_at = jiff::Timestamp::now();
+        marker::write_request(control, &contents.request).await?;
         for event in before.difference(&marker.contents.events) {
             let (schema, name) = (literal(&event.schema), literal(&event.name));
             let sql =
@@ -219,12 +217,9 @@ impl Standby {
     pub async fn clear(mut self) -> Result<()> {
         self.admit().await?;
         // First: what is half dropped must not be taken for a standby.
-        let request = &mut self.marker.contents.request;
-        request.replay = Some(CLEARED.to_owned());
-        let run = serde_json::to_string(request)
-            .map_err(|e| Error::unexpected("cannot serialise the restore request").because(e))?;
-        let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
-        self.marker.control.persist(&sql).await?;
+        let OpenMarker { control, contents } = &mut self.marker;
+        contents.request.replay = Some(CLEARED.to_owned());
+        marker::write_request(control, &contents.request).await?;
         tuning::revert(&mut self.marker.control).await?;
         let mut connection = connect(&self.server).await?;
         let schemas = schemas(&mut connection).await?;

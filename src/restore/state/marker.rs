@@ -259,12 +259,16 @@ pub async fn create(lane: &mut Lane, run: &RestoreRequest) -> Result<()> {
         let sql = format!("CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ENGINE=InnoDB");
         lane.persist(&sql).await?;
     }
+    // Last: without this record the marker does not count.
+    write_request(lane, run).await
+}
+
+/// Writes what was requested.
+pub async fn write_request(lane: &mut Lane, run: &RestoreRequest) -> Result<()> {
     let run = serde_json::to_string(run)
         .map_err(|e| Error::unexpected("cannot serialise the restore request").because(e))?;
-    // Last: without this record the marker does not count.
     let sql = format!("REPLACE INTO {SCHEMA}.run VALUES (1, {})", literal(&run));
-    lane.persist(&sql).await?;
-    Ok(())
+    lane.persist(&sql).await
 }
 
 /// Drops the marker, once the restore is complete or nothing of it remains.
