@@ -5,6 +5,7 @@ use crate::copy::ends::of_second;
 use crate::monitor::serve::{self, Service};
 use crate::store;
 use crate::util::error::Result;
+use crate::util::times::Seconds;
 
 /// Serves until SIGTERM.
 pub async fn run(context: &Context) -> Result<()> {
@@ -34,6 +35,7 @@ pub async fn run(context: &Context) -> Result<()> {
         reports: config.verify.drill.reports_consulted(),
         objectives: config.objectives,
         cut: config.stream.is_configured().then(|| config.stream.cut()),
+        standby_lag: config.standby.lag_seconds.map(Seconds::duration),
         schedules: schedules
             .into_iter()
             .filter_map(|(task, schedule)| Some((task, schedule.clone()?)))

@@ -72,6 +72,11 @@ impl CopyWatcher {
         }
     }
 
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// Looks. A failure is part of the result.
     pub async fn look(&mut self, now: Timestamp) -> CopyGlance {
         let looked = tokio::time::timeout(TIMEOUT, self.read(now)).await;

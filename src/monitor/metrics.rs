@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use crate::binlog::record::Reason;
 use crate::copy::glance::CopyGlance;
 use crate::layout::DrillLevel;
+use crate::monitor::standby::State;
 use crate::monitor::status::{Scan, Status};
 use crate::stream::glance::Glance;
 
@@ -55,6 +56,11 @@ pub fn text(status: &Status) -> String {
         status.cut.map(seconds),
     );
     page.one(
+        "drctl_standby_lag_objective_seconds",
+        "Maximum lag of a standby, if one is configured",
+        status.standby_lag.map(seconds),
+    );
+    page.one(
         "drctl_catalog_last_scan_timestamp_seconds",
         "Last successful scan of the store; 0 before the first",
         Some(status.scanned_at.map_or(0.0, time)),
@@ -80,6 +86,7 @@ pub fn text(status: &Status) -> String {
         if let Some(second) = &scan.copy {
             copy(second, &mut page);
         }
+        standbys(status, &mut page);
     }
     page.text()
 }
@@ -206,6 +213,55 @@ fn copy(copy: &CopyGlance, page: &mut Page) {
         "drctl_copy_rpo_objective_seconds",
         "Maximum age of what can be restored from the second store",
         copy.objective.map(seconds),
+    );
+}
+
+fn standbys(status: &Status, page: &mut Page) {
+    let reports = || {
+        let standbys = status.scan.standbys.iter();
+        standbys.filter_map(|one| {
+            let store = ("store", one.store.clone());
+            Some((store, one.report.as_ref()?))
+        })
+    };
+    let active = || reports().filter(|(_, report)| !report.is_promoted());
+    page.put(
+        "drctl_standby_state",
+        "What the standby does: 1 for its state",
+        reports().flat_map(|(store, report)| {
+            State::ALL.map(|state| {
+                let labels = vec![store.clone(), ("state", state.to_string())];
+                (labels, f64::from(u8::from(report.state == state)))
+            })
+        }),
+    );
+    page.put(
+        "drctl_standby_lag_seconds",
+        "How far the standby is behind the commits of the primary",
+        active()
+            .filter_map(|(store, report)| Some((vec![store], seconds(report.lag(status.now)?)))),
+    );
+    page.put(
+        "drctl_standby_report_timestamp_seconds",
+        "When the standby last reported its state",
+        reports().map(|(store, report)| (vec![store], time(report.written_at))),
+    );
+    page.put(
+        "drctl_standby_failing_since_timestamp_seconds",
+        "Since when the standby fails, or has a gap",
+        active().filter_map(|(store, report)| Some((vec![store], time(report.failing_since()?)))),
+    );
+    page.put(
+        "drctl_standby_compared_timestamp_seconds",
+        "The last comparison of the standby with a backup",
+        reports().filter_map(|(store, report)| {
+            let compared = report.compared.as_ref()?;
+            let result = if compared.equal { "equal" } else { "different" };
+            Some((
+                vec![store, ("result", result.to_owned())],
+                time(compared.at),
+            ))
+        }),
     );
 }
 

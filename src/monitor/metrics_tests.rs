@@ -10,9 +10,10 @@ use crate::copy::glance::CopyGlance;
 use crate::layout::{BackupId, DrillLevel, DrillVerdict};
 use crate::monitor::metrics;
 use crate::monitor::report::model::{Profile, Replay, Verified};
+use crate::monitor::standby::State;
 use crate::monitor::status::{Backup, Drill, Scan, Status};
 use crate::monitor::status_fixture::{
-    ago, backup, drill, good, now, record, runbooks, streamed, timeline, with,
+    ago, backup, drill, good, now, record, runbooks, standby, stood_by, streamed, timeline, with,
 };
 use crate::monitor::status_page::page;
 
@@ -68,7 +69,7 @@ fn the_exported_metrics_and_labels_are_those_documented() {
             let all = in_ticks(cells[2]);
             let known = [
                 "task", "state", "kind", "level", "stage", "profile", "verb", "notifier",
-                "version", "reason", "store",
+                "version", "reason", "store", "result",
             ];
             let mut labels: BTreeSet<String> = all
                 .into_iter()
@@ -84,7 +85,12 @@ fn the_exported_metrics_and_labels_are_those_documented() {
     let mut status = streamed(|_| {});
     let drills = &mut Arc::make_mut(&mut status.scan).drills;
     drills.push(drill_of_log(40, DrillVerdict::Pass));
-    Arc::make_mut(&mut status.scan).copy = Some(copied());
+    let scan = Arc::make_mut(&mut status.scan);
+    scan.copy = Some(copied());
+    scan.standbys = vec![standby()];
+    let report = scan.standbys[0].report.as_mut().unwrap();
+    report.failing_since = Some(ago(1));
+    status.standby_lag = Some(SignedDuration::from_secs(60));
     let exported: BTreeMap<String, BTreeSet<String>> = samples(&status)
         .into_iter()
         .map(|sample| (sample.0, sample.1))
@@ -131,6 +137,34 @@ fn a_second_store_is_exported_with_its_name_and_keeps_its_values() {
 }
 
 /// A drill of the binary log that ended this many hours ago.
+#[test]
+fn a_standby_is_exported_with_its_store_and_its_lag_grows() {
+    let of = |status: &Status, name, label| value(status, name, label);
+    let status = stood_by(|_| {});
+    let state = "drctl_standby_state";
+    assert_eq!(of(&status, state, "state=\"following\""), Some(1.0));
+    assert_eq!(of(&status, state, "state=\"failed\""), Some(0.0));
+    let lag = "drctl_standby_lag_seconds";
+    assert_eq!(of(&status, lag, "store=\"s3://vault/p\""), Some(5.0));
+    let later = Status {
+        now: now() + SignedDuration::from_mins(10),
+        ..status
+    };
+    assert_eq!(of(&later, lag, ""), Some(605.0));
+    let compared = "drctl_standby_compared_timestamp_seconds";
+    let at = ago(9).as_second() as f64;
+    assert_eq!(of(&later, compared, "result=\"equal\""), Some(at));
+    let unknown = stood_by(|report| {
+        report.applied_until = None;
+        report.compared = None;
+    });
+    assert_eq!(of(&unknown, lag, ""), None);
+    assert_eq!(of(&unknown, compared, ""), None);
+    let promoted = stood_by(|report| report.state = State::Promoted);
+    assert_eq!(of(&promoted, lag, ""), None);
+    assert_eq!(of(&promoted, state, "state=\"promoted\""), Some(1.0));
+}
+
 fn drill_of_log(h: i64, verdict: DrillVerdict) -> Drill {
     let mut drill = drill(h, Profile::Relaxed, verdict, 100.0);
     let report = drill.report.as_mut().unwrap();

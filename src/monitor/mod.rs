@@ -4,6 +4,7 @@
 //! - [`report`]: drill reports and the pages made of them.
 //! - [`status`]: a target at one point in time; [`problems`]: its problems, by the conditions of the alert
 //!   rules.
+//! - [`standby`]: what a standby says of itself.
 //! - [`metrics`], [`status_page`]: the status for Prometheus and for a browser.
 //! - [`serve`]: the process that serves both.
 //! - [`notify`]: webhook, Alertmanager, Slack and heartbeats.
@@ -18,6 +19,7 @@ pub mod problems;
 mod problems_tests;
 pub mod report;
 pub mod serve;
+pub mod standby;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod status_fixture;

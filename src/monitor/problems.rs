@@ -64,6 +64,7 @@ pub fn problems(status: &Status) -> Vec<Problem> {
     found.extend(of_log(status));
     found.extend(of_objectives(status));
     found.extend(of_copy(status));
+    found.extend(of_standbys(status));
     if let Some(run) = status.scan.last_run("prune").filter(|run| run.exit != 0) {
         let what = format!("retention failed: {}", exit_meaning(run.exit));
         found.push(warning("DrctlPruneFailed", what));
@@ -209,6 +210,37 @@ fn of_copy(status: &Status) -> Vec<Problem> {
         found.push(warning("DrctlCopyBehind", what));
     } else if let Some(why) = &copy.failing {
         found.push(warning("DrctlCopyBehind", why.clone()));
+    }
+    found
+}
+
+fn of_standbys(status: &Status) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if let Some(age) = status.missing_standby() {
+        let what = format!(
+            "standby.lag_seconds is configured, and no standby has reported for {}",
+            span(age)
+        );
+        found.push(critical("DrctlStandbyBroken", what));
+    }
+    for glance in &status.scan.standbys {
+        let store = &glance.store;
+        if let Some(why) = &glance.damaged {
+            let what = format!("the state of the standby of {store} is unknown: {why}");
+            found.push(critical("DrctlStandbyBroken", what));
+        }
+        let Some(report) = &glance.report else {
+            continue;
+        };
+        for why in report.broken(glance.seen_at, status.now) {
+            let what = format!("the standby of {store} {why}");
+            found.push(critical("DrctlStandbyBroken", what));
+        }
+        let most = status.standby_lag;
+        if let Some(lag) = most.and_then(|most| report.late(most, status.now)) {
+            let what = format!("the standby of {store} is {} behind", span(lag));
+            found.push(warning("DrctlStandbyLate", what));
+        }
     }
     found
 }

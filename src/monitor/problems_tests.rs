@@ -1,5 +1,7 @@
 //! Tests of the problems and of the status page that shows them.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use crate::binlog::record::Reason;
@@ -7,9 +9,10 @@ use crate::copy::glance::CopyGlance;
 use crate::layout::DrillVerdict;
 use crate::monitor::problems::{overdue_backup, overdue_drill, problems};
 use crate::monitor::report::model::Profile;
+use crate::monitor::standby::{StandbyGlance, State};
 use crate::monitor::status::Status;
 use crate::monitor::status_fixture::{
-    ago, backup, drill, good, hours, now, runbooks, streamed, timeline, with,
+    ago, backup, drill, good, hours, now, runbooks, standby, stood_by, streamed, timeline, with,
 };
 use crate::monitor::status_page::page;
 
@@ -84,6 +87,93 @@ fn a_copy_that_is_behind_or_unreadable_is_reported() {
         runbooks(&copied(10, 9, Some("no answer"))),
         ["DrctlCopyBehind"]
     );
+}
+
+#[test]
+fn a_standby_that_could_not_take_over_is_reported() {
+    assert_eq!(runbooks(&stood_by(|_| {})), [""; 0]);
+    let minutes_ago = |minutes| now() - SignedDuration::from_mins(minutes);
+    let failing = |minutes, state| {
+        stood_by(|report| {
+            report.state = state;
+            report.error = Some("no answer".into());
+            report.failing_since = Some(minutes_ago(minutes));
+        })
+    };
+    for state in [State::Failed, State::Gap, State::Following] {
+        assert_eq!(runbooks(&failing(15, state)), [""; 0], "{state}");
+        assert_eq!(runbooks(&failing(16, state)), ["DrctlStandbyBroken"]);
+    }
+    assert!(page(&failing(16, State::Gap)).contains("fails for 16 min: no answer"));
+    assert_eq!(
+        runbooks(&failing(16, State::Building)),
+        [""; 0],
+        "built anew"
+    );
+    let silent = |minutes| stood_by(|report| report.written_at = minutes_ago(minutes));
+    assert_eq!(runbooks(&silent(10)), [""; 0]);
+    assert_eq!(runbooks(&silent(11)), ["DrctlStandbyBroken"]);
+    let mut unread = silent(11);
+    Arc::make_mut(&mut unread.scan).standbys[0].seen_at = minutes_ago(10);
+    assert_eq!(runbooks(&unread), [""; 0], "the store is unreadable since");
+    let different = |state| {
+        stood_by(|report| {
+            report.state = state;
+            let compared = report.compared.as_mut().unwrap();
+            (compared.equal, compared.differences) = (false, "1 object: shop.<b>t</b>".into());
+        })
+    };
+    assert_eq!(
+        runbooks(&different(State::Following)),
+        ["DrctlStandbyBroken"]
+    );
+    assert!(page(&different(State::Following)).contains("shop.&lt;b&gt;t&lt;/b&gt;"));
+    assert_eq!(runbooks(&different(State::Promoted)), [""; 0]);
+}
+
+#[test]
+fn a_standby_that_is_late_or_missing_is_reported() {
+    let behind = |seconds, state| {
+        stood_by(|report| {
+            report.state = state;
+            report.applied_until = Some(now() - SignedDuration::from_secs(seconds));
+        })
+    };
+    assert_eq!(runbooks(&behind(60, State::Following)), [""; 0]);
+    assert_eq!(
+        runbooks(&behind(61, State::Following)),
+        ["DrctlStandbyLate"]
+    );
+    assert_eq!(runbooks(&behind(61, State::Failed)), ["DrctlStandbyLate"]);
+    for state in [State::Waiting, State::Comparing, State::Promoted] {
+        assert_eq!(runbooks(&behind(61, state)), [""; 0], "{state}");
+    }
+    let undeclared = Status {
+        standby_lag: None,
+        ..behind(61, State::Following)
+    };
+    assert_eq!(runbooks(&undeclared), [""; 0]);
+    let mut missing = stood_by(|_| {});
+    Arc::make_mut(&mut missing.scan).standbys.clear();
+    assert_eq!(runbooks(&missing), ["DrctlStandbyBroken"]);
+    missing.standby_lag = None;
+    assert_eq!(runbooks(&missing), [""; 0]);
+    let damaged = with(|scan| {
+        scan.standbys = vec![StandbyGlance {
+            report: None,
+            damaged: Some("shop/standby.json cannot be read".into()),
+            ..standby()
+        }];
+    });
+    assert_eq!(runbooks(&damaged), ["DrctlStandbyBroken"]);
+}
+
+#[test]
+fn the_page_has_a_line_for_the_standby() {
+    let page = page(&stood_by(|_| {}));
+    let line =
+        "standby:3306 following, 5.0 s behind, equal to backup 20261121T020000Z-000001 9 h ago";
+    assert!(page.contains(line), "{page}");
 }
 
 #[test]

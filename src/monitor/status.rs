@@ -11,6 +11,7 @@ use crate::catalog::history::{self, RunRecord};
 use crate::copy::glance::CopyGlance;
 use crate::layout::{BackupId, DrillLevel, DrillName, RunName, TargetName};
 use crate::monitor::report::model::{DrillReport, Stage};
+use crate::monitor::standby::{SILENT, StandbyGlance};
 use crate::objectives::Objectives;
 use crate::objectives::rpo_rto::{
     self, Basis, DrillTime, Pace, Profile, Rpo, Rto, Snapshot, WINDOW,
@@ -42,6 +43,8 @@ pub struct Status {
     pub tasks: Vec<ScheduledTask>,
     /// Maximum time for which a commit waits until it is archived; `None` if no streamer is configured.
     pub cut: Option<SignedDuration>,
+    /// Maximum lag of a standby; `None` if none is configured.
+    pub standby_lag: Option<SignedDuration>,
     /// Pause between two scans of the store.
     pub interval: SignedDuration,
     /// When the store was last read successfully; `None` before the first scan.
@@ -92,6 +95,8 @@ pub struct Scan {
     pub log_damaged: Option<String>,
     /// The second store; `None` if none is configured.
     pub copy: Option<CopyGlance>,
+    /// What the stores say of a standby.
+    pub standbys: Vec<StandbyGlance>,
 }
 
 /// The relevant part of a backup's manifest and markers.
@@ -328,6 +333,19 @@ impl Status {
         let age = self.now.duration_since(since?);
         let most = self.declared.rpo.unwrap_or(UNCOVERED);
         (age > most.saturating_add(UNCOVERED_GRACE)).then_some(age)
+    }
+
+    /// How long a standby has been missing: `standby.lag_seconds` is configured, and no store has a report.
+    pub fn missing_standby(&self) -> Option<SignedDuration> {
+        let scan = &self.scan;
+        // Unknown while the second store has not been read.
+        let unread = scan
+            .copy
+            .as_ref()
+            .is_some_and(|copy| copy.failing.is_some());
+        let is_missing = self.standby_lag.is_some() && scan.standbys.is_empty() && !unread;
+        let age = self.now.duration_since(scan.known_since?);
+        (is_missing && age > SILENT).then_some(age)
     }
 
     /// The declared objectives, with the default for the age of verified data if drills are scheduled.

@@ -13,6 +13,7 @@ use crate::monitor::problems::problems;
 use crate::monitor::report::model::{
     DrillReport, Evidence, LoadPath, Profile, ScratchFacts, Stage, Verified,
 };
+use crate::monitor::standby::{Compared, Report, StandbyGlance, State};
 use crate::monitor::status::{Backup, Drill, Scan, ScheduledTask, Status};
 use crate::objectives::Objectives;
 use crate::objectives::rpo_rto::Snapshot;
@@ -160,6 +161,7 @@ pub(crate) fn good() -> Status {
         log: None,
         log_damaged: None,
         copy: None,
+        standbys: Vec::new(),
     };
     Status {
         target: "shop".parse().unwrap(),
@@ -176,6 +178,7 @@ pub(crate) fn good() -> Status {
             scheduled("prune", 24),
         ],
         cut: None,
+        standby_lag: None,
         interval: SignedDuration::from_secs(60),
         scanned_at: Some(now()),
         failing: None,
@@ -248,6 +251,48 @@ pub(crate) fn streamed(change: impl FnOnce(&mut Glance)) -> Status {
     Status {
         cut,
         ..with(|scan| scan.log = Some(log))
+    }
+}
+
+/// A standby that follows, five seconds behind, and was found equal to a backup.
+pub(crate) fn standby() -> StandbyGlance {
+    let seconds_ago = |seconds| now() - SignedDuration::from_secs(seconds);
+    StandbyGlance {
+        store: "s3://vault/p".into(),
+        report: Some(Report {
+            format: Report::FORMAT,
+            target: "shop".parse().unwrap(),
+            server: "standby:3306".into(),
+            state: State::Following,
+            since: ago(9),
+            backup: Some(BackupId::new(ago(10), 1)),
+            timeline: None,
+            applied_until: Some(seconds_ago(5)),
+            executed: None,
+            transactions: 7,
+            compared: Some(Compared {
+                backup: BackupId::new(ago(10), 1),
+                at: ago(9),
+                equal: true,
+                differences: String::new(),
+            }),
+            refused: Vec::new(),
+            error: None,
+            failing_since: None,
+            written_at: seconds_ago(20),
+        }),
+        damaged: None,
+        seen_at: now(),
+    }
+}
+
+/// A target with a standby, changed; at most a minute of lag is declared.
+pub(crate) fn stood_by(change: impl FnOnce(&mut Report)) -> Status {
+    let mut standby = standby();
+    change(standby.report.as_mut().unwrap());
+    Status {
+        standby_lag: Some(SignedDuration::from_secs(60)),
+        ..with(|scan| scan.standbys = vec![standby])
     }
 }
 

@@ -35,6 +35,7 @@ pub fn page(status: &Status) -> String {
         (verdict(status))
         @if status.scanned_at.is_some() {
             (tiles(status))
+            (standbys(status))
             (sparks(status))
         }
         h2 { "Next runs" }
@@ -125,6 +126,17 @@ fn tiles(status: &Status) -> Markup {
     };
     let rto = scan.rto().map(|rto| RtoFigure::of(&rto, &objectives));
     html! { div.tiles { (newest) (verified) (worst) (rto_tile(rto.as_ref())) @if let Some(log) = &scan.log { (log_tile(log, status)) } } }
+}
+
+/// A line for each standby.
+fn standbys(status: &Status) -> Markup {
+    html! {
+        @for one in &status.scan.standbys {
+            @if let Some(report) = &one.report {
+                p { b { "Standby" } " of " (one.store) ": " (report.line(status.now)) }
+            }
+        }
+    }
 }
 
 /// How far the log is archived, from when on every moment can be restored, and gaps.

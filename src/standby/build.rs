@@ -103,7 +103,9 @@ impl Follower {
         status.report.backup = Some(entry.id);
         status.report.applied_until = None;
         tracing::info!(backup = %entry.id, "building the standby");
+        let beat = status.beat();
         self.restore(&entry, &place).await?;
+        drop(beat);
         let open = Standby::open(&self.server, &self.target, &self.cancel);
         let standby = self.cancel.unless(open).await?;
         standby

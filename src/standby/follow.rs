@@ -11,13 +11,14 @@ use crate::binlog::record::{Head, Timeline};
 use crate::catalog::Catalog;
 use crate::catalog::lease::Lease;
 use crate::layout::TimelineId;
+use crate::monitor::standby::State;
 use crate::replay::destination::Begin;
 use crate::replay::place::Place;
 use crate::replay::stop::Stop;
 use crate::replay::{self, Options, Then};
 use crate::restore::standby::Standby;
 use crate::standby::proof::Proof;
-use crate::standby::status::{State, Status};
+use crate::standby::status::Status;
 use crate::standby::tail::{Beyond, Tail, gap};
 use crate::standby::{Ended, Follower};
 use crate::stream::coverage;
@@ -163,6 +164,9 @@ impl Following<'_> {
                 true => Moved::AtEnd,
                 false => self.forward(Stop::End, status).await?,
             };
+            if !matches!(moved, Moved::Gap(_)) {
+                status.recover();
+            }
             status.write(false).await;
             match moved {
                 Moved::Gap(error, timeline) => return Ok(Ended::Gap(error, Some(timeline))),
@@ -283,7 +287,9 @@ impl Following<'_> {
             let log = Arc::new(beyond.log.clone());
             let (server, cancel) = (&follower.server, &follower.cancel);
             let replay = replay::replay(server, log, plan, &options, None, |_| {}, cancel);
+            let beat = status.beat();
             let replayed = replay.await?;
+            drop(beat);
             self.executed = plan.expected.clone();
             status.report.transactions += plan.transactions;
             if !replayed.refused.is_empty() {

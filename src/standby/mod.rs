@@ -10,7 +10,7 @@
 //!
 //! - [`build`]: which backup, and what is restored. [`follow`]: the stretches, one after another.
 //! - [`tail`]: what the log holds beyond what the standby has. [`proof`]: the comparison with a newer backup.
-//! - [`status`]: what the standby says of itself, in the store.
+//! - `status`: what the standby says of itself, in the store.
 //! - [`promote`]: the end, in which it becomes the primary. [`demote`]: what becomes of the other side.
 //!
 //! What is there to go on with after a SIGKILL is on the server alone: the restore marker and its GTIDs
@@ -21,7 +21,7 @@ pub mod demote;
 mod follow;
 pub mod promote;
 mod proof;
-pub mod status;
+mod status;
 mod tail;
 
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use serde::Deserialize;
 
 use crate::layout::{TargetName, TimelineId};
 use crate::lease;
+use crate::monitor::standby::State;
 use crate::mysql::ServerConfig;
 use crate::objectives::schedule::Schedule;
 use crate::restore::options::Resources;
@@ -43,7 +44,7 @@ use crate::util::times::Seconds;
 
 use build::Why;
 use promote::Lease;
-use status::{State, Status};
+use status::Status;
 
 /// Pauses after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);

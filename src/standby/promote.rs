@@ -18,12 +18,13 @@ use crate::binlog::gtid::GtidSet;
 use crate::catalog::{Catalog, Entry};
 use crate::layout::{BackupId, Epoch};
 use crate::lease::{self, How, Reason, Side};
+use crate::monitor::standby::{NotReplayed, Report, State, read};
 use crate::replay::stop::Stop;
 use crate::restore::standby::{Standby, has_data};
 use crate::standby::Follower;
 use crate::standby::follow::{Following, Moved};
 use crate::standby::proof::Proof;
-use crate::standby::status::{NotReplayed, Report, State, Status, read};
+use crate::standby::status::Status;
 use crate::store::Store;
 use crate::util::error::{Error, Outcome, Result};
 
@@ -183,6 +184,7 @@ impl Promotion<'_> {
         tell(&loss);
         // Said first: a run that is killed behind the marker's end is followed by one that finds no standby.
         status.set(State::Promoted, None);
+        status.recover();
         status.report.executed = Some(executed.to_string());
         status.write(true).await;
         if let (Some(taken), Some(Lease { lease, .. })) = (&taken, &self.lease) {

@@ -17,12 +17,13 @@ use crate::archive::read::Archive;
 use crate::catalog::lease::Lease;
 use crate::catalog::{Catalog, Entry};
 use crate::layout::BackupId;
+use crate::monitor::standby::{Compared, State};
 use crate::objectives::schedule::Schedule;
 use crate::replay::place::Place;
 use crate::restore::standby::Standby;
 use crate::standby::Follower;
 use crate::standby::follow::Following;
-use crate::standby::status::{Compared, State, Status};
+use crate::standby::status::Status;
 use crate::stream::coverage;
 use crate::stream::objects::Objects;
 use crate::util::error::{Outcome, Result};
@@ -164,6 +165,7 @@ impl Following<'_> {
             catalog.open(entry.id).await
         });
         let archive = archive.await?;
+        let _beat = status.beat();
         self.standby.admit().await?;
         let compared = compare(self.follower, &mut self.standby, &archive).await;
         let done = match compared {

@@ -1,21 +1,18 @@
-//! What a standby says of itself: `standby.json` in its store, for whoever watches it from there.
+//! Writes what a standby says of itself ([`crate::monitor::standby`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::layout::{BackupId, TargetName, TimelineId};
+use crate::monitor::standby::{NotReplayed, Report, State, read};
 use crate::replay::filter::Refused;
 use crate::standby::Follower;
-use crate::store::{MOST_RECORD_BYTES, Store, StoreError};
-use crate::util::error::{Error, Result};
-
-/// Format of `standby.json`.
-const FORMAT: u32 = 1;
+use crate::store::Store;
+use crate::util::error::Error;
 
 /// Least pause between two of them, where nothing but the time has changed.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -23,112 +20,26 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Most statements that are listed as not replayed.
 const MOST_REFUSED: usize = 100;
 
-/// What a standby does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// It is restored from a backup.
-    Building,
-    /// It applies the log as it is archived.
-    Following,
-    /// It applies nothing until a backup is there to compare it with.
-    Waiting,
-    /// It is compared with a backup.
-    Comparing,
-    /// The log that it needs is not archived; it is built anew from the next backup.
-    Gap,
-    /// It cannot go on; `error` says why.
-    Failed,
-    /// It is no standby any more.
-    Promoted,
-}
-
-/// A comparison with a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compared {
-    /// The backup.
-    pub backup: BackupId,
-    /// When it was compared.
-    pub at: Timestamp,
-    /// Whether they were equal.
-    pub equal: bool,
-    /// What differs, in words; empty if nothing.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub differences: String,
-}
-
-/// `standby.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// The target.
-    pub target: TargetName,
-    /// The server, as it is named in the configuration.
-    pub server: String,
-    /// What it does.
-    pub state: State,
-    /// Since when.
-    pub since: Timestamp,
-    /// The backup that it was built from, or was last found equal to.
-    pub backup: Option<BackupId>,
-    /// The timeline that it follows.
-    pub timeline: Option<TimelineId>,
-    /// Every commit up to this time, by the clock of the target's server, is applied.
-    pub applied_until: Option<Timestamp>,
-    /// The transactions that it has executed.
-    pub executed: Option<String>,
-    /// Transactions that it has applied since it was started.
-    pub transactions: u64,
-    /// The last comparison with a backup.
-    pub compared: Option<Compared>,
-    /// Statements that were not replayed, the last ones.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<NotReplayed>,
-    /// Why it does not go on.
-    pub error: Option<String>,
-    /// When this was written.
-    pub written_at: Timestamp,
-}
-
-/// A statement that was not replayed: about accounts, or the server itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotReplayed {
-    /// Its transaction.
-    pub gtid: String,
-    /// What it is.
-    pub what: String,
-}
-
-impl Report {
-    /// How far it is behind the commits of the primary; `None` where it does not know.
-    pub fn lag(&self, now: Timestamp) -> Option<jiff::SignedDuration> {
-        Some(
-            now.duration_since(self.applied_until?)
-                .max(jiff::SignedDuration::ZERO),
-        )
-    }
-}
-
-/// Reads it; `None` where there is none.
-pub async fn read(store: &Arc<dyn Store>, target: &TargetName) -> Result<Option<Report>> {
-    let key = target.standby();
-    match store.get_at_most(&key, MOST_RECORD_BYTES).await {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| Error::archive(format!("{key} cannot be read")).because(e)),
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// The report that is kept.
 #[derive(Debug)]
 pub struct Status {
     store: Arc<dyn Store>,
     /// What is known.
     pub report: Report,
-    written: Option<(Instant, Report)>,
+    written: Arc<Mutex<Written>>,
+}
+
+/// The last report that was written, and when.
+type Written = Option<(Instant, Report)>;
+
+/// Writes the report again and again until it is dropped, so that a long step is not taken for a standby that has ended.
+#[must_use]
+pub(super) struct Beat(tokio::task::JoinHandle<()>);
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Status {
@@ -140,13 +51,13 @@ impl Status {
             tracing::warn!(%error, "the state of the standby is not known");
             None
         });
-        let (compared, refused) = before
-            .map(|before| (before.compared, before.refused))
+        let (compared, refused, failing_since) = before
+            .map(|before| (before.compared, before.refused, before.failing_since))
             .unwrap_or_default();
         Status {
             store: follower.store.clone(),
             report: Report {
-                format: FORMAT,
+                format: Report::FORMAT,
                 target: follower.target.clone(),
                 server: follower.server.url.endpoint.to_string(),
                 state: State::Building,
@@ -159,9 +70,10 @@ impl Status {
                 compared,
                 refused,
                 error: None,
+                failing_since,
                 written_at: now,
             },
-            written: None,
+            written: Arc::default(),
         }
     }
 
@@ -172,6 +84,14 @@ impl Status {
             self.report.since = Timestamp::now();
         }
         self.report.error = error.map(ToString::to_string);
+        if matches!(state, State::Failed | State::Gap) {
+            self.report.failing_since.get_or_insert_with(Timestamp::now);
+        }
+    }
+
+    /// A step succeeded: what failed before is over.
+    pub fn recover(&mut self) {
+        self.report.failing_since = None;
     }
 
     /// Transactions that were applied.
@@ -203,21 +123,39 @@ impl Status {
 
     /// Writes it, where something has changed, or it is old. Best effort: a standby without it follows all the same.
     pub async fn write(&mut self, at_once: bool) {
-        let is_due = self.written.as_ref().is_none_or(|(at, written)| {
+        let mut written = self.written.lock().await;
+        let is_due = written.as_ref().is_none_or(|(at, written)| {
             at.elapsed() >= PAUSE || written.state != self.report.state
         });
-        if !is_due && !at_once {
-            return;
+        if is_due || at_once {
+            self.report.written_at = Timestamp::now();
+            put(&self.store, &self.report, &mut written).await;
         }
-        self.report.written_at = Timestamp::now();
-        let json = match serde_json::to_vec_pretty(&self.report) {
-            Ok(json) => json,
-            Err(error) => return tracing::warn!(%error, "cannot write the state of the standby"),
-        };
-        let key = self.report.target.standby();
-        match self.store.put(&key, Bytes::from(json)).await {
-            Ok(()) => self.written = Some((Instant::now(), self.report.clone())),
-            Err(error) => tracing::warn!(%error, "cannot write the state of the standby"),
-        }
+    }
+
+    /// For the time of a long step.
+    pub fn beat(&self) -> Beat {
+        let (store, written) = (self.store.clone(), self.written.clone());
+        let mut report = self.report.clone();
+        Beat(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(PAUSE).await;
+                let mut written = written.lock().await;
+                report.written_at = Timestamp::now();
+                put(&store, &report, &mut written).await;
+            }
+        }))
+    }
+}
+
+async fn put(store: &Arc<dyn Store>, report: &Report, written: &mut Written) {
+    let json = match serde_json::to_vec_pretty(report) {
+        Ok(json) => json,
+        Err(error) => return tracing::warn!(%error, "cannot write the state of the standby"),
+    };
+    let key = report.target.standby();
+    match store.put(&key, Bytes::from(json)).await {
+        Ok(()) => *written = Some((Instant::now(), report.clone())),
+        Err(error) => tracing::warn!(%error, "cannot write the state of the standby"),
     }
 }

@@ -204,14 +204,63 @@ fn a_thousand_backups_are_read_once_and_then_listed() {
     let scans = proxy.count("HEAD", "target.json");
     // And one: whether a log is archived.
     let log = proxy.count("GET", "log/head.json");
-    assert!(log <= scans, "{log} of {scans} scans");
+    // And one: whether there is a standby.
+    let standby = proxy.count("GET", "standby.json");
+    assert!(
+        log <= scans && standby <= scans,
+        "{log}, {standby} of {scans} scans"
+    );
     assert_eq!(
-        requests.len() - lists - scans - log,
+        requests.len() - lists - scans - log - standby,
         1000,
         "no other requests afterwards"
     );
     // A page of a thousand names, the empty page of the other millennium, and one for each day of runs.
     assert!(lists <= 4 * scans, "{lists} lists in {scans} scans");
+    serving.stop();
+}
+
+#[test]
+fn the_standby_of_a_second_store_is_a_metric_and_a_problem() {
+    let drctl = drilled_shop();
+    let second = drctl.home().join("second");
+    fs::create_dir_all(second.join("shop")).unwrap();
+    fs::copy(
+        drctl.store_dir().join(".drctl-store"),
+        second.join(".drctl-store"),
+    )
+    .unwrap();
+    let place = format!("file://{}", second.display());
+    let drctl = drctl
+        .env("DRCTL_COPY_TO", &place)
+        .env("DRCTL_STANDBY_LAG_SECONDS", "60");
+    let report = |equal: bool| {
+        let now = jiff::Timestamp::now();
+        let report = serde_json::json!({
+            "format": 1, "target": "shop", "server": "standby:3306", "state": "following", "since": now,
+            "backup": null, "timeline": null, "applied_until": now, "executed": null, "transactions": 7,
+            "compared": {"backup": "20261121T020000Z-3f9a1c", "at": now, "equal": equal, "differences": "1 object"},
+            "error": null, "written_at": now,
+        });
+        fs::write(second.join("shop/standby.json"), report.to_string()).unwrap();
+    };
+    report(true);
+    let (drctl, address) = on_a_free_port(drctl);
+    let serving = Serving::ready(&drctl, address);
+    let store = format!("store=\"{place}\"");
+    let following = [store.as_str(), "state=\"following\""];
+    serving.until_metric("drctl_standby_state", &following, 1.0);
+    serving.until_metric("drctl_standby_lag_objective_seconds", &[], 60.0);
+    let lag = || serving.metric("drctl_standby_lag_seconds", &[&store]);
+    let before = lag().expect("a lag");
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    assert!(lag() > Some(before), "it grows");
+    let page = serving.get("/").1;
+    assert!(page.contains("standby:3306 following") && !page.contains("DrctlStandbyBroken"));
+    report(false);
+    serving.until("it differs", |serving| {
+        serving.get("/").1.contains("DrctlStandbyBroken")
+    });
     serving.stop();
 }
 

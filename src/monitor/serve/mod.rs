@@ -60,6 +60,8 @@ pub struct Service {
     pub objectives: Objectives,
     /// Maximum time for which a commit waits until it is archived; `None` if no streamer is configured.
     pub cut: Option<Duration>,
+    /// Maximum lag of a standby; `None` if none is configured.
+    pub standby_lag: Option<Duration>,
     /// The schedule of each task that has one.
     pub schedules: Vec<(&'static str, Schedule)>,
     /// The second store, and the maximum age of what can be restored from it; `None` if none is configured.

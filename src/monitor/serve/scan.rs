@@ -3,9 +3,9 @@
 //! where it stopped.
 //!
 //! With 1,000 backups of 9 objects each, 10,000 runs, and 1,000 names per response, a scan that finds
-//! nothing new makes at most 16 requests: 10 for the LIST of the backups, one for the empty LIST of the
-//! other millennium, one HEAD of `target.json`, one LIST for each of two days of runs, and two for the
-//! archived log, however long it is ([`crate::stream::glance`]; one if there is none). The first scan
+//! nothing new makes at most 17 requests: 10 for the LIST of the backups, one for the empty LIST of the
+//! other millennium, one HEAD of `target.json`, one LIST for each of two days of runs, two for the
+//! archived log, however long it is ([`crate::stream::glance`]; one if there is none), and one GET of `standby.json`. The first scan
 //! of a process, and one a day, LISTs all runs, 10 requests more; the first one also reads each manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ use crate::copy::glance::CopyWatcher;
 use crate::keys::signers::Signed;
 use crate::layout::{BackupId, BackupObject, DrillLevel, RunName, TargetName};
 use crate::monitor::report::model::{DrillReport, Evidence, REPORT};
+use crate::monitor::standby::{StandbyGlance, StandbyWatcher};
 use crate::monitor::status::{Backup, Drill, Scan};
 use crate::store::{Key, Store, StoreError};
 use crate::stream::glance::{Glance, Glancer};
@@ -77,12 +78,16 @@ pub struct Scanner {
     glancer: Glancer,
     /// Looks at the second store.
     second: Option<CopyWatcher>,
+    /// Look for the report of a standby, in the store and the second one.
+    standby: StandbyWatcher,
+    second_standby: Option<StandbyWatcher>,
 }
 
 impl Scanner {
     /// A scanner that has read nothing.
     pub fn new(store: Arc<dyn Store>, target: TargetName, reports_wanted: usize) -> Scanner {
         let glancer = Glancer::new(store.clone(), target.clone());
+        let standby = StandbyWatcher::new(store.clone(), target.clone());
         Scanner {
             store,
             target,
@@ -96,12 +101,17 @@ impl Scanner {
             reports: BTreeMap::new(),
             records: BTreeMap::new(),
             second: None,
+            standby,
+            second_standby: None,
         }
     }
 
     /// Also looks at a second store.
     #[must_use]
     pub fn with_second(mut self, second: Option<CopyWatcher>) -> Scanner {
+        let watcher =
+            |second: &CopyWatcher| StandbyWatcher::new(second.store().clone(), self.target.clone());
+        self.second_standby = second.as_ref().map(watcher);
         self.second = second;
         self
     }
@@ -137,6 +147,10 @@ impl Scanner {
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
         let (log, log_damaged) = self.read_log(&entries, now).await?;
+        let mut standbys: Vec<StandbyGlance> = self.standby.look(now).await?.into_iter().collect();
+        if let Some(second) = &mut self.second_standby {
+            standbys.extend(second.look_at_second(now).await);
+        }
         Ok(Scan {
             bound_at: self.bound_at,
             known_since: self
@@ -155,6 +169,7 @@ impl Scanner {
                 Some(second) => Some(second.look(now).await),
                 None => None,
             },
+            standbys,
         })
     }
 
@@ -570,7 +585,11 @@ mod tests {
         put(&store, "runs/20261121T120030Z-backup-4.json", &record).await;
         let scan = scanner.scan(later).await.unwrap();
         assert_eq!(scan.last_runs[0].exit, 4, "a new run is seen");
-        assert_eq!(counted.count(Op::Get, "") - gets, 1 + 1, "and the log's");
+        assert_eq!(
+            counted.count(Op::Get, "") - gets,
+            1 + 2,
+            "and the log's and the standby's"
+        );
         let gets = counted.count(Op::Get, "");
         scanner
             .scan(after(later, crate::util::times::minutes(1)))
@@ -578,8 +597,8 @@ mod tests {
             .unwrap();
         assert_eq!(
             counted.count(Op::Get, ""),
-            gets + 1,
-            "nothing is read twice but the log's heartbeat"
+            gets + 2,
+            "nothing is read twice but the log's heartbeat and the standby's report"
         );
         assert_eq!(
             counted.count(Op::List, "shop/runs/"),

@@ -22,6 +22,7 @@ pub struct SharedState {
     store: String,
     declared: Objectives,
     cut: Option<SignedDuration>,
+    standby_lag: Option<SignedDuration>,
     schedules: Vec<(&'static str, Schedule)>,
     interval: SignedDuration,
     runbooks: String,
@@ -50,6 +51,7 @@ impl SharedState {
             store: service.store.location(),
             declared: service.objectives,
             cut: service.cut.map(signed),
+            standby_lag: service.standby_lag.map(signed),
             schedules: service.schedules.clone(),
             interval: signed(service.interval),
             runbooks: service.notify.runbooks_base().to_owned(),
@@ -116,6 +118,7 @@ impl SharedState {
             now,
             declared: self.declared,
             cut: self.cut,
+            standby_lag: self.standby_lag,
             tasks: tasks
                 .map(|(at, (task, schedule))| ScheduledTask {
                     task,
