@@ -36,6 +36,32 @@ pub fn says(checks: &[Value], status: &str, what: &str, fix: &str) {
 }
 
 on_both!(
+    fn a_standby_and_a_lease_that_are_missing_are_warnings(flavour) {
+        let server = Server::start_with(flavour, &["--log-bin=bin", "--server-id=1", "--net-write-timeout=600"]);
+        let drctl = drctl(&server).env("DRCTL_LEASE_SIDE", "eu").env("DRCTL_STANDBY_LAG_SECONDS", "60");
+        drctl.run(["backup"]).ok();
+        let found = checks(&drctl, 0);
+        says(&found, "WARN", "no standby has reported", "drctl standby");
+        says(&found, "WARN", "no side ever held the lease; this side is eu", "drctl lease --first");
+        let report = |lag: i64| {
+            let now = jiff::Timestamp::now();
+            let report = serde_json::json!({
+                "format": 1, "target": "shop", "server": "standby:3306", "state": "following", "since": now,
+                "backup": null, "timeline": null, "applied_until": now - jiff::SignedDuration::from_secs(lag),
+                "executed": null, "transactions": 7, "compared": null, "error": null, "written_at": now,
+            });
+            fs::write(drctl.store_dir().join("shop/standby.json"), report.to_string()).unwrap();
+        };
+        report(5);
+        let found = checks(&drctl, 0);
+        let standby = found.iter().find(|check| check["check"] == "standby").expect("a check");
+        assert_eq!(standby["status"], "OK", "{standby:#}");
+        report(3_600);
+        says(&checks(&drctl, 0), "WARN", "standby:3306 following, 1 h behind", "DrctlStandbyLate");
+    }
+);
+
+on_both!(
     fn what_is_well_is_ok_and_leaves_nothing_in_the_store(flavour) {
         let server = Server::start_with(flavour, &["--log-bin=bin", "--server-id=1", "--net-write-timeout=600"]);
         let drctl = drctl(&server);

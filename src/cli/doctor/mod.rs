@@ -2,12 +2,13 @@
 //!
 //! A failed check never skips later ones, unless they depend on it. Schedules and objectives are checked in
 //! `objectives`, encryption and signatures in `keys`, Kubernetes permissions in `rights`, the binary log in `stream`, the
-//! second store in `copy`.
+//! second store in `copy`, standby and lease in `standby`.
 
 mod copy;
 mod keys;
 mod objectives;
 mod rights;
+mod standby;
 mod stream;
 
 use bytes::Bytes;
@@ -104,6 +105,7 @@ pub async fn run(context: &Context) -> Result<()> {
     let (catalog, newest) = store(context, &mut findings).await?;
     keys::check(context, newest.as_ref(), &mut findings).await?;
     copy::check(context, &mut findings).await?;
+    standby::check(context, &mut findings).await?;
     objectives::check(context, catalog.as_ref(), &mut findings).await?;
     source(context, catalog.as_ref(), &mut findings).await?;
     stream::check(context, &mut findings).await?;
