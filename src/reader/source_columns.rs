@@ -52,11 +52,12 @@ pub async fn wanted(
     if wanted.is_empty() {
         return Ok(wanted);
     }
+    // No virtual columns: MySQL's dump does not evaluate them, and an expression can fail for a row.
     let columns: Vec<(String, String, String, String, Option<String>, bool)> = connection
         .rows(&format!(
             "SELECT table_schema, table_name, column_name, data_type, character_set_name, \
              extra LIKE '%STORED GENERATED%' OR extra LIKE '%PERSISTENT%' \
-             FROM information_schema.columns WHERE table_schema IN ({}) \
+             FROM information_schema.columns WHERE table_schema IN ({}) AND extra NOT LIKE '%VIRTUAL%' \
              ORDER BY table_schema, table_name, ordinal_position",
             literals(schemas)
         ))

@@ -60,3 +60,17 @@ fn generated_values_of_several_settings_are_named() {
     let named = "d.t.name (values computed under several settings)";
     assert!(page.contains(named), "{page}");
 }
+
+/// A virtual column is added without evaluating it, and no dump of MySQL evaluates it.
+#[test]
+fn a_virtual_column_that_cannot_be_evaluated_does_not_fail_a_backup() {
+    crate::need!(MySql);
+    let source = Server::start(Flavour::MySql);
+    source.exec(
+        "CREATE DATABASE d; USE d;
+         CREATE TABLE t (id INT PRIMARY KEY, x INT); INSERT INTO t VALUES (1, 1), (2, 1000);
+         ALTER TABLE t ADD v DOUBLE AS (EXP(x)) VIRTUAL;",
+    );
+    let drctl = Drctl::new("d").source(&source);
+    drctl.run(["backup", "--against-source"]).ok();
+}
