@@ -61,6 +61,23 @@ fn generated_values_of_several_settings_are_named() {
     assert!(page.contains(named), "{page}");
 }
 
+/// A value computed from one that the dump lost. MariaDB's dump contains both.
+#[test]
+fn a_generated_column_of_a_lost_value_is_named() {
+    crate::need!(MySql);
+    let (source, into) = (Server::start(Flavour::MySql), Server::start(Flavour::MySql));
+    source.exec(
+        "CREATE DATABASE d; USE d;
+         CREATE TABLE t (id INT PRIMARY KEY, f FLOAT, g DOUBLE AS (f * 2) STORED);
+         INSERT INTO t (id, f) VALUES (1, 16777215);",
+    );
+    let drctl = Drctl::new("d").source(&source).into(&into);
+    drctl.run(["backup"]).ok();
+    let page = drctl.run(["restore", "--latest"]).ok().stdout;
+    let named = "d.t.f (FLOAT or DOUBLE), d.t.g (generated, from values that changed or by another server)";
+    assert!(page.contains(named), "{page}");
+}
+
 /// A virtual column is added without evaluating it, and no dump of MySQL evaluates it.
 #[test]
 fn a_virtual_column_that_cannot_be_evaluated_does_not_fail_a_backup() {
