@@ -77,6 +77,15 @@ impl Comparison {
         self.differences.iter().all(of_them)
     }
 
+    /// The objects with differences of these classes.
+    pub fn objects_of(&self, classes: &[Class]) -> BTreeSet<ObjectId> {
+        let differences = self.differences.iter();
+        differences
+            .filter(|one| classes.contains(&one.class))
+            .map(|one| one.object.clone())
+            .collect()
+    }
+
     /// Number of differences of a class.
     pub fn count(&self, class: Class) -> usize {
         self.differences
@@ -298,6 +307,16 @@ mod tests {
             assert_eq!(found, classes, "{what}");
         }
         assert!(compare(&side(), &side()).is_equal());
+    }
+
+    #[test]
+    fn a_table_with_another_definition_is_not_among_those_with_other_rows() {
+        let mut restored = side();
+        restored.get_mut(&table("a")).unwrap().ddl = Some(Sha256Digest::of("v"));
+        rows(&mut restored, "b").rows = 5;
+        let found = compare(&side(), &restored);
+        let differ = found.objects_of(&[Class::Data, Class::MissingObject]);
+        assert_eq!(differ, [table("b")].into());
     }
 
     #[test]

@@ -104,11 +104,10 @@ impl Compare<'_> {
         let mut lane = Lane::open(self.lanes.clone()).await?;
         let (needs, computed) = (&self.survey.needs, &self.survey.computed);
         let computed = computed_differences(&mut lane, needs, computed).await?;
-        let skip = comparison.differences.iter().map(|one| one.object.clone());
         let values = SourceValues {
             source: &self.archive.contents().source,
             scope: &self.options.scope,
-            skip: &skip.collect(),
+            skip: &comparison.objects_of(&[Class::Data, Class::MissingObject]),
             needs,
         };
         let losses = values.compare(&mut lane).await?;
