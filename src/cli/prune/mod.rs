@@ -1,8 +1,8 @@
 //! `drctl prune`: deletes backups that no retention rule keeps, then the files of the archived log that no backup needs,
 //! and cleans up after interrupted runs.
 //!
-//! owner check → clock check → list complete? → decide on every backup → delete, oldest first → log → cleanup →
-//! old evidence → print
+//! owner check → clock check → list complete? → decide on every backup → read those that justify deletions → delete,
+//! oldest first → log → cleanup → old evidence → print
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,6 +28,7 @@ use crate::keys::signers::Signed;
 use crate::util::error::{self, Error, Result};
 use crate::util::times::before;
 
+mod justify;
 mod log;
 mod page;
 
@@ -87,6 +88,9 @@ async fn prune(context: &Context, args: &PruneArgs) -> Result<()> {
     page.waits = newest.and_then(Entry::suspect_notice);
     let refused = failure.as_ref().map(|refusal| refusal.what().to_owned());
     if !args.dry_run {
+        // The files of the log are deleted because of the same backups.
+        let justified = justify::check(&catalog, &entries, &decisions);
+        context.cancel.unless(justified).await?;
         failure = delete(context, &catalog, &entries, &decisions, &mut page).await?;
     }
     let unread = (!damaged.is_empty()).then(|| {
