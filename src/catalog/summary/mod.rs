@@ -22,11 +22,11 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::read;
+use crate::archive::{manifest, read};
 use crate::catalog::{Catalog, Entry, Marks, READS_AT_ONCE};
 
 use crate::layout::{BackupId, SummaryName};
-use crate::store::StoreError;
+use crate::store::{MOST_SIGNATURE_BYTES, StoreError};
 use crate::util::digest;
 use crate::util::error::{Error, Result};
 
@@ -54,8 +54,14 @@ struct Record {
 }
 
 impl Record {
-    /// Whether these are the bytes that the list shows.
+    /// Whether these are the bytes that the list shows, within the limits of reading them singly.
     fn is_of(&self, marks: &Marks) -> bool {
+        let signature_bytes = self.signature.as_ref().map_or(0, String::len);
+        if self.manifest.len() > manifest::MAX_BYTES
+            || signature_bytes as u64 > MOST_SIGNATURE_BYTES
+        {
+            return false;
+        }
         let signed = match (&self.signature, &marks.signature_etag) {
             (None, None) => true,
             (Some(signature), Some(etag)) => *etag == digest::md5(signature),

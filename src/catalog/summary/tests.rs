@@ -390,3 +390,28 @@ async fn prune_removes_a_summary_that_nothing_confirms() {
     assert_eq!(write::sweep(&catalog(&store).await).await.unwrap(), 1);
     assert!(write::write(&catalog(&store).await, MOST).await.unwrap());
 }
+
+#[test]
+fn what_is_too_large_to_be_read_singly_is_no_record() {
+    let is_of = |manifest: usize, signature: usize| {
+        let record = Record {
+            id: id(1),
+            modified: Timestamp::UNIX_EPOCH,
+            manifest: " ".repeat(manifest),
+            signature: Some(" ".repeat(signature)),
+        };
+        let marks = Marks {
+            committed: true,
+            manifest_bytes: manifest as u64,
+            manifest_at: Some(record.modified),
+            manifest_etag: Some(digest::md5(&record.manifest)),
+            signature_etag: record.signature.as_ref().map(digest::md5),
+            ..Marks::default()
+        };
+        record.is_of(&marks)
+    };
+    let (most, most_signature) = (manifest::MAX_BYTES, MOST_SIGNATURE_BYTES as usize);
+    assert!(is_of(most, most_signature));
+    assert!(!is_of(most + 1, most_signature));
+    assert!(!is_of(most, most_signature + 1));
+}

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::layout::BackupObject;
-use crate::store::MOST_SIGNATURE_BYTES;
 
 /// So many backups are in no summary before one is written.
 const BATCH: usize = 8;
@@ -135,7 +134,7 @@ async fn fetch_one(catalog: &Catalog, id: BackupId) -> Result<Option<Record>> {
             Err(error) => Err(Error::from(error)),
         }
     };
-    let most = crate::archive::manifest::MAX_BYTES as u64;
+    let most = manifest::MAX_BYTES as u64;
     let Some(manifest) = text(BackupObject::Manifest, most).await? else {
         return Ok(None);
     };
