@@ -49,7 +49,6 @@ use crate::archive::write::commit::{self, ReadBack};
 use crate::catalog::Catalog;
 use crate::catalog::cleanup;
 use crate::catalog::lease::Lease;
-use crate::catalog::summary;
 use crate::layout::{BackupId, TargetName};
 use crate::mysql::ServerConfig;
 use crate::mysql::connect::wait_for;
@@ -116,6 +115,8 @@ pub struct Committed {
     pub manifest: Manifest,
     /// Why the manifest object is not protected as configured; `None` if it is.
     pub unprotected: Option<Error>,
+    /// The backups before it.
+    pub earlier: Catalog,
 }
 
 /// Creates a backup; dumps again if the schema changes during the dump.
@@ -138,7 +139,7 @@ pub async fn create(job: &Job<'_>) -> Result<Committed> {
     let baseline = job.cancel.unless(baseline::facts(&catalog)).await?;
     let mut attempt = 1;
     let committed = loop {
-        match attempt_once(job, &mut source, baseline.as_ref()).await {
+        match attempt_once(job, &mut source, &catalog, baseline.as_ref()).await {
             Err(error) if error.is_retryable() && attempt < config.attempts => {
                 tracing::warn!(%error, attempt, "schema changed during the dump; retrying");
                 attempt += 1;
@@ -150,12 +151,6 @@ pub async fn create(job: &Job<'_>) -> Result<Committed> {
         }
     };
     source.close().await;
-    // The backup is committed whatever becomes of this.
-    let summarising = async {
-        summary::write::after_backup(&catalog).await;
-        Ok(())
-    };
-    let _ = job.cancel.unless(summarising).await;
     Ok(committed)
 }
 
@@ -182,6 +177,7 @@ async fn clean_up(cancel: &Cancel, store: &Arc<dyn Store>, catalog: &Catalog) ->
 async fn attempt_once(
     job: &Job<'_>,
     source: &mut Source,
+    earlier: &Catalog,
     baseline: Option<&Facts>,
 ) -> Result<Committed> {
     let preflight = job.cancel.unless(preflight::run(source)).await?;
@@ -203,6 +199,7 @@ async fn attempt_once(
             .map(|unprotected| Committed {
                 manifest,
                 unprotected,
+                earlier: earlier.clone(),
             }),
         Err(error) => {
             tidy(commit::discard(&job.store, &place)).await;

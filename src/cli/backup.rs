@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::archive::manifest::Manifest;
 use crate::backup::{self, Committed, Job, Meter};
 use crate::catalog::history::RunRecord;
+use crate::catalog::summary;
 use crate::cli::args::BackupArgs;
 use crate::cli::ended::ended;
 use crate::cli::output::progress::Progress;
@@ -49,18 +50,19 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
         };
         backup::create(&job).await
     };
-    let (manifest, error) = match created.await {
+    let (manifest, earlier, error) = match created.await {
         Ok(Committed {
             manifest,
             unprotected,
+            earlier,
         }) => {
             let error = match (suspicion(&manifest), unprotected) {
                 (Some(suspicion), Some(unprotected)) => Some(suspicion.most_severe(unprotected)),
                 (suspicion, unprotected) => suspicion.or(unprotected),
             };
-            (Some(manifest), error)
+            (Some(manifest), Some(earlier), error)
         }
-        Err(error) => (None, Some(error)),
+        Err(error) => (None, None, Some(error)),
     };
     let id = manifest.as_ref().map(|manifest| manifest.id);
     let outcome = Outcome::of(error.as_ref());
@@ -78,6 +80,14 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
         );
         print(context, manifest, here.as_ref()).map_err(|error| error.context(committed))
     });
+    // Last: nothing depends on it, and it may take a minute.
+    if let Some(earlier) = &earlier {
+        let summarising = async {
+            summary::write::after_backup(earlier).await;
+            Ok(())
+        };
+        let _ = context.cancel.unless(summarising).await;
+    }
     error.map_or(Ok(()), Err).and(printed)
 }
 

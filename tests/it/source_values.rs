@@ -74,7 +74,8 @@ fn a_generated_column_of_a_lost_value_is_named() {
     let drctl = Drctl::new("d").source(&source).into(&into);
     drctl.run(["backup"]).ok();
     let page = drctl.run(["restore", "--latest"]).ok().stdout;
-    let named = "d.t.f (FLOAT or DOUBLE), d.t.g (generated, from values that changed or by another server)";
+    let named =
+        "d.t.f (FLOAT or DOUBLE), d.t.g (generated, from values that changed or by another server)";
     assert!(page.contains(named), "{page}");
 }
 

@@ -1,8 +1,8 @@
 //! Which summaries count, and which one comes next: a pure function of their names.
 //!
-//! A summary of level N contains what those of lower levels contained, so that these no longer count. There are at most
-//! [`MOST_OF_A_LEVEL`] of each level: the next one is of the level above, and replaces them. So N backups are in at most
-//! `3 · log₄(N / 8)` summaries, 18 for 10,000, and each was written as often as there are levels.
+//! A summary of level N contains what those of lower levels contained, so that these no longer count. `prune` leaves less than
+//! [`MOST_OF_A_LEVEL`] of each level: then it writes one of the level above, which replaces them. So N backups are in at most
+//! `3 · log₄(N / 8)` summaries, 18 for 10,000, and those that backups added since; each was written as often as there are levels.
 
 use std::cmp::Reverse;
 
@@ -29,7 +29,7 @@ pub(super) fn live(mut listed: Vec<(SummaryName, Timestamp)>) -> Vec<SummaryName
     listed.into_iter().map(|(name, _)| name).collect()
 }
 
-/// The level of the next summary.
+/// The level of the next summary of `prune`; a backup writes only level 0, of which there may be more.
 pub(super) fn next(live: &[SummaryName]) -> u8 {
     let of = |level| live.iter().filter(|name| name.level == level).count();
     (0..MAX_SUMMARY_LEVEL)

@@ -17,8 +17,6 @@ use crate::store::fault::{Fault, FaultStore, Op};
 use crate::store::keyed::KeyedStore;
 use crate::store::memory::MemoryStore;
 
-const MOST: usize = write::MOST_OF_BACKUP;
-
 /// A backup of a target: one for each number, the odd ones suspect.
 fn manifest_of(target: &str, number: i64, label: &str) -> Manifest {
     let (_, mut place) = fixture::place();
@@ -54,7 +52,7 @@ async fn summarised() -> MemoryStore {
     for number in 0..20 {
         put(&store, number, &manifest_of("shop", number, "first")).await;
     }
-    assert!(write::write(&catalog(&store).await, MOST).await.unwrap());
+    assert!(write::merge(&catalog(&store).await).await.unwrap());
     store
 }
 
@@ -329,7 +327,7 @@ async fn a_signature_is_judged_from_a_summary_as_from_the_store() {
         }
         store.put(&signed, signature(&bytes)).await.unwrap();
     }
-    assert!(write::write(&catalog(&store).await, MOST).await.unwrap());
+    assert!(write::merge(&catalog(&store).await).await.unwrap());
     // Since then one lost its signature, and one has another.
     store
         .delete(&key(15, &BackupObject::ManifestSignature))
@@ -362,25 +360,22 @@ async fn a_signature_is_judged_from_a_summary_as_from_the_store() {
 }
 
 #[tokio::test]
-async fn the_next_summary_contains_what_is_in_none_and_replaces_the_small_ones() {
+async fn backups_add_small_summaries_and_prune_merges_them() {
     let store = MemoryStore::new();
     for number in 0..40 {
         put(&store, number, &manifest_of("shop", number, "first")).await;
-        write::write(&catalog(&store).await, MOST).await.unwrap();
+        write::add(&catalog(&store).await).await.unwrap();
     }
-    assert_eq!(
-        summaries(&store).await.len(),
-        5,
-        "one for each eight backups"
-    );
+    let listed = summaries(&store).await;
+    assert_eq!(listed.len(), 5, "one for each eight backups");
+    assert!(listed.iter().all(|key| key.ends_with("-0.jsonl.zst")));
+
     let readable = catalog(&unreadable(&store)).await;
     assert_eq!(readable.entries().await.unwrap().0.len(), 40);
-    assert_eq!(
-        write::sweep(&readable).await.unwrap(),
-        3,
-        "those in the fourth"
-    );
+    assert!(write::merge(&readable).await.unwrap());
+    assert_eq!(write::sweep(&readable).await.unwrap(), 5);
     assert_eq!(readable.entries().await.unwrap().0.len(), 40);
+    assert!(!write::merge(&readable).await.unwrap(), "nothing is left");
 }
 
 #[tokio::test]
@@ -388,7 +383,7 @@ async fn prune_removes_a_summary_that_nothing_confirms() {
     let store = summarised().await;
     forge(&store, |record| record.manifest.push(' ')).await;
     assert_eq!(write::sweep(&catalog(&store).await).await.unwrap(), 1);
-    assert!(write::write(&catalog(&store).await, MOST).await.unwrap());
+    assert!(write::merge(&catalog(&store).await).await.unwrap());
 }
 
 #[test]

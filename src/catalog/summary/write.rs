@@ -1,4 +1,5 @@
-//! Writes summaries. Best effort: without them a list takes a request for each backup.
+//! Writes summaries: a backup adds one of level 0, `prune` merges them. Best effort: without them a list takes a request for
+//! each backup.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -11,42 +12,62 @@ use crate::layout::BackupObject;
 const BATCH: usize = 8;
 
 /// Most manifests that a backup reads for one summary; the next one contains more.
-pub(super) const MOST_OF_BACKUP: usize = 1_000;
+const MOST_OF_BACKUP: usize = 1_000;
 
 /// So many manifests are read to find out whether entity tags are MD5.
 const PROBES: usize = 3;
 
 /// Maximum number of records of a summary.
-pub const MOST_RECORDS: usize = 16_384;
+const MOST_RECORDS: usize = 16_384;
 
 const LEVEL: i32 = 6;
 
 /// Time limit after a backup.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As [`write`], after a backup; a failure is logged, since nothing depends on it.
+/// As [`add`], after a backup; a failure is logged, since nothing depends on it.
 pub async fn after_backup(catalog: &Catalog) {
-    match tokio::time::timeout(TIMEOUT, write(catalog, MOST_OF_BACKUP)).await {
+    match tokio::time::timeout(TIMEOUT, add(catalog)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot write a summary of manifests"),
         Err(_) => tracing::warn!("no summary of manifests was written within {TIMEOUT:?}"),
     }
 }
 
-/// Writes a summary if eight backups of the catalog are in none, and reads at most so many of these for it; returns
-/// whether it did.
-pub async fn write(catalog: &Catalog, most: usize) -> Result<bool> {
+/// Writes a summary of level 0 if eight backups of the catalog are in none; returns whether it did.
+pub(super) async fn add(catalog: &Catalog) -> Result<bool> {
     let listed = listed(catalog).await?;
+    if !has_new(catalog, &listed) {
+        return Ok(false);
+    }
+    write(catalog, &levels::live(listed), 0, MOST_OF_BACKUP).await
+}
+
+/// As [`add`], of any number of backups; replaces the summaries of a level if there are too many of it.
+pub async fn merge(catalog: &Catalog) -> Result<bool> {
+    let listed = listed(catalog).await?;
+    let has_new = has_new(catalog, &listed);
+    let names = levels::live(listed);
+    let level = levels::next(&names);
+    if !has_new && level == 0 {
+        return Ok(false);
+    }
+    write(catalog, &names, level, MOST_RECORDS).await
+}
+
+/// Whether so many backups are in no summary that one is written.
+fn has_new(catalog: &Catalog, listed: &[(SummaryName, Timestamp)]) -> bool {
     let newest = listed.iter().map(|(_, modified)| *modified).max();
     // What was written in the second of the last summary may be missing in it.
     let is_new = |marks: &&Marks| marks.manifest_etag.is_some() && marks.manifest_at >= newest;
     let new = catalog.committed().map(|(_, marks)| marks);
-    if new.filter(is_new).count() < BATCH {
-        return Ok(false);
-    }
-    let names = levels::live(listed);
-    let level = levels::next(&names);
-    let known = records(catalog, &names).await?;
+    new.filter(is_new).count() >= BATCH
+}
+
+/// Writes a summary of what is in none of `names`, and in those of lower levels; of the former, reads at most so many
+/// manifests. Returns whether it did.
+async fn write(catalog: &Catalog, names: &[SummaryName], level: u8, most: usize) -> Result<bool> {
+    let known = records(catalog, names).await?;
     let committed = catalog.committed().map(|(id, _)| id);
     let missing: Vec<BackupId> = committed.filter(|id| !known.contains_key(id)).collect();
     let mut all: Vec<Record> = known
@@ -54,11 +75,10 @@ pub async fn write(catalog: &Catalog, most: usize) -> Result<bool> {
         .filter(|(name, _)| name.level < level)
         .map(|(_, record)| record)
         .collect();
-    let read = fetch(catalog, &missing[..missing.len().min(most)]).await?;
-    if read.is_empty() {
+    all.extend(fetch(catalog, &missing[..missing.len().min(most)]).await?);
+    if all.is_empty() {
         return Ok(false);
     }
-    all.extend(read);
     all.sort_by_key(|record| std::cmp::Reverse(record.id));
     all.truncate(MOST_RECORDS);
     let body = tokio::task::spawn_blocking(move || encoded(&all))

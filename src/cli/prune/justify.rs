@@ -3,8 +3,8 @@
 //! What is decided on may come from summaries, which the LIST confirms; the LIST does not show whether the store can still
 //! return a manifest.
 
-use crate::catalog::{Catalog, Entry};
 use crate::catalog::retention::Decision;
+use crate::catalog::{Catalog, Entry};
 use crate::util::error::{Error, Result};
 
 /// Reads the manifests of the newest backups that are kept.

@@ -117,12 +117,12 @@ async fn prune(context: &Context, args: &PruneArgs) -> Result<()> {
         let old = expiry::remove_expired(&context.store, &catalog, before(now, config.evidence));
         page.evidence = context.cancel.unless(old).await?;
         let summarising = async {
-            summary::write::write(&catalog, summary::write::MOST_RECORDS).await?;
+            summary::write::merge(&catalog).await?;
             summary::write::sweep(&catalog).await
         };
         if let Err(error) = context.cancel.unless(summarising).await {
             context.cancel.check()?;
-            failure = Some(worse(failure, error));
+            tracing::warn!(%error, "cannot write or remove summaries of manifests");
         }
     }
     let printed = page.print(context.output);
