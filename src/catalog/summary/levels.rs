@@ -13,19 +13,22 @@ use crate::layout::{MAX_SUMMARY_LEVEL, SummaryName};
 /// How many summaries of one level there are before one of the next level replaces them.
 const MOST_OF_A_LEVEL: usize = 3;
 
-/// Most summaries that are read; the others cost a request for each backup.
-const MOST_READ: usize = 32;
-
-/// The summaries that count, the newest first: all but those that a later one of a higher level replaced.
-pub(super) fn live(mut listed: Vec<(SummaryName, Timestamp)>) -> Vec<SummaryName> {
+/// The summaries that count, the newest first: all but those that a later one of a higher level replaced, if that is one that
+/// `replaces` others.
+pub(super) fn live(
+    mut listed: Vec<(SummaryName, Timestamp)>,
+    replaces: impl Fn(&SummaryName) -> bool,
+) -> Vec<SummaryName> {
     // By the clock of the store: the time in a name is what somebody wrote.
     listed.sort_by_key(|(name, modified)| Reverse((*modified, name.level, name.written)));
     let mut highest = 0;
     listed.retain(|(name, _)| {
-        highest = highest.max(name.level);
-        name.level == highest
+        let is_live = name.level >= highest;
+        if is_live && replaces(name) {
+            highest = name.level;
+        }
+        is_live
     });
-    listed.truncate(MOST_READ);
     listed.into_iter().map(|(name, _)| name).collect()
 }
 
@@ -57,10 +60,13 @@ mod tests {
     fn written(count: i64) -> Vec<u8> {
         let mut listed = Vec::new();
         for second in 0..count {
-            let level = next(&live(listed.clone()));
+            let level = next(&live(listed.clone(), |_| true));
             listed.push((named(second, level), at(second)));
         }
-        live(listed).iter().map(|name| name.level).collect()
+        live(listed, |_| true)
+            .iter()
+            .map(|name| name.level)
+            .collect()
     }
 
     #[test]
@@ -87,6 +93,14 @@ mod tests {
         let forged = named(9_999_999, 9);
         let later = named(2, 0);
         let listed = vec![(forged, at(1)), (later, at(2))];
-        assert_eq!(live(listed), [later, forged]);
+        assert_eq!(live(listed, |_| true), [later, forged]);
+    }
+
+    #[test]
+    fn a_summary_without_contents_replaces_no_other() {
+        let (older, forged) = (named(1, 1), named(2, 9));
+        let listed = vec![(older, at(1)), (forged, at(2))];
+        assert_eq!(live(listed.clone(), |_| true), [forged]);
+        assert_eq!(live(listed, |name| *name != forged), [forged, older]);
     }
 }

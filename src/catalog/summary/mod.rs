@@ -9,13 +9,12 @@
 //! Where entity tags are no MD5 (a directory, encryption with a KMS key), no summary is written.
 //!
 //! - [`levels`]: which summaries count, and which one comes next.
+//! - [`reading`]: reads them, within limits.
 //! - [`write`]: a backup and `prune` write one when eight backups are in none.
 
 pub mod levels;
+mod reading;
 pub mod write;
-
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -23,8 +22,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{manifest, read};
+use crate::catalog::summary::reading::Reading;
 use crate::catalog::{Catalog, Entry, Marks, READS_AT_ONCE};
-
 use crate::layout::{BackupId, SummaryName};
 use crate::store::{MOST_SIGNATURE_BYTES, StoreError};
 use crate::util::digest;
@@ -34,10 +33,7 @@ use crate::util::error::{Error, Result};
 const MIN_MANIFESTS: usize = 16;
 
 /// Maximum size of a summary in bytes, as stored.
-const MAX_BYTES: u64 = 64 << 20;
-
-/// Maximum size of a summary in bytes, decompressed.
-const MAX_TEXT_BYTES: u64 = 512 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// One line of a summary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,14 +83,17 @@ pub(super) async fn entries(
     if ids.len() < MIN_MANIFESTS || !ids.iter().any(has_etag) {
         return Ok((Vec::new(), ids));
     }
-    let names = match listed(catalog).await {
-        Ok(listed) => levels::live(listed),
+    let listed = match listed(catalog).await {
+        Ok(listed) => listed,
         Err(error) => {
             tracing::debug!(%error, "cannot list summaries");
             return Ok((Vec::new(), ids));
         }
     };
-    let mut records = records(catalog, &names).await?;
+    let wanted = ids.iter().copied().collect();
+    let mut records = Reading::until_found(catalog, &listed, wanted)
+        .await?
+        .records;
     let judged = catalog.clone();
     tokio::task::spawn_blocking(move || {
         let (mut entries, mut others) = (Vec::new(), Vec::new());
@@ -134,58 +133,6 @@ async fn listed(catalog: &Catalog) -> Result<Vec<(SummaryName, Timestamp)>> {
         Some((name, object.modified))
     });
     Ok(named.collect())
-}
-
-/// The records that the list confirms, each with the name of its summary. An unreadable summary has none.
-async fn records(
-    catalog: &Catalog,
-    names: &[SummaryName],
-) -> Result<BTreeMap<BackupId, (SummaryName, Record)>> {
-    let reads = names.iter().map(|name| async {
-        let key = catalog.target.summary(*name);
-        let read = catalog.store.get_at_most(&key, MAX_BYTES).await;
-        let read = read.inspect_err(|error| tracing::debug!(key, %error, "not used"));
-        (*name, read.ok())
-    });
-    let mut reads = futures_util::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
-    let mut all = BTreeMap::new();
-    while let Some((name, read)) = reads.next().await {
-        let Some(bytes) = read else { continue };
-        let catalog = catalog.clone();
-        let confirmed = tokio::task::spawn_blocking(move || confirmed(&catalog, &bytes));
-        let confirmed = confirmed
-            .await
-            .map_err(|e| Error::unexpected("reading a summary was interrupted").because(e))?;
-        all.extend(
-            confirmed
-                .into_iter()
-                .map(|record| (record.id, (name, record))),
-        );
-    }
-    Ok(all)
-}
-
-/// The records of a summary, up to the first one that is malformed, that the list confirms.
-fn confirmed(catalog: &Catalog, stored: &[u8]) -> Vec<Record> {
-    let Ok(text) = zstd::Decoder::with_buffer(stored) else {
-        return Vec::new();
-    };
-    let mut lines = BufReader::new(text.take(MAX_TEXT_BYTES));
-    let (mut records, mut line) = (Vec::new(), Vec::new());
-    loop {
-        line.clear();
-        match lines.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return records,
-            Ok(_) => {}
-        }
-        let Ok(record) = serde_json::from_slice::<Record>(&line) else {
-            return records;
-        };
-        let marks = catalog.marks.get(&record.id);
-        if marks.is_some_and(|marks| record.is_of(marks)) {
-            records.push(record);
-        }
-    }
 }
 
 #[cfg(test)]

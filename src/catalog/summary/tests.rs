@@ -2,6 +2,7 @@
 
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
+use std::collections::BTreeMap;
 
 use std::sync::Arc;
 
@@ -409,4 +410,33 @@ fn what_is_too_large_to_be_read_singly_is_no_record() {
     assert!(is_of(most, most_signature));
     assert!(!is_of(most + 1, most_signature));
     assert!(!is_of(most, most_signature + 1));
+}
+
+/// A summary of a high level without contents, later than all others.
+async fn put_forged(store: &MemoryStore) {
+    let name = SummaryName {
+        written: id(0),
+        level: 30,
+    };
+    let forged = Bytes::from(zstd::encode_all(&b"{}\n"[..], 1).unwrap());
+    let key = fixture::place().1.target.summary(name);
+    store.put(&key, forged).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_forged_summary_of_a_high_level_hides_no_other() {
+    let store = summarised().await;
+    put_forged(&store).await;
+    let readable = catalog(&unreadable(&store)).await;
+    assert_eq!(readable.entries().await.unwrap().0.len(), 20);
+    assert_eq!(write::sweep(&readable).await.unwrap(), 1, "it alone");
+    assert_eq!(readable.entries().await.unwrap().0.len(), 20);
+}
+
+#[tokio::test]
+async fn a_summary_that_cannot_be_read_now_is_kept() {
+    let store = summarised().await;
+    put_forged(&store).await;
+    let failing = FaultStore::new(Arc::new(store.clone())).always(Op::Get, ".zst", Fault::Fail);
+    assert_eq!(write::sweep(&catalog(&failing).await).await.unwrap(), 0);
 }

@@ -40,19 +40,17 @@ pub(super) async fn add(catalog: &Catalog) -> Result<bool> {
     if !has_new(catalog, &listed) {
         return Ok(false);
     }
-    write(catalog, &levels::live(listed), 0, MOST_OF_BACKUP).await
+    write(catalog, &listed, 0, MOST_OF_BACKUP).await
 }
 
 /// As [`add`], of any number of backups; replaces the summaries of a level if there are too many of it.
 pub async fn merge(catalog: &Catalog) -> Result<bool> {
     let listed = listed(catalog).await?;
-    let has_new = has_new(catalog, &listed);
-    let names = levels::live(listed);
-    let level = levels::next(&names);
-    if !has_new && level == 0 {
+    let level = levels::next(&levels::live(listed.clone(), |_| true));
+    if level == 0 && !has_new(catalog, &listed) {
         return Ok(false);
     }
-    write(catalog, &names, level, MOST_RECORDS).await
+    write(catalog, &listed, level, MOST_RECORDS).await
 }
 
 /// Whether so many backups are in no summary that one is written.
@@ -64,10 +62,18 @@ fn has_new(catalog: &Catalog, listed: &[(SummaryName, Timestamp)]) -> bool {
     new.filter(is_new).count() >= BATCH
 }
 
-/// Writes a summary of what is in none of `names`, and in those of lower levels; of the former, reads at most so many
-/// manifests. Returns whether it did.
-async fn write(catalog: &Catalog, names: &[SummaryName], level: u8, most: usize) -> Result<bool> {
-    let known = records(catalog, names).await?;
+/// Writes a summary of what is in none, and in those of lower levels; of the former, reads at most so many manifests. Returns
+/// whether it did.
+async fn write(
+    catalog: &Catalog,
+    listed: &[(SummaryName, Timestamp)],
+    level: u8,
+    most: usize,
+) -> Result<bool> {
+    let committed = catalog.committed().map(|(id, _)| id).collect();
+    let known = Reading::until_found(catalog, listed, committed)
+        .await?
+        .records;
     let committed = catalog.committed().map(|(id, _)| id);
     let missing: Vec<BackupId> = committed.filter(|id| !known.contains_key(id)).collect();
     let mut all: Vec<Record> = known
@@ -103,15 +109,16 @@ async fn write(catalog: &Catalog, names: &[SummaryName], level: u8, most: usize)
     }
 }
 
-/// Deletes the summaries that no longer count, or of which the list confirms nothing; returns their number.
+/// Deletes the summaries that one with confirmed records replaced, and those of which the list confirms nothing; returns
+/// their number. One that cannot be read is kept.
 pub async fn sweep(catalog: &Catalog) -> Result<usize> {
     let listed = listed(catalog).await?;
-    let names = levels::live(listed.clone());
-    let known = records(catalog, &names).await?;
-    let useful: BTreeSet<SummaryName> = known.into_values().map(|(name, _)| name).collect();
+    let reading = Reading::of_all(catalog, &listed).await?;
+    let live = levels::live(listed.clone(), |name| reading.is_useful(name));
+    let live: BTreeSet<SummaryName> = live.into_iter().collect();
     let mut deleted = 0;
     for (name, _) in listed {
-        if !useful.contains(&name) {
+        if !live.contains(&name) || reading.is_useless(&name) {
             catalog.store.delete(&catalog.target.summary(name)).await?;
             deleted += 1;
         }
