@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use crate::binlog::gtid::GtidSet;
 use crate::layout::TargetName;
 use crate::lease::{self, Reason, Side};
+use crate::monitor::standby::{State, read};
 use crate::mysql::ServerConfig;
 use crate::standby::promote::Lease;
-use crate::standby::status::{State, read};
+
 use crate::store::Store;
 use crate::stream::coverage;
 use crate::stream::objects::Objects;

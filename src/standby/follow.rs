@@ -152,19 +152,16 @@ impl Following<'_> {
                 }
             }
             let waits = self.proof.waits();
-            status.set(
-                if waits {
-                    State::Waiting
-                } else {
-                    State::Following
-                },
-                None,
-            );
+            let state = match waits {
+                true => State::Waiting,
+                false => State::Following,
+            };
+            status.set(state, None);
             let moved = match waits {
                 true => Moved::AtEnd,
                 false => self.forward(Stop::End, status).await?,
             };
-            if !matches!(moved, Moved::Gap(_)) {
+            if !matches!(moved, Moved::Gap(..)) {
                 status.recover();
             }
             status.write(false).await;

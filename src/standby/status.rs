@@ -101,10 +101,11 @@ impl Status {
 
     /// Writes what was not replayed, where that is not written yet: whoever promotes the standby names it.
     pub async fn write_refused(&mut self) {
-        let is_written = self
-            .written
+        let written = self.written.lock().await;
+        let is_written = written
             .as_ref()
             .is_some_and(|(_, written)| written.refused == self.report.refused);
+        drop(written);
         if !is_written {
             self.write(true).await;
         }
