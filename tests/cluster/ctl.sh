@@ -58,9 +58,34 @@ YAML
     restart kubelet
 }
 
+# A new image takes the name of the old one, of which containerd then deletes every layer that no other image has, also
+# those that both have: `ctr images import` finds such a layer unpacked, and it is gone when the next one is to be put
+# on it. So the old images have a second name while new ones are imported.
+keep_images() {
+    local image
+    for image in $(in_node ctr --namespace k8s.io images list --quiet); do
+        case $image in
+        localhost/kept/*) ;;
+        localhost/*)
+            in_node ctr --namespace k8s.io images tag --force "$image" "localhost/kept/${image#localhost/}" >/dev/null
+            ;;
+        esac
+    done
+}
+
+forget_kept_images() {
+    local image
+    for image in $(in_node ctr --namespace k8s.io images list --quiet); do
+        case $image in
+        localhost/kept/*) in_node ctr --namespace k8s.io images remove "$image" >/dev/null ;;
+        esac
+    done
+}
+
 load() {
     local name loading=()
     [ $# -gt 0 ] || set -- pause drctl mysql mariadb nginx
+    keep_images
     for name in "$@"; do
         [ -e "$IMAGES/$name.tar" ] || fail "no image $name: tests/cluster/images.sh $name"
         cmp -s "$IMAGES/$name.version" "$STATE/containerd/$name.version" && continue
@@ -71,6 +96,7 @@ load() {
     for name in "${loading[@]}"; do
         wait "$name" || fail "an image could not be loaded"
     done
+    forget_kept_images
 }
 
 verb=${1:-help}
