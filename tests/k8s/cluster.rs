@@ -214,6 +214,23 @@ impl Namespace {
         self.hand(&["pressure", "on"]).then_some(Pressure(self))
     }
 
+    /// Kills each container of the namespace at once, as a power failure does; nothing where the cluster is not that of
+    /// `make cluster`.
+    pub fn kill_containers(&self) {
+        let pods = self.json(&["get", "pods"]);
+        let ids = pods["items"].as_array().into_iter().flatten();
+        let ids = ids.flat_map(|pod| pod["status"]["containerStatuses"].as_array().cloned());
+        let ids = ids.flatten();
+        let ids: Vec<String> = ids
+            .filter_map(|one| Some(one["containerID"].as_str()?.rsplit_once('/')?.1.to_owned()))
+            .collect();
+        let kill =
+            "for id; do ctr --namespace k8s.io tasks kill --signal SIGKILL \"$id\" & done; wait";
+        let mut all = vec!["in", "sh", "-c", kill, "sh"];
+        all.extend(ids.iter().map(String::as_str));
+        self.hand(&all);
+    }
+
     fn hand(&self, args: &[&str]) -> bool {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/ctl.sh");
         let (Some(number), true) = (self.number(), script.exists()) else {

@@ -1,5 +1,7 @@
 //! Two regions: two namespaces, each with an S3 server of its own.
 
+mod taken_over;
+
 use std::time::Duration;
 
 use crate::cluster::Turn;
@@ -14,7 +16,7 @@ const STREAM: &str = "stream: {enabled: true, cutSeconds: 1, resources: {request
 /// What external-dns reads.
 const WEIGHT: &str = "external-dns.alpha.kubernetes.io/aws-weight";
 
-/// The second region of a stack, in which these values hold, too; it reads the first one's store.
+/// The second region of a stack, not installed yet, with these values, too; it reads the first one's store.
 fn second(first: &Stack, values: &str) -> Stack {
     let (url, bucket) = (first.gateway.url(), &first.bucket);
     let copy = format!(
@@ -30,7 +32,6 @@ copy:
     // The first one has the turn.
     let stack = Stack::prepare(&copy, None).expect("what the first one had is there");
     account(&stack, "primary-store");
-    stack.helm("install", &["--wait"]);
     stack
 }
 
@@ -55,6 +56,7 @@ fn the_second_region_restores_from_its_copy_when_the_store_of_the_first_one_is_g
         &first,
         "backup: {enabled: false}\nprune: {enabled: false}\nweb: {enabled: false}",
     );
+    second.helm("install", &["--wait"]);
     until("the backup is copied", || !second.backups().is_empty());
     assert_eq!(second.backups()[0]["id"], first.backups()[0]["id"]);
     until("the log is copied", || {
@@ -152,6 +154,7 @@ fn the_standby_follows_the_first_region_and_takes_no_writes() {
              {{memory: 512Mi, ephemeral-storage: 64Mi}}}}}}"
         ),
     );
+    second.helm("install", &["--wait"]);
     let rows = |stack: &Stack| {
         stack.sql(
             "SELECT COALESCE(SUM(table_rows >= 0), 0) FROM information_schema.tables \

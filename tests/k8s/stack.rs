@@ -343,7 +343,7 @@ impl Stack {
         // The streamer's, where there is one.
         let secrets = self.json(&["get", "secrets"]);
         let secrets = secrets["items"].as_array().expect("a list").iter();
-        let names = ["database", "stream"].map(|name| format!("{RELEASE}-{name}"));
+        let names = ["drctl-database", "drctl-stream", "shop-database"];
         let ours = secrets.filter(|one| names.iter().any(|name| one["metadata"]["name"] == *name));
         let data: Vec<Value> = ours
             .flat_map(|one| {

@@ -158,6 +158,14 @@ impl Gateway {
         self.signal(Signal::CONT);
     }
 
+    /// It ends, and all objects are gone.
+    pub fn destroy(&self) {
+        self.signal(Signal::KILL);
+        for part in ["data", "versions"] {
+            let _ = fs::remove_dir_all(self.directory.path().join(part));
+        }
+    }
+
     fn signal(&self, which: Signal) {
         let pid = Pid::from_child(&self.child);
         rustix::process::kill_process(pid, which).expect("our own child");
