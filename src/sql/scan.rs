@@ -312,7 +312,10 @@ impl Scanner {
                     let sql = &bytes[from..];
                     let escapes = !self.session.no_backslash_escapes();
                     match lexer.run(sql, &self.delimiter, escapes, self.ended) {
-                        Stop::Backslash(_) => return Err(Problem::Backslash(head(sql))),
+                        // Up to there, so that the words do not depend on how much was read.
+                        Stop::Backslash(at) => {
+                            return Err(Problem::Backslash(head(&sql[..at.min(sql.len())])));
+                        }
                         Stop::More if self.ended => {
                             return Err(Problem::Unterminated(head(sql)));
                         }
