@@ -99,7 +99,8 @@ pub(super) async fn dump(
     }
     let sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
     let records = sums.iter().map(|(table, sums)| {
-        let columns = preflight.digests.get(table).map_or(&[][..], Vec::as_slice);
+        let wanted = preflight.digests.get(table);
+        let columns = wanted.map_or(&[][..], |wanted| &wanted.columns);
         SourceRecord::new(table, columns, sums)
     });
     dumped.source = records.collect();
@@ -202,8 +203,8 @@ impl RowArchiver {
             if let Some(ended) = inserts.finish(self.writer.sql()) {
                 self.end_statements(ended).await?;
             }
-            if let Some(columns) = self.digests.get(&rows.table) {
-                let more = self.reader.sums(columns).await?;
+            if let Some(wanted) = self.digests.get(&rows.table) {
+                let more = self.reader.sums(wanted).await?;
                 let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
                 sums.entry(rows.table).or_default().add(&more);
             }

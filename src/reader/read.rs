@@ -12,8 +12,9 @@ use crate::mysql::{ServerConfig, ServerVersion};
 use crate::reader::insert::Tuples;
 use crate::reader::pieces::{self, Piece};
 use crate::reader::snapshot;
+use crate::reader::source_columns::WantedOfTable;
 use crate::reader::tables::TableRows;
-use crate::sql::source_digest::{self, SourceColumn, TableSums};
+use crate::sql::source_digest::{self, TableSums};
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 
@@ -125,8 +126,10 @@ impl RowReader {
 
 impl RowReader {
     /// What the server computes of the piece, after its last row.
-    pub async fn sums(&mut self, columns: &[SourceColumn]) -> Result<TableSums> {
-        let sql = source_digest::select(&self.table, columns, self.range.as_deref());
+    pub async fn sums(&mut self, wanted: &WantedOfTable) -> Result<TableSums> {
+        let (columns, by_primary_key) = (&wanted.columns, wanted.has_primary_key);
+        let range = self.range.as_deref();
+        let sql = source_digest::select(&self.table, columns, by_primary_key, range);
         let rows = self.connection.slow_rows(&sql).await;
         let rows = rows.map_err(|error| failed(error, &self.table))?;
         let sums = rows.first().and_then(|row| TableSums::parse(row));

@@ -28,8 +28,17 @@ pub enum AgainstSource {
     Off,
 }
 
-/// Tables, and their columns whose values a dump may not carry.
-pub type Wanted = BTreeMap<ObjectId, Vec<SourceColumn>>;
+/// What the server computes of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WantedOfTable {
+    /// Columns whose values a dump may not carry.
+    pub columns: Vec<SourceColumn>,
+    /// Whether the table has a primary key. A count by another index may differ from the rows if that is corrupt.
+    pub has_primary_key: bool,
+}
+
+/// Tables, each with what the server computes of it.
+pub type Wanted = BTreeMap<ObjectId, WantedOfTable>;
 
 /// The tables among `tables` whose rows are counted by the server, too, each with the columns of which it computes digests.
 pub async fn wanted(
@@ -47,7 +56,7 @@ pub async fn wanted(
     let tables = tables.iter().filter(|rows| rows.is_divisible);
     let tables = tables.filter(is_wanted);
     let mut wanted: Wanted = tables
-        .map(|rows| (rows.table.clone(), Vec::new()))
+        .map(|rows| (rows.table.clone(), WantedOfTable::default()))
         .collect();
     if wanted.is_empty() {
         return Ok(wanted);
@@ -65,7 +74,20 @@ pub async fn wanted(
     for (schema, table, name, data_type, charset, generated) in columns {
         if let Some(of_table) = wanted.get_mut(&ObjectId::table(schema, table)) {
             let column = SourceColumn::of(&name, &data_type, charset.as_deref(), generated);
-            of_table.extend(column);
+            of_table.columns.extend(column);
+        }
+    }
+    // Not by column_key: MySQL shows a unique key as PRI, too.
+    let keyed: Vec<(String, String)> = connection
+        .rows(&format!(
+            "SELECT table_schema, table_name FROM information_schema.statistics \
+             WHERE table_schema IN ({}) AND index_name = 'PRIMARY' AND seq_in_index = 1",
+            literals(schemas)
+        ))
+        .await?;
+    for (schema, table) in keyed {
+        if let Some(of_table) = wanted.get_mut(&ObjectId::table(schema, table)) {
+            of_table.has_primary_key = true;
         }
     }
     Ok(wanted)

@@ -160,8 +160,14 @@ impl TableSums {
     }
 }
 
-/// The query for the digests of a table, or of the rows that satisfy a condition. All values are texts.
-pub fn select(table: &ObjectId, columns: &[SourceColumn], condition: Option<&str>) -> String {
+/// The query for the digests of a table, or of the rows that satisfy a condition. All values are texts. `by_primary_key`: by
+/// the index that the rows are read from, where a server might count the entries of a smaller one.
+pub fn select(
+    table: &ObjectId,
+    columns: &[SourceColumn],
+    by_primary_key: bool,
+    condition: Option<&str>,
+) -> String {
     let mut sql = "SELECT CAST(COUNT(*) AS CHAR)".to_owned();
     for column in columns {
         let (name, sha256) = (quote(&column.name), column.sha256());
@@ -172,6 +178,9 @@ pub fn select(table: &ObjectId, columns: &[SourceColumn], condition: Option<&str
         );
     }
     let _ = write!(sql, " FROM {}", table.quoted());
+    if by_primary_key {
+        sql.push_str(" FORCE INDEX (PRIMARY)");
+    }
     if let Some(condition) = condition {
         let _ = write!(sql, " WHERE {condition}");
     }
@@ -201,6 +210,17 @@ mod tests {
         assert_eq!(risk("varbinary", None, true), generated(Form::Bytes));
         assert_eq!(risk("text", Some("utf8mb4"), true), generated(Form::Bytes));
         assert_eq!(risk("float", None, true), generated(Form::Double));
+    }
+
+    #[test]
+    fn rows_are_counted_by_the_primary_key() {
+        let table = ObjectId::table("d", "t");
+        assert_eq!(
+            select(&table, &[], true, Some("id < 5")),
+            "SELECT CAST(COUNT(*) AS CHAR) FROM `d`.`t` FORCE INDEX (PRIMARY) WHERE id < 5"
+        );
+        let counted = "SELECT CAST(COUNT(*) AS CHAR) FROM `d`.`t`";
+        assert_eq!(select(&table, &[], false, None), counted);
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl SourceValues<'_> {
                 .iter()
                 .map(|one| one.column.clone())
                 .collect();
-            let sql = source_digest::select(&table, &columns, None);
+            let sql = source_digest::select(&table, &columns, false, None);
             let rows = lane.query_in::<mysql_async::Row>(&session, &sql).await?;
             let sums = rows.first().and_then(|row| TableSums::parse(&texts(row)));
             let Some(sums) = sums else {
