@@ -49,7 +49,8 @@ pub async fn wanted(
 ) -> Result<Wanted> {
     let is_wanted = |rows: &&TableRows| match which {
         AgainstSource::Off => false,
-        AgainstSource::Small => rows.bytes <= SMALL_BYTES,
+        // 0 is an unknown size.
+        AgainstSource::Small => (1..=SMALL_BYTES).contains(&rows.bytes),
         AgainstSource::All => true,
     };
     // Of others, two queries need not see the same rows.

@@ -74,7 +74,7 @@ pub struct TableRows {
     pub table: ObjectId,
     /// The list of columns, quoted, where the program writes one.
     pub columns: Option<String>,
-    /// Bytes of rows, as the server estimates them.
+    /// Bytes of rows, as the server estimates them; 0 if it does not.
     pub bytes: u64,
     /// Number of rows, as the server estimates it.
     pub rows: u64,
@@ -169,6 +169,13 @@ struct BaseTable {
 }
 
 async fn base_tables(connection: &mut Connection, schemas: &[String]) -> Result<Vec<BaseTable>> {
+    // MySQL shows estimates that are up to a day old.
+    let expiry = connection.variable(&["information_schema_stats_expiry"]);
+    let expires = expiry.await?.is_some();
+    if expires {
+        let sql = "SET SESSION information_schema_stats_expiry = 0";
+        connection.run(sql).await?;
+    }
     // Read as text, since the types of the columns depend on the version.
     let rows = connection
         .named_rows(&format!(
@@ -178,6 +185,10 @@ async fn base_tables(connection: &mut Connection, schemas: &[String]) -> Result<
             literals(schemas)
         ))
         .await?;
+    if expires {
+        let sql = "SET SESSION information_schema_stats_expiry = DEFAULT";
+        connection.run(sql).await?;
+    }
     let text = |row: &NamedRow, column| row.get(column).unwrap_or_default().to_owned();
     let number = |row: &NamedRow, column| text(row, column).parse().unwrap_or(0);
     let rows = rows
