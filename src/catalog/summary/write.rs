@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::catalog::summary::reading::{MAX_LINE_BYTES, MAX_TEXT_BYTES};
 use crate::layout::BackupObject;
 
 /// So many backups are in no summary before one is written.
@@ -87,12 +88,9 @@ async fn write(
     }
     all.sort_by_key(|record| std::cmp::Reverse(record.id));
     all.truncate(MOST_RECORDS);
-    let body = tokio::task::spawn_blocking(move || encoded(&all))
+    let body = tokio::task::spawn_blocking(move || fitting(&all, MAX_BYTES))
         .await
         .map_err(|e| Error::unexpected("writing a summary was interrupted").because(e))??;
-    if body.len() as u64 > MAX_BYTES {
-        return Ok(false);
-    }
     let name = SummaryName {
         written: BackupId::generate(Timestamp::now()),
         level,
@@ -178,14 +176,78 @@ async fn fetch_one(catalog: &Catalog, id: BackupId) -> Result<Option<Record>> {
     Ok(record.is_of(marks).then_some(record))
 }
 
+/// A summary of at most `most` bytes: of as many of the records, from the first one, as fit.
+fn fitting(mut records: &[Record], most: u64) -> Result<Bytes> {
+    let wanted = records.len();
+    loop {
+        let body = encoded(records)?;
+        if body.len() as u64 <= most || records.is_empty() {
+            let omitted = wanted - records.len();
+            if omitted > 0 {
+                tracing::warn!(
+                    omitted,
+                    "a summary of manifests is too large; the oldest are omitted"
+                );
+            }
+            return Ok(body);
+        }
+        records = &records[..records.len() * 3 / 4];
+    }
+}
+
 fn encoded(records: &[Record]) -> Result<Bytes> {
     let failed = |e: std::io::Error| Error::unexpected("cannot write a summary").because(e);
     let mut text = zstd::Encoder::new(Vec::new(), LEVEL).map_err(failed)?;
     text.include_checksum(true).map_err(failed)?;
+    // Readers decompress no more of all summaries together.
+    let mut room = MAX_TEXT_BYTES / 2;
     for record in records {
         let line = serde_json::to_string(record)
             .map_err(|e| Error::unexpected("cannot write a summary").because(e))?;
+        // A reader would stop there.
+        if line.len() as u64 >= MAX_LINE_BYTES {
+            continue;
+        }
+        room = room.saturating_sub(line.len() as u64);
+        if room == 0 {
+            break;
+        }
         writeln!(text, "{line}").map_err(failed)?;
     }
     text.finish().map(Bytes::from).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_that_is_too_large_contains_the_newest() {
+        let record = |number: i64| Record {
+            id: BackupId::new(Timestamp::from_second(number).unwrap(), 7),
+            modified: Timestamp::UNIX_EPOCH,
+            manifest: digest::md5(number.to_string()).repeat(10),
+            signature: None,
+        };
+        let records: Vec<Record> = (0..100).rev().map(record).collect();
+        let most = encoded(&records).unwrap().len() as u64 / 2;
+        let body = fitting(&records, most).unwrap();
+        assert!(body.len() as u64 <= most);
+        let text = String::from_utf8(zstd::decode_all(&body[..]).unwrap()).unwrap();
+        let first: Record = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(first, records[0]);
+        assert!((20..60).contains(&text.lines().count()));
+    }
+
+    #[test]
+    fn a_record_that_no_reader_accepts_is_omitted() {
+        let record = Record {
+            id: BackupId::new(Timestamp::UNIX_EPOCH, 7),
+            modified: Timestamp::UNIX_EPOCH,
+            manifest: "\u{1}".repeat(MAX_LINE_BYTES as usize / 6),
+            signature: None,
+        };
+        let body = encoded(&[record]).unwrap();
+        assert_eq!(zstd::decode_all(&body[..]).unwrap(), b"");
+    }
 }
