@@ -24,6 +24,9 @@ pub enum Risk {
     Text,
     /// A stored generated column: the restored server computes it.
     Generated,
+    /// A reason of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What of a value enters the digest.
@@ -36,6 +39,9 @@ pub enum Form {
     Bytes,
     /// Its text in utf8mb4.
     Text,
+    /// Something else, of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A column whose digest is wanted.
@@ -71,13 +77,19 @@ impl SourceColumn {
         Some(SourceColumn { name, risk, form })
     }
 
-    /// The SHA-256 of a value, as an expression.
+    /// Whether this version can compute the digest and name the column.
+    pub fn is_known(&self) -> bool {
+        self.risk != Risk::Unknown && self.form != Form::Unknown
+    }
+
+    /// The SHA-256 of a value, as an expression; NULL if this version does not know the form.
     fn sha256(&self) -> String {
         let name = quote(&self.name);
         match self.form {
             // The text of a FLOAT has six digits; MySQL before 8.0.17 casts nothing to DOUBLE.
             Form::Double => format!("SHA2(CAST({name} + 0e0 AS CHAR), 256)"),
             Form::Bytes => format!("SHA2(CAST({name} AS BINARY), 256)"),
+            Form::Unknown => "NULL".to_owned(),
             Form::Text => {
                 format!("SHA2(CAST(CAST({name} AS CHAR CHARACTER SET utf8mb4) AS BINARY), 256)")
             }
@@ -210,6 +222,18 @@ mod tests {
         assert_eq!(risk("varbinary", None, true), generated(Form::Bytes));
         assert_eq!(risk("text", Some("utf8mb4"), true), generated(Form::Bytes));
         assert_eq!(risk("float", None, true), generated(Form::Double));
+    }
+
+    #[test]
+    fn a_column_of_a_later_version_is_read_and_not_known() {
+        let read = |json| {
+            serde_json::from_str::<SourceColumn>(json)
+                .unwrap()
+                .is_known()
+        };
+        assert!(read(r#"{"name":"c","risk":"float","form":"double"}"#));
+        assert!(!read(r#"{"name":"c","risk":"collation","form":"bytes"}"#));
+        assert!(!read(r#"{"name":"c","risk":"float","form":"sha3"}"#));
     }
 
     #[test]
