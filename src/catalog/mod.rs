@@ -148,6 +148,11 @@ impl Entry {
         }
     }
 
+    /// The order of lists, newest first: of snapshots at one moment the greatest id, as `--latest` selects.
+    pub fn newest_first(&self) -> std::cmp::Reverse<(Timestamp, BackupId)> {
+        std::cmp::Reverse((self.manifest.snapshot_at, self.id))
+    }
+
     /// Why it is suspect; empty if it is not, or once accepted.
     pub fn suspect(&self) -> &[String] {
         &self.reasons
@@ -350,7 +355,7 @@ impl Catalog {
     pub async fn entries(&self) -> Result<(Vec<Entry>, Vec<Error>)> {
         let ids = self.committed().map(|(id, _)| id).collect();
         let (mut entries, damaged) = self.entries_of(ids).await?;
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
+        entries.sort_by_key(Entry::newest_first);
         Ok((entries, damaged))
     }
 

@@ -440,3 +440,23 @@ async fn a_summary_that_cannot_be_read_now_is_kept() {
     let failing = FaultStore::new(Arc::new(store.clone())).always(Op::Get, ".zst", Fault::Fail);
     assert_eq!(write::sweep(&catalog(&failing).await).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn backups_of_one_moment_have_one_order_whatever_they_are_read_from() {
+    let store = MemoryStore::new();
+    let same = async |number: i64| {
+        let mut manifest = manifest_of("shop", number, "first");
+        manifest.snapshot_at = Timestamp::UNIX_EPOCH;
+        put(&store, number, &manifest).await;
+    };
+    for number in (0..40).step_by(2) {
+        same(number).await;
+    }
+    assert!(write::merge(&catalog(&store).await).await.unwrap());
+    for number in [1, 21, 41] {
+        same(number).await;
+    }
+    let (entries, _) = catalog(&store).await.entries().await.unwrap();
+    assert_eq!(entries.len(), 23);
+    assert!(entries.is_sorted_by_key(|entry| std::cmp::Reverse(entry.id)));
+}

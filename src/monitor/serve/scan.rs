@@ -145,7 +145,7 @@ impl Scanner {
                 Some(Entry::new(id, manifest, signed, marks.clone()))
             })
             .collect();
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.snapshot_at));
+        entries.sort_by_key(Entry::newest_first);
         let (log, log_damaged) = self.read_log(&entries, now).await?;
         let mut standbys: Vec<StandbyGlance> = self.standby.look(now).await?.into_iter().collect();
         if let Some(second) = &mut self.second_standby {
