@@ -224,7 +224,8 @@ fn a_thousand_backups_are_read_once_and_then_listed() {
 fn the_standby_of_a_second_store_is_a_metric_and_a_problem() {
     let drctl = drilled_shop();
     let second = drctl.home().join("second");
-    fs::create_dir_all(second.join("shop")).unwrap();
+    let target = drctl.variables()["DRCTL_TARGET"].clone();
+    fs::create_dir_all(second.join(&target)).unwrap();
     fs::copy(
         drctl.store_dir().join(".drctl-store"),
         second.join(".drctl-store"),
@@ -237,12 +238,16 @@ fn the_standby_of_a_second_store_is_a_metric_and_a_problem() {
     let report = |equal: bool| {
         let now = jiff::Timestamp::now();
         let report = serde_json::json!({
-            "format": 1, "target": "shop", "server": "standby:3306", "state": "following", "since": now,
+            "format": 1, "target": target, "server": "standby:3306", "state": "following", "since": now,
             "backup": null, "timeline": null, "applied_until": now, "executed": null, "transactions": 7,
             "compared": {"backup": "20261121T020000Z-3f9a1c", "at": now, "equal": equal, "differences": "1 object"},
             "error": null, "written_at": now,
         });
-        fs::write(second.join("shop/standby.json"), report.to_string()).unwrap();
+        fs::write(
+            second.join(&target).join("standby.json"),
+            report.to_string(),
+        )
+        .unwrap();
     };
     report(true);
     let (drctl, address) = on_a_free_port(drctl);
