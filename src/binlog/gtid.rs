@@ -226,6 +226,22 @@ impl GtidSet {
         }
     }
 
+    /// Whether a server that has executed `past` may go on behind this set: it has nothing beyond it, and of MariaDB no other
+    /// server's transaction with the same number at its end.
+    pub fn continues(&self, past: &GtidSet) -> bool {
+        let same_servers = match (self, past) {
+            (GtidSet::MariaDb(ours), GtidSet::MariaDb(theirs)) => {
+                theirs.iter().all(|(domain, end)| {
+                    let same =
+                        |(server, sequence): &(u32, u64)| end.1 != *sequence || end.0 == *server;
+                    ours.get(domain).is_none_or(same)
+                })
+            }
+            _ => true,
+        };
+        same_servers && self.covers(past)
+    }
+
     /// Whether all of `other` is in this set.
     pub fn covers(&self, other: &GtidSet) -> bool {
         other.minus(self).is_empty()
@@ -324,6 +340,29 @@ mod tests {
 
     fn mariadb(text: &str) -> GtidSet {
         GtidSet::parse(true, text).unwrap()
+    }
+
+    #[test]
+    fn nobody_goes_on_behind_a_set_who_went_another_way() {
+        let continues = |mariadb, end: &str, past: &str| {
+            let of = |text| GtidSet::parse(mariadb, text).unwrap();
+            of(end).continues(&of(past))
+        };
+        assert!(continues(true, "0-1-100,2-7-5", "0-1-99,2-7-5"));
+        assert!(!continues(true, "0-1-100", "0-1-101"));
+        assert!(!continues(true, "0-1-100", "0-2-100"), "of another server");
+        assert!(!continues(true, "0-1-100", "0-1-100,1-1-1"));
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert!(continues(
+            false,
+            &format!("{uuid}:1-9"),
+            &format!("{uuid}:1-7")
+        ));
+        assert!(!continues(
+            false,
+            &format!("{uuid}:1-9"),
+            &format!("{uuid}:1-10")
+        ));
     }
 
     #[test]

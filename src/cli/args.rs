@@ -359,15 +359,9 @@ pub struct RestoreArgs {
     /// Drop conflicting objects of the destination (requires --confirm)
     #[arg(long, requires = "confirm", help_heading = "Safety")]
     pub overwrite: bool,
-    /// Confirm by repeating the target name [env: DRCTL_CONFIRM]
-    #[arg(
-        long,
-        value_name = "TARGET",
-        env = "DRCTL_CONFIRM",
-        hide_env = true,
-        help_heading = "Safety"
-    )]
-    pub confirm: Option<String>,
+    /// The confirmation.
+    #[command(flatten)]
+    pub confirmation: ConfirmArgs,
     /// Create the accounts of the backup that the destination lacks (with --tables: their privileges on
     /// other single objects are omitted)
     #[arg(long, help_heading = "Scope")]
@@ -485,9 +479,9 @@ fn pattern(text: &str) -> std::result::Result<regex::Regex, String> {
     built.map_err(|error| error.to_string())
 }
 
-/// Arguments of `demote`.
-#[derive(Debug, Args)]
-pub struct DemoteArgs {
+/// Confirmation of a command that replaces what a server holds or does.
+#[derive(Debug, Clone, Args)]
+pub struct ConfirmArgs {
     /// Confirm by repeating the target name [env: DRCTL_CONFIRM]
     #[arg(
         long,
@@ -497,6 +491,14 @@ pub struct DemoteArgs {
         help_heading = "Safety"
     )]
     pub confirm: Option<String>,
+}
+
+/// Arguments of `demote`.
+#[derive(Debug, Args)]
+pub struct DemoteArgs {
+    /// The confirmation.
+    #[command(flatten)]
+    pub confirmation: ConfirmArgs,
     /// Print who has the lease, and what would be done
     #[arg(long, help_heading = "Safety")]
     pub plan: bool,
@@ -511,15 +513,9 @@ pub struct DemoteArgs {
 /// Arguments of `promote`.
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
-    /// Confirm by repeating the target name [env: DRCTL_CONFIRM]
-    #[arg(
-        long,
-        value_name = "TARGET",
-        env = "DRCTL_CONFIRM",
-        hide_env = true,
-        help_heading = "Safety"
-    )]
-    pub confirm: Option<String>,
+    /// The confirmation.
+    #[command(flatten)]
+    pub confirmation: ConfirmArgs,
     /// Print what would be done, and what would be lost
     #[arg(long, help_heading = "Safety")]
     pub plan: bool,

@@ -30,7 +30,7 @@ pub async fn run(context: &Context, args: DemoteArgs) -> Result<()> {
         let plan = context.cancel.unless(demotion.plan()).await?;
         return print_plan(context, &plan);
     }
-    confirmed(context, args.confirm.as_deref())?;
+    confirmed(context, args.confirmation.confirm.as_deref())?;
     let started_at = Timestamp::now();
     // Traffic goes first: what it would write is refused from here on.
     let switched = switched(context, Direction::Demote).await;
@@ -47,10 +47,7 @@ fn print_plan(context: &Context, plan: &DemotionPlan) -> Result<()> {
     }
     let target = &context.config.target;
     let mut page = match &plan.lease {
-        Some(lease) => format!(
-            "{target}: lease: side {}, epoch {} since {}\n",
-            lease.side, lease.epoch, lease.taken_at
-        ),
+        Some(lease) => format!("{target}: lease: {lease}\n"),
         None => format!("{target}: nobody holds the lease\n"),
     };
     page.push_str(&match &plan.other_executed {

@@ -39,10 +39,7 @@ fn show(context: &Context, state: Option<&State>) -> Result<()> {
     let Some(state) = state else {
         return text::print(&format!("no side ever held the lease of {target}\n"));
     };
-    let mut lines = format!(
-        "{target}: side {}, epoch {} since {}\n",
-        state.side, state.epoch, state.taken_at
-    );
+    let mut lines = format!("{target}: {state}\n");
     lines.push_str(&match &state.renewed {
         Some(renewed) => format!(
             "renewed at {} for {} s; its server is {}\n",

@@ -27,7 +27,7 @@ pub async fn run(context: &Context, args: PromoteArgs) -> Result<()> {
     if args.plan {
         return print_plan(context, &context.cancel.unless(promotion.plan()).await?);
     }
-    confirmed(context, args.confirm.as_deref())?;
+    confirmed(context, args.confirmation.confirm.as_deref())?;
     let started_at = Timestamp::now();
     let done = Box::pin(promotion.run()).await;
     let record = RunRecord::ends("promote", started_at, None, done.as_ref().err());
@@ -93,10 +93,7 @@ fn print_plan(context: &Context, plan: &PromotionPlan) -> Result<()> {
         }
     }
     match &plan.lease {
-        Some(lease) => page.push_str(&format!(
-            "lease: side {}, epoch {} since {}\n",
-            lease.side, lease.epoch, lease.taken_at
-        )),
+        Some(lease) => page.push_str(&format!("lease: {lease}\n")),
         None => page.push_str("lease: nobody holds it\n"),
     }
     for refusal in &plan.refusals {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::sql::ledger::{Entries, Entry, RowSum};
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::util::digest::{Digest, Xxh3Digest};
-use crate::util::format::counted;
+use crate::util::format::{counted, some_of};
 
 /// Class of a difference.
 #[derive(
@@ -84,6 +84,14 @@ impl Comparison {
             .filter(|one| classes.contains(&one.class))
             .map(|one| one.object.clone())
             .collect()
+    }
+
+    /// The objects that differ, in one line.
+    pub fn which_differ(&self) -> String {
+        let objects = self.differences.iter().map(|one| one.object.to_string());
+        let objects: BTreeSet<String> = objects.collect();
+        let number = counted(objects.len() as u64, "object");
+        format!("{number} differ: {}", some_of(objects))
     }
 
     /// Number of differences of a class.

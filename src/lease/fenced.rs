@@ -55,11 +55,7 @@ impl Taken {
                 Err(error) => return Err(error),
                 Ok(None) => {}
             }
-            let pause = async {
-                tokio::time::sleep(PAUSE).await;
-                Ok(())
-            };
-            cancel.unless(pause).await?;
+            cancel.pause(PAUSE).await?;
         }
     }
 

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use crate::binlog::gtid::GtidSet;
 use crate::layout::TargetName;
 use crate::mysql::compat::{kill_privileges, read_only_privilege};
-use crate::mysql::connect::{is_denied, literals, server_code, set_global};
+use crate::mysql::connect::{is_denied, literals, server_code};
 use crate::mysql::grants::Grants;
 use crate::mysql::named_lock::{self, Lock};
-use crate::mysql::replication::is_on;
+use crate::mysql::replication::{is_on, make_writable};
 use crate::mysql::schemas::{MARKER, Own};
 use crate::mysql::{self, Connection, ServerConfig, ServerVersion};
 use crate::{Error, Outcome, Result};
@@ -78,15 +78,7 @@ pub async fn shut(config: &ServerConfig, target: &TargetName) -> Result<GtidSet>
 /// Makes a server writable whose side has the lease, and earlier holders of which are fenced.
 pub async fn open(config: &ServerConfig) -> Result<()> {
     let mut connection = mysql::connect(config).await?;
-    for name in ["super_read_only", "read_only"] {
-        if connection
-            .variable(&[name])
-            .await?
-            .is_some_and(|value| value != "OFF")
-        {
-            connection.run(&set_global(name, "OFF")).await?;
-        }
-    }
+    make_writable(&mut connection).await?;
     connection.close().await;
     Ok(())
 }

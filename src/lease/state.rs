@@ -1,6 +1,7 @@
 //! Who holds the lease, for operators and `promote`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -44,6 +45,13 @@ pub struct Renewed {
     pub lease_seconds: u64,
     /// Since when the holder's server is read-only; `None` if it is writable or unknown.
     pub read_only_since: Option<Timestamp>,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, epoch, since) = (&self.side, self.epoch, self.taken_at);
+        write!(f, "side {side}, epoch {epoch} since {since}")
+    }
 }
 
 impl State {

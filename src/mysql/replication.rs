@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::mysql::compat::{ALL_CHANNELS, REPLICA_STATUS};
-use crate::mysql::connect::{NamedRow, is_denied};
+use crate::mysql::connect::{NamedRow, is_denied, set_global};
 use crate::mysql::{Connection, ServerVersion};
 
 /// Name of the channel by which a log is replayed; no other is ever touched.
@@ -195,6 +195,22 @@ async fn read_only(connection: &mut Connection) -> Result<Option<&'static str>> 
         }
     }
     Ok(None)
+}
+
+/// What a server is read-only by, the strictest last.
+pub const READ_ONLY: [&str; 2] = ["read_only", "super_read_only"];
+
+/// Makes a server writable; whether it was read-only.
+pub async fn make_writable(connection: &mut Connection) -> Result<bool> {
+    let mut was_read_only = false;
+    for name in READ_ONLY.iter().rev() {
+        let value = connection.variable(&[name]).await?;
+        if value.is_some_and(|value| value != "OFF") {
+            was_read_only = true;
+            connection.run(&set_global(name, "OFF")).await?;
+        }
+    }
+    Ok(was_read_only)
 }
 
 /// Value of a global variable; empty if the server does not have it.

@@ -12,8 +12,10 @@ use crate::binlog::gtid::GtidSet;
 use crate::comparison::normalise::{disabled_event, is_of_replica};
 use crate::layout::{BackupId, TargetName};
 use crate::mysql::connect::literal;
+use crate::mysql::replication::{READ_ONLY, make_writable};
 use crate::mysql::{Connection, Flavour, ServerConfig, connect, schemas};
 use crate::replay::destination::statements;
+use crate::replay::destination::unfit::logs_what_it_replicates;
 use crate::replay::{CLEARED, STANDBY};
 use crate::restore::frames::read_ahead::FrameSource;
 use crate::restore::inspect::control_config;
@@ -31,9 +33,6 @@ use crate::sql::definer::definer;
 use crate::sql::statement::{Kind, ObjectKind, Section, quote};
 use crate::util::cancel::Cancel;
 use crate::util::error::{Error, Result};
-
-/// What a server is read-only by, the strictest last.
-const READ_ONLY: [&str; 2] = ["read_only", "super_read_only"];
 
 /// A standby, held by the lock of the restore.
 pub struct Standby {
@@ -314,15 +313,7 @@ pub async fn has_data(server: &Arc<ServerConfig>, cancel: &Cancel) -> Result<boo
 pub async fn claim(connection: &mut Connection) -> Result<()> {
     const ATTEMPTS: u32 = 5;
     for attempt in 1.. {
-        let mut is_read_only = false;
-        for name in READ_ONLY.iter().rev() {
-            let value = connection.variable(&[name]).await?;
-            if value.is_some_and(|value| value != "OFF") {
-                is_read_only = true;
-                connection.run(&format!("SET GLOBAL {name} = OFF")).await?;
-            }
-        }
-        if !is_read_only {
+        if !make_writable(connection).await? {
             break;
         }
         connection.run("SET SESSION sql_log_bin = 0").await?;
@@ -348,14 +339,8 @@ pub async fn unfit(connection: &mut Connection) -> Result<Option<Error>> {
             .hint("give it an empty server with --into or DRCTL_INTO_URL, or drop what is there"),
         ));
     }
-    let is_on = |value: Option<String>| value.is_some_and(|value| value == "ON" || value == "1");
-    let logs = is_on(connection.variable(&["log_bin"]).await?);
-    let replicated = is_on(
-        connection
-            .variable(crate::mysql::compat::LOG_REPLICA_UPDATES)
-            .await?,
-    );
-    Ok((logs && !replicated).then(|| {
+    let logs = logs_what_it_replicates(connection).await?;
+    Ok((!logs).then(|| {
         Error::refused("the server of the standby does not log what it replicates, so that its log could not go on after a promotion")
             .hint("restart it with log_replica_updates = ON (MariaDB: log_slave_updates = ON)")
     }))

@@ -16,8 +16,6 @@ use crate::restore::standby::{Standby, claim, unfit};
 use crate::restore::steps::Restore;
 use crate::standby::Follower;
 use crate::standby::status::Status;
-use crate::stream::coverage;
-use crate::stream::objects::Objects;
 use crate::util::error::{Error, Outcome, Result};
 
 /// Why a standby is built.
@@ -31,8 +29,16 @@ pub(super) enum Why {
     Asked,
 }
 
+/// A backup, and its place in the log.
+pub(super) struct Base {
+    /// Of the backups that it was found among.
+    pub catalog: Catalog,
+    pub entry: Entry,
+    pub place: Place,
+}
+
 /// A backup that is gone, or has lost its place, cannot be gone on with.
-fn is_gone(error: Error) -> Result<Option<(Entry, Place)>> {
+fn is_gone(error: Error) -> Result<Option<Base>> {
     match error.outcome() {
         Outcome::NothingToDo | Outcome::Refused => {
             tracing::warn!(%error, "the backup that was restored cannot be gone on with");
@@ -50,61 +56,29 @@ impl Follower {
         why: Why,
         status: &mut Status,
     ) -> Result<Standby> {
-        let resumed = match &found {
-            Some(standby) if !standby.follows() && !standby.is_cleared() && why != Why::Asked => {
-                Some(standby.backup()?)
-            }
-            _ => None,
-        };
-        let resumed = match resumed {
+        let begun = found.as_ref().filter(|standby| {
+            let is_whole = standby.follows() || standby.is_cleared();
+            !is_whole && why != Why::Asked
+        });
+        let resumed = match begun.map(Standby::backup).transpose()? {
             Some(id) => self.base(Some(id), None).await.map(Some).or_else(is_gone)?,
             None => None,
         };
-        let begun = resumed.is_some();
-        let (entry, place) = match resumed {
-            Some(base) => {
+        let base = match (resumed, found) {
+            (Some(base), found) => {
                 if let Some(standby) = found {
                     standby.close().await;
                 }
                 base
             }
-            None => {
-                // First, so that nothing is dropped while there is nothing to build from.
-                let behind = match why {
-                    Why::Gap(timeline) => timeline,
-                    Why::Missing | Why::Asked => None,
-                };
-                let base = self.base(None, behind).await?;
-                if let Some(standby) = found {
-                    if matches!(why, Why::Gap(_)) && base.0.id <= standby.backup()? {
-                        return Err(Error::refused(
-                            "no backup was made behind the gap in the log yet",
-                        )
-                        .hint(
-                            "make one with drctl backup; until then the standby stays as it is",
-                        ));
-                    }
-                    tracing::warn!(backup = %base.0.id, "the standby is built anew");
-                    standby.clear().await?;
-                }
-                base
-            }
+            (None, found) => self.begin(found, why).await?,
         };
-        if !begun {
-            let mut connection = self.cancel.unless(connect(&self.server)).await?;
-            let unfit = unfit(&mut connection).await?;
-            let claimed = match unfit {
-                None => claim(&mut connection).await,
-                Some(error) => Err(error),
-            };
-            connection.close().await;
-            claimed?;
-        }
-        status.report.backup = Some(entry.id);
+        let id = base.entry.id;
+        status.report.backup = Some(id);
         status.report.applied_until = None;
-        tracing::info!(backup = %entry.id, "building the standby");
+        tracing::info!(backup = %id, "building the standby");
         let beat = status.beat();
-        self.restore(&entry, &place).await?;
+        self.restore(&base).await?;
         drop(beat);
         let open = Standby::open(&self.server, &self.target, &self.cancel);
         let standby = self.cancel.unless(open).await?;
@@ -112,9 +86,40 @@ impl Follower {
             .ok_or_else(|| Error::server("the standby was built, and its restore marker is gone"))
     }
 
-    async fn restore(&self, entry: &Entry, place: &Place) -> Result<()> {
+    /// Chooses a backup, and makes the server one that it can be restored into: what is on it is dropped.
+    async fn begin(&self, found: Option<Standby>, why: Why) -> Result<Base> {
+        let behind = match why {
+            Why::Gap(timeline) => timeline,
+            Why::Missing | Why::Asked => None,
+        };
+        // First, so that nothing is dropped while there is nothing to build from.
+        let base = self.base(None, behind).await?;
+        if let Some(standby) = found {
+            if matches!(why, Why::Gap(_)) && base.entry.id <= standby.backup()? {
+                return Err(
+                    Error::refused("no backup was made behind the gap in the log yet")
+                        .hint("make one with drctl backup; until then the standby stays as it is"),
+                );
+            }
+            tracing::warn!(backup = %base.entry.id, "the standby is built anew");
+            standby.clear().await?;
+        }
+        let mut connection = self.cancel.unless(connect(&self.server)).await?;
+        let claimed = match unfit(&mut connection).await? {
+            None => claim(&mut connection).await,
+            Some(error) => Err(error),
+        };
+        connection.close().await;
+        claimed.map(|()| base)
+    }
+
+    async fn restore(&self, base: &Base) -> Result<()> {
+        let Base {
+            catalog,
+            entry,
+            place,
+        } = base;
         let resolved = self.cancel.unless(place.resolve(Stop::End)).await?;
-        let catalog = Catalog::read(self.store.clone(), self.target.clone()).await?;
         let archive = self.cancel.unless(catalog.open(entry.id)).await?;
         let options = RestoreOptions {
             accounts: entry.manifest.accounts.is_some(),
@@ -168,16 +173,10 @@ impl Follower {
     }
 
     /// The backup to build from, and its place in the log; with `from` one of this timeline or a later one.
-    async fn base(
-        &self,
-        begun: Option<BackupId>,
-        from: Option<TimelineId>,
-    ) -> Result<(Entry, Place)> {
+    async fn base(&self, begun: Option<BackupId>, from: Option<TimelineId>) -> Result<Base> {
         let find = async {
             let catalog = Catalog::read(self.store.clone(), self.target.clone()).await?;
-            let objects = Objects::list(self.store.clone(), self.target.clone()).await?;
-            let stretches = coverage::stretches(&objects).await?;
-            let objects = Arc::new(objects);
+            let (objects, stretches) = self.archived().await?;
             let entries = match begun {
                 Some(id) => vec![catalog.entry(id).await?],
                 None => catalog.bases().await?,
@@ -189,7 +188,13 @@ impl Follower {
                         let error = Error::refused("it was made in front of the gap in the log");
                         why.get_or_insert((entry.id, error));
                     }
-                    Ok(place) => return Ok((entry, place)),
+                    Ok(place) => {
+                        return Ok(Base {
+                            catalog,
+                            entry,
+                            place,
+                        });
+                    }
                     Err(error) if error.outcome() == Outcome::Refused => {
                         why.get_or_insert((entry.id, error));
                     }

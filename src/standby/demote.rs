@@ -157,11 +157,7 @@ impl Demotion<'_> {
             if left.is_empty() || began.elapsed() >= self.drain {
                 return Ok(left.to_string());
             }
-            let pause = async {
-                tokio::time::sleep(PAUSE).await;
-                Ok(())
-            };
-            self.cancel.unless(pause).await?;
+            self.cancel.pause(PAUSE).await?;
         }
     }
 

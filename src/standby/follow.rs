@@ -21,7 +21,6 @@ use crate::standby::proof::Proof;
 use crate::standby::status::Status;
 use crate::standby::tail::{Beyond, Tail, gap};
 use crate::standby::{Ended, Follower};
-use crate::stream::coverage;
 use crate::stream::objects::{self, Objects};
 use crate::stream::read::file_behind;
 use crate::util::error::{Error, Outcome, Result};
@@ -113,9 +112,7 @@ impl Follower {
             }
             entry => entry?,
         };
-        let objects = Objects::list(self.store.clone(), self.target.clone()).await?;
-        let stretches = coverage::stretches(&objects).await?;
-        let objects = Arc::new(objects);
+        let (objects, stretches) = self.archived().await?;
         let place = Place::of(catalog, &entry, &objects, &stretches).await?;
         let first = place.log.timeline;
         let mut behind = stretches.iter().map(|stretch| &stretch.timeline);
@@ -142,13 +139,14 @@ impl Following<'_> {
         loop {
             let began = Instant::now();
             self.check_alone().await?;
-            if let Some((entry, place)) = self.next_backup().await? {
+            if let Some(backup) = self.next_backup().await? {
+                let place = &backup.place;
                 if place.gtids != self.executed {
                     self.forward(place.stop(), status).await?;
                 }
                 // An open transaction in front of it may not be archived yet.
                 if place.gtids == self.executed {
-                    self.prove(&entry, status).await?;
+                    self.prove(&backup, status).await?;
                 }
             }
             let waits = self.proof.waits();
@@ -174,11 +172,7 @@ impl Following<'_> {
                 status.write(true).await;
                 return Ok(Ended::Done);
             }
-            let pause = poll.saturating_sub(began.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = cancel.token().cancelled() => return Err(cancel.error()),
-            }
+            cancel.pause(poll.saturating_sub(began.elapsed())).await?;
         }
     }
 
@@ -257,17 +251,7 @@ impl Following<'_> {
             return Ok(false);
         };
         let end = GtidSet::parse(next.mariadb, end)?;
-        let other_server = match (&self.executed, &end) {
-            (GtidSet::MariaDb(ours), GtidSet::MariaDb(theirs)) => {
-                ours.iter().any(|(domain, (server, sequence))| {
-                    theirs
-                        .get(domain)
-                        .is_some_and(|(other, last)| last == sequence && other != server)
-                })
-            }
-            _ => false,
-        };
-        Ok(other_server || !end.covers(&self.executed))
+        Ok(!end.continues(&self.executed))
     }
 
     async fn apply(&mut self, beyond: Beyond, status: &mut Status) -> Result<()> {

@@ -38,6 +38,8 @@ use crate::objectives::schedule::Schedule;
 use crate::restore::options::Resources;
 use crate::restore::standby::{Standby, is_built};
 use crate::store::Store;
+use crate::stream::coverage::{self, Stretch};
+use crate::stream::objects::Objects;
 use crate::util::cancel::Cancel;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::times::Seconds;
@@ -169,6 +171,13 @@ impl Follower {
             }
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// What is archived of the log now.
+    async fn archived(&self) -> Result<(Arc<Objects>, Vec<Stretch>)> {
+        let objects = Objects::list(self.store.clone(), self.target.clone()).await?;
+        let stretches = coverage::stretches(&objects).await?;
+        Ok((Arc::new(objects), stretches))
     }
 
     /// Whether this side has the lease.

@@ -297,11 +297,7 @@ impl Promotion<'_> {
                         .hint("somebody promoted or discarded it; see drctl promote --plan"));
                 }
                 Err(error) if error.outcome() == Outcome::Locked && began.elapsed() < HAND_OVER => {
-                    let pause = async {
-                        tokio::time::sleep(PAUSE).await;
-                        Ok(())
-                    };
-                    follower.cancel.unless(pause).await?;
+                    follower.cancel.pause(PAUSE).await?;
                 }
                 Err(error) if error.outcome() == Outcome::Locked => {
                     return Err(error.hint("stop drctl standby, and run the same command again"));
@@ -389,11 +385,7 @@ impl Promotion<'_> {
                 Moved::AtEnd if is_complete(&following.executed) => break None,
                 Moved::AtEnd if moved.elapsed() >= self.drain => break None,
                 Moved::AtEnd => {
-                    let pause = async {
-                        tokio::time::sleep(PAUSE).await;
-                        Ok(())
-                    };
-                    follower.cancel.unless(pause).await?;
+                    follower.cancel.pause(PAUSE).await?;
                 }
             }
         };

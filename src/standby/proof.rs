@@ -6,13 +6,11 @@
 //! since the snapshot of one, no wait is needed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::archive::BackupPlace;
 use crate::archive::read::Archive;
 use crate::catalog::lease::Lease;
 use crate::catalog::{Catalog, Entry};
@@ -22,12 +20,10 @@ use crate::objectives::schedule::Schedule;
 use crate::replay::place::Place;
 use crate::restore::standby::Standby;
 use crate::standby::Follower;
+use crate::standby::build::Base;
 use crate::standby::follow::Following;
 use crate::standby::status::Status;
-use crate::stream::coverage;
-use crate::stream::objects::Objects;
 use crate::util::error::{Outcome, Result};
-use crate::util::format::{counted, some_of};
 use crate::verify;
 use crate::verify::later::Later;
 
@@ -103,7 +99,7 @@ impl Following<'_> {
     ///
     /// # Errors
     /// The store.
-    pub async fn next_backup(&mut self) -> Result<Option<(Entry, Place)>> {
+    pub async fn next_backup(&mut self) -> Result<Option<Base>> {
         if !self.proof.looks() {
             return Ok(None);
         }
@@ -122,8 +118,7 @@ impl Following<'_> {
         if newer.is_empty() {
             return Ok(None);
         }
-        let objects = Arc::new(Objects::list(store.clone(), target.clone()).await?);
-        let stretches = coverage::stretches(&objects).await?;
+        let (objects, stretches) = self.follower.archived().await?;
         let mut passed = None;
         // The oldest first: the standby may come to the others later.
         for entry in newer.into_iter().rev() {
@@ -136,7 +131,11 @@ impl Following<'_> {
                 Err(error) => return Err(error),
             };
             if place.log.timeline == self.tail.timeline() && place.gtids.covers(&self.executed) {
-                return Ok(Some((entry, place)));
+                return Ok(Some(Base {
+                    catalog,
+                    entry,
+                    place,
+                }));
             }
             passed = Some(entry.id);
         }
@@ -146,25 +145,15 @@ impl Following<'_> {
         Ok(None)
     }
 
-    fn place(&self, id: BackupId) -> BackupPlace {
-        BackupPlace {
-            target: self.follower.target.clone(),
-            id,
-        }
-    }
-
     /// Compares the standby, which has come to the place of this backup.
-    pub async fn prove(&mut self, entry: &Entry, status: &mut Status) -> Result<()> {
+    pub async fn prove(&mut self, backup: &Base, status: &mut Status) -> Result<()> {
+        let Base { catalog, entry, .. } = backup;
         self.proof.newest = entry.id;
         self.proof.waiting = None;
         status.set(State::Comparing, None);
         status.write(true).await;
-        let catalog = Catalog::read(self.follower.store.clone(), entry.manifest.target.clone());
-        let archive = self.follower.cancel.unless(async {
-            let catalog = catalog.await?;
-            catalog.open(entry.id).await
-        });
-        let archive = archive.await?;
+        let open = catalog.open(entry.id);
+        let archive = self.follower.cancel.unless(open).await?;
         let _beat = status.beat();
         self.standby.admit().await?;
         let compared = compare(self.follower, &mut self.standby, &archive).await;
@@ -181,7 +170,7 @@ impl Following<'_> {
             true => {
                 tracing::info!(backup = %entry.id, "the standby is equal to the backup");
                 status.report.backup = Some(entry.id);
-                let lease = Lease::reading(&self.follower.store, &self.place(entry.id)).await;
+                let lease = Lease::reading(catalog.store(), &catalog.place(entry.id)).await;
                 if let Some(before) = std::mem::replace(&mut self.lease, lease) {
                     before.end().await;
                 }
@@ -220,17 +209,8 @@ async fn compare(follower: &Follower, standby: &mut Standby, archive: &Archive) 
     };
     let schemas: BTreeSet<String> = standby.schemas().await?.into_iter().collect();
     let (comparison, _) = later.compare(archive, server, schemas).await?;
-    let objects: BTreeSet<String> = comparison
-        .differences
-        .iter()
-        .map(|one| one.object.to_string())
-        .collect();
     Ok(match comparison.is_equal() {
         true => String::new(),
-        false => format!(
-            "{} differ: {}",
-            counted(objects.len() as u64, "object"),
-            some_of(objects.into_iter())
-        ),
+        false => comparison.which_differ(),
     })
 }

@@ -135,6 +135,15 @@ impl Cancel {
         }
     }
 
+    /// Waits, unless the run is cancelled.
+    pub async fn pause(&self, duration: Duration) -> Result<()> {
+        let sleep = async {
+            tokio::time::sleep(duration).await;
+            Ok(())
+        };
+        self.unless(sleep).await
+    }
+
     /// Cancels on SIGINT, SIGTERM, SIGQUIT, and on SIGHUP unless the process was started with it ignored,
     /// as by `nohup`. A further signal ends the process at once, except within [`SAME_SIGNAL`] of the
     /// first.

@@ -36,7 +36,6 @@ use crate::restore::steps::Restore;
 use crate::sql::definer::Account;
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
-use crate::util::format::{counted, some_of};
 use crate::verify::later::Later;
 use crate::verify::scratch::Choice;
 use crate::verify::{Drill, add_stage};
@@ -333,16 +332,10 @@ fn refuse_differences(drill: &Drill<'_>, found: &Found<'_>, comparison: &Compari
     if comparison.is_equal() {
         return Ok(());
     }
-    let objects: BTreeSet<String> = comparison
-        .differences
-        .iter()
-        .map(|one| one.object.to_string())
-        .collect();
     Err(Error::verification(format!(
-        "backup {} with the binary log behind it is not equal to backup {}: {} differ: {}",
+        "backup {} with the binary log behind it is not equal to backup {}: {}",
         drill.entry.id,
         found.until.entry.id,
-        counted(objects.len() as u64, "object"),
-        some_of(objects.into_iter()),
+        comparison.which_differ(),
     )))
 }

@@ -213,7 +213,7 @@ async fn record_verification(
 /// Checks the confirmation: dropping objects requires the target's name again. Another name is rejected for
 /// every restore, since a Job from the suspended CronJob always passes it.
 fn confirm(context: &Context, args: &RestoreArgs) -> Result<()> {
-    match &args.confirm {
+    match &args.confirmation.confirm {
         Some(name) if name != context.config.target.as_str() => Err(Error::usage(format!(
             "--confirm {name} is not the target, {}",
             context.config.target

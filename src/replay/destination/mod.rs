@@ -16,7 +16,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::binlog::gtid::GtidSet;
-use crate::mysql::compat::LOG_REPLICA_UPDATES;
 use crate::mysql::connect::{connect, server_error};
 use crate::mysql::replication::REPLAY_CHANNEL;
 use crate::mysql::{Connection, Flavour, ServerConfig, ServerVersion};
@@ -27,7 +26,7 @@ use crate::{Error, Result};
 
 use settings::{Journal, Settings};
 use status::{Status, Thread};
-use unfit::{START_OVER, Unfit, fitness};
+use unfit::{START_OVER, Unfit, fitness, logs_what_it_replicates};
 
 /// How often a replica is asked.
 const POLL: Duration = Duration::from_millis(250);
@@ -133,7 +132,7 @@ impl Destination {
                 }
                 executed = self.executed().await?;
             }
-            if !path.is_client() && !self.logs_what_it_replicates().await? {
+            if !path.is_client() && !logs_what_it_replicates(&mut self.control).await? {
                 self.control.run(&statements::not_logged()).await?;
                 executed = self.executed().await?;
             }
@@ -187,14 +186,6 @@ impl Destination {
                 }
             }
         }
-    }
-
-    /// Whether its log, if it writes one, holds what it executes as a replica.
-    async fn logs_what_it_replicates(&mut self) -> Result<bool> {
-        let logs = self.control.variable(&["log_bin"]).await?;
-        let replicated = self.control.variable(LOG_REPLICA_UPDATES).await?;
-        let is_on = |value: Option<String>| value.is_some_and(|value| value == "ON");
-        Ok(!is_on(logs) || is_on(replicated))
     }
 
     /// Points the server at a listener and starts it.

@@ -3,6 +3,7 @@
 
 use crate::Result;
 use crate::binlog::gtid::GtidSet;
+use crate::mysql::compat::LOG_REPLICA_UPDATES;
 use crate::mysql::{Connection, Flavour};
 use crate::replay::ReplayPath;
 use crate::replay::destination::{Begin, statements};
@@ -143,6 +144,14 @@ pub async fn whatever_is_replayed(
     let what = format!("the destination has {name} = {value}: {refuses}");
     all.push(Unfit { what, hint });
     Ok(all)
+}
+
+/// Whether a server's log, if it writes one, holds what it executes as a replica.
+pub async fn logs_what_it_replicates(connection: &mut Connection) -> Result<bool> {
+    let logs = connection.variable(&["log_bin"]).await?;
+    let replicated = connection.variable(LOG_REPLICA_UPDATES).await?;
+    let is_on = |value: Option<String>| value.is_some_and(|value| value == "ON");
+    Ok(!is_on(logs) || is_on(replicated))
 }
 
 /// A server of MySQL that has executed transactions that it is to replay; one of MariaDB skips nothing.

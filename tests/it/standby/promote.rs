@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use super::{as_app, assert_same, sides, status};
 use crate::on_both;
 use crate::replay::logging;
+use crate::support::drctl::Running;
 use crate::support::wait::within;
 use crate::support::{Drctl, Flavour, Server};
 
@@ -23,6 +24,14 @@ fn side(store: &Drctl, server: &Server, name: &str) -> Drctl {
         .env("DRCTL_STREAM_CUT_SECONDS", "1")
         .source(server)
         .into(server)
+}
+
+/// Both sides, and the keeper of the one that has the lease.
+fn two_sides(store: &Drctl, source: &Server, standby: &Server) -> (Drctl, Drctl, Running) {
+    let (east, west) = (side(store, source, "east"), side(store, standby, "west"));
+    let mut keeper = east.start(["lease", "--first"]);
+    keeper.until_says("this side holds the lease");
+    (east, west, keeper)
 }
 
 on_both!(
@@ -92,9 +101,7 @@ on_both!(
         let (source, standby, drctl) = sides(flavour);
         source.exec(ACCOUNT);
         drctl.run(["backup"]).ok();
-        let (east, west) = (side(&drctl, &source, "east"), side(&drctl, &standby, "west"));
-        let mut keeper = east.start(["lease", "--first"]);
-        keeper.until_says("this side holds the lease");
+        let (east, west, mut keeper) = two_sides(&drctl, &source, &standby);
         let stream = east.start(["stream"]);
         let guard = west.start(["lease"]);
         let mut following = west.start(["standby"]);
@@ -127,9 +134,7 @@ on_both!(
 on_both!(
     fn a_primary_that_is_gone_is_waited_for_as_long_as_its_lease(flavour) {
         let (source, standby, drctl) = sides(flavour);
-        let (east, west) = (side(&drctl, &source, "east"), side(&drctl, &standby, "west"));
-        let mut keeper = east.start(["lease", "--first"]);
-        keeper.until_says("this side holds the lease");
+        let (east, west, keeper) = two_sides(&drctl, &source, &standby);
         west.run(["standby", "--once"]).ok();
         // Its machine is gone at once.
         keeper.signal(Signal::KILL);
@@ -165,9 +170,7 @@ on_both!(
         let (source, standby, drctl) = sides(flavour);
         source.exec(ACCOUNT);
         drctl.run(["backup"]).ok();
-        let (east, west) = (side(&drctl, &source, "east"), side(&drctl, &standby, "west"));
-        let mut keeper = east.start(["lease", "--first"]);
-        keeper.until_says("this side holds the lease");
+        let (east, west, keeper) = two_sides(&drctl, &source, &standby);
         let stream = east.start(["stream"]);
         west.run(["standby", "--once"]).ok();
         east.run(["demote"]).refused(2, &["not confirmed"]);
