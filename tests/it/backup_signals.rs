@@ -119,7 +119,8 @@ fn a_killed_backup_leaves_no_dump_program_behind() {
     // Not by its command line, which is empty for an instant while it becomes `sleep`.
     let lives = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
     };
     assert!(lives());
     running.signal(Signal::KILL);
