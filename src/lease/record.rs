@@ -32,7 +32,7 @@ pub(super) struct Taking {
     pub(super) side: Side,
     pub(super) taken_at: Timestamp,
     pub(super) reason: Reason,
-    /// Random: tells whether an object whose PUT had no response is this one.
+    /// Random: identifies this object after a PUT without a response.
     pub(super) nonce: String,
 }
 

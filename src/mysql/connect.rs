@@ -288,7 +288,7 @@ impl Connection {
         Ok(server)
     }
 
-    /// The statement of another connection that has been running for longest, if for more than so many seconds: the ID
+    /// The statement of another connection that has been running for longest, if for more than this number of seconds: the ID
     /// of the connection, and the seconds. Only with PROCESS are those of other accounts among them.
     pub async fn long_statement(&mut self, seconds: u32) -> Result<Option<(u64, i64)>> {
         self.row(&format!(

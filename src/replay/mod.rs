@@ -54,7 +54,7 @@ use select::{Selection, Tally};
 use stop::Resolved;
 use tables::Tables;
 
-/// A stretch of a log behind a backup, for whoever restores that backup.
+/// A stretch of a log behind a backup, for the restore of that backup.
 #[derive(Clone)]
 pub struct Stretch {
     /// The log.
@@ -96,8 +96,8 @@ impl Stretch {
     pub fn begin(&self, begun: bool) -> Begin {
         match begun {
             true => Begin::Resumed,
-            false if self.reset => Begin::AnewWithReset,
-            false => Begin::Anew,
+            false if self.reset => Begin::FreshWithReset,
+            false => Begin::Fresh,
         }
     }
 }
@@ -105,7 +105,7 @@ impl Stretch {
 /// The moment of a restore that follows the log, as [`Stretch::described`].
 pub const STANDBY: &str = "the end of the log, as a standby";
 
-/// The same of a standby that is being dropped, to be built anew.
+/// The same of a standby that is dropped in order to be rebuilt.
 pub const CLEARED: &str = "nothing: the standby is dropped";
 
 /// What becomes of a destination behind a stretch.
@@ -171,7 +171,7 @@ pub struct Replayed {
     pub refused: Vec<Refused>,
 }
 
-/// Replays a stretch of a log into a server that holds the plan's base and that nothing else writes to. `told`
+/// Replays a stretch of a log into a server that holds the plan's base and that nothing else writes to. `progress`
 /// receives how many transactions are applied.
 ///
 /// On failure and cancellation the server is no replica any more, and its settings are reverted; its GTIDs say what is
@@ -182,7 +182,7 @@ pub async fn replay(
     plan: &Plan,
     options: &Options,
     journal: Option<&dyn Journal>,
-    told: impl Fn(u64) + Send + Sync,
+    progress: impl Fn(u64) + Send + Sync,
     cancel: &Cancel,
 ) -> Result<Replayed> {
     let connect = Destination::connect(destination, &options.path);
@@ -202,7 +202,7 @@ pub async fn replay(
         });
         match &options.path {
             ReplayPath::Replica(listen) => {
-                attached(&mut destination, *listen, stretch, plan, told).await
+                attached(&mut destination, *listen, stretch, plan, progress).await
             }
             // None of the stretch is executed, or `prepare` would have refused it.
             ReplayPath::Client(client) => {
@@ -246,7 +246,7 @@ async fn attached(
     listen: SocketAddr,
     stretch: Arc<Served>,
     plan: &Plan,
-    told: impl Fn(u64),
+    progress: impl Fn(u64),
 ) -> Result<()> {
     let listener = Listener::bind(listen, replica.flavour()).await?;
     let (address, account) = (listener.address(), listener.account().clone());
@@ -254,7 +254,7 @@ async fn attached(
     let applied = async {
         replica.attach(address, &account).await?;
         replica
-            .wait(plan, || tally.already.get().is_some(), told)
+            .wait(plan, || tally.already.get().is_some(), progress)
             .await?;
         replica.applied().await
     };

@@ -16,7 +16,7 @@ pub enum Verdict {
     Refuse(String),
     /// It is not, since the restore does without the tables that it changes; its transaction is empty.
     DoWithout,
-    /// It cannot be told, or only part of it would have to be refused; what it is.
+    /// Undecidable, or only part of it would have to be refused; what it is.
     Unclear(String),
 }
 

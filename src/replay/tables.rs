@@ -1,6 +1,6 @@
 //! Which changes of a log concern the tables that a restore is limited to.
 //!
-//! Rows name their table. A statement is text: where it cannot be told for sure whether it changes a selected table, and
+//! Rows name their table. A statement is text: where it is not certain whether it changes a selected table, and
 //! only those, it ends the replay.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub enum Part {
     All,
     /// Nothing.
     None,
-    /// It cannot be told, or only a part.
+    /// Undecidable, or only a part.
     Unclear,
 }
 

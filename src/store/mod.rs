@@ -326,7 +326,7 @@ pub async fn open(config: &StoreConfig, keys: Keys) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(keyed::KeyedStore::new(store, keys)))
 }
 
-/// How long a signature may take: an agent may ask somebody.
+/// How long a signature may take: an agent may ask for confirmation.
 const SIGNING: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Signs a document with the store's signing key; `None` if there is none. An agent may take its time.

@@ -196,7 +196,7 @@ async fn beyond(
         tables: None,
         session: Vec::new(),
         workers: drill.resources().lanes,
-        begin: Begin::Anew,
+        begin: Begin::Fresh,
         then: Then::End,
     };
     let (log, plan) = (Arc::new(place.log.clone()), &resolved.plan);

@@ -55,9 +55,9 @@ pub struct Destination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// On a server that was just restored.
-    Anew,
+    Fresh,
     /// On such a server whose GTIDs may be reset, which deletes its binary logs.
-    AnewWithReset,
+    FreshWithReset,
     /// On a server on which the same replay was interrupted.
     Resumed,
 }
@@ -124,7 +124,7 @@ impl Destination {
             // The log of a standby holds the transactions of the target alone.
             let resets =
                 options.then == Then::Follow || unfit::known(&stretch, &executed).is_some();
-            if begin == Begin::AnewWithReset && resets {
+            if begin == Begin::FreshWithReset && resets {
                 first_understood(&mut self.control, &statements::reset_gtids()).await?;
                 if options.then == Then::Follow && flavour == Flavour::MariaDb {
                     let logged = statements::set_logged(&plan.base);
@@ -210,7 +210,7 @@ impl Destination {
         first_understood(&mut self.control, &statements::start(flavour)).await
     }
 
-    /// Waits until the server has executed what the plan expects, and `served` says that it was served to its end. `told`
+    /// Waits until the server has executed what the plan expects, and `served` says that it was served to its end. `progress`
     /// receives how many transactions of it are executed.
     ///
     /// # Errors
@@ -219,7 +219,7 @@ impl Destination {
         &mut self,
         plan: &Plan,
         served: impl Fn() -> bool,
-        told: impl Fn(u64),
+        progress: impl Fn(u64),
     ) -> Result<()> {
         let stretch = plan.expected.minus(&plan.base);
         let mut reached = Instant::now();
@@ -231,7 +231,9 @@ impl Destination {
             let executed = self.executed().await?;
             let now = Instant::now();
             let status = status.ok_or_else(|| {
-                Error::server("the destination is no replica of drctl any more: somebody reset it")
+                Error::server(
+                    "the destination is no longer a replica of drctl: another client reset it",
+                )
             })?;
             let missing = stretch.minus(&executed);
             if missing.is_empty() && served() {
@@ -252,7 +254,7 @@ impl Destination {
                 moved = now;
                 let done = count(&stretch).zip(count(&missing));
                 let done = done.map(|(all, missing)| all.saturating_sub(missing));
-                told(done.or(status.applied).unwrap_or_default());
+                progress(done.or(status.applied).unwrap_or_default());
                 last = Some(executed);
             } else if now.duration_since(moved) > IDLE_TIMEOUT && !missing.is_empty() {
                 return Err(Error::verification(format!(
@@ -351,11 +353,11 @@ fn stopped(status: &Status, executed: &GtidSet) -> Result<()> {
         };
     }
     if status.applier == Thread::Stopped {
-        return failed("has stopped applying the log", "somebody stopped it");
+        return failed("has stopped applying the log", "another client stopped it");
     }
     if status.reader == Thread::Stopped {
         let error = match status.reader_error.as_str() {
-            "" => "somebody stopped it",
+            "" => "another client stopped it",
             error => error,
         };
         return failed("has stopped reading the log", error);
@@ -398,7 +400,7 @@ async fn first_understood(connection: &mut Connection, statements: &[String]) ->
     connection.first_understood(&words).await.map(drop)
 }
 
-/// How many transactions a set holds; `None` of MariaDB, whose sets do not tell.
+/// How many transactions a set holds; `None` of MariaDB, whose sets do not say.
 fn count(set: &GtidSet) -> Option<u64> {
     match set {
         GtidSet::MySql(origins) => {

@@ -39,7 +39,7 @@ pub fn attach(flavour: Flavour, listener: SocketAddr, account: &Account) -> Vec<
             format!("{what} TO {options} FOR CHANNEL '{REPLAY_CHANNEL}'")
         })
         .to_vec(),
-        // From 11.4 on the certificate of a source is verified unless told not to be.
+        // From 11.4 on the certificate of a source is verified by default.
         Flavour::MariaDb => {
             let gtid = "MASTER_USE_GTID = slave_pos, MASTER_SSL_VERIFY_SERVER_CERT = 0";
             let options = options("MASTER", gtid);
@@ -106,7 +106,7 @@ pub fn set_executed(set: &GtidSet) -> String {
 /// Begins the next file of the binary log.
 pub const NEXT_FILE: &str = "FLUSH NO_WRITE_TO_BINLOG BINARY LOGS";
 
-/// Says that the binary log of MariaDB, which is empty, begins behind these GTIDs: whoever reads from there on is served.
+/// Says that the binary log of MariaDB, which is empty, begins behind these GTIDs: a reader from there on is served.
 pub fn set_logged(set: &GtidSet) -> String {
     format!("SET GLOBAL gtid_binlog_state = '{set}'")
 }

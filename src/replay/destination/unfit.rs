@@ -75,8 +75,8 @@ pub async fn fitness(
         let executed = GtidSet::parse(false, &executed.unwrap_or_default())?;
         let stretch = plan.expected.minus(&plan.base);
         match begin {
-            Begin::Anew => all.extend(known(&stretch, &executed)),
-            Begin::AnewWithReset => resets_gtids = known(&stretch, &executed).is_some(),
+            Begin::Fresh => all.extend(known(&stretch, &executed)),
+            Begin::FreshWithReset => resets_gtids = known(&stretch, &executed).is_some(),
             Begin::Resumed => {}
         }
         let uuid: String = connection.one("SELECT @@GLOBAL.server_uuid").await?;

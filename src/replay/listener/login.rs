@@ -45,7 +45,7 @@ fn random(length: usize) -> String {
         .collect()
 }
 
-/// Greets a client and checks who it is; false where it is anybody else, which it was told.
+/// Greets a client and checks who it is; false for any other, which has its error by then.
 pub async fn admit(
     wire: &mut Wire,
     flavour: Flavour,
@@ -77,7 +77,7 @@ pub async fn admit(
         Flavour::MySql => scramble_sha256(nonce.as_bytes(), password).map(|it| it.to_vec()),
         Flavour::MariaDb => scramble_native(nonce.as_bytes(), password).map(|it| it.to_vec()),
     };
-    // The nonce is new each time, so that the time which a comparison takes tells nothing.
+    // The nonce is new each time, so that the duration of a comparison reveals nothing.
     if response.user() != account.user.as_bytes() || Some(proof) != expected {
         wire.error(1045, b"28000", "Access denied").await?;
         return Ok(false);

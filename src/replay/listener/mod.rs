@@ -42,10 +42,10 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at a time: one replica has one, and one that is being replaced.
 const MOST_CONNECTIONS: usize = 8;
 
-/// Server ids that nobody gives: a replica refuses a source with its own.
+/// Server ids that are rarely configured: a replica refuses a source with its own.
 const SERVER_IDS: std::ops::Range<u32> = 3_000_000_000..4_000_000_000;
 
-/// A server id that nobody has.
+/// A server id that is not in use.
 pub fn unused_server_id() -> u32 {
     rand::rng().random_range(SERVER_IDS)
 }
@@ -188,12 +188,12 @@ impl Shared {
             }
             Err(End::Failed(error)) => {
                 // The replica gives up with these words; those of the run are the error itself.
-                let told = wire.error(
+                let answer = wire.error(
                     1236,
                     b"HY000",
                     "drctl cannot serve the log; see its own error",
                 );
-                let _ = tokio::time::timeout(LOGIN_TIMEOUT, told).await;
+                let _ = tokio::time::timeout(LOGIN_TIMEOUT, answer).await;
                 Err(error)
             }
         }

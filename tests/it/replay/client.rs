@@ -51,7 +51,7 @@ on_both!(
         assert!(stretch.plan.transactions > 60, "{stretch:?}");
         let log = Arc::new(case.log());
         let path = programs(&case);
-        let replayed = case.replay_by(path, log, &stretch, Begin::Anew, &Cancel::default()).unwrap();
+        let replayed = case.replay_by(path, log, &stretch, Begin::Fresh, &Cancel::default()).unwrap();
         assert_eq!(replayed.transactions, stretch.plan.transactions);
         case.no_trace();
         case.equal();
@@ -115,7 +115,7 @@ on_both!(
                 Some(fault) => faulty(&case, fault, 30),
                 None => Arc::new(case.log()),
             };
-            let failed = case.replay_by(path, log, &stretch, Begin::Anew, &Cancel::default()).unwrap_err();
+            let failed = case.replay_by(path, log, &stretch, Begin::Fresh, &Cancel::default()).unwrap_err();
             println!("{liar:?}: {failed}");
             assert_eq!(failed.outcome(), outcome, "{failed}");
             assert!(words.iter().any(|words| failed.to_string().contains(words)), "{failed}");
@@ -260,13 +260,13 @@ on_both!(
             let log = Arc::new(case.log());
             let cancel = Cancel::default();
             let path = programs(&case);
-            let failed = case.replay_by(path, log.clone(), &stretch, Begin::Anew, &cancel).unwrap_err();
+            let failed = case.replay_by(path, log.clone(), &stretch, Begin::Fresh, &cancel).unwrap_err();
             println!("{failed}");
             assert_eq!(failed.outcome(), Outcome::Refused);
             assert!(failed.to_string().contains("would end a statement for the client"), "{failed}");
             assert_eq!(case.into.value("SELECT COUNT(*) FROM mysql.user WHERE user = 'eve'"), "0");
             // A replica reads no text.
-            case.replay(log, &stretch, Begin::Anew).unwrap();
+            case.replay(log, &stretch, Begin::Fresh).unwrap();
             case.equal();
         }
     }

@@ -137,7 +137,7 @@ on_both!(
         let case = Case::new(flavour, "");
         case.source.exec("CALL shop.fill(5, 60)");
         let stretch = case.stretch(Stop::End).unwrap();
-        let refused = case.replay(faulty(&case, Fault::Drop, 30), &stretch, Begin::Anew).unwrap_err();
+        let refused = case.replay(faulty(&case, Fault::Drop, 30), &stretch, Begin::Fresh).unwrap_err();
         println!("{refused}");
         assert_eq!(refused.outcome(), Outcome::Archive);
         // The next file of MySQL says what was before it.
@@ -166,7 +166,7 @@ on_both!(
         let stretch = stretch.unwrap();
         assert_eq!((whole.plan.transactions, stretch.plan.transactions), (60, 29));
         assert!(stretch.left_out.is_some());
-        case.replay(log, &stretch, Begin::Anew).unwrap();
+        case.replay(log, &stretch, Begin::Fresh).unwrap();
         case.no_trace();
         // And on from there, once the rest is archived.
         case.replay(Arc::new(case.log()), &whole, Begin::Resumed).unwrap();
@@ -182,7 +182,7 @@ on_both!(
         // A plan of less, to have some of it applied for sure.
         let first = case.source.exec("SELECT 1");
         assert_eq!(first.trim(), "1");
-        let broken = case.replay(faulty(&case, Fault::Fail, 150), &stretch, Begin::Anew).unwrap_err();
+        let broken = case.replay(faulty(&case, Fault::Fail, 150), &stretch, Begin::Fresh).unwrap_err();
         println!("{broken}");
         assert_eq!(broken.outcome(), Outcome::Store);
         assert!(broken.to_string().contains("the store is away"), "{broken}");
@@ -215,7 +215,7 @@ on_both!(
         case.source.exec("CALL shop.fill(5, 20)");
         case.into.exec("ALTER TABLE shop.lines_of RENAME TO shop.elsewhere");
         let stretch = case.stretch(Stop::End).unwrap();
-        let failed = case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap_err();
+        let failed = case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap_err();
         println!("{failed}");
         assert_eq!(failed.outcome(), Outcome::Server);
         assert!(failed.to_string().contains("lines_of"), "{failed}");
@@ -246,18 +246,18 @@ on_both!(
                 case.into.exec("SET GLOBAL replicate_ignore_table = 'shop.lines_of'");
             }
         }
-        let refused = case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap_err();
+        let refused = case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap_err();
         println!("{refused}");
         assert_eq!(refused.outcome(), Outcome::Refused);
         assert!(refused.to_string().contains("skip"), "{refused}");
         case.no_trace();
         match flavour {
             Flavour::MySql => {
-                case.replay(Arc::new(case.log()), &stretch, Begin::AnewWithReset).unwrap();
+                case.replay(Arc::new(case.log()), &stretch, Begin::FreshWithReset).unwrap();
             }
             Flavour::MariaDb => {
                 case.into.exec("SET GLOBAL replicate_ignore_table = ''");
-                case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap();
+                case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap();
             }
         }
         case.equal();
@@ -270,7 +270,7 @@ on_both!(
         // In a file that the backup stands far behind the beginning of: the events name places that no replica is told.
         case.source.exec("CALL shop.fill(5, 60)");
         let stretch = case.stretch(Stop::End).unwrap();
-        case.replay(faulty(&case, Fault::Pause, 30), &stretch, Begin::Anew).unwrap();
+        case.replay(faulty(&case, Fault::Pause, 30), &stretch, Begin::Fresh).unwrap();
         case.no_trace();
         case.equal();
     }

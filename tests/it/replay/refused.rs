@@ -29,7 +29,7 @@ on_both!(
             );
         }
         let stretch = case.stretch(Stop::End).unwrap();
-        let replayed = case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap();
+        let replayed = case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap();
         let listed: Vec<&str> = replayed.refused.iter().map(|one| one.what.as_str()).collect();
         println!("{listed:?}");
         // MariaDB logs simple statements as such.

@@ -35,7 +35,7 @@ on_both!(
         // By the last one that is in, it is the same.
         let last = left_out.last.clone().unwrap();
         assert_eq!(case.stretch(Stop::Through(last.gtid.clone())).unwrap(), left_out);
-        case.replay(Arc::new(case.log()), &left_out, Begin::Anew).unwrap();
+        case.replay(Arc::new(case.log()), &left_out, Begin::Fresh).unwrap();
         case.no_trace();
         let differences = differences(&held, &picture(&case.into), |schema| schema != "later");
         assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -57,7 +57,7 @@ on_both!(
         let middle = last.last.unwrap();
         let stretch = case.stretch(Stop::Time(middle.committed_at)).unwrap();
         assert_eq!(stretch.left_out.as_ref(), Some(&middle), "the commit of that very moment is out");
-        case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap();
+        case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap();
         assert_eq!(case.into.value("SELECT COUNT(*) FROM shop.orders WHERE item = 'in'"), "1");
         assert_eq!(case.into.value("SELECT COUNT(*) FROM shop.orders WHERE item = 'out'"), "0");
         // Nothing is known of what is behind the log.
@@ -88,7 +88,7 @@ on_both!(
         assert_eq!(stretch.plan.transactions, 1, "{stretch:?}");
         // A position inside of a transaction leaves out the next one.
         assert_eq!(case.stretch(at(position + 1)).unwrap().plan.transactions, 2);
-        case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap();
+        case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap();
         assert_eq!(case.into.value("SELECT COUNT(*) FROM shop.orders WHERE item IN ('in', 'out')"), "1");
     }
 );

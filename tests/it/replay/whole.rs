@@ -26,7 +26,7 @@ on_both!(
         }
         let stretch = case.stretch(Stop::End).unwrap();
         assert!(stretch.plan.transactions > 400, "{stretch:?}");
-        let replayed = case.replay(Arc::new(case.log()), &stretch, Begin::Anew).unwrap();
+        let replayed = case.replay(Arc::new(case.log()), &stretch, Begin::Fresh).unwrap();
         assert_eq!(replayed.transactions, stretch.plan.transactions);
         assert_eq!(replayed.refused, []);
         case.no_trace();
