@@ -3,7 +3,8 @@
 #
 #   bench.sh [--rows N] [--runs N] [--flavour mysql|mariadb] [--baselines] [PART...]
 #
-#   parts: backup gzip restore relaxed compare drill memory single list pitr log      default: all of them
+#   parts: backup gzip restore relaxed compare drill memory single list pitr log trust copy standby
+#          default: all of them
 #   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
 #   --runs N        runs of each contestant, default 3
 #   --log-mb N      size of the log in the part log, default 1000
@@ -16,6 +17,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=pitr.sh
 . "$(dirname "$0")/pitr.sh"
+# shellcheck source-path=SCRIPTDIR source=second.sh
+. "$(dirname "$0")/second.sh"
 
 rows=1000000 runs=3 log_mb=1000 flavour=mysql baselines=no
 parts=()
@@ -26,12 +29,13 @@ while [ $# -gt 0 ]; do
     --log-mb) log_mb=$2 && shift ;;
     --flavour) flavour=$2 && shift ;;
     --baselines) baselines=yes ;;
-    backup | gzip | restore | relaxed | compare | drill | memory | single | list | pitr | log) parts+=("$1") ;;
-    *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    backup | gzip | restore | relaxed | compare | drill | memory | single | list) parts+=("$1") ;;
+    pitr | log | trust | copy | standby) parts+=("$1") ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed compare drill memory single list pitr log)
+[ ${#parts[@]} -gt 0 ] || parts=(backup gzip restore relaxed compare drill memory single list pitr log trust copy standby)
 
 here=$(mktemp -d /tmp/drctl-bench.XXXX)
 trap 'servers_end; rm -rf "$here"' EXIT
