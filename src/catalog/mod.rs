@@ -206,10 +206,7 @@ impl Catalog {
     /// Lists the backups of a target.
     pub async fn read(store: Arc<dyn Store>, target: TargetName) -> Result<Catalog> {
         panics::inject("catalog");
-        let mut objects = Vec::new();
-        for prefix in target.backups() {
-            objects.extend(store.list(&prefix).await?);
-        }
+        let objects = store.list_backups(&target).await?;
         Ok(Catalog::of(store, target, &objects))
     }
 

@@ -27,21 +27,19 @@ impl Listing {
     /// Lists a store.
     pub async fn read(store: &Arc<dyn Store>, target: &TargetName) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for prefix in target.backups() {
-            for object in store.list(&prefix).await? {
-                let Some((id, name)) = target.parse_object(&object.key) else {
-                    continue;
-                };
-                let listed = listing.0.entry(id).or_default();
-                listed.sizes.insert(name.to_string(), object.size);
-                match name {
-                    BackupObject::Manifest => listed.committed = true,
-                    BackupObject::Pruned { .. } => listed.pruned = true,
-                    BackupObject::Accepted | BackupObject::Pin | BackupObject::Drill(_) => {
-                        listed.evidence.push(name);
-                    }
-                    _ => {}
+        for object in store.list_backups(target).await? {
+            let Some((id, name)) = target.parse_object(&object.key) else {
+                continue;
+            };
+            let listed = listing.0.entry(id).or_default();
+            listed.sizes.insert(name.to_string(), object.size);
+            match name {
+                BackupObject::Manifest => listed.committed = true,
+                BackupObject::Pruned { .. } => listed.pruned = true,
+                BackupObject::Accepted | BackupObject::Pin | BackupObject::Drill(_) => {
+                    listed.evidence.push(name);
                 }
+                _ => {}
             }
         }
         Ok(listing)

@@ -155,6 +155,18 @@ impl TargetName {
         ["1", "2"].map(|millennium| format!("{self}/{millennium}"))
     }
 
+    /// A name between the objects of backups from before a second and of those since then: `shop/20261121T020000Z`.
+    pub fn backups_since(&self, second: i64) -> Option<Key> {
+        let time = Timestamp::from_second(second).ok()?;
+        Some(format!("{self}/{}", time.strftime(TIME)))
+    }
+
+    /// The second in which the backup of an object was taken, by the beginning of its name; `None` if it begins otherwise.
+    pub fn second_of(&self, key: &str) -> Option<i64> {
+        let time = self.below(key)?.get(..TIME_BYTES)?;
+        Some(parse_time(time)?.as_second())
+    }
+
     /// Prefix of all objects of one backup: `shop/20261121T020000Z-3f9a1c/`.
     pub fn backup(&self, id: BackupId) -> Key {
         format!("{self}/{id}/")

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::keys::Keys;
+use crate::layout::TargetName;
 use crate::store::{Deleted, Lack, ObjectMeta, Store, StoreError, Upload};
 
 /// A store and the keys to what it holds.
@@ -76,6 +77,10 @@ impl Store for KeyedStore {
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         self.store.list_after(prefix, after).await
+    }
+
+    async fn list_backups(&self, target: &TargetName) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.store.list_backups(target).await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {

@@ -24,6 +24,7 @@ pub use config::{StoreConfig, StoreUrl};
 
 use crate::keys::signers::Signed;
 use crate::keys::{Keys, Trust};
+use crate::layout::TargetName;
 use crate::{Error, Result};
 
 pub use crate::layout::Key;
@@ -240,6 +241,16 @@ pub trait Store: Debug + Send + Sync {
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let mut objects = self.list(prefix).await?;
         objects.retain(|object| object.key.as_str() > after);
+        Ok(objects)
+    }
+
+    /// All objects of all backups of a target, sorted by name within each of [`TargetName::backups`]. A store that
+    /// lists in pages reads several parts of a long list at once.
+    async fn list_backups(&self, target: &TargetName) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut objects = Vec::new();
+        for prefix in target.backups() {
+            objects.extend(self.list(&prefix).await?);
+        }
         Ok(objects)
     }
 

@@ -26,14 +26,8 @@ pub(super) async fn objects(
     loop {
         let page = page(store, prefix, Narrowed::After(after), token.clone()).await?;
         let (listed, before) = (page.contents().len(), objects.len());
-        for object in page.contents() {
-            let size = object.size().and_then(|size| u64::try_from(size).ok());
-            let size = size.ok_or_else(|| pages.failed("an object without a size"))?;
-            let modified = timestamp(object.last_modified());
-            let name = object.key().unwrap_or_default().to_owned();
-            let etag = object.e_tag().map(|etag| etag.trim_matches('"').to_owned());
-            let etag = etag.filter(|etag| !etag.is_empty());
-            objects.insert(name, (size, modified, etag));
+        for object in pages.objects(&page)? {
+            objects.insert(object.key.clone(), object);
         }
         if page.is_truncated() != Some(true) {
             break;
@@ -42,22 +36,19 @@ pub(super) async fn objects(
         let news = objects.len() - before;
         pages.turn(token.as_deref().unwrap_or_default(), listed, news)?;
     }
-    let objects = objects
-        .into_iter()
-        .filter_map(|(name, (size, modified, etag))| {
-            // Web consoles create empty objects named `dir/`.
-            let key = store.key(Some(&name)).filter(|key| !key.ends_with('/'))?;
-            // Not every server knows start-after.
-            after.is_none_or(|after| key > after).then_some(())?;
-            Some(ObjectMeta {
-                key: key.into(),
-                size,
-                modified,
-                crc64nvme: None,
-                etag,
-            })
-        });
+    let objects = objects.into_values();
+    let objects = objects.filter_map(|object| in_store(store, object));
+    // Not every server knows start-after.
+    let objects = objects.filter(|object| after.is_none_or(|after| object.key.as_str() > after));
     Ok(objects.collect())
+}
+
+/// A listed object by its name below the root of the store; `None` if it is none.
+pub(super) fn in_store(store: &S3Store, mut object: ObjectMeta) -> Option<ObjectMeta> {
+    // Web consoles create empty objects named `dir/`.
+    let key = store.key(Some(&object.key));
+    object.key = key.filter(|key| !key.ends_with('/'))?.to_owned();
+    Some(object)
 }
 
 /// Names of the folders directly below `prefix`, sorted.
@@ -87,14 +78,14 @@ pub(super) async fn folders(store: &S3Store, prefix: &str) -> Result<Vec<String>
 
 /// What of a list is asked for.
 #[derive(Clone, Copy)]
-enum Narrowed<'a> {
+pub(super) enum Narrowed<'a> {
     /// Objects whose name is greater.
     After(Option<&'a str>),
     /// Folders.
     Folders,
 }
 
-async fn page(
+pub(super) async fn page(
     store: &S3Store,
     prefix: &str,
     narrowed: Narrowed<'_>,
@@ -190,6 +181,29 @@ impl<'a> Pages<'a> {
             tokens: HashSet::new(),
             until: instant_in(store.settings.operation_timeout_seconds.duration()),
         }
+    }
+
+    pub(super) fn store(&self) -> &'a S3Store {
+        self.store
+    }
+
+    /// The objects of a page, by their names in the bucket, in the order of the server.
+    pub(super) fn objects(
+        &self,
+        page: &ListObjectsV2Output,
+    ) -> Result<Vec<ObjectMeta>, StoreError> {
+        let objects = page.contents().iter().map(|object| {
+            let size = object.size().and_then(|size| u64::try_from(size).ok());
+            let etag = object.e_tag().map(|etag| etag.trim_matches('"').to_owned());
+            Ok(ObjectMeta {
+                key: object.key().unwrap_or_default().to_owned(),
+                size: size.ok_or_else(|| self.failed("an object without a size"))?,
+                modified: timestamp(object.last_modified()),
+                crc64nvme: None,
+                etag: etag.filter(|etag| !etag.is_empty()),
+            })
+        });
+        objects.collect()
     }
 
     /// Checks a page that is not the last: the token of the next one, the number of entries, and how many of them are

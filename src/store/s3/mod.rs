@@ -5,7 +5,7 @@
 //! - `outcome`: the meaning of HTTP statuses and error codes; `failure` interprets a response by it.
 //! - `request`: properties of new objects, and retries.
 //! - `protection`: compares configured properties (retention, encryption) with those of an object.
-//! - `list`, `read`: complete lists and bodies.
+//! - `list`, `read`: complete lists and bodies; `list_parts`: several parts of a list at once.
 //! - `upload`: multipart uploads.
 //!
 //! Bodies are sent from memory, so checksums are headers and every request can be retried. The SDK's retries are
@@ -16,6 +16,7 @@ mod connect;
 mod credentials;
 mod failure;
 mod list;
+mod list_parts;
 mod outcome;
 mod protection;
 mod read;
@@ -35,12 +36,14 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use self::credentials::Renewing;
 use self::request::{NoBody, object_options, of_object, of_s3, timestamp};
 use super::config::{Checksum, S3Config, StoreConfig};
 use super::{Deleted, Lack, ObjectMeta, Store, StoreError, StoreUrl, Upload, check};
+use crate::layout::TargetName;
 use crate::{Error, Result};
 
 /// Objects in a bucket, below a prefix.
@@ -251,6 +254,13 @@ impl Store for S3Store {
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         list::objects(self, prefix, Some(after)).await
+    }
+
+    async fn list_backups(&self, target: &TargetName) -> Result<Vec<ObjectMeta>, StoreError> {
+        let prefixes = target.backups();
+        let lists = prefixes.each_ref();
+        let lists = lists.map(|prefix| list_parts::of_backups(self, target, prefix));
+        Ok(try_join_all(lists).await?.concat())
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use drctl::layout::{BackupId, BackupObject, TargetName};
 use drctl::store::file::FileStore;
 use drctl::store::memory::MemoryStore;
 use drctl::store::{MIN_PART_BYTES, Store, StoreError, Upload};
@@ -219,6 +220,39 @@ on_every_store!(
         assert_eq!(listed.len(), 1_005);
         assert!(listed.is_sorted());
         assert_eq!(listed.iter().collect::<BTreeSet<_>>().len(), 1_005);
+    }
+);
+
+on_every_store!(
+    async fn the_backups_of_a_target_are_listed_whole(store) {
+        let target: TargetName = "shop".parse().unwrap();
+        // Sparse, then dense, and by clocks that were wrong.
+        let mut ids: Vec<BackupId> = ["19700101T000007Z-00000a", "29991231T235959Z-00000b"]
+            .iter()
+            .map(|id| id.parse().unwrap())
+            .collect();
+        let begin: Timestamp = "2024-02-29T23:59:59Z".parse().unwrap();
+        for n in 0..1_600 {
+            let hours = if n < 400 { n * 24 } else { 9_600 + n / 2 };
+            let at = begin + SignedDuration::from_hours(hours);
+            ids.push(BackupId::new(at, n as u32));
+        }
+        let objects = [BackupObject::Index, BackupObject::Manifest];
+        let mut written: Vec<String> = Vec::new();
+        for id in &ids {
+            written.extend(objects.iter().map(|object| target.object(*id, object)));
+        }
+        // A name on which no part may begin or end wrongly, and others that are no backup's.
+        written.push("shop/20240301T000000Z".into());
+        for other in ["shop/runs/20240301T000000Z-backup-0.json", "shop-2/20240301T000000Z-00000a/manifest.json"] {
+            store.put_new(other, "{}".into()).await.unwrap();
+        }
+        let put = |key: String| async move { store.put_new(&key, "{}".into()).await.unwrap() };
+        stream::iter(written.clone()).map(put).buffer_unordered(32).collect::<Vec<()>>().await;
+        let listed = store.list_backups(&target).await.unwrap();
+        let listed: Vec<String> = listed.into_iter().map(|object| object.key).collect();
+        written.sort();
+        assert!(listed == written, "{} of {}", listed.len(), written.len());
     }
 );
 

@@ -1,11 +1,14 @@
 //! S3 where it fails: a real server behind a proxy that answers wrongly, late or never.
 
+use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::types::ObjectLockMode;
 use bytes::Bytes;
+use drctl::layout::{BackupId, BackupObject, Suffix, TargetName};
 use drctl::store::config::{Checksum, LockMode, ObjectLock};
 use drctl::store::s3::S3Store;
 use drctl::store::{Lack, MIN_PART_BYTES, Store, StoreConfig, StoreError};
@@ -385,6 +388,111 @@ async fn a_list_that_is_cut_off_between_two_objects_is_asked_for_again_and_never
     proxy.fault(list, Fault::Rewrite(cut_off));
     let text = line(store.list("").await);
     assert!(text.contains("a truncated list"), "{text}");
+}
+
+/// 1,500 backups, an hour apart, of four objects each: six pages.
+async fn with_backups() -> (Behind, TargetName, Vec<String>) {
+    let gateway = Gateway::shared();
+    let bucket = gateway.bucket();
+    let proxy = FaultProxy::start(gateway.address());
+    let store = open(&config_at(&proxy.url(), &bucket)).await;
+    let target: TargetName = "shop".parse().unwrap();
+    let newest = Timestamp::now();
+    let mut written = Vec::new();
+    for hours in 0..1_500 {
+        let id = BackupId::new(newest - SignedDuration::from_hours(hours), 7);
+        fs::create_dir_all(gateway.object(&bucket, &target.backup(id))).unwrap();
+        for n in 1..=4 {
+            let key = target.object(
+                id,
+                &BackupObject::Segment {
+                    suffix: Suffix::Zstd,
+                    number: n,
+                },
+            );
+            fs::write(gateway.object(&bucket, &key), "x").unwrap();
+            written.push(key);
+        }
+    }
+    written.sort();
+    (Behind { proxy, store }, target, written)
+}
+
+async fn backups(store: &S3Store, target: &TargetName) -> Vec<String> {
+    let listed = store.list_backups(target).await.unwrap();
+    listed.into_iter().map(|object| object.key).collect()
+}
+
+#[tokio::test]
+async fn a_long_list_of_backups_is_read_in_several_places_at_once() {
+    need!(Gateway);
+    let (Behind { proxy, store }, target, written) = with_backups().await;
+    let list = When::is("GET", "/").query("list-type=2");
+    // Nothing is read faster than it is cut.
+    proxy.fault(list.clone(), Fault::Delay(Duration::from_millis(50)));
+    assert!(backups(&store, &target).await == written);
+    let places = proxy.count_of(&list.clone().and("start-after="));
+    assert!((4..=15).contains(&places), "{places} parts");
+    let requests = proxy.count_of(&list);
+    assert!(requests <= 6 + 15 + 1, "{requests} requests");
+}
+
+/// A page with its objects in the opposite order.
+fn backwards(list: &str) -> String {
+    let Some((head, objects)) = list.split_once("<Contents>") else {
+        return list.to_owned();
+    };
+    let (objects, tail) = objects.rsplit_once("</Contents>").expect("an object");
+    let mut objects: Vec<&str> = objects.split("</Contents><Contents>").collect();
+    assert!(objects.len() > 1);
+    objects.reverse();
+    let objects = objects.join("</Contents><Contents>");
+    format!("{head}<Contents>{objects}</Contents>{tail}")
+}
+
+/// The page with which the list begins, whatever it is to begin behind.
+fn from_the_start(list: &str) -> String {
+    static FIRST: Mutex<String> = Mutex::new(String::new());
+    let mut first = FIRST.lock().unwrap();
+    if first.is_empty() {
+        list.clone_into(&mut first);
+    }
+    first.clone()
+}
+
+/// Checks that a list is whole although parts of it cannot be read, and that it was begun twice.
+async fn is_read_page_by_page(behind: &Behind, target: &TargetName, written: &[String]) {
+    assert!(backups(&behind.store, target).await == written);
+    let begun = behind.proxy.requests().into_iter().filter(|request| {
+        let query = &request.query;
+        query.contains(OF_BACKUPS) && !query.contains("start-after") && !query.contains("token")
+    });
+    assert_eq!(begun.count(), 2);
+}
+
+/// The backups of this millennium.
+const OF_BACKUPS: &str = "prefix=shop%2F2";
+
+#[tokio::test]
+async fn a_server_that_lists_in_an_order_of_its_own_is_read_page_by_page() {
+    need!(Gateway);
+    let (behind, target, written) = with_backups().await;
+    let list = When::is("GET", "/").query("start-after=");
+    behind.proxy.fault(list.nth(1), Fault::Rewrite(backwards));
+    is_read_page_by_page(&behind, &target, &written).await;
+}
+
+#[tokio::test]
+async fn a_server_that_always_lists_from_the_start_is_read_page_by_page() {
+    need!(Gateway);
+    let (behind, target, written) = with_backups().await;
+    let list = When::is("GET", "/").query(OF_BACKUPS);
+    behind
+        .proxy
+        .fault(list.first(1), Fault::Rewrite(from_the_start));
+    let part = When::is("GET", "/").query("start-after=");
+    behind.proxy.fault(part, Fault::Rewrite(from_the_start));
+    is_read_page_by_page(&behind, &target, &written).await;
 }
 
 /// A page that has another one behind it, which is asked for by that.
