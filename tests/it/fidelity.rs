@@ -260,8 +260,13 @@ fn statements(drctl: &Drctl) -> (Option<u64>, BTreeMap<String, Vec<u8>>) {
     let manifest: serde_json::Value = serde_json::from_str(&manifest.stdout).unwrap();
     let reader = manifest["reader"]["jobs"].as_u64();
     let dump = drctl.run(["cat", "--latest"]).ok();
+    (reader, statements_of(dump.stdout.as_bytes()))
+}
+
+/// The statements of a dump, by the object that each defines or has rows of.
+pub(crate) fn statements_of(dump: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut scanner = Scanner::new();
-    scanner.push(dump.stdout.as_bytes());
+    scanner.push(dump);
     scanner.finish();
     let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     while let Some(statement) = scanner.next().unwrap() {
@@ -275,11 +280,14 @@ fn statements(drctl: &Drctl) -> (Option<u64>, BTreeMap<String, Vec<u8>>) {
         all.extend_from_slice(statement.sql);
         all.extend_from_slice(b";\n");
     }
-    (reader, found)
+    found
 }
 
 /// The names that do not have the same statements in both.
-fn differing(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+pub(crate) fn differing(
+    one: &BTreeMap<String, Vec<u8>>,
+    other: &BTreeMap<String, Vec<u8>>,
+) -> Vec<String> {
     let names = one.keys().chain(other.keys());
     let differs = |name: &&String| one.get(*name) != other.get(*name);
     let shown = |statements: Option<&Vec<u8>>| {

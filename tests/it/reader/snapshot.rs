@@ -215,16 +215,40 @@ on_both!(
     }
 );
 
+/// Backups that run at the same time, each with a target and a store of its own.
+const BACKUPS: usize = 20;
+
 on_both!(
-    fn parallel_backups_of_a_busy_server_restore_to_one_moment(flavour) {
-        let busy = Busy::start(flavour, logged(flavour));
-        for n in 0..3 {
-            let into = Server::start(flavour);
+    fn twenty_backups_at_once_of_a_busy_server_restore_to_one_moment_each(flavour) {
+        let room = ["--max-connections=500"];
+        let busy = Busy::start(flavour, &[logged(flavour), &room].concat());
+        let into = Server::start(flavour);
+        let backup = |n: usize| {
             let drctl = Drctl::new(&format!("busy{n}")).source(&busy.server).into(&into);
-            drctl.run(["backup", "--jobs", "4"]).ok();
+            let running = drctl.start(["backup", "--jobs", &(2 + n % 3).to_string()]);
+            (drctl, running)
+        };
+        let backups: Vec<_> = (0..BACKUPS).map(backup).collect();
+        let backups: Vec<Drctl> = backups
+            .into_iter()
+            .map(|(drctl, running)| {
+                running.wait().ok();
+                drctl
+            })
+            .collect();
+        let mut moments = Vec::new();
+        for drctl in &backups {
+            let shown = drctl.run(["show", "--latest", "--output", "json"]).ok().json();
+            assert!(shown["reader"]["jobs"].as_u64() > Some(1), "{}", shown["reader"]);
             drctl.run(["restore", "--latest"]).ok();
             let seen = |n| into.query(&format!("SELECT id, n FROM d.t{n} ORDER BY id"));
             assert!((2..=TABLES).all(|n| seen(n) == seen(1)), "{:?}", (1..=TABLES).map(seen).collect::<Vec<_>>());
+            moments.push(seen(1));
+            into.exec("DROP DATABASE d");
         }
+        moments.sort();
+        moments.dedup();
+        println!("{} moments", moments.len());
+        assert!(moments.len() > 1, "the load is too low to show a difference");
     }
 );
