@@ -23,6 +23,8 @@ pub mod manifest;
 pub mod read;
 pub mod rekey;
 pub mod restore_txt;
+#[cfg(test)]
+mod scale_tests;
 pub mod segment_digests;
 pub mod stored_index;
 pub mod stored_object;

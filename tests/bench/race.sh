@@ -41,14 +41,18 @@ trap 'servers_end; rm -rf "$here"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir "$here/figures" "$here/local"
-# Programs that Go built, as setup.sh leaves them.
-PATH="${CARGO_TARGET_DIR:-$LAB/target}/release:$LAB/bin:$(server_clients "$flavour"):$PATH"
+PATH="${CARGO_TARGET_DIR:-$LAB/target}/release:$(server_clients "$flavour"):$PATH"
 
 HEADER='flavour,work,contestant,wall_s,cpu_s,peak_mib,local_mb,stored_mb,network_mb,requests,proves'
+
+# The S3 server speaks plain HTTP, and rclone refuses to start with certificates from the environment.
+unset AWS_CA_BUNDLE
 
 # The commands of the contestants run in a shell of their own, which sees these.
 export LAB here flavour source_dir RESTIC_PASSWORD=race RESTIC_CACHE_DIR="$here/local/restic-cache"
 export RCLONE_CONFIG=/dev/null RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Other RCLONE_CONFIG_S3_ENV_AUTH=true
+# It would create the bucket, which exists.
+export RCLONE_CONFIG_S3_NO_CHECK_BUCKET=true
 export DRCTL_TARGET=race DRCTL_STORE=s3://bench/drctl DRCTL_BACKUP_SCHEMAS=one
 dump_script() { declare -f dump server_clients; echo "dump one"; }
 plain() { echo "$(server_clients "$flavour")/mysql --no-defaults --user=root --socket=$here/target/sock"; }
@@ -68,8 +72,10 @@ measure() {
     : >"$here/s3.log"
     before=$(network_bytes)
     /usr/bin/time -o "$here/time" -f '%e %U %S %M' bash -o pipefail -c "$command" >"$here/out" 2>"$here/err" || {
-        echo "$work, $contestant failed:" >&2
-        tail -n 5 "$here/err" >&2
+        {
+            echo "$work, $contestant failed:"
+            tail -n 5 "$here/err" "$here/out"
+        } >&2
         return 1
     }
     after=$(network_bytes)
@@ -111,8 +117,8 @@ race() {
         'checksum of zstd' "zstd -qdc $here/local/one.zst | $load"
     if have mydumper && have myloader; then
         local at="--socket=$here/source/sock --user=root"
-        contestant 'mydumper to local files' 'exit status' "mydumper $at -t2 --compress -B one -o $here/local/dump" \
-            'exit status' "myloader --socket=$here/target/sock --user=root -t2 -d $here/local/dump"
+        contestant 'mydumper to local files' 'exit status' "mydumper $at -t 2 --compress -B one -o $here/local/dump" \
+            'exit status' "myloader --socket=$here/target/sock --user=root -t 2 -d $here/local/dump"
     fi
     if have restic; then
         contestant 'dump + restic' 'SHA-256 of each blob as read' \

@@ -20,7 +20,6 @@ LAB=${DRCTL_LAB:-$HOME/.cache/drctl}
 SELF=$(realpath "${BASH_SOURCE[0]}")
 
 VERSITYGW=v1.8.0
-RESTIC=v0.18.0
 CARGO_DENY=0.20.2
 CARGO_DENY_SHA256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 MYSQL_AT_LEAST=9.7
@@ -100,8 +99,13 @@ go_tool() {
 # A real S3 server.
 piece_gateway() { go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$VERSITYGW"; }
 
-# What the race runs beside drctl, where the system has no current package of it.
-piece_race() { go_tool restic github.com/restic/restic/cmd/restic "$RESTIC"; }
+# What the race runs beside drctl, by the system's packages. One that cannot be had is left out of the race.
+piece_race() {
+    local package
+    for package in mydumper restic rclone; do
+        command -v "$package" >/dev/null || (install_packages "$package") || say "no $package here: it is left out of the race"
+    done
+}
 
 # Kubernetes' own parser of schedules, which ours is held against. Built anew when its source changes.
 piece_cron() {
