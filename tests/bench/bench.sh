@@ -4,7 +4,7 @@
 #   bench.sh [--rows N] [--runs N] [--flavour mysql|mariadb] [--baselines] [PART...]
 #
 #   parts: backup gzip restore relaxed compare drill memory single list pitr log trust copy standby
-#          default: all of them
+#          default: all of these; network: with few rows, since they pass through a slow link
 #   --rows N        rows of each of the four tables, default 1000000 (0.8 GB of SQL a schema)
 #   --runs N        runs of each contestant, default 3
 #   --log-mb N      size of the log in the part log, default 1000
@@ -30,7 +30,7 @@ while [ $# -gt 0 ]; do
     --flavour) flavour=$2 && shift ;;
     --baselines) baselines=yes ;;
     backup | gzip | restore | relaxed | compare | drill | memory | single | list) parts+=("$1") ;;
-    pitr | log | trust | copy | standby) parts+=("$1") ;;
+    pitr | log | trust | copy | standby | network) parts+=("$1") ;;
     *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
     esac
     shift
@@ -272,6 +272,68 @@ list_all() {
     for _ in $(each_run); do timed "$name" drctl list; done
     [ "$(wc -l <"$here/out")" -ge 10000 ] || { echo 'the list is not whole' >&2; return 1; }
     fact "$what" "$(in_seconds "$(median "$name")") s, $requests requests" "$reach"
+}
+
+# Links of 10, 100 and 1000 Mbit/s to the S3 server, with a round trip of 20 ms: which share of a backup its upload takes
+# by what is stored, and what another compression level changes. The rows of sysbench are random digits; `events` are
+# those of a log.
+part_network() {
+    ours || return 0
+    [ -n "${AWS_ENDPOINT_URL:-}" ] || start_gateway
+    need_events
+    local direct=$AWS_ENDPOINT_URL mbits schema level _ stored raw name
+    as s3 one zstd
+    for mbits in 10 100 1000; do
+        slow_link "$direct" "$mbits" 20
+        for _ in $(each_run); do
+            for schema in one events; do
+                for level in 1 3 6 9; do
+                    forget_backups
+                    as s3 "$schema" zstd
+                    export DRCTL_BACKUP_LEVEL=$level
+                    name="network-$mbits-$schema-$level"
+                    timed "$name" drctl backup
+                    AWS_ENDPOINT_URL=$direct drctl list --output json |
+                        jq -r '.[0] | "\(.raw_bytes) \(.stored_bytes)"' >"$here/bytes-$name"
+                    [ "$level" = 1 ] || continue
+                    start_target
+                    timed "$name-restore" drctl restore --latest --no-compare
+                done
+            done
+        done
+    done
+    unset DRCTL_BACKUP_LEVEL
+    export AWS_ENDPOINT_URL=$direct
+    for mbits in 10 100 1000; do
+        for schema in one events; do
+            for level in 1 3 6 9; do
+                name="network-$mbits-$schema-$level"
+                read -r raw stored <"$here/bytes-$name"
+                fact "backup over $mbits Mbit/s of $((raw / 1000000)) MB of $schema, level $level" \
+                    "$(in_seconds "$(median "$name")") s, $((stored / 1000)) kB stored, $(link_share "$stored" "$mbits" "$name") of the time uploading" ''
+                [ "$level" != 1 ] || fact 'its restore, without a comparison' "$(in_seconds "$(median "$name-restore")") s" ''
+            done
+        done
+    done
+}
+
+# The share of the median that the link needs for so many bytes.
+link_share() { awk -v b="$1" -v mbits="$2" -v ms="$(median "$3")" 'BEGIN { printf "%.0f %%", b * 8 / mbits / 1e6 / ms * 1e5 }'; }
+
+# Rows as in a log: times, paths, states, JSON.
+need_events() {
+    server_sql "$source_dir" -e "CREATE DATABASE IF NOT EXISTS events; CREATE TABLE IF NOT EXISTS events.e (
+        id INT PRIMARY KEY, at DATETIME(3) NOT NULL, path VARCHAR(80) NOT NULL, agent VARCHAR(120) NOT NULL,
+        detail VARCHAR(200) NOT NULL)"
+    [ "$(server_sql "$source_dir" -N -e 'SELECT COUNT(*) FROM events.e')" = 0 ] || return 0
+    server_sql "$source_dir" events -e "INSERT INTO e SELECT t.n, TIMESTAMP'2026-01-01 00:00:00' + INTERVAL t.n * 137000 MICROSECOND,
+        CONCAT('/shop/items/', t.k % 5000, '/', ELT(1 + t.k % 4, 'view', 'cart', 'reviews', 'related')),
+        ELT(1 + t.k % 3, 'Mozilla/5.0 Linux x86_64 Gecko/20100101 Firefox/128.0', 'curl/7.88.1',
+            'Mozilla/5.0 Windows NT 10.0 AppleWebKit/537.36 Chrome/126.0.0.0'),
+        CONCAT('{\"user\":', t.k * 7 % 90000, ',\"status\":', ELT(1 + t.k % 9, 200, 200, 200, 200, 200, 200, 304, 404, 500),
+            ',\"ms\":', t.k % 977, ',\"session\":\"', LEFT(SHA2(t.k % 20000, 256), 16), '\"}')
+        FROM (SELECT 4 * id + 0 AS n, k FROM one.sbtest1 UNION ALL SELECT 4 * id + 1, k FROM one.sbtest2
+            UNION ALL SELECT 4 * id + 2, k FROM one.sbtest3 UNION ALL SELECT 4 * id + 3, k FROM one.sbtest4) t"
 }
 
 # The store holds one backup of the schema.

@@ -143,6 +143,22 @@ start_gateway() {
     done
 }
 
+# The S3 server behind a link of so many Mbit/s and ms of a round trip, in place of the one before.
+slow_link() {
+    local port=7300 server=${1##*:} waited=0
+    [ -z "${link_process:-}" ] || kill "$link_process" 2>/dev/null || true
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    "$(dirname "${BASH_SOURCE[0]}")/slow_link.py" "$port" "$server" "$2" "$3" 2>"$here/link.err" &
+    link_process=$!
+    SERVER_PIDS+=("$link_process")
+    export AWS_ENDPOINT_URL="http://127.0.0.1:$port"
+    until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+        sleep 0.1
+        waited=$((waited + 1))
+        [ "$waited" -lt 100 ] || { cat "$here/link.err" >&2; return 1; }
+    done
+}
+
 # mysqldump as an administrator would call it, of one schema.
 dump() {
     local options=(--no-defaults --user=root --socket="$source_dir/sock" --single-transaction --hex-blob

@@ -101,10 +101,9 @@ piece_gateway() { go_tool versitygw github.com/versity/versitygw/cmd/versitygw "
 
 # What the race runs beside drctl, by the system's packages. One that cannot be had is left out of the race.
 piece_race() {
-    local package
-    for package in mydumper restic rclone; do
-        command -v "$package" >/dev/null || (install_packages "$package") || say "no $package here: it is left out of the race"
-    done
+    (install_packages mydumper) || say 'no package of mydumper: the race leaves it out, unless it is installed'
+    (install_packages restic) || say 'no package of restic: the race leaves it out, unless it is installed'
+    (install_packages rclone) || say 'no package of rclone: the race leaves it out, unless it is installed'
 }
 
 # Kubernetes' own parser of schedules, which ours is held against. Built anew when its source changes.
