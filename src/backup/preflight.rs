@@ -375,7 +375,7 @@ fn refuse_hidden(inventory: &Inventory) -> Result<()> {
     Err(Error::source(format!(
         "InnoDB has {count} that the server does not show, such as {first}"
     ))
-    .hint("find tables without a definition in the server's log, and drop them"))
+    .hint("a dump would not contain them: find the reason in the server's log, and repair them; or exclude their schema (backup.exclude_schemas)"))
 }
 
 /// Refuses tables that are not transactional, or returns a warning about them.

@@ -2,14 +2,15 @@
 
 use crate::mysql::inventory::filename_codes;
 
-/// Schema and table of a name in InnoDB; `None` if it is not that of a table in a schema.
+/// Schema and table of a name in InnoDB, which may be that of a part of the table; `None` if it is not that of a table in
+/// a schema.
 pub fn innodb_name(spelled: &str) -> Option<(String, String)> {
     let (schema, table) = spelled.split_once('/')?;
-    // Partitions and subpartitions: t#P#p0, t#p#p0#sp#s0.
-    let lower = table.to_ascii_lowercase();
-    let table = lower.find("#p#").map_or(table, |at| &table[..at]);
-    // Intermediate tables of ALTER, and auxiliary tables of FULLTEXT indexes.
-    if lower.starts_with("#sql") || is_fulltext_part(&lower) {
+    // Servers encode a # of a name, so what follows one is a part of the table: partitions and subpartitions (t#P#p0,
+    // t#p#p0#sp#s0), MariaDB's VECTOR indexes (t#i#01). A name that starts with one is an intermediate table of ALTER.
+    let table = table.split('#').next().unwrap_or_default();
+    // Auxiliary tables of FULLTEXT indexes.
+    if table.is_empty() || is_fulltext_part(&table.to_ascii_lowercase()) {
         return None;
     }
     Some((decode(schema)?, decode(table)?))
@@ -75,6 +76,9 @@ mod tests {
             ("we@0020ird/@d83d@de00", Some("we ird/😀")),
             ("shop/pp#P#p0", Some("shop/pp")),
             ("shop/pp#p#p0#sp#s1", Some("shop/pp")),
+            ("shop/vec#i#01", Some("shop/vec")),
+            ("shop/a@0023i@002301#i#00", Some("shop/a#i#01")),
+            ("shop/t#later#1", Some("shop/t")),
             ("shop/#sql-ib1065-2", None),
             ("shop/FTS_000000000000042c_BEING_DELETED", None),
             ("shop/fts_000000000000042c_0000000000000045_index_1", None),

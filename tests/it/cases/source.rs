@@ -460,3 +460,24 @@ on_both!(
         case.drctl.run(["restore", "--latest"]).fails(7, "procedure `o`.`p`");
     }
 );
+
+#[test]
+fn tables_with_vector_indexes_come_back() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    // Of MariaDB 11.7 and later.
+    if case.source.try_exec("SELECT VEC_FromText('[1]')").is_err() {
+        return;
+    }
+    case.source.exec(
+        "CREATE DATABASE vi; USE vi; CREATE TABLE vec (id INT PRIMARY KEY, v VECTOR(3) NOT NULL, n INT, VECTOR KEY (v), KEY (n));
+         INSERT INTO vec VALUES (1, VEC_FromText('[1,2,3]'), 1), (2, VEC_FromText('[3,2,1]'), 2);
+         CREATE TABLE `a#i#01` LIKE vec; INSERT INTO `a#i#01` SELECT * FROM vec",
+    );
+    let (code, told) = doctor(&case.drctl);
+    assert_eq!(code, 0, "{told}");
+    case.comes_back();
+    let nearest =
+        "SELECT id FROM vi.vec ORDER BY VEC_DISTANCE_EUCLIDEAN(v, VEC_FromText('[3,2,2]')) LIMIT 1";
+    assert_eq!(case.into.value(nearest), "2");
+}
