@@ -24,8 +24,8 @@ pub(super) async fn check(
     Ok(all)
 }
 
-/// Views whose references are invalid, and tables that the server cannot open (discarded tablespace, missing
-/// engine). These are the statements on which a dump fails. The number of the error decides, since its text is
+/// Views whose references are invalid or whose text the server cannot print, and tables that it cannot open (discarded
+/// tablespace, missing engine). These are the statements on which a dump fails. The number of the error decides, since its text is
 /// in the language of the server.
 async fn unreadable(connection: &mut Connection, inventory: &Inventory) -> Result<Vec<Error>> {
     /// Seconds to wait for DDL on an object. The dump itself waits longer.
@@ -34,23 +34,31 @@ async fn unreadable(connection: &mut Connection, inventory: &Inventory) -> Resul
     connection.run(&set).await?;
     let (mut views, mut tables) = (Unreadable::default(), Unreadable::default());
     for object in inventory.objects.keys() {
-        let (sql, all) = match object.kind {
-            ObjectKind::View => (format!("SHOW FIELDS FROM {}", object.quoted()), &mut views),
+        let (read, all) = match object.kind {
+            ObjectKind::View => ("SHOW FIELDS FROM", &mut views),
             // LIMIT 0 does not detect a discarded tablespace.
-            ObjectKind::Table => (
-                format!("SELECT 1 FROM {} LIMIT 1", object.quoted()),
-                &mut tables,
-            ),
+            ObjectKind::Table => ("SELECT 1 FROM", &mut tables),
             _ => continue,
         };
-        match connection.run(&sql).await {
-            Ok(()) => {}
-            Err(error) => match server_code(&error) {
+        let limit = match object.kind {
+            ObjectKind::Table => " LIMIT 1",
+            _ => "",
+        };
+        let name = object.quoted();
+        for sql in [
+            format!("{read} {name}{limit}"),
+            format!("SHOW CREATE TABLE {name}"),
+        ] {
+            let Err(error) = connection.run(&sql).await else {
+                continue;
+            };
+            match server_code(&error) {
                 None => return Err(error),
                 // Locked by DDL, dropped in the meantime, or denied, which the check of grants reports.
                 Some(1049 | 1142 | 1143 | 1146 | 1205) => {}
                 Some(_) => all.push(object, error),
-            },
+            }
+            break;
         }
     }
     connection
@@ -59,9 +67,9 @@ async fn unreadable(connection: &mut Connection, inventory: &Inventory) -> Resul
     let views = views.error(|count, names| {
         let views = counted(count, "view");
         Error::source(format!(
-            "cannot dump {views} with invalid or denied references: {names}"
+            "cannot dump {views} with invalid or denied references, or a text that the server cannot print: {names}"
         ))
-        .hint("repair or drop them")
+        .hint("repair or drop them, or exclude their schema")
     });
     let tables = tables.error(|count, names| {
         let tables = counted(count, "table");
@@ -131,10 +139,10 @@ fn unterminated(programs: &[ObjectId]) -> Option<Error> {
     let list: Vec<String> = programs.iter().map(ObjectId::to_string).collect();
     Some(
         Error::source(format!(
-            "no client could parse the dump of {}: the body contains an unterminated comment or quote, a delimiter, or a backslash outside quotes",
+            "no client could parse the dump of {}: the body contains an unterminated comment or quote, a delimiter, or a backslash outside quotes; in sjis, cp932, gbk, big5 and gb18030, characters contain backslashes and quotes",
             some_of(&list)
         ))
-        .hint("recreate it without that"),
+        .hint("recreate it without that, or by a client with utf8mb4"),
     )
 }
 

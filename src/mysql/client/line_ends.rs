@@ -101,13 +101,18 @@ impl Ending {
     }
 }
 
-/// Whether a client may not find the end of a stored program with this body. In the bodies of information_schema, literals
-/// are not escaped, so only the presence of certain characters is known.
-pub fn may_be_misread(body: &[u8]) -> bool {
+/// Character sets in which a character may contain the byte of a backslash or a backquote. A dump has the text of a stored
+/// program in the character set of the client that created it, and a client that reads the dump, as utf8mb4, takes these
+/// bytes for themselves.
+const AMBIGUOUS: [&str; 5] = ["big5", "cp932", "gb18030", "gbk", "sjis"];
+
+/// Whether a client may not find the end of a stored program with this body, created by a client with this character set.
+/// In the bodies of information_schema, which are in UTF-8, literals are not escaped, so only the presence of certain
+/// characters is known.
+pub fn may_be_misread(body: &[u8], charset: &str) -> bool {
     let signs: [&[u8]; 6] = [b"#", b"--", b"/*", b"*/", b";;", b"\\"];
-    signs
-        .iter()
-        .any(|sign| memchr::memmem::find(body, sign).is_some())
+    let contains = |sign: &&[u8]| memchr::memmem::find(body, sign).is_some();
+    AMBIGUOUS.contains(&charset) || signs.iter().any(contains)
 }
 
 /// The stored programs, given with their `sql_mode`, whose end no client would find in a dump.

@@ -216,23 +216,24 @@ impl Inventory {
         let mut queries = vec![
             "SELECT 'TRIGGER', trigger_schema, trigger_name, CONCAT_WS(' ', created, definer, \
              event_object_table, action_timing, event_manipulation, action_order, sql_mode), \
-             action_statement, sql_mode FROM information_schema.triggers",
+             action_statement, sql_mode, character_set_client FROM information_schema.triggers",
             "SELECT routine_type, routine_schema, routine_name, CONCAT_WS(' ', last_altered, \
              definer, dtd_identifier, security_type, sql_mode), routine_definition, \
-             IF(routine_body = 'SQL', sql_mode, NULL) FROM information_schema.routines",
+             IF(routine_body = 'SQL', sql_mode, NULL), character_set_client \
+             FROM information_schema.routines",
             "SELECT 'EVENT', event_schema, event_name, CONCAT_WS(' ', last_altered, definer, \
              interval_value, interval_field, execute_at, starts, ends, on_completion, sql_mode), \
-             event_definition, sql_mode FROM information_schema.events",
+             event_definition, sql_mode, character_set_client FROM information_schema.events",
         ];
         if connection.has_information("libraries").await? {
             queries.push(
                 "SELECT 'LIBRARY', library_schema, library_name, CONCAT_WS(' ', last_altered), \
-                 library_definition, NULL FROM information_schema.libraries",
+                 library_definition, NULL, NULL FROM information_schema.libraries",
             );
         }
         let mut may_be_unterminated = Vec::new();
         for query in queries {
-            // The last is the sql_mode of a program whose body is SQL.
+            // The last are the sql_mode of a program whose body is SQL, and the character set of its text.
             type Program = (
                 String,
                 String,
@@ -240,9 +241,10 @@ impl Inventory {
                 Option<Vec<u8>>,
                 Option<Vec<u8>>,
                 Option<String>,
+                Option<String>,
             );
             let rows: Vec<Program> = connection.rows(query).await?;
-            for (kind, schema, name, stamp, body, sql_mode) in rows {
+            for (kind, schema, name, stamp, body, sql_mode, charset) in rows {
                 if !schemas.contains(&schema) {
                     continue;
                 }
@@ -268,7 +270,7 @@ impl Inventory {
                 let body = body.unwrap_or_default();
                 let object = ObjectId::new(kind, schema, name);
                 if let Some(mode) = sql_mode
-                    && line_ends::may_be_misread(&body)
+                    && line_ends::may_be_misread(&body, charset.as_deref().unwrap_or_default())
                 {
                     may_be_unterminated.push((object.clone(), mode));
                 }

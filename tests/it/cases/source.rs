@@ -1,6 +1,7 @@
 //! What a source has that a dump makes trouble of: names of the server's own, what no dump holds, what
 //! dump programs fail on, and settings that cut or end a dump.
 
+use crate::support::lab::ScratchDir;
 use crate::support::{Drctl, Flavour, Server};
 use crate::{need, on_both};
 
@@ -480,4 +481,59 @@ fn tables_with_vector_indexes_come_back() {
     let nearest =
         "SELECT id FROM vi.vec ORDER BY VEC_DISTANCE_EUCLIDEAN(v, VEC_FromText('[3,2,2]')) LIMIT 1";
     assert_eq!(case.into.value(nearest), "2");
+}
+
+/// Runs SQL by a client with this character set.
+fn exec_in(server: &Server, charset: &str, sql: &[u8]) {
+    let dir = ScratchDir::new();
+    let file = dir.path().join("sql");
+    std::fs::write(&file, sql).expect("a scratch file");
+    let status = server
+        .client_command()
+        .arg(format!("--default-character-set={charset}"))
+        .stdin(std::fs::File::open(&file).expect("the file opens"))
+        .status()
+        .expect("the client runs");
+    assert!(status.success(), "{charset}");
+}
+
+on_both!(
+    fn programs_of_a_client_whose_characters_contain_backslashes_are_named_if_no_client_finds_their_end(flavour) {
+        let case = Case::empty(flavour, &[]);
+        case.source.exec("CREATE DATABASE c; CREATE TABLE c.t (id INT PRIMARY KEY)");
+        // Shift JIS and Big5: the second byte of the character is a backslash; GBK: a backquote is fine in a text.
+        exec_in(&case.source, "sjis", b"CREATE PROCEDURE c.sj() SELECT '\x95\\', 'x'");
+        exec_in(&case.source, "big5", b"CREATE TRIGGER c.tr BEFORE INSERT ON c.t FOR EACH ROW SET @a = '\xa5\\'");
+        exec_in(&case.source, "gbk", b"CREATE PROCEDURE c.fine() SELECT '\x81`', 'x'");
+        // What follows the character is a comment for a client, and a part of the text for the server.
+        exec_in(&case.source, "sjis", b"CREATE EVENT c.ev ON SCHEDULE EVERY 1 YEAR DO SET @a = '\x95\\'' # '");
+        let (code, told) = doctor(&case.drctl);
+        assert_eq!(code, 4, "{told}");
+        let words = ["no client could parse", "trigger `c`.`tr`", "procedure `c`.`sj`"];
+        says(&told, &words);
+        assert!(!told.contains("`fine`"), "{told}");
+        case.drctl.run(["backup"]).refused(4, &words);
+        case.source.exec("DROP PROCEDURE c.sj; DROP TRIGGER c.tr");
+        assert_eq!(doctor(&case.drctl).0, 0);
+        case.comes_back();
+    }
+);
+
+#[test]
+fn a_view_that_mysql_opens_and_cannot_print_is_named() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &[]);
+    exec_in(
+        &case.source,
+        "sjis",
+        b"CREATE DATABASE c; CREATE VIEW c.v AS SELECT '\x95\\' AS x; CREATE VIEW c.fine AS SELECT '\x95a' AS x",
+    );
+    let (code, told) = doctor(&case.drctl);
+    assert_eq!(code, 4, "{told}");
+    let words = ["cannot dump 1 view", "cannot print", "view `c`.`v`"];
+    says(&told, &words);
+    case.drctl.run(["backup"]).refused(4, &words);
+    case.source.exec("DROP VIEW c.v");
+    assert_eq!(doctor(&case.drctl).0, 0);
+    case.drctl.run(["backup"]).ok();
 }
