@@ -2,7 +2,7 @@
 //!
 //! - [`redump`]: dumps the restored server to a ledger, with the backup's client options; [`dump_commands`]:
 //!   the dump commands; [`digests`]: row sums; `rows`: those of the native reader.
-//! - [`normalise`]: expected deviations of definitions.
+//! - [`normalise`]: expected deviations of definitions; `temporal`: constants that MySQL prints in two ways.
 //! - [`compare`]: differences between two ledgers; no I/O.
 //! - [`explain`]: line-by-line differences of definitions.
 //!
@@ -15,3 +15,4 @@ pub mod explain;
 pub mod normalise;
 pub mod redump;
 mod rows;
+mod temporal;

@@ -26,7 +26,7 @@ use crate::archive::manifest::ClientFacts;
 use crate::comparison::digests::{Batch, Digests};
 use crate::comparison::dump_commands::{self, DumpCommand, DumpScope};
 use crate::comparison::normalise::ExpectedDeviations;
-use crate::comparison::rows;
+use crate::comparison::{rows, temporal};
 use crate::mysql::client::dump_options::{has_history, is_ours};
 use crate::mysql::client::line_ends::LineEnds;
 use crate::mysql::{
@@ -329,7 +329,14 @@ impl Scan {
         session: &Session,
     ) -> Result<()> {
         let sql = match &statement.kind {
-            Kind::Create { object, .. } => self.redump.deviations.apply(object, statement.sql),
+            Kind::Create { object, .. } => {
+                let sql = self.redump.deviations.apply(object, statement.sql);
+                let expected = self.redump.expected.get(object).and_then(|entry| entry.ddl);
+                match (object.kind, expected) {
+                    (ObjectKind::Table, Some(digest)) => temporal::as_dumped(sql, digest),
+                    _ => sql,
+                }
+            }
             Kind::CreateSchema { schema } => {
                 let schema = ObjectId::schema(schema.as_str());
                 self.redump.deviations.apply(&schema, statement.sql)

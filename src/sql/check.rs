@@ -3,7 +3,8 @@
 //! MySQL keeps the text of a CREATE TABLE. An ALTER prints each CHECK again from its resolved form: a text literal
 //! that was converted to the character set of the comparison has a different introducer and different bytes, and the
 //! conversion of a constant is gone (tested on 9.7 with several connection character sets). An expression
-//! that is entirely in utf8mb4 is not converted.
+//! that is entirely in utf8mb4 is not converted. A number that was compared with a date or a time becomes one
+//! (`DATE'2020-01-01'` for 20200101).
 //!
 //! MariaDB keeps the text, and prints no introducers.
 
@@ -19,6 +20,9 @@ const CONVERTING: [&str; 5] = ["CAST", "CONVERT", "CHARSET", "CHARACTER", "BINAR
 /// Words in the names of text types.
 const TEXTS: [&str; 4] = ["char", "text", "enum", "set("];
 
+/// Words in the names of temporal types; of functions that return such values from others, too.
+const TIMES: [&str; 2] = ["date", "time"];
+
 /// Words in the names of binary types.
 const BYTES: [&str; 2] = ["binary", "blob"];
 
@@ -31,9 +35,15 @@ pub fn is_reprinted_by_alter(line: &[u8], columns: &[&[u8]], tail: &[u8]) -> boo
     }
     let mut has_literal = false;
     let mut may_convert = false;
+    let (mut has_number, mut has_time) = (false, false);
+    let is_time = |text: &str| TIMES.iter().any(|time| text.contains(time));
     while let Some(token) = tokens.next() {
         let introducer = match token {
-            Token::Word(word) => word.strip_prefix(b"_"),
+            Token::Word(word) => {
+                has_number |= word.first().is_some_and(u8::is_ascii_digit);
+                has_time |= is_time(&String::from_utf8_lossy(word).to_lowercase());
+                word.strip_prefix(b"_")
+            }
             _ => None,
         };
         if let Some(charset) = introducer
@@ -47,13 +57,14 @@ pub fn is_reprinted_by_alter(line: &[u8], columns: &[&[u8]], tail: &[u8]) -> boo
             && let Some(name) = token.name().flatten()
         {
             let of_it = |line: &&&[u8]| column(line).is_some_and(|column| column.name == name);
-            may_convert |= columns
-                .iter()
-                .find(of_it)
-                .is_some_and(|line| charset_of(line, tail).is_some_and(|charset| charset != PLAIN));
+            if let Some(line) = columns.iter().find(of_it) {
+                may_convert |= charset_of(line, tail).is_some_and(|charset| charset != PLAIN);
+                has_time |=
+                    column(line).is_some_and(|column| is_time(&column.type_text.to_lowercase()));
+            }
         }
     }
-    has_literal && may_convert
+    has_literal && may_convert || has_number && has_time
 }
 
 /// The character set of a column's values; `None` if its type has none.
@@ -100,6 +111,8 @@ mod tests {
             "`u` varchar(20) DEFAULT NULL",
             "`b` varbinary(20) DEFAULT NULL",
             "`n` int DEFAULT NULL",
+            "`d` date DEFAULT NULL",
+            "`ts` timestamp NULL DEFAULT NULL",
             "`e` enum('a','b') CHARACTER SET latin1 COLLATE latin1_swedish_ci DEFAULT NULL",
         ]
         .map(str::as_bytes)
@@ -117,6 +130,10 @@ mod tests {
             "(`e` <> _utf8mb4'a')",
             "(`u` <> convert(_utf8mb4'a' using latin1))",
             "(cast(`u` as char charset latin1) <> _utf8mb4'a')",
+            "(`d` > 20200101)",
+            "(`ts` between 20200101000000 and now())",
+            "(cast(`u` as date) > 20200101)",
+            "(str_to_date(`u`,_utf8mb4'%Y') > 20200101)",
         ] {
             assert!(reworded(check), "{check}");
         }
@@ -125,6 +142,8 @@ mod tests {
             "(concat(`n`,_utf8mb4'x') <> `u`)",
             "(`l` <> `lc`)",
             "(`n` between 1 and 5)",
+            "(`d` > _utf8mb4'2020-01-01')",
+            "(`d` < cast(`ts` as date))",
             // MariaDB's.
             "`l` in ('a','b')",
         ] {

@@ -269,6 +269,11 @@ fn collation_of(sql: &[u8]) -> String {
     String::from_utf8_lossy(last.unwrap_or_default()).into_owned()
 }
 
+/// The digest of a CREATE TABLE.
+pub fn table_digest(sql: &[u8]) -> Sha256Digest {
+    Sha256Digest::of(canonical::of_table(sql))
+}
+
 /// The digest of a definition with the session variables and the altered schema collation that the server stores with
 /// it: a routine restored under another sql_mode has the same text but may behave differently.
 fn definition_digest(
@@ -284,7 +289,7 @@ fn definition_digest(
     ];
     let more: &[&str] = match kind {
         ObjectKind::Event => &["sql_mode", "time_zone"],
-        ObjectKind::Table => return Sha256Digest::of(canonical::of_table(sql)),
+        ObjectKind::Table => return table_digest(sql),
         ObjectKind::View => &[],
         kind if kind.is_stored_program() => &["sql_mode"],
         _ => return Sha256Digest::of(sql),
