@@ -537,3 +537,33 @@ fn a_view_that_mysql_opens_and_cannot_print_is_named() {
     assert_eq!(doctor(&case.drctl).0, 0);
     case.drctl.run(["backup"]).ok();
 }
+
+#[test]
+fn cycle_counts_of_sequences_are_named() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    case.source.exec(
+        "CREATE DATABASE m; USE m; CREATE SEQUENCE cyc MAXVALUE 2 CYCLE NOCACHE; DO NEXTVAL(cyc), NEXTVAL(cyc), NEXTVAL(cyc);
+         CREATE SEQUENCE round MAXVALUE 20 CYCLE NOCACHE; DO SETVAL(round, 10, 1, 5); DO NEXTVAL(round); CREATE SEQUENCE plain; DO NEXTVAL(plain)",
+    );
+    named(
+        &case.drctl,
+        &[&[
+            "cycle counts",
+            "sequence `m`.`cyc` (1)",
+            "sequence `m`.`round` (5)",
+            "SETVAL",
+        ]],
+    );
+    assert!(!warnings(&case.drctl).contains("`plain`"));
+    case.drctl.run(["restore", "--latest"]).ok();
+    let next = "SELECT NEXTVAL(m.cyc)";
+    assert_eq!(case.into.value(next), case.source.value(next));
+    // As the warning says.
+    let count = "SELECT cycle_count FROM m.round";
+    assert_eq!(case.into.value(count), "0");
+    let next = case.into.value("SELECT next_not_cached_value FROM m.round");
+    case.into.exec(&format!("DO SETVAL(m.round, {next}, 0, 5)"));
+    assert_eq!(case.into.value(count), "5");
+    assert_eq!(case.into.value("SELECT NEXTVAL(m.round)"), "12");
+}
