@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use crate::sql::ledger::RowSum;
+use crate::sql::ledger::{Omitted, RowSum};
 use crate::sql::statement::ObjectId;
 use crate::util::error::{Error, Result};
 
@@ -44,6 +44,7 @@ impl Batch {
 pub struct Digests {
     budget: Arc<Semaphore>,
     sums: Arc<Mutex<Sums>>,
+    without: Arc<BTreeMap<ObjectId, Omitted>>,
 }
 
 #[derive(Default)]
@@ -52,16 +53,16 @@ struct Sums {
     failure: Option<Error>,
 }
 
-impl Default for Digests {
-    fn default() -> Self {
+impl Digests {
+    /// Digests of rows `without` the values of columns of some tables.
+    pub fn new(without: Arc<BTreeMap<ObjectId, Omitted>>) -> Digests {
         Digests {
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
             sums: Arc::default(),
+            without,
         }
     }
-}
 
-impl Digests {
     /// Digests a batch on another thread once there is room; blocks, so never call it from async code.
     pub fn begin(&self, batch: Batch, handle: &tokio::runtime::Handle) {
         let share = batch.sql.len().clamp(1, BUDGET_BYTES) as u32;
@@ -69,9 +70,9 @@ impl Digests {
         let Ok(permit) = handle.block_on(self.budget.clone().acquire_many_owned(share)) else {
             return;
         };
-        let sums = self.sums.clone();
+        let (sums, without) = (self.sums.clone(), self.without.clone());
         handle.spawn_blocking(move || {
-            let digested = digest(&batch);
+            let digested = digest(&batch, &without);
             let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
             match digested {
                 Ok(rows) => {
@@ -101,10 +102,18 @@ impl Digests {
     }
 }
 
-fn digest(batch: &Batch) -> Result<BTreeMap<ObjectId, RowSum>> {
+fn digest(
+    batch: &Batch,
+    without: &BTreeMap<ObjectId, Omitted>,
+) -> Result<BTreeMap<ObjectId, RowSum>> {
     let mut all: BTreeMap<ObjectId, RowSum> = BTreeMap::new();
     for (place, table) in &batch.inserts {
-        let rows = RowSum::of_insert(&batch.sql[place.clone()]).map_err(|e| {
+        let insert = &batch.sql[place.clone()];
+        let rows = match without.get(table) {
+            None => RowSum::of_insert(insert),
+            Some(omitted) => RowSum::of_insert_without(insert, omitted),
+        };
+        let rows = rows.map_err(|e| {
             Error::server(format!("cannot read the rows of {table} in the new dump")).because(e)
         })?;
         all.entry(table.clone()).or_default().add(rows);

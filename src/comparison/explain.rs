@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::archive::index::FrameRecord;
 use crate::archive::read::Archive;
+use crate::comparison::archived::each_statement;
 use crate::comparison::compare::{Class, Comparison};
 use crate::comparison::redump::Definitions;
-use crate::sql::scan::Scanner;
 use crate::sql::statement::{Kind, ObjectId, Section};
-use crate::util::error::{Error, Result};
+use crate::util::error::Result;
 
 /// Maximum number of diff lines shown.
 const MAX_LINES: usize = 40;
@@ -28,31 +29,20 @@ pub async fn explain(
     if wanted.is_empty() {
         return Ok(());
     }
-    let unknown = |e| Error::archive("cannot read a definition").because(e);
-    let mut frames = archive.frames()?;
-    while let Some(frame) = frames.read()? {
-        if !frame.has(Section::PreData) && !frame.has(Section::PostData) {
-            continue;
+    let defines = |frame: &FrameRecord| frame.has(Section::PreData) || frame.has(Section::PostData);
+    each_statement(archive, defines, |statement| {
+        if let Kind::Create {
+            object,
+            placeholder: false,
+        } = &statement.kind
+            && let Some(place) = wanted.get_mut(object)
+            && let Some(found) = found.get(object)
+        {
+            **place = Some(diff(&String::from_utf8_lossy(statement.sql), found));
         }
-        let raw = archive.fetch(&frame).await?;
-        let sessions = &archive.contents().sessions;
-        let session = sessions.get(frame.session as usize).cloned();
-        let mut scanner = Scanner::resuming(session.unwrap_or_default());
-        scanner.push(&raw);
-        scanner.finish();
-        while let Some(statement) = scanner.next().map_err(unknown)? {
-            if let Kind::Create {
-                object,
-                placeholder: false,
-            } = &statement.kind
-                && let Some(place) = wanted.get_mut(object)
-                && let Some(found) = found.get(object)
-            {
-                **place = Some(diff(&String::from_utf8_lossy(statement.sql), found));
-            }
-        }
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 /// The lines that occur in only one of the texts, with context.

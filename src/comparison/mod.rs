@@ -5,14 +5,17 @@
 //! - [`normalise`]: expected deviations of definitions; `temporal`: constants that MySQL prints in two ways.
 //! - [`compare`]: differences between two ledgers; no I/O.
 //! - [`explain`]: line-by-line differences of definitions.
+//! - [`readers_values`]: rows without what each session computes for itself; `archived`: statements of the archive.
 //!
 //! Used by restores and drills. docs/proof.md lists what the comparison does not cover.
 
+mod archived;
 pub mod compare;
 pub mod digests;
 pub mod dump_commands;
 pub mod explain;
 pub mod normalise;
+pub mod readers_values;
 pub mod redump;
 mod rows;
 mod temporal;

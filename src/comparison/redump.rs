@@ -35,7 +35,7 @@ use crate::mysql::{
 };
 use crate::reader::Reader;
 use crate::reader::tables::{self, TableRows};
-use crate::sql::ledger::{Duplicate, Entries, Entry, Ledger};
+use crate::sql::ledger::{Duplicate, Entries, Entry, Ledger, Omitted};
 use crate::sql::scan::Scanner;
 use crate::sql::session::Session;
 use crate::sql::statement::{Kind, ObjectId, ObjectKind, Statement};
@@ -66,6 +66,8 @@ pub struct Redump {
     pub expected: Arc<Entries>,
     /// Deviations caused by the restore itself, removed before digesting.
     pub deviations: ExpectedDeviations,
+    /// Columns of tables whose values are not digested, by the dump program alone.
+    pub without: Arc<BTreeMap<ObjectId, Omitted>>,
     /// What reads the rows.
     pub reader: Reader,
     /// Number of connections or dump programs at a time ([`dump_commands::at_once`]).
@@ -147,7 +149,7 @@ pub async fn redump(
     let mut options = comparison_options(&client.options, knows);
     options.extend(unfiltered_session::init_command(knows, &[]));
     let mut found = Found::default();
-    let digests = Digests::default();
+    let digests = Digests::new(redump.without.clone());
     let several = redump.jobs > 1 && !redump.shared;
     let first = match tables.is_some() || several {
         true => dump_commands::definitions(&redump.what, &options),

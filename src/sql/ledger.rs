@@ -5,13 +5,13 @@
 //! statement and of the session variables that the server stores with it. Rows are summed per statement, on any thread;
 //! no table is held in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical;
-use super::rows::{RowsError, of_insert};
+use super::rows::{RowsError, columns_of_insert, of_insert, values};
 use super::session::Session;
 use super::statement::{Kind, ObjectId, ObjectKind, Statement};
 use super::trigger::trigger_table;
@@ -53,6 +53,26 @@ impl RowSum {
         Ok(sum)
     }
 
+    /// The rows of one INSERT without the values of some columns.
+    pub fn of_insert_without(sql: &[u8], without: &Omitted) -> Result<RowSum, RowsError> {
+        let (listed, _) = columns_of_insert(sql)?;
+        let columns = listed.as_ref().unwrap_or(&without.columns).iter();
+        let omitted: Vec<bool> = columns.map(|name| without.omitted.contains(name)).collect();
+        let (mut sum, mut kept) = (RowSum::default(), Vec::new());
+        for tuple in of_insert(sql)? {
+            kept.clear();
+            for (at, value) in values(tuple?).enumerate() {
+                let value = value?;
+                if omitted.get(at) != Some(&true) {
+                    kept.extend_from_slice(value);
+                    kept.push(b',');
+                }
+            }
+            sum.add_tuple(&kept);
+        }
+        Ok(sum)
+    }
+
     /// Adds a row, given as the bytes between its parentheses.
     pub fn add_tuple(&mut self, tuple: &[u8]) {
         self.add_digest(xxhash_rust::xxh3::xxh3_128(tuple));
@@ -69,6 +89,15 @@ impl RowSum {
         self.rows = self.rows.saturating_add(other.rows);
         self.digest.0 = self.digest.0.wrapping_add(other.digest.0);
     }
+}
+
+/// Columns of a table whose values are not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Omitted {
+    /// All columns of the table, in order: those of an INSERT that lists none.
+    pub columns: Vec<String>,
+    /// The columns that are left out.
+    pub omitted: BTreeSet<String>,
 }
 
 /// The entry of an object.
@@ -325,6 +354,32 @@ mod tests {
             kind,
         };
         ledger.observe(&statement, &Session::default())
+    }
+
+    #[test]
+    fn values_of_omitted_columns_do_not_matter_and_all_others_do() {
+        let without = Omitted {
+            columns: ["a", "v", "b"].map(str::to_owned).into(),
+            omitted: ["v".to_owned()].into(),
+        };
+        let sum = |values: &str| {
+            let sql = format!("INSERT INTO `t` {values}");
+            RowSum::of_insert_without(sql.as_bytes(), &without).unwrap()
+        };
+        let good = sum("VALUES (1,'x',NULL),(2,NULL,'it''s')");
+        assert_eq!(sum("VALUES (2,7,'it''s'),(1,'a,b',NULL)"), good);
+        assert_eq!(
+            sum("(`a`, `b`, `v`) VALUES (1,NULL,'x'),(2,'it''s',NULL)"),
+            good
+        );
+        for bad in [
+            "VALUES (1,'x',NULL),(2,NULL,'its')",
+            "VALUES (1,'x',NULL)",
+            "VALUES (1,'x',NULL),(1,'x',NULL),(2,NULL,'it''s')",
+            "VALUES (2,'x',NULL),(1,NULL,'it''s')",
+        ] {
+            assert_ne!(sum(bad), good, "{bad}");
+        }
     }
 
     #[test]

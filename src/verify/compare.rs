@@ -8,6 +8,7 @@ use crate::comparison::compare::{Class, Comparison, Difference, compare};
 use crate::comparison::dump_commands::{self, DumpScope};
 use crate::comparison::explain::explain;
 use crate::comparison::normalise::ExpectedDeviations;
+use crate::comparison::readers_values::Sides;
 use crate::comparison::redump::{Redump, redump};
 use crate::mysql::ServerConfig;
 use crate::reader::Reader;
@@ -45,21 +46,26 @@ impl Compared<'_> {
     ) -> Result<(Comparison, BTreeSet<ObjectId>)> {
         let expected = Arc::new(archive.contents().ledger.entries().clone());
         let longest = archive.manifest().totals.largest_statement_bytes;
-        let found = redump(
-            self.server,
-            &archive.manifest().client,
-            &Redump {
-                what: DumpScope::Schemas(schemas),
-                expected: expected.clone(),
-                deviations,
-                reader: self.reader,
-                jobs: dump_commands::at_once(self.lanes, longest),
-                shared: false,
-            },
-            self.cancel,
-        )
-        .await?;
+        let wanted = Redump {
+            what: DumpScope::Schemas(schemas),
+            expected: expected.clone(),
+            deviations,
+            without: Arc::default(),
+            reader: self.reader,
+            jobs: dump_commands::at_once(self.lanes, longest),
+            shared: false,
+        };
+        let client = &archive.manifest().client;
+        let found = redump(self.server, client, &wanted, self.cancel).await?;
         let mut comparison = compare(&expected, found.ledger.entries());
+        let sides = Sides {
+            archive,
+            mapped: &ObjectId::clone,
+            server: self.server,
+            redump: &wanted,
+            found: found.ledger.entries(),
+        };
+        sides.settle(&mut comparison, self.cancel).await?;
         let other = self.different_computed_values(archive).await?;
         comparison.differences.extend(other);
         comparison.differences.sort();

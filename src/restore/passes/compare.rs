@@ -13,6 +13,7 @@ use crate::comparison::compare::{Class, Comparison, Difference, compare};
 use crate::comparison::dump_commands::{self, DumpScope};
 use crate::comparison::explain::explain;
 use crate::comparison::normalise::{ExpectedDeviations, names_system_tablespace};
+use crate::comparison::readers_values::Sides;
 use crate::comparison::redump::{Redump, redump};
 use crate::mysql::Flavour;
 use crate::mysql::connect::server_code;
@@ -88,6 +89,7 @@ impl Compare<'_> {
             what: self.what(),
             expected: expected.clone(),
             deviations: self.expected_deviations(),
+            without: Arc::default(),
             reader: self.options.resources.reader,
             jobs: dump_commands::at_once(self.options.resources.lanes, longest),
             shared: !self.options.destination.is_scratch(),
@@ -99,7 +101,16 @@ impl Compare<'_> {
             .control
             .step(async |_| Ok(redump(server, client, &wanted, cancel).await?))
             .await?;
-        let mut comparison = compare(&expected, &self.relevant(found.ledger.into_entries()));
+        let entries = self.relevant(found.ledger.into_entries());
+        let mut comparison = compare(&expected, &entries);
+        let sides = Sides {
+            archive: self.archive,
+            mapped: &|object| self.options.scope.mapped_name(object),
+            server,
+            redump: &wanted,
+            found: &entries,
+        };
+        sides.settle(&mut comparison, cancel).await?;
         self.classify_unusable_views(&mut comparison).await?;
         let mut lane = Lane::open(self.lanes.clone()).await?;
         let (needs, computed) = (&self.survey.needs, &self.survey.computed);

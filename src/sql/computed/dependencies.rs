@@ -9,7 +9,7 @@ use crate::sql::tokens::{Token, Tokens};
 use super::functions;
 use super::variables::{
     DEFAULT_COLLATION, DEFAULT_REGEX_FLAGS, NO_BACKSLASH_ESCAPES, NO_UNSIGNED_SUBTRACTION,
-    PAD_CHAR_TO_FULL_LENGTH, TEMPORAL, TIME_ZONE,
+    PAD_CHAR_TO_FULL_LENGTH, TEMPORAL, TIME_ZONE, all_dependencies,
 };
 
 /// Variables, and modes of `sql_mode` by their own names.
@@ -113,6 +113,8 @@ pub(super) fn dependencies(
                 found.insert("div_precision_increment");
             }
             Token::Mark(b'-') => has_minus = true,
+            // A variable.
+            Token::Mark(b'@') => found.extend(all_dependencies()),
             Token::Mark(b'&' | b'|' | b'^' | b'~' | b'<' | b'>') => has_unsigned = true,
             _ => {}
         }

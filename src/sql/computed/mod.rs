@@ -67,6 +67,17 @@ impl Computed {
 
 /// The expressions of a CREATE TABLE that depend on the session and whose results are stored or checked.
 pub fn of_table(sql: &[u8]) -> Vec<Computed> {
+    dependent(sql).0
+}
+
+/// The virtual columns of a CREATE TABLE that depend on the session and that each session computes for itself: two sessions
+/// may read different values of the same row.
+pub fn computed_by_readers(sql: &[u8]) -> BTreeSet<String> {
+    dependent(sql).1
+}
+
+/// Both of these.
+fn dependent(sql: &[u8]) -> (Vec<Computed>, BTreeSet<String>) {
     let table = CreateTable::parse(sql);
     let partitioning = table.partitioned_by();
     let mut stored = table.key_columns();
@@ -75,7 +86,7 @@ pub fn of_table(sql: &[u8]) -> Vec<Computed> {
         columns: table.columns(),
         generated: Default::default(),
     };
-    let mut found = Vec::new();
+    let (mut found, mut by_readers) = (Vec::new(), BTreeSet::new());
     for line in table.texts() {
         let is_column = matches!(Tokens::new(line).next(), Some(Token::Name(_)));
         for Expression { name, place, text } in expressions(line) {
@@ -92,6 +103,7 @@ pub fn of_table(sql: &[u8]) -> Vec<Computed> {
             }
             // A virtual column without a key is computed by each session that reads it.
             if is_column && place == Place::Virtual && !stored.contains(&name) {
+                by_readers.insert(name);
                 continue;
             }
             found.push(Computed {
@@ -115,7 +127,7 @@ pub fn of_table(sql: &[u8]) -> Vec<Computed> {
             });
         }
     }
-    found
+    (found, by_readers)
 }
 
 /// Whether a table has generated columns, CHECKs, or keys over expressions.
@@ -163,6 +175,24 @@ const TABLE: &str = "CREATE TABLE `w` (\n  \
 mod tests {
     use super::variables::*;
     use super::*;
+
+    #[test]
+    fn each_session_computes_virtual_columns_without_a_key_that_depend_on_it() {
+        let sql = b"CREATE TABLE `t` (\n  \
+            `id` int(11) NOT NULL,\n  \
+            `due` date DEFAULT NULL,\n  \
+            `left` int(11) GENERATED ALWAYS AS (to_days(`due`) - to_days(curdate())) VIRTUAL,\n  \
+            `twice` int(11) GENERATED ALWAYS AS (`left` * 2) VIRTUAL,\n  \
+            `host` varchar(9) GENERATED ALWAYS AS (@@hostname) VIRTUAL,\n  \
+            `fixed` int(11) GENERATED ALWAYS AS (`id` + 1) VIRTUAL,\n  \
+            `kept` int(11) GENERATED ALWAYS AS (week(`due`)) STORED,\n  \
+            `keyed` int(11) GENERATED ALWAYS AS (week(`due`)) VIRTUAL,\n  \
+            PRIMARY KEY (`id`),\n  \
+            KEY `keyed` (`keyed`)\n) ENGINE=InnoDB";
+        let found = computed_by_readers(sql);
+        assert_eq!(found, ["host", "left", "twice"].map(str::to_owned).into());
+        assert!(computed_by_readers(TABLE.as_bytes()).contains("g6"));
+    }
 
     #[test]
     fn an_expression_depends_on_what_its_functions_and_columns_depend_on() {

@@ -577,3 +577,36 @@ fn tables_that_compare_times_with_numbers_come_back() {
     assert_eq!(case.into.value(rows), "1 1 1 1 1");
     assert_eq!(case.source.value(rows), "1 1 1 1 1");
 }
+
+#[test]
+fn rows_with_columns_that_each_session_computes_come_back() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    case.source.exec(
+        "CREATE DATABASE vn; USE vn;
+         CREATE TABLE loans (id INT PRIMARY KEY, due DATE, days_left INT AS (DATEDIFF(due, CURDATE())) VIRTUAL,
+           age INT AS (TIMESTAMPDIFF(MICROSECOND, '2026-01-01', NOW(6)) MOD 1000000007) VIRTUAL, twice INT AS (age + 1) VIRTUAL,
+           due_year INT AS (YEAR(due)) STORED, note VARCHAR(20) INVISIBLE DEFAULT 'it''s');
+         INSERT INTO loans (id, due) VALUES (1, '2030-01-01'), (2, NULL);
+         CREATE TABLE sessions (id INT PRIMARY KEY, c INT AS (CONNECTION_ID()) VIRTUAL, v VARCHAR(99) AS (VERSION()) VIRTUAL,
+           u VARCHAR(99) AS (UUID()) VIRTUAL, r DOUBLE AS (RAND()) VIRTUAL);
+         INSERT INTO sessions (id) VALUES (1), (2)",
+    );
+    case.drctl.run(["backup"]).ok();
+    case.drctl.run(["restore", "--latest"]).ok();
+    case.drctl
+        .run(["restore", "--latest", "--rename", "vn=other"])
+        .ok();
+    case.passes_drills();
+    let rows = |schema: &str| {
+        format!(
+            "SELECT GROUP_CONCAT(CONCAT_WS(' ', id, due, due_year, note) ORDER BY id) FROM {schema}.loans"
+        )
+    };
+    for schema in ["vn", "other"] {
+        assert_eq!(
+            case.into.value(&rows(schema)),
+            "1 2030-01-01 2030 it's,2 it's"
+        );
+    }
+}
