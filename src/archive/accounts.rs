@@ -1,6 +1,7 @@
 //! The accounts of a backup: what accounts.sql creates, and what it requires of a server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::archive::read::Archive;
 use crate::mysql::show_grants::{Line, On, What, account_of, is_public};
@@ -44,6 +45,21 @@ fn each_statement(sql: &[u8], mut visit: impl FnMut(&[u8])) -> Result<()> {
         visit(statement.sql);
     }
     Ok(())
+}
+
+/// Each statement of accounts.sql with its lines, counted from 1.
+pub fn by_line(sql: &[u8]) -> Result<Vec<(RangeInclusive<u64>, Vec<u8>)>> {
+    let (mut all, mut rest, mut line) = (Vec::new(), sql, 1);
+    let ends = |part: &[u8]| part.iter().filter(|byte| **byte == b'\n').count() as u64;
+    each_statement(sql, |statement| {
+        if let Some(at) = memchr::memmem::find(rest, statement) {
+            let first = line + ends(&rest[..at]);
+            line = first + ends(statement);
+            rest = &rest[at + statement.len()..];
+            all.push((first..=line, statement.to_vec()));
+        }
+    })?;
+    Ok(all)
 }
 
 impl BackupAccounts {

@@ -6,6 +6,7 @@
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{FileFacts, Manifest};
 use crate::layout::BackupObject;
+use crate::mysql::client::shell::CHARACTER_SET;
 use crate::sql::computed::Needs;
 use crate::sql::statement::{ObjectId, quote};
 
@@ -194,6 +195,7 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &
         "mariadb" => "mariadb",
         _ => "mysql",
     };
+    let client = format!("{client} {CHARACTER_SET}");
     let packet = packet_mib(manifest.totals.largest_statement_bytes);
     let mut text = first_steps(manifest);
     let accounts = manifest.accounts.as_ref();
@@ -247,7 +249,8 @@ pub fn restore_txt(manifest: &Manifest, inventory: &[InventoryRecord], finish: &
         step = 6;
         text.push_str(&format!(
             "\n5. Apply the accounts again, now with all grants. Errors about schemas, tables, columns and routines\n\
-             \x20  that do not exist (1049, 1054, 1146, 1305) concern grants on objects dropped before the backup.\n\
+             \x20  that do not exist (1049, 1054, 1146, 1305) concern grants on objects dropped before the backup, those about\n\
+             \x20  default roles (1959, 3530) roles that the account does not have, or only by mandatory_roles.\n\
              \n\
              \x20   {accounts} | {client} --binary-mode --force -u root -p\n"
         ));

@@ -6,6 +6,9 @@
 /// An object to which a privilege or definition refers does not exist: schema, column, table, routine.
 pub const GONE: [u16; 4] = [1049, 1054, 1146, 1305];
 
+/// A default role that does not exist, or that the account was not granted: MariaDB, then MySQL.
+pub const NO_SUCH_ROLE: [u16; 3] = [1959, 3523, 3530];
+
 /// The authentication plugin of an account is not loaded.
 pub const NO_PLUGIN: u16 = 1524;
 

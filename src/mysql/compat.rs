@@ -300,6 +300,7 @@ pub const FEATURES: &[Feature] = &[
     row(Table, "is_role", "roles, a column of `mysql.user`", (None, All), Flavour, "mariadb:reference/system-tables/the-mysql-database-tables/mysql-user-table"),
     row(Table, "mysql.global_grants", "who holds SYSTEM_USER", (All, None), Flavour, "8.0:grant-tables"),
     row(Table, "mysql.default_roles", "accounts", (All, None), Flavour, "8.0:grant-tables"),
+    row(Table, "mysql.role_edges", "default roles that were not granted", (All, None), Flavour, "8.0:grant-tables"),
     row(Table, "mysql.password_history", "the warning about the password history", (All, None), Flavour, "8.0:grant-tables"),
     row(Table, "mysql.replication_asynchronous_connection_failover", "the warning about failover sources", (From(8, 0, 22), None), Tried, "8.0:replication-functions-async-failover"),
     row(Table, "mysql.proc", "the identity of a server; the bodies of routines", (None, All), Flavour, "mariadb:reference/system-tables/the-mysql-database-tables/mysql-proc-table"),

@@ -166,6 +166,11 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Whether a statement sets a default role. Servers keep one that was revoked or dropped, and accept none of these.
+pub fn sets_default_role(sql: &[u8]) -> bool {
+    Tokens::new(sql).eat_all(&["SET", "DEFAULT", "ROLE"])
+}
+
 /// A statement about accounts in a form that any `sql_mode` with backslash escapes accepts.
 pub fn executable(sql: &str) -> Cow<'_, str> {
     match Line::parse(sql) {

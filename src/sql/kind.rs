@@ -146,8 +146,12 @@ impl Head<'_> {
     }
 
     fn accounts(&mut self, sql: &[u8]) -> Result<Kind, Unknown> {
-        // Encloses MariaDB's privileges on packages.
-        if self.tokens.clone().eat_all(&["SET", "SQL_MODE"]) {
+        // The character set of names, and the mode around MariaDB's privileges on packages.
+        let settings: [&[&str]; 2] = [&["SET", "NAMES"], &["SET", "SQL_MODE"]];
+        if settings
+            .iter()
+            .any(|words| self.tokens.clone().eat_all(words))
+        {
             return parse_set(sql).map(|_| Kind::Set).ok_or(Unknown::Kind);
         }
         let known: [&[&str]; 8] = [

@@ -35,7 +35,7 @@ pub fn restore_txt(target: &TargetName, mariadb: bool) -> String {
          \n\
          3. Restore the backup from which to replay. Then replay the files behind it in one session, in their order:\n\
          \n\
-         \x20   {reader} FILE… | {client} --binary-mode -u root -p\n\
+         \x20   {reader} FILE… | {client} --default-character-set=utf8mb4 --binary-mode -u root -p\n\
          \n\
          \x20  {skip}\n\
          \x20  Look at the log first with {reader} --base64-output=decode-rows -v FILE.\n\

@@ -226,7 +226,7 @@ damages! {
         fs::remove_file(copy.path("SHA256SUMS")).unwrap();
     };
     edited_instructions: in_documents("or RESTORE.txt was"), |copy| {
-        copy.edit_text("RESTORE.txt", "mariadb --binary-mode", "mariadb --force");
+        copy.edit_text("RESTORE.txt", "--binary-mode", "--no-binary-mode");
     };
     edited_accounts: in_accounts("accounts.sql does not match its SHA-256"), |copy| {
         copy.edit("accounts.sql.zst", |bytes| bytes[40] ^= 1);

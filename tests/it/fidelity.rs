@@ -391,7 +391,8 @@ pub fn follow_restore_txt(backup: &Path, into: &Server) {
             .current_dir(backup)
             .env_clear()
             .env("HOME", backup)
-            .env("LC_ALL", "C.UTF-8")
+            // The least that a machine has: the commands have to say all themselves.
+            .env("LC_ALL", "C")
             .env(
                 "PATH",
                 format!("{}:/usr/bin:/bin", into.flavour().client_dir().display()),

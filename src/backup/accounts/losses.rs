@@ -24,6 +24,15 @@ const STALE: [&str; 3] = [
      WHERE BINARY r.routine_schema = BINARY p.db AND LOWER(r.routine_name) = LOWER(p.routine_name))",
 ];
 
+/// Default roles that their account was not granted, of MariaDB and MySQL: dropped or revoked, or mandatory.
+const UNGRANTED_ROLES: [&str; 2] = [
+    "SELECT user, host, default_role what FROM mysql.user u WHERE default_role <> '' AND NOT EXISTS (SELECT 1
+     FROM mysql.roles_mapping r WHERE BINARY r.user = BINARY u.user AND r.host = u.host AND BINARY r.role = BINARY u.default_role)",
+    "SELECT user, host, default_role_user what FROM mysql.default_roles d WHERE NOT EXISTS (SELECT 1
+     FROM mysql.role_edges e WHERE (e.from_user, e.from_host, e.to_user, e.to_host)
+     = (d.default_role_user, d.default_role_host, d.user, d.host))",
+];
+
 /// The warnings, a line each.
 pub(in crate::backup) async fn warnings(
     connection: &mut Connection,
@@ -42,6 +51,16 @@ pub(in crate::backup) async fn warnings(
     if let Some(stale) = some_of(&stale) {
         all.push(format!(
             "privileges on objects that do not exist will not be restored: {stale}"
+        ));
+    }
+    let ungranted = UNGRANTED_ROLES[usize::from(!server.is_mariadb())];
+    let ungranted = accounts(connection, ungranted).await?;
+    let ungranted = ungranted
+        .iter()
+        .map(|(account, role)| format!("{role} of {account}"));
+    if let Some(ungranted) = some_of(ungranted) {
+        all.push(format!(
+            "default roles that the account was not granted, or only by mandatory_roles, will not be restored: {ungranted}"
         ));
     }
     if server.is_mariadb() {

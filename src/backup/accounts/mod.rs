@@ -73,8 +73,10 @@ async fn sql_of(
     server: &ServerVersion,
     principals: &[Principal],
 ) -> Result<Vec<u8>> {
-    let mut sql =
-        String::from("-- Accounts and privileges, without the server's own and the local root.\n");
+    // Names are in UTF-8, whatever the client that reads them takes from its locale.
+    let mut sql = String::from(
+        "-- Accounts and privileges, without the server's own and the local root.\nSET NAMES utf8mb4;\n",
+    );
     let mut roles_of_root = BTreeSet::new();
     let mut has_attributes = false;
     if server.is_mariadb() {
@@ -269,26 +271,40 @@ fn unknown_line(principal: &Principal, line: &str) -> Error {
     .hint("report it; backup.accounts: off leaves accounts out")
 }
 
+/// The default roles of MySQL, which SHOW GRANTS does not show. The server rejects a statement with a role that the
+/// account was not granted: one that it only has by mandatory_roles, or had. So there is one statement for the granted
+/// ones, and behind it one for all.
 async fn default_roles(connection: &mut Connection, accounts: &[Principal]) -> Result<String> {
-    let rows: Vec<(String, String, String, String)> = connection
+    let rows: Vec<(String, String, String, String, bool)> = connection
         .rows(
-            "SELECT user, host, default_role_user, default_role_host FROM mysql.default_roles \
-             ORDER BY 1, 2, 3, 4",
+            "SELECT d.user, d.host, default_role_user, default_role_host, EXISTS (SELECT 1 FROM mysql.role_edges e \
+             WHERE (from_user, from_host, to_user, to_host) = (default_role_user, default_role_host, d.user, d.host)) \
+             FROM mysql.default_roles d ORDER BY 1, 2, 3, 4",
         )
         .await?;
     let mut sql = String::new();
     for principal in accounts {
         let account = &principal.account;
-        let roles: Vec<String> = rows
+        let roles: Vec<(String, bool)> = rows
             .iter()
             .filter(|(user, host, ..)| *user == account.user && *host == account.host)
-            .map(|(_, _, role, host)| format!("{}@{}", quote(role), quote(host)))
+            .map(|(_, _, role, host, granted)| {
+                (format!("{}@{}", quote(role), quote(host)), *granted)
+            })
             .collect();
-        if !roles.is_empty() {
+        let granted = roles.iter().filter(|(_, granted)| *granted);
+        let granted: Vec<&str> = granted.map(|(role, _)| role.as_str()).collect();
+        let all: Vec<&str> = roles.iter().map(|(role, _)| role.as_str()).collect();
+        let is_part = granted.len() < all.len();
+        let lists = [(granted, true), (all, is_part)];
+        for (list, _) in lists
+            .iter()
+            .filter(|(list, wanted)| *wanted && !list.is_empty())
+        {
             let _ = writeln!(
                 sql,
                 "SET DEFAULT ROLE {} TO {};",
-                roles.join(", "),
+                list.join(", "),
                 principal.quoted()
             );
         }

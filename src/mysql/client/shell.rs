@@ -12,6 +12,10 @@ use crate::sql::statement::ObjectId;
 use crate::util::pdeathsig;
 use crate::{Error, Result};
 
+/// The character set of all that a client reads: without the option it takes that of the locale until the first
+/// `SET NAMES`, and `accounts.sql` of earlier versions has none.
+pub const CHARACTER_SET: &str = "--default-character-set=utf8mb4";
+
 /// Most bytes of errors.
 const STDERR_BYTES: usize = 16 << 20;
 
@@ -102,6 +106,7 @@ pub async fn run(
     feed: impl AsyncFnOnce(ChildStdin) -> std::result::Result<(), FeedError>,
 ) -> Result<Printed> {
     let usual = [
+        CHARACTER_SET,
         "--binary-mode",
         "--comments",
         "--max-allowed-packet=1G",

@@ -15,9 +15,11 @@ use std::collections::BTreeSet;
 use crate::archive::accounts::{roles, unknown};
 use crate::archive::read::Archive;
 use crate::mysql::Flavour;
-use crate::mysql::blame::{GONE, NO_PLUGIN};
+use crate::mysql::blame::{GONE, NO_PLUGIN, NO_SUCH_ROLE};
 use crate::mysql::connect::{is_denied, literal};
-use crate::mysql::show_grants::{Line, On, What, account_of, executable, is_public};
+use crate::mysql::show_grants::{
+    Line, On, What, account_of, executable, is_public, sets_default_role,
+};
 use crate::restore::inspect::destination::DestinationFacts;
 use crate::restore::inspect::survey::Survey;
 use crate::restore::options::Destination;
@@ -126,6 +128,9 @@ impl Accounts<'_> {
             // A server keeps privileges on objects, columns and schemas that were dropped.
             (Err(error), Some(object)) if has_code(&error, &GONE) => {
                 self.report.warn(not_granted(account, &object));
+            }
+            (Err(error), _) if has_code(&error, &NO_SUCH_ROLE) && sets_default_role(sql) => {
+                self.report.warn(no_default_role(account, sql));
             }
             (Err(error), _) if scratch && has_code(&error, &[NO_PLUGIN]) => {
                 let create = format!("CREATE USER IF NOT EXISTS {name} ACCOUNT LOCK");
@@ -315,6 +320,15 @@ fn role_of_name(name: &str) -> Option<Account> {
 
 fn not_granted(account: &Account, object: &SingleObject) -> String {
     format!("{account} was not granted its privileges on {object}, which was not restored")
+}
+
+/// Warning about an account that lacks the default role of a statement.
+pub fn no_default_role(account: &Account, sql: &[u8]) -> String {
+    format!(
+        "{account} did not get a default role that does not exist here, or that the account was not granted (or only by \
+         mandatory_roles): {}",
+        String::from_utf8_lossy(sql)
+    )
 }
 
 /// Warning about an account of a scratch server that lacks its authentication plugin.

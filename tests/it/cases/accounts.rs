@@ -266,6 +266,70 @@ on_both!(
     }
 );
 
+on_both!(
+    fn names_beyond_ascii_come_back_by_every_path(flavour) {
+        let case = Case::empty(flavour, &[]);
+        case.source.exec(
+            "CREATE DATABASE `données`; CREATE TABLE `données`.t (a INT PRIMARY KEY); INSERT INTO `données`.t VALUES (1);
+             CREATE USER 'jürgen'@'%' IDENTIFIED BY 'x'; GRANT SELECT ON `données`.* TO 'jürgen'@'%';
+             CREATE USER plain@'%' IDENTIFIED BY 'x'; GRANT SELECT ON `données`.* TO plain@'%'; CREATE ROLE `rôle`;
+             GRANT `rôle` TO plain@'%'; CREATE DEFINER='jürgen'@'%' VIEW `données`.v AS SELECT * FROM `données`.t",
+        );
+        case.comes_back();
+        alike(&case);
+        let said = drilled(&case.drctl, "client");
+        assert!(!said.contains("plugin"), "{said}");
+        let plain = Server::start(flavour);
+        follow_restore_txt(&backup_in(&case.drctl.store_dir()), &plain);
+        assert_eq!(accounts(&plain), accounts(&case.source));
+    }
+);
+
+on_both!(
+    fn default_roles_that_an_account_was_not_granted_are_left_out_by_name(flavour) {
+        let case = Case::empty(flavour, &[]);
+        case.source.exec("CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE ROLE r1; CREATE ROLE r2;");
+        case.source.exec(match flavour {
+            Flavour::MariaDb => {
+                "CREATE USER u1@localhost; GRANT r1 TO u1@localhost; SET DEFAULT ROLE r1 FOR u1@localhost; REVOKE r1 FROM u1@localhost;
+                 CREATE USER u2@localhost; GRANT r2 TO u2@localhost; SET DEFAULT ROLE r2 FOR u2@localhost; DROP ROLE r2;
+                 CREATE USER u3@localhost; GRANT r1 TO u3@localhost; SET DEFAULT ROLE r1 FOR u3@localhost"
+            }
+            Flavour::MySql => {
+                "SET GLOBAL mandatory_roles = 'r1'; CREATE USER u1@localhost DEFAULT ROLE r1; CREATE USER u2@localhost;
+                 GRANT r2 TO u2@localhost; SET DEFAULT ROLE r1, r2 TO u2@localhost; CREATE USER u3@localhost;
+                 GRANT r2 TO u3@localhost; SET DEFAULT ROLE r2 TO u3@localhost"
+            }
+        });
+        let doctor = case.drctl.run(["doctor"]).ok();
+        let named = "default roles that the account was not granted, or only by mandatory_roles, will not be restored: r1 of `u1`@`localhost`";
+        assert!(doctor.stdout.contains(named), "{}", doctor.stdout);
+        assert!(!doctor.stdout.contains("of `u3`"), "{}", doctor.stdout);
+        case.drctl.run(["backup"]).ok();
+        let shown = case.drctl.run(["show", "--latest"]).ok();
+        assert!(shown.stdout.contains(named), "{shown:#?}");
+        let restored = case.drctl.run(["restore", "--latest", "--accounts"]).ok().stdout;
+        for user in ["u1", "u2"] {
+            let left_out = format!("`{user}`@`localhost` did not get a default role");
+            assert!(restored.contains(&left_out), "{restored}");
+        }
+        assert!(!restored.contains("`u3`@`localhost` did not"), "{restored}");
+        for path in ["lanes", "client"] {
+            let said = drilled(&case.drctl, path);
+            assert!(said.contains("`u1`@`localhost` did not get a default role"), "{said}");
+        }
+        if flavour == Flavour::MySql {
+            // The role that was granted is the default, and both are where the mandatory one is.
+            let roles = "SELECT user, default_role_user FROM mysql.default_roles ORDER BY 1, 2";
+            assert_eq!(case.into.exec(roles).trim(), "u2\tr2\nu3\tr2");
+            let other = Server::start(flavour);
+            other.exec("SET GLOBAL mandatory_roles = 'r1'");
+            case.drctl.into(&other).run(["restore", "--latest", "--accounts"]).ok();
+            assert_eq!(other.exec(roles), case.source.exec(roles));
+        }
+    }
+);
+
 #[test]
 fn accounts_that_log_in_by_a_plugin_are_refused_by_a_server_without_it_and_drilled_without_it() {
     need!(MySql);
