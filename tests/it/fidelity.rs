@@ -654,16 +654,41 @@ fn a_decimal_in_json_whose_text_changes_does_not_pass_the_comparison() {
 }
 
 #[test]
-fn an_event_made_under_high_not_precedence_is_refused_since_mysql_does_not_read_what_it_writes() {
+fn an_event_made_under_high_not_precedence_is_named_since_mysql_does_not_read_what_it_writes() {
     need!(MySql);
     let (source, into) = (Server::start(Flavour::MySql), Server::start(Flavour::MySql));
     source.exec(
         "CREATE DATABASE d; SET sql_mode = 'HIGH_NOT_PRECEDENCE';
-         CREATE EVENT d.e ON SCHEDULE EVERY 1 YEAR DO SELECT 1",
+         CREATE EVENT d.e ON SCHEDULE EVERY 1 YEAR DO SELECT 1;
+         CREATE EVENT d.kept ON SCHEDULE EVERY 1 YEAR ON COMPLETION PRESERVE DO SELECT 1;
+         CREATE TABLE d.t (id INT PRIMARY KEY, a INT NOT NULL, CHECK (NOT a BETWEEN -5 AND -1));
+         CREATE FUNCTION d.f(a INT) RETURNS INT NOT DETERMINISTIC NO SQL RETURN NOT a BETWEEN 2 AND 3;
+         CREATE TRIGGER d.tr BEFORE INSERT ON d.t FOR EACH ROW SET NEW.a = NOT NEW.a BETWEEN 2 AND 3;
+         CREATE VIEW d.v AS SELECT NOT a BETWEEN 2 AND 3 AS b FROM d.t",
     );
     let drctl = Drctl::new("not").source(&source).into(&into);
+    let named = "event `d`.`e`; ALTER EVENT … ON COMPLETION PRESERVE";
+    let doctor = drctl.run(["doctor"]).ok();
+    assert!(doctor.stdout.contains(named), "{doctor:#?}");
     drctl.run(["backup"]).ok();
-    drctl.run(["restore", "--latest"]).fails(6, "NOT PRESERVE");
+    let shown = drctl.run(["show", "--latest"]).ok();
+    assert!(shown.stdout.contains(named), "{shown:#?}");
+    let words = [
+        "event `d`.`e`",
+        "created under HIGH_NOT_PRECEDENCE",
+        "ALTER EVENT … ON COMPLETION PRESERVE on the target",
+    ];
+    drctl.run(["restore", "--latest"]).refused(10, &words);
+    for path in ["lanes", "client"] {
+        let drill = drctl.run(["verify", "--latest", "--path", path]);
+        drill.refused(7, &["event `d`.`e`"]);
+    }
+    // Nothing else has this fault.
+    source.exec("ALTER EVENT d.e ON COMPLETION PRESERVE");
+    drctl.run(["backup"]).ok();
+    for path in ["lanes", "client"] {
+        drctl.run(["verify", "--latest", "--path", path]).ok();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::mysql::connect::server_code;
+use crate::mysql::connect::{server_code, server_error};
 use crate::restore::report::RestoreReport;
 use crate::restore::session::failure::Failure;
 use crate::restore::session::lane::Lane;
@@ -63,11 +63,34 @@ async fn create_once(
         drop_object(lane, object).await?;
     }
     if object.kind.section() == Section::PostData && object.kind != ObjectKind::View {
-        lane.demand_single(sql).await?;
+        lane.demand_single(sql)
+            .await
+            .map_err(|failure| explained(failure, object, session))?;
     }
     match lane.run(sql).await?.warnings {
         0 => Ok(Vec::new()),
         _ => lane.warnings().await,
+    }
+}
+
+/// The failure of [`Lane::demand_single`], as that of the target where the definition is what its server printed.
+fn explained(failure: Failure, object: &ObjectId, session: &Session) -> Failure {
+    const SYNTAX: u16 = 1064;
+    let modes = session.variable("sql_mode").unwrap_or_default();
+    let is_unreadable = object.kind == ObjectKind::Event && modes.contains("HIGH_NOT_PRECEDENCE");
+    match failure {
+        Failure::Fatal(error) if is_unreadable => Failure::Fatal(
+            Error::server(
+                "it was created under HIGH_NOT_PRECEDENCE, in which the server rejects the ON COMPLETION NOT PRESERVE \
+                 that it prints",
+            )
+            .hint(
+                "ALTER EVENT … ON COMPLETION PRESERVE on the target and back up again; with --tables, a restore of this \
+                 backup creates no events",
+            )
+            .caused_by(server_error(SYNTAX, error.what())),
+        ),
+        failure => failure,
     }
 }
 
