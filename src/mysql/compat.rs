@@ -306,6 +306,7 @@ pub const FEATURES: &[Feature] = &[
     row(Table, "mysql.proc", "the identity of a server; the bodies of routines", (None, All), Flavour, "mariadb:reference/system-tables/the-mysql-database-tables/mysql-proc-table"),
     row(Table, "mysql.table_stats", "the warning about statistics", (None, All), Tried, "mariadb:reference/system-tables/the-mysql-database-tables/mysql-table_stats-table"),
     row(Table, "mysql.transaction_registry", "the warning about commit times", (None, All), Tried, "mariadb:reference/system-tables/the-mysql-database-tables/mysql-transaction_registry-table"),
+    row(Table, "performance_schema.user_defined_functions", "functions of components that views call", (All, None), Tried, "8.0:performance-schema-user-defined-functions-table"),
     row(Table, "performance_schema.keyring_component_status", "whether a destination has a keyring", (From(8, 0, 24), None), Tried, "8.0:performance-schema-keyring-component-status-table"),
     row(Table, "performance_schema.replication_applier_status_by_worker", "the commit time of a replica", (All, None), Flavour, "performance-schema-replication-applier-status-by-worker-table"),
     row(Column, "Source_Host", "the source of a replica; older: Master_Host", (From(8, 0, 22), None), Answer, "8.0:show-slave-status"),

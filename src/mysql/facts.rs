@@ -86,14 +86,19 @@ pub async fn fingerprint(connection: &mut Connection) -> Result<BTreeMap<String,
         )
         .await?;
     found.insert("plugins".into(), plugins.join(","));
-    let functions = connection
-        .rows("SELECT LOWER(name) FROM mysql.func ORDER BY 1")
-        .await;
-    let functions: Vec<String> = match functions {
-        // Denied, which the warnings of the backup say.
-        Err(error) if server_code(&error).is_some() => Vec::new(),
-        functions => functions?,
-    };
+    // Of those of MySQL's components only the ones that views call: the server's own are among them.
+    const OF_COMPONENTS: &str = "SELECT LOWER(udf_name) FROM performance_schema.user_defined_functions \
+        WHERE EXISTS (SELECT 1 FROM information_schema.views WHERE view_definition LIKE CONCAT('%', udf_name, '(%'))";
+    let mut functions = BTreeSet::new();
+    for query in ["SELECT LOWER(name) FROM mysql.func", OF_COMPONENTS] {
+        match connection.rows::<String>(query).await {
+            Ok(names) => functions.extend(names),
+            // MariaDB has no components. What is denied is in the warnings of the backup.
+            Err(error) if server_code(&error).is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let functions = functions.into_iter().collect::<Vec<String>>();
     if !functions.is_empty() {
         found.insert(LOADABLE_FUNCTIONS.into(), functions.join(","));
     }

@@ -147,18 +147,26 @@ pub async fn missing_functions(
     used: &BTreeMap<String, ObjectId>,
 ) -> Result<Vec<Refusal>> {
     const QUERY: &str = "SELECT LOWER(name) FROM mysql.func";
+    const OF_COMPONENTS: &str =
+        "SELECT LOWER(udf_name) FROM performance_schema.user_defined_functions";
     if used.is_empty() {
         return Ok(Vec::new());
     }
-    let Some(there) = names(connection, QUERY).await? else {
+    let Some(mut there) = names(connection, QUERY).await? else {
         return Ok(Vec::new());
     };
+    there.extend(
+        names(connection, OF_COMPONENTS)
+            .await?
+            .into_iter()
+            .flatten(),
+    );
     let missing = used.iter().filter(|(name, _)| !there.contains(name));
     let refusal = |(name, view): (&String, &ObjectId)| {
         Refusal::new(
             format!("the destination lacks the loadable function {name} (used by {view})"),
             format!(
-                "CREATE FUNCTION {} … SONAME on the destination",
+                "CREATE FUNCTION {} … SONAME on the destination, or INSTALL COMPONENT for one of a component",
                 quote(name)
             ),
         )

@@ -459,6 +459,28 @@ fn plugins_and_functions_that_a_server_lacks_break_a_drill_off_and_are_refused()
     case.drctl.run(["restore", "--latest"]).ok();
 }
 
+#[test]
+fn a_function_of_a_component_that_a_server_lacks_breaks_a_drill_off_and_is_refused() {
+    need!(MySql);
+    const INSTALL: &str = "INSTALL COMPONENT 'file://component_classic_hashing'";
+    let case = Case::empty(Flavour::MySql, &[]);
+    if case.source.try_exec(INSTALL).is_err() {
+        // Before MySQL 9, MD5 is a function of the server itself.
+        return;
+    }
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY, a VARCHAR(99)); INSERT INTO d.t VALUES (1, 'x');
+         CREATE VIEW d.v AS SELECT MD5(a) AS m FROM d.t;
+         CREATE TRIGGER d.tr BEFORE INSERT ON d.t FOR EACH ROW SET NEW.a = MD5(NEW.a)",
+    );
+    let words = ["the loadable function md5 (used by view `d`.`v`)"];
+    case.drctl.run(["backup"]).ok();
+    broken_off(&case.drctl, &words);
+    refused_untouched(&case.drctl, &case.into, "d", &words);
+    case.into.exec(INSTALL);
+    case.drctl.run(["restore", "--latest"]).ok();
+}
+
 on_both!(
     fn a_collation_that_a_server_lacks_breaks_a_drill_off_and_is_refused(flavour) {
         let (_files, option) = own_collation(flavour);
