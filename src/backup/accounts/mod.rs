@@ -26,6 +26,9 @@ use create_user::create_user;
 /// ER_NONEXISTING_GRANT: the account has no privileges, not even USAGE.
 const NO_GRANTS: u16 = 1141;
 
+/// The server does not know an account: ER_PASSWORD_NO_MATCH, ER_NONEXISTING_GRANT, ER_CANNOT_USER.
+const NOT_KNOWN: [u16; 3] = [1133, NO_GRANTS, 1396];
+
 /// An account, or a role of MariaDB, which has no host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Principal {
@@ -93,7 +96,9 @@ async fn sql_of(
         let statements = if principal.is_role {
             create_role(principal, &roles_of_root).into_iter().collect()
         } else {
-            create_user(connection, server, principal, has_attributes).await?
+            create_user(connection, server, principal, has_attributes)
+                .await
+                .map_err(|error| unknown_account(error, principal))?
         };
         for statement in statements {
             check_parses(&statement, principal)?;
@@ -153,6 +158,23 @@ fn unreadable(principal: &Principal) -> Error {
     .hint("inspect its SHOW CREATE USER and SHOW GRANTS; backup.accounts: off leaves accounts out")
 }
 
+/// The error of an account that the server lists and does not know: inserted into the tables, or dropped meanwhile, or
+/// one of MariaDB whose name ends in a space, which its tables do not keep.
+fn unknown_account(error: Error, principal: &Principal) -> Error {
+    match server_code(&error) {
+        Some(code) if NOT_KNOWN.contains(&code) => Error::source(format!(
+            "cannot back up the account {}: the server lists it and does not know it ({code})",
+            principal.quoted()
+        ))
+        .hint(
+            "run FLUSH PRIVILEGES on the target, after which the account is what the server's tables have (without \
+             spaces at the end of its name); backup.accounts: off leaves accounts out",
+        )
+        .caused_by(error),
+        _ => error,
+    }
+}
+
 /// Roles of MariaDB granted to the local root, which is left out; usually because root created them.
 async fn roles_of_root(connection: &mut Connection) -> Result<BTreeSet<String>> {
     let roles: Vec<String> = connection
@@ -189,8 +211,6 @@ async fn known(
     connection: &mut Connection,
     server: &ServerVersion,
 ) -> Result<(Vec<Principal>, Vec<Principal>)> {
-    /// ER_PASSWORD_NO_MATCH, ER_NONEXISTING_GRANT, ER_CANNOT_USER.
-    const NOT_KNOWN: [u16; 3] = [1133, 1141, 1396];
     let all = all(connection, server).await?;
     let resolves: bool = connection
         .one("SELECT NOT @@GLOBAL.skip_name_resolve")
@@ -340,17 +360,11 @@ pub(super) async fn readable(
     }
 }
 
-/// Reads one other account like a backup reads all of them, since listing needs fewer privileges than showing.
-/// Returns the accounts that the server ignores.
+/// Reads all accounts like a backup: listing needs fewer privileges than showing, and a backup fails at one that cannot
+/// be shown. Returns the accounts that the server ignores.
 async fn probe(connection: &mut Connection, server: &ServerVersion) -> Result<Vec<Principal>> {
-    let own: String = connection.one("SELECT CURRENT_USER()").await?;
-    let (mut others, ignored) = known(connection, server).await?;
-    others.retain(|other| {
-        let Account { user, host } = &other.account;
-        !other.is_role && format!("{user}@{host}") != own
-    });
-    others.truncate(1);
-    sql_of(connection, server, &others).await?;
+    let (known, ignored) = known(connection, server).await?;
+    sql_of(connection, server, &known).await?;
     Ok(ignored)
 }
 

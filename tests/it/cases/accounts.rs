@@ -331,6 +331,25 @@ on_both!(
 );
 
 #[test]
+fn an_account_that_the_server_lists_and_does_not_know_is_named_by_doctor_with_what_to_do() {
+    need!(MariaDb);
+    let case = Case::empty(Flavour::MariaDb, &[]);
+    // The tables do not keep the space, and the server goes by it until they are read again.
+    case.source.exec(
+        "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE USER a@'%'; CREATE USER 'x '@'%'",
+    );
+    let words = ["`x`@`%`", "does not know it (1133)", "FLUSH PRIVILEGES"];
+    let doctor = case.drctl.run(["doctor"]);
+    for word in words {
+        assert!(doctor.stdout.contains(word), "{word}: {}", doctor.stdout);
+    }
+    case.drctl.run(["backup"]).refused(4, &words);
+    case.source.exec("FLUSH PRIVILEGES");
+    case.comes_back();
+    alike(&case);
+}
+
+#[test]
 fn accounts_that_log_in_by_a_plugin_are_refused_by_a_server_without_it_and_drilled_without_it() {
     need!(MySql);
     let case = Case::empty(Flavour::MySql, &[]);
