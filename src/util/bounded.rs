@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,9 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let is_pipe = !file.metadata()?.is_file();
+    let kind = file.metadata()?.file_type();
+    // `/dev/null` is empty, and ends at once.
+    let is_pipe = kind.is_fifo() || kind.is_socket();
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let mut last = Instant::now();

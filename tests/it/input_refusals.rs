@@ -108,6 +108,18 @@ fn a_store_url_of_something_else() {
 }
 
 #[test]
+fn a_character_device_is_read_like_a_file() {
+    let (_, drctl) = shop();
+    let since = std::time::Instant::now();
+    drctl
+        .without("DRCTL_TARGET")
+        .env("DRCTL_CONFIG", "/dev/null")
+        .run(["backup"])
+        .refused(2, &["target", "not configured"]);
+    assert!(since.elapsed().as_secs() < 20, "{:?}", since.elapsed());
+}
+
+#[test]
 fn a_target_or_a_source_that_is_not_named() {
     let (_, drctl) = shop();
     let unnamed = drctl.without("DRCTL_SOURCE_URL");
