@@ -41,6 +41,11 @@ pub fn load(file: Option<&Path>, env: Environment<'_>) -> Result<(Value, Option<
         None => Value::Object(Map::new()),
     };
     overlay(&mut tree, env)?;
+    for key in keys::all() {
+        if let Some(value) = tree.pointer(&format!("/{}", key.path.replace('.', "/"))) {
+            check_characters(&key.path, value)?;
+        }
+    }
     Ok((tree, path))
 }
 
@@ -167,6 +172,43 @@ fn check_keys(tree: &Value, above: &str, file: &Path) -> Result<()> {
         check_keys(value, &path, file)?;
     }
     Ok(())
+}
+
+/// Refuses control characters in values, by their key: a file of such a name cannot be opened, and a message would print
+/// them. Passwords may contain any but NUL, texts such as the SQL of a check those of white space.
+fn check_characters(path: &str, value: &Value) -> Result<()> {
+    let text = match value {
+        Value::String(text) => text,
+        Value::Array(items) => {
+            return items
+                .iter()
+                .try_for_each(|item| check_characters(path, item));
+        }
+        Value::Object(map) => {
+            return map
+                .values()
+                .try_for_each(|item| check_characters(path, item));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => return Ok(()),
+    };
+    let is_name = ["url", "_file", "_dir", "_dirs"]
+        .iter()
+        .any(|end| path.ends_with(end));
+    let is_odd = |c: &char| match c {
+        '\0' => true,
+        _ if path.ends_with("password") => false,
+        '\n' | '\r' | '\t' => is_name,
+        c => c.is_control(),
+    };
+    // The newline at the end of a variable is a common slip.
+    match text.trim_end_matches(['\n', '\r']).chars().find(is_odd) {
+        Some(odd) => Err(Error::usage(format!(
+            "{path} contains the control character {}",
+            odd.escape_default()
+        ))
+        .hint("remove it")),
+        None => Ok(()),
+    }
 }
 
 fn overlay(tree: &mut Value, env: Environment<'_>) -> Result<()> {

@@ -96,6 +96,10 @@ fn parse_file(text: &str) -> Result<StoreUrl, &'static str> {
     if path == Path::new("/") {
         return Err("it is the root directory");
     }
+    // No system call takes a NUL, and others would be printed.
+    if path.to_string_lossy().contains(char::is_control) {
+        return Err("its path contains a control character");
+    }
     Ok(StoreUrl::File(path))
 }
 

@@ -108,6 +108,52 @@ fn a_store_url_of_something_else() {
 }
 
 #[test]
+fn control_characters_in_what_is_configured() {
+    let (_, drctl) = shop();
+    for (variable, value, words) in [
+        (
+            "DRCTL_STORE",
+            "file:///x/%00",
+            ["invalid store URL", "control character"],
+        ),
+        (
+            "DRCTL_STORE",
+            "file:///x/%1b",
+            ["invalid store URL", "control character"],
+        ),
+        ("DRCTL_STORE", "file:///x/\u{7}", ["store.url", "\\u{7}"]),
+        (
+            "DRCTL_STORE_S3_CA_FILE",
+            "/x/\u{1b}[2J",
+            ["store.s3.ca_file", "\\u{1b}"],
+        ),
+        (
+            "DRCTL_BACKUP_SCHEMAS",
+            "a,b\u{1}",
+            ["backup.schemas", "\\u{1}"],
+        ),
+        (
+            "DRCTL_SOURCE_PASSWORD_FILE",
+            "/x\n/y",
+            ["source.password_file", "\\n"],
+        ),
+        (
+            "DRCTL_SOURCE_URL",
+            "mysql://a%00@x",
+            ["server URL", "control character"],
+        ),
+    ] {
+        let run = drctl
+            .clone()
+            .env(variable, value)
+            .run(["backup"])
+            .refused(2, &words);
+        let printed = run.stderr.trim_end_matches('\n');
+        assert!(!printed.contains(char::is_control), "{run:#?}");
+    }
+}
+
+#[test]
 fn a_character_device_is_read_like_a_file() {
     let (_, drctl) = shop();
     let since = std::time::Instant::now();
