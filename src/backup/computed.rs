@@ -50,6 +50,7 @@ pub(super) async fn needs(
     let mut connection = connect(config).await?.with_long_timeout();
     let mut found = Found::default();
     let mut zones = Zones::default();
+    let system_zone: String = connection.one("SELECT @@system_time_zone").await?;
     for table in tables(&mut connection, server, schemas).await? {
         let sql = format!("SHOW CREATE TABLE {}", table.quoted());
         let create = connection.row::<(String, Vec<u8>)>(&sql).await;
@@ -70,6 +71,7 @@ pub(super) async fn needs(
             continue;
         }
         let lossy = &mut found.lossy;
+        lossy.extend(by_system_zone(&system_zone, &table, &expressions));
         let mut search = Search {
             connection: &mut connection,
             mariadb: server.is_mariadb(),
@@ -90,6 +92,26 @@ pub(super) async fn needs(
     }
     connection.close().await;
     Ok(found)
+}
+
+/// The expressions that convert from or to the zone of the server's machine, which no session sets.
+fn by_system_zone<'a>(
+    zone: &'a str,
+    table: &'a ObjectId,
+    expressions: &'a [Computed],
+) -> impl Iterator<Item = String> + 'a {
+    let found = expressions.iter().filter(move |one| {
+        let text = one.expression.to_ascii_lowercase();
+        let has = |word: &[u8]| memchr::memmem::find(&text, word).is_some();
+        zone != "UTC" && has(b"convert_tz") && has(b"'system'")
+    });
+    found.map(move |one| {
+        format!(
+            "{}.{}.{}: CONVERT_TZ with 'SYSTEM' reads the time zone of the machine, here {zone}: a server on a machine in \
+             another zone, such as the scratch server of a drill, computes other values (exit 7)",
+            table.schema, table.name, one.name
+        )
+    })
 }
 
 /// Tables with generated columns, CHECKs, functional indexes or partitions by a difference.
@@ -238,6 +260,11 @@ impl Search<'_> {
                 value => format!("{name}={value}"),
             })
             .collect();
+        // None of the variables that decide these expressions exists on this server.
+        let settings = match settings.is_empty() {
+            true => "the settings of its own session".to_owned(),
+            false => settings.join(", "),
+        };
         for one in expressions {
             let Some(condition) = computed::mismatch_condition(one).filter(|_| one.is_shown())
             else {
@@ -270,8 +297,7 @@ impl Search<'_> {
                      NOT ENFORCED"
                 ),
                 _ => format!(
-                    "{rows} with values that no session settings reproduce: a restore recomputes them with {}{compared}",
-                    settings.join(", ")
+                    "{rows} with values that no session settings reproduce: a restore recomputes them with {settings}{compared}",
                 ),
             };
             let of = match one.place {

@@ -52,6 +52,7 @@ pub(super) fn dependencies(
     let (mut has_unsigned, mut has_minus) = (false, false);
     // Literals are compared by the collation of a text column, if one is there.
     let (mut has_literal, mut has_text_column, mut has_other_column) = (false, false, false);
+    let mut has_offset = false;
     let mut tokens = Tokens::new(expression);
     while let Some(token) = tokens.next() {
         match token {
@@ -100,14 +101,18 @@ pub(super) fn dependencies(
                 let kind = column.type_text.to_lowercase();
                 has_unsigned |= kind.contains("unsigned")
                     || ["year", "bit"].iter().any(|one| kind.starts_with(one));
+                has_offset |= is_text(&kind) || kind.starts_with("json");
                 if is_text(&kind) {
                     has_text_column = true;
                 } else {
                     has_other_column = true;
                 }
             }
-            Token::Text(text) if text.contains(&b'\\') => {
-                found.insert(NO_BACKSLASH_ESCAPES);
+            Token::Text(text) => {
+                if text.contains(&b'\\') {
+                    found.insert(NO_BACKSLASH_ESCAPES);
+                }
+                has_offset |= ends_in_offset(text);
             }
             Token::Mark(b'/') => {
                 found.insert("div_precision_increment");
@@ -118,6 +123,10 @@ pub(super) fn dependencies(
             Token::Mark(b'&' | b'|' | b'^' | b'~' | b'<' | b'>') => has_unsigned = true,
             _ => {}
         }
+    }
+    // MySQL reads `2026-01-01 00:00:00+05:00` as that time in the zone of the session.
+    if has_offset && TEMPORAL.iter().any(|one| found.contains(one)) {
+        found.insert(TIME_ZONE);
     }
     if has_minus {
         found.insert(NO_UNSIGNED_SUBTRACTION);
@@ -135,6 +144,18 @@ fn is_plain_pattern(mut tokens: Tokens<'_>) -> bool {
         tokens = ahead;
     }
     matches!(tokens.next(), Some(Token::Text(text)) if !text.contains(&b'\\'))
+}
+
+/// Whether a literal ends in the offset of a time zone.
+fn ends_in_offset(text: &[u8]) -> bool {
+    let text = text
+        .strip_suffix(b"'")
+        .or(text.strip_suffix(b"\""))
+        .unwrap_or(text);
+    let Some((_, [sign, h, _, b':', m, _])) = text.split_last_chunk::<6>() else {
+        return false;
+    };
+    matches!(sign, b'+' | b'-') && h.is_ascii_digit() && m.is_ascii_digit()
 }
 
 /// Dependencies of a value of a type.

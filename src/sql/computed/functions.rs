@@ -96,7 +96,7 @@ const INDEPENDENT: &str = "abs acos aes and any_value array as ascii asin atan a
     instr int integer interval is is_ipv4 is_ipv4_compat is_ipv4_mapped is_ipv6 is_uuid isnull key lcase least left \
     length lengthb like linestring list ln locate log log10 log2 lower lpad lpad_oracle ltrim ltrim_oracle make_set \
     match md5 mid mod multilinestring multipoint multipolygon natural_sort_key nchar not nullif numeric nvarchar nvl \
-    nvl2 oct octet_length old_password or ord password pi point polygon position pow power quote radians range \
+    nvl2 oct octet_length old_password or ord pi point polygon position pow power quote radians range \
     regexp repeat replace replace_oracle reverse right rlike round rpad rpad_oracle rtrim rtrim_oracle sformat sha \
     sha1 sha2 sign signed sin smallint soundex sounds space sqrt strcmp substr substr_oracle substring \
     substring_index tan then tinyint to_base64 trim trim_oracle truncate ucase uncompress uncompressed_length unhex \

@@ -272,7 +272,22 @@ mod tests {
             (
                 "second(`v`)",
                 "int",
+                vec![ALLOW_INVALID_DATES, TIME_TRUNCATE_FRACTIONAL, TIME_ZONE],
+            ),
+            (
+                "second(`d`)",
+                "int",
                 vec![ALLOW_INVALID_DATES, TIME_TRUNCATE_FRACTIONAL],
+            ),
+            (
+                "`d` < _utf8mb4'2020-01-01 00:00:00+05:00'",
+                "int",
+                vec![
+                    ALLOW_INVALID_DATES,
+                    TIME_TRUNCATE_FRACTIONAL,
+                    DEFAULT_COLLATION,
+                    TIME_ZONE,
+                ],
             ),
             (
                 "`v`",

@@ -285,6 +285,39 @@ on_both!(
     }
 );
 
+#[test]
+fn times_read_from_a_text_with_an_offset_come_back_as_the_zone_of_their_session_had_them() {
+    need!(MySql);
+    let case = Case::empty(Flavour::MySql, &["--default-time-zone=+03:00"]);
+    case.source.exec(
+        "CREATE DATABASE z; USE z; CREATE TABLE c (id INT PRIMARY KEY, s VARCHAR(40), d DATETIME AS (CAST(s AS DATETIME)) STORED);
+         CREATE TABLE l (id INT PRIMARY KEY, dt DATETIME, g INT AS (dt < '2020-01-01 00:00:00+05:00') STORED);
+         CREATE TABLE k (id INT PRIMARY KEY, s VARCHAR(40), CHECK (CAST(s AS DATETIME) >= '2019-12-31 22:00:00'));
+         INSERT INTO c (id, s) VALUES (1, '2020-01-01 00:00:00+05:00');
+         INSERT INTO l (id, dt) VALUES (1, '2019-12-31 21:00:00'); INSERT INTO k VALUES (1, '2020-01-01 00:00:00+05:00')",
+    );
+    let doctor = case.drctl.run(["doctor"]).ok();
+    assert!(
+        !doctor.stdout.contains("session settings"),
+        "{}",
+        doctor.stdout
+    );
+    case.comes_back();
+}
+
+on_both!(
+    fn values_by_the_zone_of_the_machine_are_named(flavour) {
+        let source = Server::start_in(flavour, "Europe/Berlin");
+        source.exec(
+            "CREATE DATABASE st; CREATE TABLE st.t (id INT PRIMARY KEY, d DATETIME, u DATETIME AS (CONVERT_TZ(d,'SYSTEM','+00:00')) STORED)",
+        );
+        let drctl = Drctl::new("zone").source(&source);
+        let doctor = drctl.run(["doctor"]).ok();
+        let line = "st.t.u: CONVERT_TZ with 'SYSTEM' reads the time zone of the machine, here CE";
+        assert!(doctor.stdout.contains(line), "{}", doctor.stdout);
+    }
+);
+
 /// The same hour in two zones: both rows pass in none.
 const CHECKED_IN_TWO_ZONES: &str = "CREATE DATABASE d; USE d;
     CREATE TABLE t (id INT PRIMARY KEY, ts TIMESTAMP NOT NULL, CONSTRAINT morning CHECK (HOUR(ts) BETWEEN 8 AND 9));
