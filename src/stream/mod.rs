@@ -17,6 +17,7 @@
 //! largest event. The driver inflates a compressed transaction whole.
 
 pub mod base;
+mod branch;
 pub mod check;
 pub mod coverage;
 pub mod cutter;

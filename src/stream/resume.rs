@@ -8,7 +8,8 @@
 //! | same server, file gone | a new timeline after a gap |
 //! | same server, file too short or unknown to it, or our GTIDs not executed | a new timeline: rewound |
 //! | another server that has all of ours, and still the next transaction | a new timeline that continues |
-//! | another server | a new timeline after a gap |
+//! | another server, without some of ours | a new timeline after a gap, which names them |
+//! | another server that lacks the next transaction | a new timeline after a gap |
 //!
 //! A name alone proves nothing: every server has a `binlog.000001`. Where the archive goes on, the session first
 //! reads its last events again and compares. MariaDB has no identity that every account can see, so that a server that
@@ -91,12 +92,7 @@ pub fn decide(end: Option<&End>, survey: &Survey, base: Option<&Base>) -> Start 
         return first(survey, base).unwrap_or_else(|| new(Reason::First, None));
     };
     let (file, log_pos) = (&end.last.file, end.last.log_pos_to);
-    // MySQL says what it executed, and so whether it has what we have.
-    let lost = end
-        .gtids
-        .as_ref()
-        .map(|ours| ours.minus(&survey.executed))
-        .filter(|lost| !lost.is_empty());
+    let lost = end.gtids.as_ref().and_then(|ours| survey.lost(ours));
     if is_other(end, survey) {
         let may_be_same =
             survey.mariadb && survey.file(file).is_some_and(|there| there.end >= log_pos);
@@ -142,8 +138,7 @@ pub fn may_be_another(end: &End, survey: &Survey) -> bool {
 
 /// Where to go on with another server; `None` if it has no log.
 pub fn other_server(end: &End, survey: &Survey) -> Option<Start> {
-    let lost = end.gtids.as_ref().map(|ours| ours.minus(&survey.executed));
-    let lost = lost.filter(|lost| !lost.is_empty());
+    let lost = end.gtids.as_ref().and_then(|ours| survey.lost(ours));
     if let Some(start) = another(end, survey, lost.as_ref()) {
         return Some(start);
     }
@@ -180,7 +175,12 @@ fn first(survey: &Survey, base: Option<&Base>) -> Option<Start> {
 /// Goes on with another server that has executed all of ours, at its newest file that begins within it.
 fn another(end: &End, survey: &Survey, lost: Option<&GtidSet>) -> Option<Start> {
     let ours = end.gtids.as_ref().filter(|ours| !ours.is_empty())?;
-    if lost.is_some() || end.timeline.mariadb != survey.mariadb {
+    // A server of MySQL that does not log what it replicates has executed it, and no file of it ever had it.
+    let lacks_next = survey
+        .purged
+        .as_ref()
+        .is_some_and(|purged| !ours.covers(purged));
+    if lost.is_some() || lacks_next || end.timeline.mariadb != survey.mariadb {
         return None;
     }
     let mut starts = survey.starts.iter();
@@ -287,6 +287,9 @@ mod tests {
             files: files.iter().map(file).collect(),
             executed: set(executed),
             purged: Some(set(purged)),
+            logged: Default::default(),
+            replicated: set(""),
+            strays: set(""),
             starts: Vec::new(),
             ahead: jiff::SignedDuration::ZERO,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -418,6 +421,72 @@ mod tests {
             missing.ends_with(&format!("not archived: {A}:11-12")),
             "{missing}"
         );
+    }
+
+    #[test]
+    fn another_server_that_never_logged_what_it_replicated_does_not_continue() {
+        let ours = end(Some("A:1-10"), None);
+        let mut there = survey(&[(1, 2000)], "A:1-15", "A:1-15");
+        there.identity = "mysql:b".into();
+        there.starts = vec![("b.000001".parse().unwrap(), set(""))];
+        let Start::New(new) = decide(Some(&ours), &there, None) else {
+            panic!("another server is never resumed");
+        };
+        assert_eq!((new.reason, new.continues), (Reason::Gap, false));
+        let missing = new.missing.unwrap();
+        assert!(missing.ends_with(&format!("{A}:11-15")), "{missing}");
+    }
+
+    #[test]
+    fn a_number_of_mariadb_counts_only_with_its_server() {
+        let set = |text| GtidSet::parse(true, text).unwrap();
+        let mut ours = end(None, None);
+        ours.timeline.mariadb = true;
+        ours.gtids = Some(set("0-1-103,2-7-5"));
+        let mut there = survey(&[(1, 2000)], "", "");
+        (there.identity, there.mariadb, there.purged) = ("mariadb:b".into(), true, None);
+        (there.replicated, there.strays) = (set(""), set(""));
+        there.starts = vec![("b.000001".parse().unwrap(), set("0-1-90,2-7-5"))];
+        let mut of = |executed, logged: &[((u32, u32), u64)], replicated, strays| {
+            there.executed = set(executed);
+            there.logged = logged.iter().copied().collect();
+            (there.replicated, there.strays) = (set(replicated), set(strays));
+            match decide(Some(&ours), &there, None) {
+                Start::New(new) => (new.continues, new.missing.unwrap_or_default()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let of_two = ((2, 7), 5);
+        let (continues, _) = of(
+            "0-2-110,2-7-5",
+            &[((0, 1), 103), ((0, 2), 110), of_two],
+            "",
+            "",
+        );
+        assert!(continues);
+        // Promoted without the last three, and its own have their numbers.
+        let (continues, missing) = of(
+            "0-2-110,2-7-5",
+            &[((0, 1), 100), ((0, 2), 110), of_two],
+            "",
+            "",
+        );
+        assert!(
+            !continues && missing.ends_with("unknown to it: 0-1-103"),
+            "{missing}"
+        );
+        // The first server came back by then: its number is beyond, and its log does not have ours.
+        let logged = [((0, 1), 111), ((0, 2), 110), of_two];
+        let (continues, missing) = of("0-1-111,2-7-5", &logged, "", "0-1-103");
+        assert!(
+            !continues && missing.ends_with("unknown to it: 0-1-103"),
+            "{missing}"
+        );
+        // A standby that was built at the end of the archive has logged nothing of it.
+        let (continues, _) = of("0-9-110", &[((0, 9), 110)], "0-1-103,2-7-5", "");
+        assert!(continues);
+        let (continues, _) = of("0-9-110", &[((0, 9), 110)], "0-1-104,2-7-5", "");
+        assert!(!continues, "built behind the end");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the server says of its log.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +40,12 @@ pub struct Survey {
     pub executed: GtidSet,
     /// Of these, what no file has any more; `None` on MariaDB.
     pub purged: Option<GtidSet>,
+    /// Of MariaDB, the last number that is logged of each domain and server: `executed` has one server of each domain.
+    pub logged: BTreeMap<(u32, u32), u64>,
+    /// Of MariaDB, the last transaction of each domain that it replicated, or was told that it has.
+    pub replicated: GtidSet,
+    /// Archived transactions that its log does not have although its numbers are beyond theirs, where that was asked for.
+    pub strays: GtidSet,
     /// What had been executed before each file, newest first, where that was asked for.
     pub starts: Vec<(LogFile, GtidSet)>,
     /// By how much its clock is ahead of this host's.
@@ -71,10 +78,41 @@ impl Survey {
             files: files(connection).await?,
             executed,
             purged,
+            logged: match mariadb {
+                true => logged(connection).await?,
+                false => BTreeMap::new(),
+            },
+            replicated: match mariadb {
+                true => gtids(connection, true, "@@gtid_slave_pos").await?,
+                false => GtidSet::empty(false),
+            },
+            strays: GtidSet::empty(mariadb),
             starts: Vec::new(),
             ahead,
             at,
         })
+    }
+
+    /// Archived transactions that the server does not have; `None` if it has all of them.
+    pub fn lost(&self, ours: &GtidSet) -> Option<GtidSet> {
+        let mut lost = match (ours, &self.replicated) {
+            (GtidSet::MariaDb(ours), GtidSet::MariaDb(told)) => {
+                let is_lost = |(domain, last): &(&u32, &(u32, u64))| {
+                    !self.has_logged(**domain, **last) && told.get(domain) != Some(last)
+                };
+                let lost = ours.iter().filter(is_lost);
+                GtidSet::MariaDb(lost.map(|(domain, last)| (*domain, *last)).collect())
+            }
+            _ => ours.minus(&self.executed),
+        };
+        lost.extend(&self.strays);
+        (!lost.is_empty()).then_some(lost)
+    }
+
+    /// Whether a MariaDB server logged this number of this server, or a later one of the same.
+    pub fn has_logged(&self, domain: u32, (server, sequence): (u32, u64)) -> bool {
+        let last = self.logged.get(&(domain, server));
+        last.is_some_and(|last| *last >= sequence)
     }
 
     /// When this host asked, by the server's clock, and a second earlier: the clocks are compared over a network.
@@ -189,6 +227,25 @@ pub async fn kept(connection: &mut Connection) -> Result<Option<u64>> {
 async fn gtids(connection: &mut Connection, mariadb: bool, variable: &str) -> Result<GtidSet> {
     let text: Option<String> = connection.one(&format!("SELECT {variable}")).await?;
     GtidSet::parse(mariadb, &text.unwrap_or_default())
+}
+
+/// The last number that MariaDB has logged of each domain and server.
+async fn logged(connection: &mut Connection) -> Result<BTreeMap<(u32, u32), u64>> {
+    let text: Option<String> = connection.one("SELECT @@gtid_binlog_state").await?;
+    let text = text.unwrap_or_default();
+    let mut logged = BTreeMap::new();
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let one = GtidSet::parse(true, part)?;
+        if let GtidSet::MariaDb(domains) = one {
+            let last = domains.into_iter();
+            logged.extend(last.map(|(domain, (server, sequence))| ((domain, server), sequence)));
+        }
+    }
+    Ok(logged)
 }
 
 /// What had been executed before a file.

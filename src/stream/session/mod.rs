@@ -17,6 +17,7 @@ use crate::mysql::named_lock::{self, Lock};
 use crate::mysql::{Connection, connect};
 use crate::stream::Streamer;
 use crate::stream::base::Base;
+use crate::stream::branch;
 use crate::stream::coverage;
 use crate::stream::cutter::Cutter;
 use crate::stream::heartbeat::Heartbeat;
@@ -92,10 +93,12 @@ pub async fn run(streamer: &Streamer, before: &mut Before, cancel: &Cancel) -> R
     };
     let tail = cancel.unless(read::tail(&objects)).await?;
     let end = tail.as_ref().map(|tail| &tail.end);
-    if let Some(ours) = end.and_then(|end| end.gtids.as_ref())
-        && end.is_some_and(|end| may_be_another(end, &survey))
+    if let Some(end) = end.filter(|end| may_be_another(end, &survey))
+        && let Some(ours) = &end.gtids
     {
         cancel.unless(survey.ask_starts(&mut side, ours)).await?;
+        let strays = branch::strays(&streamer.server, &mut side, end, &survey);
+        survey.strays = cancel.unless(strays).await?;
     }
     let base = match end {
         Some(_) => None,

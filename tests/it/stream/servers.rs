@@ -203,6 +203,172 @@ on_both!(
     }
 );
 
+/// Makes a server a replica of another one.
+fn replicate(replica: &Server, primary: &Server) {
+    let port = primary.port();
+    primary.exec("SET sql_log_bin = 0; CREATE USER IF NOT EXISTS repl IDENTIFIED BY 'pass-word'; GRANT REPLICATION SLAVE ON *.* TO repl");
+    replica.exec(&match replica.flavour() {
+        Flavour::MySql => format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'repl', \
+             SOURCE_PASSWORD = 'pass-word', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1; START REPLICA"
+        ),
+        Flavour::MariaDb => format!(
+            "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'repl', \
+             MASTER_PASSWORD = 'pass-word', MASTER_USE_GTID = slave_pos, MASTER_SSL_VERIFY_SERVER_CERT = 0; START SLAVE"
+        ),
+    });
+}
+
+/// Ends replication.
+fn detach(replica: &Server) {
+    replica.exec(match replica.flavour() {
+        Flavour::MySql => "STOP REPLICA; RESET REPLICA ALL",
+        Flavour::MariaDb => "STOP SLAVE; RESET SLAVE ALL",
+    });
+}
+
+/// A MariaDB server of its own identity that logs what it replicates.
+fn mariadb(server_id: u32) -> Server {
+    let id = format!("--server-id={server_id}");
+    let server = logging(Flavour::MariaDb, &[&id, "--log-slave-updates=ON"]);
+    // Who it is, to the second: copies of one data directory are one server otherwise.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    server.exec("SET sql_log_bin = 0; ALTER TABLE mysql.proc FORCE");
+    server
+}
+
+fn follows(replica: &Server, primary: &Server) {
+    let position = primary.value("SELECT @@gtid_binlog_pos");
+    until("the replica follows", || {
+        replica.value("SELECT @@gtid_binlog_pos") == position
+    });
+}
+
+/// The newest timeline: why it began, whether it continues, and what is missing.
+#[track_caller]
+fn newest(drctl: &Drctl) -> (String, bool, String) {
+    drctl.run(["log", "--check"]).ok();
+    let id = timelines(drctl).pop().unwrap();
+    let text = fs::read(log_dir(drctl).join(id).join("timeline.json")).unwrap();
+    let timeline: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    (
+        timeline["reason"].as_str().unwrap().to_owned(),
+        timeline["continues"].as_bool().unwrap(),
+        timeline["missing"].as_str().unwrap_or_default().to_owned(),
+    )
+}
+
+#[test]
+fn a_promotion_without_the_last_transactions_does_not_continue_whatever_numbers_follow() {
+    crate::need!(MariaDb);
+    let (one, two, three) = (mariadb(1), mariadb(2), mariadb(3));
+    one.exec(WRITER);
+    replicate(&two, &one);
+    replicate(&three, &one);
+    one.exec("CALL d.write(5)");
+    for replica in [&two, &three] {
+        follows(replica, &one);
+        detach(replica);
+    }
+    // Archived, and known to no other server.
+    one.exec("CALL d.write(3)");
+    let lost = one.value("SELECT @@gtid_binlog_pos");
+    let drctl = streamer(&one);
+    drctl.run(["stream", "--once"]).ok();
+    one.stop();
+    // The second one is promoted, and its numbers go beyond those.
+    two.exec("CALL d.write(10)");
+    replicate(&three, &two);
+    follows(&three, &two);
+    let at_two = drctl.source(&two);
+    let run = at_two.run(["stream", "--once"]).ok();
+    assert!(run.stderr.contains(&lost), "{}", run.stderr);
+    let (reason, continues, missing) = newest(&at_two);
+    assert_eq!((reason.as_str(), continues), ("gap", false), "{missing}");
+    assert!(
+        missing.contains(&format!("unknown to it: {lost}")),
+        "{missing}"
+    );
+    // What is promoted after it has all of that.
+    detach(&three);
+    three.exec("CALL d.write(5)");
+    let at_three = at_two.source(&three);
+    at_three.run(["stream", "--once"]).ok();
+    let (reason, continues, missing) = newest(&at_three);
+    assert_eq!(
+        (reason.as_str(), continues),
+        ("failover", true),
+        "{missing}"
+    );
+}
+
+#[test]
+fn a_server_id_that_is_promoted_again_gives_its_numbers_again_and_does_not_continue() {
+    crate::need!(MariaDb);
+    for more in [1, 30] {
+        let (one, two, again) = (mariadb(1), mariadb(2), mariadb(3));
+        one.exec(WRITER);
+        replicate(&two, &one);
+        one.exec("CALL d.write(5)");
+        follows(&two, &one);
+        detach(&two);
+        one.exec("CALL d.write(3)");
+        let lost = one.value("SELECT @@gtid_binlog_pos");
+        let drctl = streamer(&one);
+        drctl.run(["stream", "--once"]).ok();
+        one.stop();
+        // Commits of MariaDB are dated to the second.
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+        // With 1 the transactions of the server that came back have the very ids of those that are lost.
+        two.exec(&format!("CALL d.write({more})"));
+        replicate(&again, &two);
+        follows(&again, &two);
+        detach(&again);
+        // A replica skips what has its own id: rebuilt servers get theirs back at the end.
+        again.exec("SET GLOBAL server_id = 1");
+        again.exec("CALL d.write(20)");
+        let drctl = drctl.source(&again);
+        drctl.run(["stream", "--once"]).ok();
+        let (reason, continues, missing) = newest(&drctl);
+        assert_eq!((reason.as_str(), continues), ("gap", false), "{missing}");
+        assert!(
+            missing.contains(&format!("unknown to it: {lost}")),
+            "{missing}"
+        );
+    }
+}
+
+#[test]
+fn a_replica_that_did_not_log_what_it_replicated_does_not_continue() {
+    crate::need!(MySql);
+    let old = logging(Flavour::MySql, &[]);
+    let new = logging(
+        Flavour::MySql,
+        &["--server-id=8", "--log-replica-updates=OFF"],
+    );
+    old.exec(WRITER);
+    replicate(&new, &old);
+    let drctl = streamer(&old);
+    drctl.run(["stream", "--once"]).ok();
+    // Not archived, and in no file of the new one.
+    old.exec("CALL d.write(5)");
+    until("the replica follows", || {
+        new.value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'd'") == "1"
+            && new.value("SELECT COUNT(*) FROM d.t") == "5"
+    });
+    old.kill();
+    detach(&new);
+    new.exec("CALL d.write(5)");
+    let drctl = drctl.source(&new);
+    drctl.run(["stream", "--once"]).ok();
+    let (reason, continues, missing) = newest(&drctl);
+    assert_eq!((reason.as_str(), continues), ("gap", false), "{missing}");
+    assert!(
+        missing.contains("purged there and not archived"),
+        "{missing}"
+    );
+}
+
 on_both!(
     fn a_replica_that_takes_over_goes_on_in_a_timeline_that_continues(flavour) {
         let old = logging(flavour, &[]);
@@ -215,19 +381,7 @@ on_both!(
             // Who it is: copies of one data directory are one server otherwise.
             new.exec("SET sql_log_bin = 0; ALTER TABLE mysql.proc FORCE");
         }
-        old.account("repl", "pass-word", &["REPLICATION SLAVE ON *.*"]);
-        let port = old.port();
-        let follow = match flavour {
-            Flavour::MySql => format!(
-                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'repl', \
-                 SOURCE_PASSWORD = 'pass-word', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1; START REPLICA"
-            ),
-            Flavour::MariaDb => format!(
-                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'repl', \
-                 MASTER_PASSWORD = 'pass-word', MASTER_USE_GTID = slave_pos, MASTER_SSL_VERIFY_SERVER_CERT = 0; START SLAVE"
-            ),
-        };
-        new.exec(&follow);
+        replicate(&new, &old);
         old.exec(WRITER);
         let drctl = streamer(&old);
         drctl.run(["backup"]).ok();
@@ -238,10 +392,7 @@ on_both!(
         let rows = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'd'";
         until("the replica follows", || new.value(rows) == "1" && new.value("SELECT COUNT(*) FROM d.t") == "5");
         old.kill();
-        new.exec(match flavour {
-            Flavour::MySql => "STOP REPLICA; RESET REPLICA ALL",
-            Flavour::MariaDb => "STOP SLAVE; RESET SLAVE ALL",
-        });
+        detach(&new);
         new.exec("CALL d.write(5)");
         let into = logging(flavour, &[]);
         let drctl = drctl.source(&new).into(&into);
