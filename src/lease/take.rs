@@ -11,6 +11,7 @@ use crate::lease::chain::{self, Chain};
 use crate::lease::record::{FORMAT, Reason, Renewal, Taking, nonce};
 use crate::lease::side::Side;
 use crate::store::{Store, StoreError};
+use crate::util::times::instant_in;
 use crate::{Error, Result};
 
 /// An epoch that this side has taken.
@@ -31,10 +32,11 @@ impl Taken {
     }
 
     /// Says directly before the server becomes writable that it may: whoever takes a later epoch waits as for a keeper.
+    /// Returns until when the server may become writable by this.
     ///
     /// # Errors
     /// `Locked`: another side has taken a later epoch.
-    pub async fn confirm(&self, lease: Duration) -> Result<()> {
+    pub async fn confirm(&self, lease: Duration) -> Result<Instant> {
         let record = Renewal {
             format: FORMAT,
             epoch: self.epoch,
@@ -49,9 +51,10 @@ impl Taken {
             let object = LeaseObject::Renewed(self.epoch);
             chain::put(&self.store, &self.target, object, &record).await?;
         }
+        let until = instant_in(lease);
         let newest = Chain::list(&self.store, &self.target).await?.newest();
         match newest == Some(self.epoch) {
-            true => Ok(()),
+            true => Ok(until),
             false => Err(Error::locked(format!(
                 "another side has taken the lease of {} after epoch {}",
                 self.target, self.epoch

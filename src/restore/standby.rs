@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::archive::read::Archive;
 use crate::binlog::gtid::GtidSet;
 use crate::comparison::normalise::{disabled_event, is_of_replica};
@@ -236,8 +238,15 @@ impl Standby {
         Ok(())
     }
 
-    /// Completes the restore: the server is one like any other, with its events, and takes writes.
-    pub async fn complete(mut self) -> Result<RestoreReport> {
+    /// Completes the restore: the server is one like any other, with its events, and takes writes. `may_open` is asked
+    /// directly before that, and returns until when it may begin to; `None` for no limit.
+    ///
+    /// # Errors
+    /// That of `may_open`: the server is no standby any more, and stays read-only.
+    pub async fn complete(
+        mut self,
+        may_open: impl Future<Output = Result<Option<Instant>>>,
+    ) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
         self.admit().await?;
         let marker = &mut self.marker;
@@ -250,8 +259,11 @@ impl Standby {
         events::enable(marker, &mut report).await?;
         marker::drop_marker(&mut marker.control).await?;
         let control = &mut marker.control;
-        if let Some((name, _)) = read_only(control).await?.first() {
-            control.persist(&format!("SET GLOBAL {name} = OFF")).await?;
+        let variables = read_only(control).await?;
+        let until = may_open.await?;
+        if let Some((name, _)) = variables.first() {
+            let sql = format!("SET GLOBAL {name} = OFF");
+            open_before(until, control.persist(&sql)).await?;
         }
         self.marker.control.close().await;
         Ok(report)
@@ -260,6 +272,26 @@ impl Standby {
     /// Gives it back.
     pub async fn close(self) {
         self.marker.control.close().await;
+    }
+}
+
+/// Makes a server writable before a moment, or not at all.
+///
+/// # Errors
+/// `Locked`: the moment has passed.
+pub async fn open_before(
+    until: Option<Instant>,
+    open: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let Some(until) = until else {
+        return open.await;
+    };
+    match tokio::time::timeout_at(until, open).await {
+        Ok(opened) => opened,
+        Err(_) => Err(
+            Error::locked("the lease would end before the server is writable")
+                .hint("the server stays read-only; run the same command again"),
+        ),
     }
 }
 

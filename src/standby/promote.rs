@@ -20,7 +20,7 @@ use crate::layout::{BackupId, Epoch};
 use crate::lease::{self, How, Reason, Side};
 use crate::monitor::standby::{NotReplayed, Report, State, read};
 use crate::replay::stop::Stop;
-use crate::restore::standby::{Standby, has_data};
+use crate::restore::standby::{Standby, has_data, open_before};
 use crate::standby::Follower;
 use crate::standby::follow::{Following, Moved};
 use crate::standby::proof::Proof;
@@ -155,13 +155,13 @@ impl Promotion<'_> {
     pub async fn run(&self) -> Result<Promoted> {
         let began = Instant::now();
         let (follower, cancel) = (self.follower, &self.follower.cancel);
-        let before = cancel.unless(self.state()).await?;
-        if let Some(refusal) = self.refusal(before.as_ref()) {
+        let state = cancel.unless(self.state()).await?;
+        if let Some(refusal) = self.refusal(state.as_ref()) {
             return Err(refusal);
         }
         // Asked before the lease is taken: a server that is no standby must not cost the other side its own.
         match follower.follows().await? {
-            None => return self.again(before.as_ref(), began).await,
+            None => return self.again(state.as_ref(), began).await,
             Some(false) => return Err(not_built()),
             Some(true) => {}
         }
@@ -182,17 +182,22 @@ impl Promotion<'_> {
         let report = &status.report;
         let loss = loss(fenced.as_ref(), &executed, report.applied_until, fenced_at)?;
         tell(&loss);
-        // Said first: a run that is killed behind the marker's end is followed by one that finds no standby.
+        // The drain may have taken long. Before anything is changed or said: without the lease it stays a standby.
+        cancel.unless(self.confirm(taken.as_ref())).await?;
+        // Said before the marker is dropped: a run that is killed behind that is followed by one that finds no standby.
         status.set(State::Promoted, None);
         status.recover();
         status.report.executed = Some(executed.to_string());
         status.write(true).await;
-        if let (Some(taken), Some(Lease { lease, .. })) = (&taken, &self.lease) {
-            // The drain may have taken long.
-            cancel.unless(taken.confirm(*lease)).await?;
-        }
         // From here on it is not cancelled: a server that is half promoted helps nobody.
-        let completed = standby.complete().await?;
+        let completed = match standby.complete(self.confirm(taken.as_ref())).await {
+            Ok(completed) => completed,
+            Err(error) => {
+                status.set(State::Failed, Some(&error));
+                status.write(true).await;
+                return Err(error);
+            }
+        };
         warnings.extend(completed.warnings.into_iter().cloned());
         Ok(Promoted {
             backup: status.report.backup,
@@ -211,6 +216,14 @@ impl Promotion<'_> {
             seconds: began.elapsed().as_secs_f64(),
             was_promoted: false,
         })
+    }
+
+    /// Confirms the epoch: until when the server may become writable by it; `None` without a lease.
+    async fn confirm(&self, taken: Option<&lease::Taken>) -> Result<Option<Instant>> {
+        match taken.zip(self.lease.as_ref()) {
+            Some((taken, Lease { lease, .. })) => taken.confirm(*lease).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn state(&self) -> Result<Option<lease::State>> {
@@ -253,18 +266,17 @@ impl Promotion<'_> {
                     .hint("make sure that --into and DRCTL_INTO_URL name the server of this side"),
             );
         }
-        let (mut epoch, mut fenced) = (None, None);
-        if let Some(Lease { store, side, lease }) = &self.lease {
+        let (mut taken, mut fenced) = (None, None);
+        if let Some(Lease { store, side, .. }) = &self.lease {
             let take = lease::take(store, &follower.target, side, Reason::Promote);
-            let taken = follower.cancel.unless(take).await?;
-            epoch = Some(taken.epoch());
-            fenced = Some(taken.fenced(&follower.cancel).await?);
-            follower.cancel.unless(taken.confirm(*lease)).await?;
+            let epoch = taken.insert(follower.cancel.unless(take).await?);
+            fenced = Some(epoch.fenced(&follower.cancel).await?);
         }
-        lease::open(&follower.server).await?;
+        let until = follower.cancel.unless(self.confirm(taken.as_ref())).await?;
+        open_before(until, lease::open(&follower.server)).await?;
         Ok(Promoted {
             backup: said.as_ref().and_then(|said| said.backup),
-            epoch,
+            epoch: taken.as_ref().map(lease::Taken::epoch),
             fenced,
             executed: said
                 .as_ref()

@@ -1,7 +1,11 @@
 //! The promotion: who may write, what is lost, and what goes on afterwards.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use drctl::lease;
+use drctl::store::Store;
+use drctl::store::file::FileStore;
 use rustix::process::Signal;
 
 use super::{as_app, assert_same, sides, status};
@@ -162,6 +166,32 @@ on_both!(
         if flavour == Flavour::MySql {
             assert_eq!(source.value("SELECT @@GLOBAL.super_read_only"), "1");
         }
+    }
+);
+
+on_both!(
+    fn a_promotion_that_loses_the_lease_opens_no_server_and_does_not_say_promoted(flavour) {
+        let (source, standby, drctl) = sides(flavour);
+        source.exec(ACCOUNT);
+        drctl.run(["backup"]).ok();
+        let (_, west, keeper) = two_sides(&drctl, &source, &standby);
+        west.run(["standby", "--once"]).ok();
+        keeper.signal(Signal::KILL);
+        keeper.wait();
+        source.kill();
+        let promotion = west.start(["promote", "--confirm", "shop", "--drain", "8"]);
+        let fenced = drctl.store_dir().join("shop/leader/00000002.fenced.json");
+        within(Duration::from_secs(60), "the other side is fenced", || fenced.exists());
+        // While the rest of the log is waited for, a third side is promoted.
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(&drctl.store_dir()));
+        let (target, south) = ("shop".parse().unwrap(), "south".parse().unwrap());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(lease::take(&store, &target, &south, lease::Reason::Promote)).unwrap();
+        promotion.wait().refused(11, &["another side has taken the lease of shop"]);
+        assert_ne!(status(&drctl)["state"], "promoted");
+        assert!(as_app(&standby, WRITE).unwrap_err().contains("read-only"));
+        let plan = west.run(["promote", "--plan"]).ok().stdout;
+        assert!(!plan.contains("no standby") && plan.contains("side south"), "{plan}");
     }
 );
 
