@@ -277,6 +277,10 @@ pub struct Head {
     /// For how long the server keeps its log, seconds; `None` if it never purges by age, or if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_seconds: Option<u64>,
+    /// By how much the server's clock was ahead of the store's at most, seconds; negative if it was behind, `None` if
+    /// they were not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_seconds: Option<i64>,
     /// When the archive was behind, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<Late>,

@@ -77,9 +77,13 @@ fn print_plan(context: &Context, plan: &PromotionPlan) -> Result<()> {
         None => page.push_str(&format!("{target}: no standby\n")),
         Some(standby) => {
             page.push_str(&format!("{target}: standby {}\n", standby.server));
-            if let (Some(until), Some(lag)) = (standby.applied_until, plan.lag_seconds) {
+            if let Some(until) = standby.applied_until {
+                let lost = match plan.lag_seconds {
+                    Some(seconds) => format!("at most {seconds} s"),
+                    None => "the commits since (the clocks were not compared)".to_owned(),
+                };
                 page.push_str(&format!(
-                    "applied until {until}: {lag:.0} s would be lost if nothing more came\n"
+                    "applied until {until}: {lost} would be lost if nothing more came\n"
                 ));
             }
             if let Some(compared) = &standby.compared {
@@ -122,6 +126,12 @@ fn print(context: &Context, promoted: &Promoted) -> Result<()> {
             applied_until: Some(until),
             seconds: Some(seconds),
         } => format!("lost: commits after {until}, at most {seconds} s of them\n"),
+        Loss::Unknown {
+            applied_until: Some(until),
+            seconds: None,
+        } => format!(
+            "lost: commits after {until} by the clock of the other side, which was not compared with the store's\n"
+        ),
         Loss::Unknown { .. } => "lost: not known\n".to_owned(),
     });
     for event in &promoted.events {

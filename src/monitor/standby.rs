@@ -76,6 +76,9 @@ pub struct Report {
     pub timeline: Option<TimelineId>,
     /// Every commit up to this time, by the clock of the target's server, is applied.
     pub applied_until: Option<Timestamp>,
+    /// By how much that clock is ahead of its store's at most, seconds; `None` if they were not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_seconds: Option<i64>,
     /// The transactions that it has executed.
     pub executed: Option<String>,
     /// Transactions that it has applied since it was started.
@@ -145,6 +148,16 @@ impl Report {
             now.duration_since(self.applied_until?)
                 .max(SignedDuration::ZERO),
         )
+    }
+
+    /// The longest time whose commits are lost, if the other side could write up to a moment of a host whose clock is behind
+    /// the store's by no more than `behind`; `None` where the clocks were not compared. The clocks of the two stores count
+    /// as equal.
+    pub fn lost(&self, until: Timestamp, behind: SignedDuration) -> Option<SignedDuration> {
+        let ahead = SignedDuration::from_secs(self.ahead_seconds?);
+        let lost = until.duration_since(self.applied_until?);
+        let lost = lost.saturating_add(ahead).saturating_add(behind);
+        Some(lost.max(SignedDuration::ZERO))
     }
 
     /// Whether it is a standby no more.
@@ -298,5 +311,27 @@ pub async fn read(store: &Arc<dyn Store>, target: &TargetName) -> Result<Option<
             .map_err(|e| Error::archive(format!("{key} cannot be read")).because(e)),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::status_fixture::standby;
+
+    #[test]
+    fn a_loss_is_never_said_to_be_shorter_than_it_may_be() {
+        let span = SignedDuration::from_secs;
+        let mut report = standby().report.unwrap();
+        let fenced = report.applied_until.unwrap() + span(12);
+        let mut lost = |ahead, behind| {
+            report.ahead_seconds = ahead;
+            report.lost(fenced, span(behind))
+        };
+        assert_eq!(lost(Some(0), 0), Some(span(12)));
+        assert_eq!(lost(Some(90), 0), Some(span(102)), "its clock is ahead");
+        assert_eq!(lost(Some(0), 60), Some(span(72)), "ours is behind");
+        assert_eq!(lost(Some(-5), 1), Some(span(8)));
+        assert_eq!(lost(None, 0), None, "nothing is known of its clock");
     }
 }

@@ -236,6 +236,7 @@ pub(crate) fn log() -> Glance {
             lag_bytes: 512,
             commit_last: Some(ago(1)),
             expire_seconds: Some(86_400),
+            ahead_seconds: None,
             late: Vec::new(),
         },
         timelines: vec![seen],
@@ -268,6 +269,7 @@ pub(crate) fn standby() -> StandbyGlance {
             backup: Some(BackupId::new(ago(10), 1)),
             timeline: None,
             applied_until: Some(seconds_ago(5)),
+            ahead_seconds: Some(1),
             executed: None,
             transactions: 7,
             compared: Some(Compared {

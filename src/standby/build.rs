@@ -76,6 +76,7 @@ impl Follower {
         let id = base.entry.id;
         status.report.backup = Some(id);
         status.report.applied_until = None;
+        status.report.ahead_seconds = None;
         tracing::info!(backup = %id, "building the standby");
         let beat = status.beat();
         self.restore(&base).await?;

@@ -291,6 +291,10 @@ impl Following<'_> {
         let report = &mut status.report;
         report.timeline = Some(self.tail.timeline());
         let until = self.tail.covered_until(head);
+        // A stretch may have been committed with another clock than the one before it.
+        if let Some(head) = head.filter(|head| head.timeline == self.tail.timeline()) {
+            report.ahead_seconds = head.ahead_seconds;
+        }
         report.applied_until = report
             .applied_until
             .max(until)

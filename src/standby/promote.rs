@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::binlog::gtid::GtidSet;
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::{Catalog, Entry, clock};
 use crate::layout::{BackupId, Epoch};
 use crate::lease::{self, How, Reason, Side};
 use crate::monitor::standby::{NotReplayed, Report, State, read};
@@ -27,12 +27,16 @@ use crate::standby::proof::Proof;
 use crate::standby::status::Status;
 use crate::store::Store;
 use crate::util::error::{Error, Outcome, Result};
+use crate::util::times::seconds_up;
 
 /// How long a standby that runs may take to give its server back: it ends the stretch that it applies.
 const HAND_OVER: Duration = Duration::from_secs(120);
 
 /// How long creating accounts may take.
 const ACCOUNTS: Duration = Duration::from_secs(20);
+
+/// How long comparing the clock with the store's may take.
+const CLOCK: Duration = Duration::from_secs(10);
 
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -68,8 +72,8 @@ pub struct PromotionPlan {
     pub standby: Option<Report>,
     /// Who holds the lease; `None` if nobody does, or none is configured.
     pub lease: Option<lease::State>,
-    /// What would be lost, if nothing more came.
-    pub lag_seconds: Option<f64>,
+    /// The longest time whose commits would be lost, if nothing more came, seconds; `None` if that is not known.
+    pub lag_seconds: Option<i64>,
     /// Why it would be refused.
     pub refusals: Vec<String>,
 }
@@ -89,7 +93,8 @@ pub enum Loss {
     Unknown {
         /// Every commit up to this time, by the clock of the other side's server, is applied; `None` if that is not known.
         applied_until: Option<Timestamp>,
-        /// From there to the moment at which the other side could not write any more, at most.
+        /// From there to the moment at which the other side could not write any more, at most, with the difference of the
+        /// clocks; `None` if they could not be compared.
         seconds: Option<i64>,
     },
 }
@@ -139,8 +144,9 @@ impl Promotion<'_> {
         Ok(PromotionPlan {
             lag_seconds: standby
                 .as_ref()
-                .and_then(|standby| standby.lag(now))
-                .map(|lag| lag.as_secs_f64()),
+                .zip(self.behind().await)
+                .and_then(|(standby, behind)| standby.lost(now, behind))
+                .map(seconds_up),
             standby,
             lease,
             refusals,
@@ -179,8 +185,15 @@ impl Promotion<'_> {
             self.drain(standby, &mut status, fenced.as_ref()).await?;
         let mut warnings = self.create_accounts(&mut standby).await;
         warnings.extend(gap);
-        let report = &status.report;
-        let loss = loss(fenced.as_ref(), &executed, report.applied_until, fenced_at)?;
+        let seconds = match self.behind().await {
+            Some(behind) => status.report.lost(fenced_at, behind),
+            None => None,
+        };
+        let unknown = Loss::Unknown {
+            applied_until: status.report.applied_until,
+            seconds: seconds.map(seconds_up),
+        };
+        let loss = loss(fenced.as_ref(), &executed, unknown)?;
         tell(&loss);
         // The drain may have taken long. Before anything is changed or said: without the lease it stays a standby.
         cancel.unless(self.confirm(taken.as_ref())).await?;
@@ -216,6 +229,25 @@ impl Promotion<'_> {
             seconds: began.elapsed().as_secs_f64(),
             was_promoted: false,
         })
+    }
+
+    /// By how much the clock of this host is behind the store's at most; `None` if the store does not say.
+    async fn behind(&self) -> Option<SignedDuration> {
+        let Follower {
+            store,
+            target,
+            cancel,
+            ..
+        } = self.follower;
+        let measured = cancel.unless(clock::measure(store, target));
+        match tokio::time::timeout(CLOCK, measured).await {
+            Ok(Ok(ahead)) => Some(SignedDuration::ZERO.saturating_sub(ahead.least)),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the clocks were not compared");
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// Confirms the epoch: until when the server may become writable by it; `None` without a lease.
@@ -415,12 +447,7 @@ fn not_applied(error: &Error) -> String {
 }
 
 /// What was lost, by what the other side had executed when it was fenced.
-fn loss(
-    fenced: Option<&How>,
-    executed: &GtidSet,
-    applied_until: Option<Timestamp>,
-    fenced_at: Timestamp,
-) -> Result<Loss> {
+fn loss(fenced: Option<&How>, executed: &GtidSet, unknown: Loss) -> Result<Loss> {
     if let Some(How::Released { gtids, .. }) = fenced {
         let mariadb = matches!(executed, GtidSet::MariaDb(_));
         let released = GtidSet::parse(mariadb, gtids)?;
@@ -434,11 +461,7 @@ fn loss(
             return Ok(Loss::None);
         }
     }
-    let seconds = applied_until.map(|until| fenced_at.duration_since(until));
-    Ok(Loss::Unknown {
-        applied_until,
-        seconds: seconds.map(|lost| lost.max(SignedDuration::ZERO).as_secs()),
-    })
+    Ok(unknown)
 }
 
 fn tell(loss: &Loss) {
@@ -454,6 +477,12 @@ fn tell(loss: &Loss) {
             seconds: Some(seconds),
         } => {
             tracing::warn!(applied_until = %until, seconds, "what was committed after this time, if anything, is lost");
+        }
+        Loss::Unknown {
+            applied_until: Some(until),
+            seconds: None,
+        } => {
+            tracing::warn!(applied_until = %until, "what was committed after this time, if anything, is lost; the clocks were not compared");
         }
         Loss::Unknown { .. } => tracing::warn!("it is not known what is lost"),
     }
@@ -471,34 +500,21 @@ mod tests {
             at,
             gtids: gtids.to_owned(),
         };
-        let of = |how: Option<&How>, until| loss(how, &set("0-1-100,2-7-5"), until, at).unwrap();
-        assert_eq!(of(Some(&released("0-1-100,2-7-5")), None), Loss::None);
+        let unknown = Loss::Unknown {
+            applied_until: Some(at),
+            seconds: Some(12),
+        };
+        let of = |how: Option<&How>| loss(how, &set("0-1-100,2-7-5"), unknown.clone()).unwrap();
+        assert_eq!(of(Some(&released("0-1-100,2-7-5"))), Loss::None);
         assert_eq!(
-            of(Some(&released("0-1-103,2-7-5")), Some(at)),
+            of(Some(&released("0-1-103,2-7-5"))),
             Loss::Missing {
                 gtids: "0-1-103".into()
             }
         );
         // A server that came back empty has nothing to say.
-        assert_eq!(
-            of(Some(&released("")), None),
-            Loss::Unknown {
-                applied_until: None,
-                seconds: None
-            }
-        );
-        let earlier: Timestamp = "2026-11-30T11:59:48Z".parse().unwrap();
-        let unknown = |applied_until, seconds| Loss::Unknown {
-            applied_until,
-            seconds,
-        };
-        assert_eq!(
-            of(Some(&How::Expired), Some(earlier)),
-            unknown(Some(earlier), Some(12))
-        );
-        assert_eq!(of(None, None), unknown(None, None));
-        // A clock that is ahead of ours.
-        let later: Timestamp = "2026-11-30T12:00:09Z".parse().unwrap();
-        assert_eq!(of(None, Some(later)), unknown(Some(later), Some(0)));
+        assert_eq!(of(Some(&released(""))), unknown);
+        assert_eq!(of(Some(&How::Expired)), unknown);
+        assert_eq!(of(None), unknown);
     }
 }

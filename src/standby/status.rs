@@ -65,6 +65,7 @@ impl Status {
                 backup: None,
                 timeline: None,
                 applied_until: None,
+                ahead_seconds: None,
                 executed: None,
                 transactions: 0,
                 compared,

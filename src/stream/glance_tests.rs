@@ -53,6 +53,7 @@ fn head(timeline: &Timeline, number: u64, covered: &str) -> Head {
         lag_bytes: 0,
         commit_last: None,
         expire_seconds: Some(86_400),
+        ahead_seconds: None,
         late: Vec::new(),
     }
 }
@@ -231,6 +232,7 @@ async fn what_was_covered_is_behind_a_backup_and_not_late() {
     archive(&store, &first, 1..10).await;
     archive(&store, &gap, 1..10).await;
     let head = Head {
+        ahead_seconds: None,
         late: vec![Late {
             from: at("21T03:00:00"),
             to: at("21T05:00:00"),

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::binlog::record::{FORMAT, Head, Late, Record};
 use crate::layout::TimelineId;
 use crate::stream::late;
+use crate::util::times::seconds_up;
 
 /// Least pause between two heartbeats in the store.
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
@@ -22,6 +23,8 @@ pub(super) struct Heartbeat {
     pub lag_bytes: u64,
     /// For how long the server keeps its log, seconds.
     pub kept: Option<u64>,
+    /// By how much the server's clock is ahead of the store's, at most.
+    pub ahead: Option<SignedDuration>,
     /// Every commit of the timeline up to this time is archived.
     covered_until: Option<Timestamp>,
     /// The latest commit that was cut or, in a file that goes on, is archived.
@@ -41,6 +44,7 @@ impl Heartbeat {
         Heartbeat {
             lag_bytes: 0,
             kept: None,
+            ahead: None,
             covered_until: None,
             commit_last: before.as_ref().and_then(|head| head.commit_last),
             reported: before.as_ref().and_then(|head| head.covered_until),
@@ -89,6 +93,7 @@ impl Heartbeat {
             lag_bytes: self.lag_bytes,
             commit_last: self.commit_last,
             expire_seconds: self.kept,
+            ahead_seconds: self.ahead.map(seconds_up),
             late: self.late.clone(),
         }
     }

@@ -247,10 +247,13 @@ fn purged(end: &End, survey: &Survey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::archive::manifest::Coordinates;
     use crate::binlog::fixture;
     use crate::binlog::record::Contents;
+    use crate::catalog::clock::Ahead;
     use crate::stream::survey::ServerFile;
 
     const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
@@ -291,7 +294,10 @@ mod tests {
             replicated: set(""),
             strays: set(""),
             starts: Vec::new(),
-            ahead: jiff::SignedDuration::ZERO,
+            ahead: Ahead {
+                least: SignedDuration::ZERO,
+                most: SignedDuration::ZERO,
+            },
             at: jiff::Timestamp::UNIX_EPOCH,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::binlog::gtid::GtidSet;
+use crate::catalog::clock::Ahead;
 use crate::layout::LogFile;
 use crate::mysql::compat::BINARY_LOG_STATUS;
 use crate::mysql::connect::{is_denied, server_code};
@@ -49,7 +50,7 @@ pub struct Survey {
     /// What had been executed before each file, newest first, where that was asked for.
     pub starts: Vec<(LogFile, GtidSet)>,
     /// By how much its clock is ahead of this host's.
-    pub ahead: SignedDuration,
+    pub ahead: Ahead,
     /// When this host asked, before the answers.
     pub at: Timestamp,
 }
@@ -118,7 +119,7 @@ impl Survey {
     /// When this host asked, by the server's clock, and a second earlier: the clocks are compared over a network.
     pub fn server_time(&self) -> Timestamp {
         const MARGIN: SignedDuration = SignedDuration::from_secs(1);
-        before(after(self.at, self.ahead), MARGIN)
+        before(after(self.at, self.ahead.least), MARGIN)
     }
 
     /// The end of the log.
@@ -265,12 +266,16 @@ async fn start_of(connection: &mut Connection, mariadb: bool, file: &LogFile) ->
 }
 
 /// By how much the server's clock is ahead of this host's.
-pub async fn clock(connection: &mut Connection) -> Result<SignedDuration> {
+pub async fn clock(connection: &mut Connection) -> Result<Ahead> {
+    let asked = Timestamp::now();
     let text: String = connection
         .one("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)")
         .await?;
     let time: Option<Timestamp> = format!("{}Z", text.replace(' ', "T")).parse().ok();
     let time =
         time.ok_or_else(|| Error::source(format!("the server's time {text:?} is not understood")))?;
-    Ok(time.duration_since(Timestamp::now()))
+    Ok(Ahead {
+        least: time.duration_since(Timestamp::now()),
+        most: time.duration_since(asked),
+    })
 }

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::binlog::record::Record;
+use crate::catalog::clock::Ahead;
 use crate::layout::Key;
 use crate::store::{Store, StoreError};
 use crate::util::cancel::Cancel;
@@ -20,6 +22,12 @@ use crate::{Error, Result};
 /// Pauses between attempts.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Pause between two comparisons of the clocks.
+const COMPARED: Duration = Duration::from_secs(60);
+
+/// How long the answer to one may take.
+const COMPARISON: Duration = Duration::from_secs(5);
 
 /// What is to be stored.
 #[derive(Debug)]
@@ -34,6 +42,17 @@ pub enum Item {
     Head(Key, Bytes),
 }
 
+impl Item {
+    fn key(&self) -> &Key {
+        match self {
+            Item::New(key, _)
+            | Item::Replaced(key, _)
+            | Item::Segment(key, _, _)
+            | Item::Head(key, _) => key,
+        }
+    }
+}
+
 /// What is in the store.
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
@@ -41,6 +60,8 @@ pub struct Stored {
     pub segments: u64,
     /// The latest commit of them, if the last one ends between transactions.
     pub commit_last: Option<Timestamp>,
+    /// By how much the clock of this host is ahead of the store's, by the newest object that was compared.
+    pub ahead: Option<Ahead>,
 }
 
 /// Stores objects in the background.
@@ -64,7 +85,9 @@ impl Uploader {
         let (used, buffers) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             let mut commit_last: Option<Timestamp> = None;
+            let mut compared: Option<Instant> = None;
             while let Some(item) = queue.recv().await {
+                let (key, before) = (item.key().clone(), Timestamp::now());
                 match item {
                     Item::New(key, body) => {
                         put(&store, &key, body, false, &cancel, attempts).await?
@@ -96,8 +119,15 @@ impl Uploader {
                         // The next one comes soon.
                         if let Err(error) = store.put(&key, body).await {
                             tracing::warn!(%error, "cannot write the heartbeat of the stream");
+                            continue;
                         }
                     }
+                }
+                if compared.is_none_or(|at| at.elapsed() >= COMPARED)
+                    && let Some(ahead) = compare(&store, &key, before).await
+                {
+                    compared = Some(Instant::now());
+                    sender.send_modify(|stored| stored.ahead = Some(ahead));
                 }
             }
             Ok(())
@@ -211,6 +241,13 @@ async fn put(
         }
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
+}
+
+/// Compares the clocks by an object that was just written, since `before`.
+async fn compare(store: &Arc<dyn Store>, key: &str, before: Timestamp) -> Option<Ahead> {
+    let after = Timestamp::now();
+    let meta = tokio::time::timeout(COMPARISON, store.head(key)).await;
+    Some(Ahead::of(before, meta.ok()?.ok()?.modified, after))
 }
 
 /// Whether the object that is there already is this one.

@@ -62,6 +62,12 @@ pub fn from_seconds(seconds: f64) -> Duration {
     }
 }
 
+/// Whole seconds, rounded up.
+pub fn seconds_up(span: SignedDuration) -> i64 {
+    let up = i64::from(span.subsec_nanos() > 0);
+    span.as_secs().saturating_add(up)
+}
+
 /// Converts to a signed span.
 pub fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)

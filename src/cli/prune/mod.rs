@@ -4,7 +4,7 @@
 //! owner check → clock check → list complete? → decide on every backup → read those that justify deletions → delete,
 //! oldest first → log → cleanup → old evidence → print
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::backup::anomaly::baseline;
 use crate::backup::source;
@@ -334,10 +334,8 @@ async fn check_clocks(
             text::span(ahead)
         ));
     }
-    let apart: SignedDuration = context
-        .cancel
-        .unless(clock::apart(&context.store, &context.config.target))
-        .await?;
+    let measure = clock::measure(&context.store, &context.config.target);
+    let apart = context.cancel.unless(measure).await?.apart();
     if apart > clock::MOST_APART {
         return refused(format!(
             "the clocks of this host and the store differ by {}",

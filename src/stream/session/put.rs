@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Session;
 use crate::binlog::record::Record;
+use crate::catalog::clock::Ahead;
 use crate::layout::LogObject;
 use crate::store;
 use crate::stream::restore_txt::restore_txt;
@@ -101,7 +102,10 @@ impl Session<'_> {
             Some(last) if now || self.heartbeat.is_due() => last.clone(),
             _ => return Ok(()),
         };
-        self.heartbeat.covers(self.uploader.stored().commit_last);
+        let stored = self.uploader.stored();
+        self.heartbeat.covers(stored.commit_last);
+        let ahead = |host: Ahead| self.survey.ahead.most.saturating_add(host.most);
+        self.heartbeat.ahead = stored.ahead.map(ahead);
         if !self.heartbeat.covers_something() && !now {
             return Ok(());
         }
