@@ -113,6 +113,16 @@ fn a_standby_that_could_not_take_over_is_reported() {
     let silent = |minutes| stood_by(|report| report.written_at = minutes_ago(minutes));
     assert_eq!(runbooks(&silent(10)), [""; 0]);
     assert_eq!(runbooks(&silent(11)), ["DrctlStandbyBroken"]);
+    let ended = |minutes| {
+        stood_by(|report| {
+            report.state = State::Ended;
+            report.written_at = minutes_ago(minutes);
+            report.applied_until = Some(report.written_at);
+        })
+    };
+    assert_eq!(runbooks(&ended(1)), [""; 0], "ended as asked");
+    // Its lag goes on: one that should run is missed by it.
+    assert_eq!(runbooks(&ended(11)), ["DrctlStandbyLate"]);
     let mut unread = silent(11);
     Arc::make_mut(&mut unread.scan).standbys[0].seen_at = minutes_ago(10);
     assert_eq!(runbooks(&unread), [""; 0], "the store is unreadable since");

@@ -39,6 +39,8 @@ pub enum State {
     Gap,
     /// It cannot go on; `error` says why.
     Failed,
+    /// It has applied what was archived, and ended as `--once` asked for. Its server stays a standby.
+    Ended,
     /// It is no standby any more.
     Promoted,
 }
@@ -108,13 +110,14 @@ pub struct NotReplayed {
 
 impl State {
     /// All states.
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 8] = [
         State::Building,
         State::Following,
         State::Waiting,
         State::Comparing,
         State::Gap,
         State::Failed,
+        State::Ended,
         State::Promoted,
     ];
 
@@ -127,6 +130,7 @@ impl State {
             State::Comparing => "comparing",
             State::Gap => "gap",
             State::Failed => "failed",
+            State::Ended => "ended",
             State::Promoted => "promoted",
         }
     }
@@ -178,9 +182,10 @@ impl Report {
             return found;
         }
         let since = |time: Timestamp| now.duration_since(time);
-        // A store that cannot be read says nothing of the standby.
+        // A store that cannot be read says nothing of the standby. One that ended as asked has no more to report; whether it is
+        // too far behind is judged by its lag.
         let silent = seen_at.duration_since(self.written_at);
-        if silent > SILENT {
+        if silent > SILENT && self.state != State::Ended {
             found.push(format!("has reported nothing for {}", span(silent)));
         }
         if let Some(failing) = self.failing_since().map(since).filter(|age| *age > FAILING) {

@@ -169,6 +169,7 @@ impl Following<'_> {
                 Moved::AtEnd => {}
             }
             if once {
+                status.set(State::Ended, None);
                 status.write(true).await;
                 return Ok(Ended::Done);
             }

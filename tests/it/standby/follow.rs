@@ -22,7 +22,7 @@ on_both!(
         assert_same(&source, &standby);
         let said = status(&drctl);
         println!("{said:#}");
-        assert_eq!(said["state"], "following");
+        assert_eq!(said["state"], "ended");
         assert!(said["applied_until"].is_string());
 
         // What follows is applied without what is in front of it, in the same file and in the next ones.
