@@ -13,7 +13,15 @@ since `store` of all other pods there is the second store.
 {{- end -}}
 {{- /* The keys that `copy` shares with `store` are those of the store that is written. */ -}}
 {{- $to := mergeOverwrite (omit ($config.copy | default dict) "to" "s3") (pick $config.store "s3" "part_bytes" "parts_in_flight") (dict "to" $config.store.url) -}}
-{{- mergeOverwrite (pick $config "target" "trust" "allowed_signers_file") (dict "store" $from "copy" $to) | toYaml -}}
+{{- /* It ends when this side is promoted: the lease is in this region's store, which it writes, or in the one it reads. */ -}}
+{{- $lease := dict -}}
+{{- $second := dig "copy" "to" "" .Values.config -}}
+{{- $here := or (not $second) (eq (dig "lease" "store" "" .Values.config) "store") -}}
+{{- if and .Values.lease.enabled (or $here (eq $second .Values.copy.from.url)) -}}
+{{- $_ := set $to "side" .Values.lease.side -}}
+{{- $lease = dict "lease" (dict "store" (ternary "copy" "store" $here)) -}}
+{{- end -}}
+{{- mergeOverwrite (pick $config "target" "trust" "allowed_signers_file") (dict "store" $from "copy" $to) $lease | toYaml -}}
 {{- end -}}
 {{- end -}}
 

@@ -114,7 +114,7 @@ impl Context {
 }
 
 /// Notifies about a run that failed before the store for its record was open.
-async fn without_a_store(config: &Config, task: Task, error: &Error) {
+pub(super) async fn without_a_store(config: &Config, task: Task, error: &Error) {
     if !history::counts(error.outcome().code()) {
         return;
     }

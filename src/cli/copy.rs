@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::catalog::history::{self, RunRecord};
+use crate::catalog::history::RunRecord;
 use crate::cli::Context;
 use crate::cli::args::CopyArgs;
-use crate::cli::ended::recorded;
+use crate::cli::context::without_a_store;
+use crate::cli::ended::{ended, recorded};
 use crate::cli::output::text;
 use crate::copy::ends::{Ends, of_second};
 use crate::copy::lock::{CopierLease, locked};
+use crate::copy::promoted::Promotable;
 use crate::copy::rate::Limiter;
 use crate::copy::{Copier, Tally};
 use crate::layout::BackupId;
+use crate::monitor::notify::Task;
 use crate::store::{self, StoreConfig, StoreUrl};
-use crate::util::cancel::tidy;
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::format::Output;
 
@@ -31,7 +33,13 @@ pub async fn run(context: &Context, args: CopyArgs) -> Result<()> {
     let second = second_store(context, args.to)?;
     let keys = context.keys()?;
     let opened = async { store::open(&second, keys).await.map_err(of_second) };
-    let second = context.cancel.unless(opened).await?;
+    let second = match context.cancel.unless(opened).await {
+        Ok(second) => second,
+        Err(error) => {
+            without_a_store(&context.config, Task::Copy, &error).await;
+            return Err(error);
+        }
+    };
     let over_there = Context {
         config: context.config.clone(),
         store: second.clone(),
@@ -46,18 +54,34 @@ pub async fn run(context: &Context, args: CopyArgs) -> Result<()> {
         objects_at_once: config.objects,
         cancel: context.cancel.clone(),
     };
+    let promotable = promotable(context).await?;
     let started_at = Timestamp::now();
     let copying = async {
-        let done = Box::pin(copy(&over_there, ends, args.once, args.init_store)).await;
+        let copying = copy(&over_there, ends, promotable, args.once, args.init_store);
+        let done = Box::pin(copying).await;
         if let Err(error) = &done {
             record(&over_there, started_at, None, Some(error)).await;
         }
         done
     };
-    recorded(&over_there, "copy", None, copying).await
+    recorded(&over_there, "copy", Some(Task::Copy), copying).await
 }
 
-/// Writes a run record to the second store.
+/// Who ends the copy by being promoted, where that is configured.
+async fn promotable(context: &Context) -> Result<Option<Promotable>> {
+    let config = &context.config;
+    let Some(side) = config.copy.side.clone() else {
+        return Ok(None);
+    };
+    let opened = store::open(config.lease_store()?, context.keys()?);
+    Ok(Some(Promotable {
+        store: context.cancel.unless(opened).await?,
+        target: config.target.clone(),
+        side,
+    }))
+}
+
+/// Notifies, and writes a run record to the second store.
 async fn record(
     context: &Context,
     started_at: Timestamp,
@@ -65,8 +89,7 @@ async fn record(
     error: Option<&Error>,
 ) {
     let record = RunRecord::ends("copy", started_at, newest, error);
-    let written = history::record(&context.store, &context.config.target, &record);
-    tidy(written).await;
+    ended(context, Task::Copy, Outcome::of(error), record).await;
 }
 
 /// The settings of the second store.
@@ -91,9 +114,18 @@ fn second_store(context: &Context, to: Option<StoreUrl>) -> Result<StoreConfig> 
     Ok(second)
 }
 
-async fn copy(context: &Context, ends: Ends, once: bool, init_store: bool) -> Result<()> {
+async fn copy(
+    context: &Context,
+    ends: Ends,
+    promotable: Option<Promotable>,
+    once: bool,
+    init_store: bool,
+) -> Result<()> {
     let init = async { ends.second.init(init_store).await.map_err(of_second) };
     context.cancel.unless(init).await?;
+    if let Some(promotable) = &promotable {
+        context.cancel.unless(promotable.check()).await?;
+    }
     let lease = CopierLease::take(&ends).await?;
     let copier = Copier::new(ends.clone());
     let work = async {
@@ -102,9 +134,16 @@ async fn copy(context: &Context, ends: Ends, once: bool, init_store: bool) -> Re
             false => copy_forever(context, copier).await,
         }
     };
+    let promoted = async {
+        match &promotable {
+            Some(promotable) => promotable.promoted().await,
+            None => std::future::pending().await,
+        }
+    };
     let done = tokio::select! {
         done = work => done,
         () = lease.lost() => Err(locked(&ends)),
+        error = promoted => Err(error),
     };
     lease.end().await;
     done

@@ -105,5 +105,6 @@ fn done(task: Task, record: &RunRecord) -> String {
         Task::Verify => format!("backup {id} is verified"),
         Task::Store => "the store is readable".to_owned(),
         Task::Stream => "the binary log is archived".to_owned(),
+        Task::Copy => "the second store has what the primary one has".to_owned(),
     }
 }

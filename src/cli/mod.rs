@@ -87,7 +87,10 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Stream(args) => stream::run(&Context::begin(&global).await?, args).await,
         Command::Log(args) => log::run(&Context::begin(&global).await?, args).await,
-        Command::Copy(args) => copy::run(&Context::begin(&global).await?, args).await,
+        Command::Copy(args) => {
+            let context = Context::begin_task(&global, Task::Copy).await?;
+            copy::run(&context, args).await
+        }
         Command::Standby(args) => {
             let context = Context::begin(&global).await?;
             Box::pin(standby::run(&context, args)).await

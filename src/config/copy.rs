@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::copy::CopyConfig;
 use crate::copy::rate::{PATTERN, Rate};
+use crate::lease::{SIDE_PATTERN, Side};
 use crate::store::MIN_PART_BYTES;
 use crate::store::config::{MAX_PART_BYTES, S3Config, StoreConfig, StoreUrl, URL_PATTERN};
 use crate::util::error::{Error, Result};
@@ -37,6 +38,10 @@ pub(super) struct CopySection {
     /// checked.
     #[schemars(range(min = 1, max = MOST_SECONDS))]
     rpo_seconds: Option<Seconds>,
+    /// The side whose standby is built from the second store, as `lease.side` names it: when it has the lease, it was
+    /// promoted, and the copy ends. Default: not checked.
+    #[schemars(with = "Option<String>", regex(pattern = SIDE_PATTERN))]
+    side: Option<Side>,
     /// Settings of the second store for `s3://`.
     s3: S3Config,
 }
@@ -52,6 +57,7 @@ impl Default for CopySection {
             max_rate: None,
             interval_seconds: Seconds(30),
             rpo_seconds: None,
+            side: None,
             s3: store.s3,
         }
     }
@@ -82,6 +88,7 @@ impl CopySection {
             max_rate: self.max_rate,
             objects: self.objects,
             interval: self.interval_seconds.duration(),
+            side: self.side,
             rpo: self.rpo_seconds.map(|most| signed(most.duration())),
         })
     }

@@ -18,6 +18,8 @@ pub struct Schedules {
     pub verify: Option<Schedule>,
     /// Retention.
     pub prune: Option<Schedule>,
+    /// Copies to the second store.
+    pub copy: Option<Schedule>,
     /// Comparisons of the standby with a backup.
     pub standby: Option<Schedule>,
     /// Time zone of the schedules, and of the days that retention counts.
@@ -83,6 +85,9 @@ pub(super) struct ScheduleSection {
     /// When retention runs.
     #[schemars(regex(pattern = SCHEDULE))]
     prune: Option<String>,
+    /// When `agent` copies to the second store, `copy.to`.
+    #[schemars(regex(pattern = SCHEDULE))]
+    copy: Option<String>,
     /// When the standby stops applying the log until the next backup is there, is compared with it, and goes on: when the
     /// primary begins a backup, or shortly before.
     #[schemars(regex(pattern = SCHEDULE))]
@@ -98,6 +103,7 @@ impl Default for ScheduleSection {
             backup: None,
             verify: None,
             prune: None,
+            copy: None,
             standby: None,
             time_zone: "UTC".to_owned(),
         }
@@ -117,6 +123,7 @@ impl ScheduleSection {
             backup: parse("backup", self.backup)?,
             verify: parse("verify", self.verify)?,
             prune: parse("prune", self.prune)?,
+            copy: parse("copy", self.copy)?,
             standby: parse("standby", self.standby)?,
             zone,
         })

@@ -120,7 +120,12 @@ mod tests {
 
     const FORMATS: &[Format] = &[
         Format {
-            paths: &["schedule.backup", "schedule.verify", "schedule.prune"],
+            paths: &[
+                "schedule.backup",
+                "schedule.verify",
+                "schedule.prune",
+                "schedule.copy",
+            ],
             takes: &[
                 "*/30 * * * *",
                 "0 2,14 1-15 JAN mon-fri",

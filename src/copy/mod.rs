@@ -9,6 +9,7 @@
 //! - [`ends`]: the two stores; [`rate`]: the rate limit; [`lock`]: one copier at a time.
 //! - [`listing`]: the backups of a store; [`backup`]: one backup, manifest last; [`marks`]: pins, acceptance, reports.
 //! - [`log`]: the archived binary log; `timeline`: one timeline of it, in order.
+//! - [`promoted`]: the end of the copy, when the side that it is for is promoted.
 //! - [`glance`]: what a second store has, for metrics.
 //! - [`object`]: one object, byte for byte; [`inspect`]: what is computed from its bytes meanwhile.
 //!
@@ -23,6 +24,7 @@ pub mod lock;
 pub mod log;
 pub mod marks;
 pub mod object;
+pub mod promoted;
 pub mod rate;
 mod timeline;
 
@@ -41,6 +43,7 @@ use crate::copy::listing::{Listed, Listing};
 use crate::copy::log::LogCopy;
 use crate::copy::rate::Rate;
 use crate::layout::{BackupId, BackupObject};
+use crate::lease::Side;
 use crate::store::{MOST_RECORD_BYTES, StoreConfig, StoreError};
 use crate::{Error, Result};
 
@@ -60,6 +63,8 @@ pub struct CopyConfig {
     pub objects: usize,
     /// Pause between two passes of a continuous copy.
     pub interval: Duration,
+    /// The side that is built from the second store, if the copy ends when that has the lease.
+    pub side: Option<Side>,
     /// Maximum age of what can be restored from the second store; `None` if it is not checked.
     pub rpo: Option<SignedDuration>,
 }

@@ -34,7 +34,7 @@ use serde::Deserialize;
 pub use fenced::How;
 pub use record::Reason;
 pub use server::{open, shut};
-pub use side::Side;
+pub use side::{PATTERN as SIDE_PATTERN, Side};
 pub use state::{State, state};
 pub use take::{Taken, take};
 

@@ -1,4 +1,4 @@
-//! `drctl agent`: runs backups, drills and retention on schedule in one process, for hosts without
+//! `drctl agent`: runs backups, drills, retention and copies on schedule in one process, for hosts without
 //! Kubernetes, and the [`streamer`] if one is configured.
 //!
 //! Each run is a separate drctl process, so that its memory and crashes end with it and its exit code is
@@ -12,6 +12,7 @@ mod streamer;
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -22,8 +23,10 @@ use crate::catalog::history::{self, RunRecord};
 use crate::cli::args::GlobalArgs;
 use crate::cli::context::Context;
 use crate::cli::ended::ended;
+use crate::copy::ends::of_second;
 use crate::monitor::notify::{self, Event, Kind, Task};
 use crate::objectives::schedule::Schedule;
+use crate::store::{self, Store};
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::pdeathsig;
 use crate::util::times::{after, before};
@@ -56,11 +59,17 @@ struct Job<'a> {
     schedule: &'a Schedule,
     /// The task in notifications; `None` if it has none.
     task: Option<Task>,
+    /// With the store that has its run records.
+    context: Context,
 }
 
 /// Runs the schedules until stopped by a signal, which is not a failure.
 pub async fn run(context: &Context, global: &GlobalArgs) -> Result<()> {
     let schedule = &context.config.schedule;
+    let second = match &schedule.copy {
+        Some(_) => Some(second_store(context).await?),
+        None => None,
+    };
     let all = [
         ("backup", &[][..], &schedule.backup, Some(Task::Backup)),
         (
@@ -70,12 +79,20 @@ pub async fn run(context: &Context, global: &GlobalArgs) -> Result<()> {
             Some(Task::Verify),
         ),
         ("prune", &[], &schedule.prune, None),
+        ("copy", &["--once"], &schedule.copy, Some(Task::Copy)),
     ];
     let jobs: Vec<Job> = all
         .into_iter()
         .filter_map(|(verb, args, schedule, task)| {
             let schedule = schedule.as_ref()?;
+            let store = second.as_ref().filter(|_| task == Some(Task::Copy));
             Some(Job {
+                context: Context {
+                    config: context.config.clone(),
+                    store: store.unwrap_or(&context.store).clone(),
+                    output: context.output,
+                    cancel: context.cancel.clone(),
+                },
                 verb,
                 args,
                 schedule,
@@ -86,14 +103,14 @@ pub async fn run(context: &Context, global: &GlobalArgs) -> Result<()> {
     let streams = context.config.stream.is_configured();
     if jobs.is_empty() && !streams {
         return Err(Error::usage("nothing is scheduled").hint(
-            "set schedule.backup, schedule.verify or schedule.prune, or stream.cut_seconds",
+            "set schedule.backup, schedule.verify, schedule.prune or schedule.copy, or stream.cut_seconds",
         ));
     }
     let program = std::env::current_exe()
         .map_err(|e| Error::unexpected("cannot determine the path of drctl").because(e))?;
     let scheduled = join_all(
         jobs.iter()
-            .map(|job| run_on_schedule(context, global, &program, job)),
+            .map(|job| run_on_schedule(&job.context, global, &program, job)),
     );
     let streaming = async {
         if streams {
@@ -103,6 +120,18 @@ pub async fn run(context: &Context, global: &GlobalArgs) -> Result<()> {
     tokio::join!(scheduled, streaming);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The second store, which has the records of `copy`.
+async fn second_store(context: &Context) -> Result<Arc<dyn Store>> {
+    let Some(second) = &context.config.copy.store else {
+        return Err(
+            Error::usage("schedule.copy is set, and no second store is configured")
+                .hint("set copy.to to s3://bucket/prefix or file:///dir"),
+        );
+    };
+    let opened = store::open(second, context.keys()?);
+    context.cancel.unless(opened).await.map_err(of_second)
 }
 
 /// Runs one job on schedule until the agent is stopped.

@@ -49,6 +49,8 @@ pub enum Task {
     Store,
     /// Archiving the binary log.
     Stream,
+    /// Copying to the second store.
+    Copy,
 }
 
 impl Task {
@@ -59,6 +61,7 @@ impl Task {
             Task::Verify => "verify",
             Task::Store => "store",
             Task::Stream => "stream",
+            Task::Copy => "copy",
         }
     }
 }
@@ -90,7 +93,9 @@ impl Alert {
         ];
         const STORE: &[Alert] = &[critical("DrctlStoreUnreachable")];
         const STREAM: &[Alert] = &[critical("DrctlLogNotCovered")];
+        const COPY: &[Alert] = &[warning("DrctlCopyBehind")];
         match task {
+            Task::Copy => COPY,
             Task::Backup => BACKUP,
             Task::Verify => VERIFY,
             Task::Store => STORE,

@@ -1,5 +1,5 @@
-//! Notifications of missing events: an overdue backup or drill, a log that is not archived, or a store that
-//! stays unreadable; by the conditions of the alert rules, for installations without Prometheus.
+//! Notifications of missing events: an overdue backup or drill, a log that is not archived, a second store that is
+//! behind, or a store that stays unreadable; by the conditions of the alert rules, for installations without Prometheus.
 //!
 //! Sends one notification per condition, and one when it ends. This state is kept in memory: after a
 //! restart a condition is notified again, since a duplicate is better than a gap.
@@ -16,6 +16,15 @@ use crate::util::times::{minutes, signed};
 /// How long `serve` runs before it reports that the log is not archived.
 const STREAM_GRACE: SignedDuration = minutes(5);
 
+/// The tasks that have a condition.
+const ALL: [Task; 5] = [
+    Task::Store,
+    Task::Backup,
+    Task::Verify,
+    Task::Stream,
+    Task::Copy,
+];
+
 /// For each task, since when its condition has been notified.
 #[derive(Debug)]
 pub struct OverdueNotifier {
@@ -23,6 +32,7 @@ pub struct OverdueNotifier {
     verify: Option<Timestamp>,
     store: Option<Timestamp>,
     stream: Option<Timestamp>,
+    copy: Option<Timestamp>,
     /// When the process began to scan.
     begun: Timestamp,
 }
@@ -35,6 +45,7 @@ impl OverdueNotifier {
             verify: None,
             store: None,
             stream: None,
+            copy: None,
             begun,
         }
     }
@@ -44,7 +55,7 @@ impl OverdueNotifier {
         if config.addresses().is_empty() {
             return;
         }
-        for task in [Task::Store, Task::Backup, Task::Verify, Task::Stream] {
+        for task in ALL {
             let Some(event) = self.due_event(task, status, config) else {
                 continue;
             };
@@ -69,6 +80,7 @@ impl OverdueNotifier {
             Task::Verify => &mut self.verify,
             Task::Store => &mut self.store,
             Task::Stream => &mut self.stream,
+            Task::Copy => &mut self.copy,
         }
     }
 
@@ -100,6 +112,17 @@ impl OverdueNotifier {
                     )
                 };
                 (late.map(what), "the binary log is archived again")
+            }
+            Task::Copy => {
+                let copy = status.scan.copy.as_ref();
+                let late = copy.and_then(|copy| copy.behind(status.scan.known_since, status.now));
+                let what = |age| {
+                    format!(
+                        "the second store is {} behind; check whether drctl copy runs, and its last line",
+                        span(age)
+                    )
+                };
+                (late.map(what), "the second store is up to date again")
             }
         };
         let bad = match task {

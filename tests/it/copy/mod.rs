@@ -1,6 +1,7 @@
 //! `drctl copy`: what the second store lists is what the primary store has, whatever breaks.
 
 mod damage;
+mod ended;
 mod keys;
 mod killed;
 mod log;
