@@ -17,6 +17,7 @@ pub(crate) fn timeline(id: TimelineId) -> Timeline {
         parent: None,
         continues: false,
         missing: None,
+        target: None,
     }
 }
 

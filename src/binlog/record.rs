@@ -247,6 +247,9 @@ pub struct Timeline {
     pub continues: bool,
     /// What is missing, for people.
     pub missing: Option<String>,
+    /// The target; `None` if an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
 }
 
 /// `head.json`: how far the archive is.

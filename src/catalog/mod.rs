@@ -129,6 +129,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Who signed the backup, or why that is not known.
+    pub fn signature(&self) -> String {
+        match (&self.signed, self.manifest.signature.as_str()) {
+            (Signed::Unverified, "none") => "no".to_owned(),
+            (Signed::Unverified, _) => "not verified: no allowed signers are configured".to_owned(),
+            (signed, _) => signed.to_string(),
+        }
+    }
+
     /// A backup. It is suspect for the reasons in its manifest unless an operator accepted it, and if a required
     /// signature is missing, which nobody can accept.
     pub fn new(id: BackupId, manifest: Manifest, signed: Signed, marks: Marks) -> Entry {

@@ -73,6 +73,7 @@ async fn archive(ends: &Ends, sizes: &[usize], keys: &Keys) -> Vec<String> {
         parent: None,
         continues: false,
         missing: None,
+        target: None,
     };
     let timeline = serde_json::to_vec(&timeline).unwrap();
     put(LogObject::Timeline(id()), timeline).await;

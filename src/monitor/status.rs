@@ -118,6 +118,8 @@ pub struct Backup {
     pub suspect: Vec<String>,
     /// When a restore of it was last verified.
     pub verified_at: Option<Timestamp>,
+    /// Who signed it, or why that is not known.
+    pub signed: String,
 }
 
 impl Backup {

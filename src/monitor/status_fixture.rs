@@ -41,6 +41,7 @@ pub(crate) fn backup(h: i64) -> Backup {
         stored_bytes: 100_000,
         suspect: Vec::new(),
         verified_at: None,
+        signed: "by <shop>".into(),
     }
 }
 
@@ -213,6 +214,7 @@ pub(crate) fn timeline(h: i64, reason: Reason) -> Seen {
             parent,
             continues: reason == Reason::Failover,
             missing: (reason != Reason::First).then(|| "b.000007 <b>was</b> purged".into()),
+            target: None,
             ..fixture::timeline(TimelineId::new(ago(h), 1))
         },
         first_at: Some(ago(h)),

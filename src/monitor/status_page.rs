@@ -93,10 +93,11 @@ fn tiles(status: &Status) -> Markup {
             let exceeds =
                 matches!((rpo.newest, objectives.rpo), (Some(age), Some(most)) if age > most);
             let note = format!(
-                "{}; {} of SQL, {} stored",
+                "{}; {} of SQL, {} stored; signed: {}",
                 minute(backup.snapshot_at),
                 bytes(backup.raw_bytes),
-                bytes(backup.stored_bytes)
+                bytes(backup.stored_bytes),
+                backup.signed
             );
             let old = format!("{} old", age(backup.snapshot_at, status.now));
             tile("Newest backup", &old, class(exceeds), &note)

@@ -160,6 +160,7 @@ mod tests {
                 }),
                 continues,
                 missing: None,
+                target: None,
             },
             first_file: file.clone(),
             last_file: file,

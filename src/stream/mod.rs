@@ -24,6 +24,8 @@ pub mod cutter;
 pub mod from_here;
 pub mod glance;
 mod heartbeat;
+#[cfg(test)]
+mod kinds_tests;
 pub mod late;
 pub mod objects;
 pub mod open_file;

@@ -447,11 +447,15 @@ async fn read_timeline(
     let began = |_: &Timeline| id.began();
     let read = signed(store, target, &object, MOST_RECORD_BYTES, began).await?;
     let (timeline, signed): (Timeline, Signed) = read;
-    match timeline.id == id {
-        true => Ok((timeline, signed)),
-        false => Err(Error::archive(format!(
+    let of_another = timeline.target.as_ref().filter(|other| *other != target);
+    match of_another {
+        None if timeline.id == id => Ok((timeline, signed)),
+        None => Err(Error::archive(format!(
             "timeline {id} of {target} calls itself {}",
             timeline.id
+        ))),
+        Some(other) => Err(Error::archive(format!(
+            "timeline {id} of {target} is one of {other}: it was moved or copied"
         ))),
     }
 }

@@ -32,7 +32,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::archive::manifest::Manifest;
 use crate::archive::read::Archive;
 use crate::catalog::{Catalog, Entry};
 use crate::layout::{DrillLevel, DrillVerdict};
@@ -112,6 +111,7 @@ impl Drill<'_> {
         let began = Instant::now();
         let manifest = &self.entry.manifest;
         let mut report = DrillReport::begin(manifest, self.work.level(), Timestamp::now());
+        report.evidence.signed = Some(self.entry.signature());
         let done = match &self.work {
             Work::Archive => self.verify_archive(&mut report).await,
             Work::Restore => Box::pin(self.verify_restore(&mut report, None)).await,
@@ -354,9 +354,10 @@ impl Drill<'_> {
 }
 
 /// Report of a verified restore of a whole backup outside a drill.
-pub fn of_restore(manifest: &Manifest, restored: &RestoreReport) -> DrillReport {
+pub fn of_restore(entry: &Entry, restored: &RestoreReport) -> DrillReport {
     let ended_at = Timestamp::now();
-    let mut report = DrillReport::begin(manifest, DrillLevel::Restore, ended_at);
+    let mut report = DrillReport::begin(&entry.manifest, DrillLevel::Restore, ended_at);
+    report.evidence.signed = Some(entry.signature());
     add_restore(&mut report, restored);
     report.path = Some(LoadPath::Lanes);
     report.scratch = Some(ScratchFacts {

@@ -145,8 +145,13 @@ on_both!(
         // Who has the keys can.
         let drctl = keys.for_restores(drctl);
         assert_eq!(only(&drctl)["signed"], "by ops");
-        drctl.run(["verify", "--latest"]).ok();
+        let page = drctl.run(["verify", "--latest"]).ok().stdout;
+        assert!(page.contains("signed  by ops"), "{page}");
         drctl.run(["verify", "--latest", "--level", "archive"]).ok();
+        let reports = drctl.run(["report", "--output", "json"]).ok().stdout;
+        assert!(reports.contains("\"signed\": \"by ops\""), "{reports}");
+        let page = drctl.run(["report"]).ok().stdout;
+        assert!(page.contains("<dt>Signed</dt><dd>by ops</dd>"), "{page}");
         let shown = drctl.run(["show", "--latest"]).ok();
         assert!(shown.stdout.contains(&keys.recipient) && shown.stdout.contains("by ops"), "{shown:#?}");
         let target = Server::start(flavour);

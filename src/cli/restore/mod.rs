@@ -204,7 +204,7 @@ async fn record_verification(
     place: &BackupPlace,
     report: &RestoreReport,
 ) {
-    let drill = verify::of_restore(&entry.manifest, report);
+    let drill = verify::of_restore(entry, report);
     if let Err(error) = drill_history::write(&context.store, place, &drill).await {
         tracing::warn!(%error, "cannot write the report of the verified restore");
     }

@@ -28,15 +28,6 @@ struct Shown<'a> {
     pitr: Option<Said>,
 }
 
-/// Who signed a backup, or why that is not known.
-fn signature(entry: &Entry) -> String {
-    match (&entry.signed, entry.manifest.signature.as_str()) {
-        (Signed::Unverified, "none") => "no".to_owned(),
-        (Signed::Unverified, _) => "not verified: no allowed signers are configured".to_owned(),
-        (signed, _) => signed.to_string(),
-    }
-}
-
 /// How a backup is encrypted, and to whom.
 fn encryption(manifest: &Manifest) -> String {
     match manifest.is_encrypted() {
@@ -171,7 +162,7 @@ fn page(context: &Context, entry: &Entry, here: Option<&FromHere>, now: Timestam
                 format!("{at} ({})", text::ago(at, now))
             }),
         ),
-        ("signed", signature(entry)),
+        ("signed", entry.signature()),
         ("encrypted", encryption(&entry.manifest)),
     ]);
     if entry.marks.pinned {

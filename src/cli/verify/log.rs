@@ -57,6 +57,7 @@ pub(super) async fn run(
     report.verified = Verified::default();
     report.evidence = Evidence {
         sha256: Default::default(),
+        signed: Some(newest.signature()),
         ..report.evidence
     };
     report.warnings = Default::default();

@@ -233,6 +233,9 @@ fn evidence(drill: &DrillReport) -> Markup {
             dl {
                 dt { "Backup" } dd { code { (drill.backup.to_string()) } ", data of " (drill.snapshot_at.to_string()) }
                 dt { "Server" } dd { (drill.evidence.server) ", dumped by " (drill.evidence.dumped_by) }
+                @if let Some(signed) = &drill.evidence.signed {
+                    dt { "Signed" } dd { (signed) }
+                }
                 dt { "Restored" } dd { (scratch_server(drill)) }
                 dt { "Verified" } dd {
                     (counted(drill.verified.rows, "row")) " of " (counted(drill.verified.tables, "table")) ", "

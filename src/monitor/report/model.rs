@@ -362,6 +362,9 @@ pub struct Evidence {
     pub sha256: BTreeMap<String, String>,
     /// `none`: any writer to the store can forge a backup.
     pub signature: String,
+    /// Who signed the backup, or why that is not known; null in reports of older versions.
+    #[serde(default)]
+    pub signed: Option<String>,
 }
 
 impl Evidence {
@@ -379,6 +382,7 @@ impl Evidence {
                 .map(|file| (file.name.clone(), file.sha256.to_string()))
                 .collect(),
             signature: manifest.signature.clone(),
+            signed: None,
         }
     }
 }

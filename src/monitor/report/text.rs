@@ -19,6 +19,10 @@ pub fn page(report: &DrillReport) -> String {
     if report.level != DrillLevel::Log {
         lines.push(("backup", format!("of {:.0}", report.snapshot_at)));
     }
+    let signed = report.evidence.signed.as_ref();
+    if let Some(signed) = signed.filter(|_| report.level != DrillLevel::Log) {
+        lines.push(("signed", signed.clone()));
+    }
     if let Some(scratch) = &report.scratch {
         let path = match report.path {
             Some(LoadPath::Client) => "with the plain client",

@@ -383,6 +383,7 @@ fn backup(entry: &Entry) -> Backup {
         stored_bytes: manifest.totals.stored_bytes,
         suspect: entry.suspect().to_vec(),
         verified_at: entry.marks.verified_at,
+        signed: entry.signature(),
     }
 }
 

@@ -328,6 +328,7 @@ impl<'a> Session<'a> {
             parent,
             continues: new.continues,
             missing: new.missing,
+            target: Some(self.streamer.target.clone()),
         });
     }
 
