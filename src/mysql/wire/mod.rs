@@ -122,7 +122,7 @@ impl RowConnection {
         self.query_within(sql, QUERY_TIMEOUT).await
     }
 
-    /// As [`RowConnection::query`], with a time limit until the result begins.
+    /// As [`RowConnection::query`], with a time limit for each packet.
     async fn query_within(&mut self, sql: &str, limit: Duration) -> Result<Vec<WireColumn>> {
         self.begin(sql).await?;
         let mut packet = self.receive(sql, limit).await?;
@@ -130,10 +130,10 @@ impl RowConnection {
         let count = count.ok_or_else(|| self.unexpected(sql))?;
         let mut columns = Vec::new();
         for _ in 0..count {
-            let column = WireColumn::parse(self.receive(sql, QUERY_TIMEOUT).await?);
+            let column = WireColumn::parse(self.receive(sql, limit).await?);
             columns.push(column.ok_or_else(|| self.unexpected(sql))?);
         }
-        match self.receive(sql, QUERY_TIMEOUT).await? {
+        match self.receive(sql, limit).await? {
             [END, ..] => Ok(columns),
             _ => Err(self.unexpected(sql)),
         }
@@ -147,27 +147,35 @@ impl RowConnection {
     /// The payload of the next row: its values, each as a length and its bytes ([`next_value`]). `None` after the last
     /// row.
     pub async fn next_row(&mut self, sql: &str) -> Result<Option<&[u8]>> {
+        self.next_row_within(sql, STALL).await
+    }
+
+    async fn next_row_within(&mut self, sql: &str, limit: Duration) -> Result<Option<&[u8]>> {
         self.packets.release();
-        let row = self.receive(sql, STALL).await?;
+        let row = self.receive(sql, limit).await?;
         let ended = row.first() == Some(&END) && row.len() < LONG_ROW_BYTES;
         Ok((!ended).then_some(row))
     }
 
     /// The rows of a small result, as text.
     pub async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let columns = self.query(sql).await?.len();
-        self.text_rows(sql, columns).await
+        self.rows_within(sql, QUERY_TIMEOUT).await
     }
 
-    /// As [`RowConnection::rows`], for a query that reads many rows before its first.
+    /// As [`RowConnection::rows`], for a query that reads many rows before its first. The descriptions of its columns may
+    /// come long before that: a server sends what fills its buffer.
     pub async fn slow_rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let columns = self.query_within(sql, SLOW).await?.len();
-        self.text_rows(sql, columns).await
+        self.rows_within(sql, SLOW).await
     }
 
-    async fn text_rows(&mut self, sql: &str, columns: usize) -> Result<Vec<Vec<Option<String>>>> {
+    async fn rows_within(
+        &mut self,
+        sql: &str,
+        limit: Duration,
+    ) -> Result<Vec<Vec<Option<String>>>> {
+        let columns = self.query_within(sql, limit).await?.len();
         let mut rows = Vec::new();
-        while let Some(mut row) = self.next_row(sql).await? {
+        while let Some(mut row) = self.next_row_within(sql, limit).await? {
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
             let values = (0..columns).map(|_| next_value(&mut row).map(|value| value.map(text)));
             rows.push(values.collect::<Option<Vec<_>>>());
@@ -209,7 +217,7 @@ fn lost(role: Role, io: io::Error) -> Error {
 /// Maximum time without a packet of a result.
 const STALL: Duration = Duration::from_secs(600);
 
-/// Maximum time until the result of a slow query.
+/// Maximum time without a packet of the result of a slow query.
 const SLOW: Duration = Duration::from_secs(6 * 3_600);
 
 impl WireColumn {
@@ -282,7 +290,57 @@ fn server_error(packet: &[u8]) -> mysql_async::Error {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+
+    /// The result of a query from a server that sends `sent` packet by packet, each after a pause, and then nothing.
+    async fn of(sent: &[&[u8]], pause: u64) -> Result<Vec<Vec<Option<String>>>> {
+        let (near, mut far) = tokio::io::duplex(10_000);
+        let packets = (1u8..).zip(sent).map(|(sequence, payload)| {
+            let length = u8::try_from(payload.len()).unwrap();
+            [&[length, 0, 0, sequence], *payload].concat()
+        });
+        let packets: Vec<Vec<u8>> = packets.collect();
+        let server = tokio::spawn(async move {
+            for packet in packets {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                far.write_all(&packet).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        let mut connection = RowConnection {
+            packets: Packets::new(Box::pin(near)),
+            role: Role::Source,
+        };
+        let rows = connection.rows_within("SELECT 1", Duration::from_millis(1_500));
+        let rows = tokio::time::timeout(Duration::from_secs(30), rows).await;
+        server.abort();
+        rows.expect("an end within the limit")
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_of_each_packet_of_a_result_from_the_first_to_the_last() {
+        let mut column = [[0; 6].as_slice(), &[0x0c]].concat();
+        column.extend([63, 0, 11, 0, 0, 0, 8, 0, 0, 0, 0, 0]);
+        let all: [&[u8]; 5] = [
+            &[1],
+            &column,
+            &[END, 0, 0, 2, 0],
+            &[1, b'7'],
+            &[END, 0, 0, 2, 0],
+        ];
+        // Longer in all than the limit.
+        let rows = of(&all, 500).await.unwrap();
+        assert_eq!(rows, [[Some("7".to_owned())]]);
+        for count in 0..all.len() {
+            let error = of(&all[..count], 0).await.unwrap_err().to_string();
+            assert!(
+                error.contains("the server sent nothing"),
+                "{count}: {error}"
+            );
+        }
+    }
 
     #[test]
     fn the_values_of_a_row_are_taken_by_their_lengths() {
