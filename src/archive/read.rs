@@ -123,6 +123,14 @@ impl Archive {
         })
     }
 
+    /// The public keys of the identities that decrypt the dump; none if it is not encrypted.
+    pub async fn decrypting(&self) -> Result<Vec<String>> {
+        match self.segments.first() {
+            Some(first) => first.decrypting().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The commit record.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

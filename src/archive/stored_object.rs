@@ -84,6 +84,15 @@ impl StoredObject {
         Ok(stored.into())
     }
 
+    /// The public keys of the identities that decrypt it; none if it is not encrypted.
+    pub async fn decrypting(&self) -> Result<Vec<String>> {
+        if self.encrypted.is_none() {
+            return Ok(Vec::new());
+        }
+        let header = self.fetch(self.layout()?.header()).await?;
+        Ok(self.store.keys().identities()?.of_header(&header))
+    }
+
     /// Fetches a range of the object before encryption.
     pub async fn range(&self, range: Range<u64>) -> Result<StoredRange> {
         let Some(encrypted) = &self.encrypted else {

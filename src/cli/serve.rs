@@ -36,6 +36,7 @@ pub async fn run(context: &Context) -> Result<()> {
         objectives: config.objectives,
         cut: config.stream.is_configured().then(|| config.stream.cut()),
         standby_lag: config.standby.lag_seconds.map(Seconds::duration),
+        identity_drill: config.identity_drill,
         schedules: schedules
             .into_iter()
             .filter_map(|(task, schedule)| Some((task, schedule.clone()?)))

@@ -14,6 +14,10 @@ pub(super) struct EncryptionSection {
     pub(super) recipients: Vec<String>,
     /// File with more of them, one per line.
     pub(super) recipients_file: Option<PathBuf>,
+    /// Maximum number of days without a drill that used the identity of each recipient of the newest backup, also of one
+    /// that is kept offline: `doctor` and `serve` report it if it is exceeded. Default: not checked.
+    #[schemars(range(min = 1, max = 3_650))]
+    pub(super) drill_days: Option<u32>,
 }
 
 /// How backups and the archived log are signed.

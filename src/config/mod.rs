@@ -29,6 +29,7 @@ mod server;
 
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -57,6 +58,7 @@ use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
 use crate::switch::SwitchConfig;
 use crate::util::error::{Error, Result};
+use crate::util::times::days;
 use crate::verify::scratch::Choice;
 
 /// The checked configuration.
@@ -88,6 +90,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// The second store.
     pub copy: CopyConfig,
+    /// Maximum time without a drill with the identity of each recipient; `None` if it is not checked.
+    pub identity_drill: Option<SignedDuration>,
     /// How a standby follows the log.
     pub standby: StandbyConfig,
     /// Which side is writable.
@@ -213,6 +217,7 @@ impl Config {
                 allowed_signers_file: sections.allowed_signers_file,
                 trust: sections.trust,
             },
+            identity_drill: sections.encryption.drill_days.map(days),
             copy: sections.copy.check()?,
             standby: sections.standby,
             lease: sections.lease,

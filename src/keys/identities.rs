@@ -22,6 +22,26 @@ enum Identity {
     Ssh(age::ssh::Identity),
 }
 
+impl Identity {
+    fn as_age(&self) -> &dyn age::Identity {
+        match self {
+            Identity::Age(identity) => identity,
+            Identity::Ssh(identity) => identity,
+        }
+    }
+
+    /// Its public key, as manifests name it.
+    fn recipient(&self) -> Option<String> {
+        match self {
+            Identity::Age(identity) => Some(identity.to_public().to_string()),
+            Identity::Ssh(identity) => {
+                let public = age::ssh::Recipient::try_from(identity.clone()).ok()?;
+                Some(public.to_string())
+            }
+        }
+    }
+}
+
 /// The private keys of one file; at least one.
 pub struct Identities(Vec<Identity>);
 
@@ -79,10 +99,19 @@ impl Identities {
     }
 
     pub(super) fn as_age(&self) -> impl Iterator<Item = &dyn age::Identity> {
-        self.0.iter().map(|identity| match identity {
-            Identity::Age(identity) => identity as &dyn age::Identity,
-            Identity::Ssh(identity) => identity,
-        })
+        self.0.iter().map(Identity::as_age)
+    }
+
+    /// The public keys of those to which an object with this header is encrypted.
+    pub fn of_header(&self, header: &[u8]) -> Vec<String> {
+        let opens = |identity: &&Identity| {
+            let age = age::Decryptor::new_buffered(header);
+            let identity = identity.as_age();
+            age.and_then(|age| age.decrypt(std::iter::once(identity)).map(drop))
+                .is_ok()
+        };
+        let of_header = self.0.iter().filter(opens);
+        of_header.filter_map(Identity::recipient).collect()
     }
 
     /// Decrypts a whole object. `named` is its name, for messages.

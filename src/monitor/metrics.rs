@@ -61,6 +61,11 @@ pub fn text(status: &Status) -> String {
         status.standby_lag.map(seconds),
     );
     page.one(
+        "drctl_identity_drill_objective_seconds",
+        "Maximum time without a drill with the identity of each recipient, if one is configured",
+        status.identity_drill.map(seconds),
+    );
+    page.one(
         "drctl_catalog_last_scan_timestamp_seconds",
         "Last successful scan of the store; 0 before the first",
         Some(status.scanned_at.map_or(0.0, time)),
@@ -87,6 +92,14 @@ pub fn text(status: &Status) -> String {
             copy(second, &mut page);
         }
         standbys(status, &mut page);
+        page.put(
+            "drctl_identity_drilled_timestamp_seconds",
+            "When a drill last used the identity of a recipient of the newest backup; of one that never was, when backups \
+             were first encrypted to it",
+            scan.identities()
+                .into_iter()
+                .map(|one| (vec![("recipient", one.recipient)], time(one.since))),
+        );
     }
     page.text()
 }

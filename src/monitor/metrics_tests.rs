@@ -68,8 +68,19 @@ fn the_exported_metrics_and_labels_are_those_documented() {
             // A label, followed by a colon and its values.
             let all = in_ticks(cells[2]);
             let known = [
-                "task", "state", "kind", "level", "stage", "profile", "verb", "notifier",
-                "version", "reason", "store", "result",
+                "task",
+                "state",
+                "kind",
+                "level",
+                "stage",
+                "profile",
+                "verb",
+                "notifier",
+                "version",
+                "reason",
+                "store",
+                "result",
+                "recipient",
             ];
             let mut labels: BTreeSet<String> = all
                 .into_iter()
@@ -87,6 +98,9 @@ fn the_exported_metrics_and_labels_are_those_documented() {
     drills.push(drill_of_log(40, DrillVerdict::Pass));
     let scan = Arc::make_mut(&mut status.scan);
     scan.copy = Some(copied());
+    scan.backups[0].recipients = vec!["age1safe".into()];
+    status.identity_drill = Some(SignedDuration::from_hours(1));
+    let scan = Arc::make_mut(&mut status.scan);
     scan.standbys = vec![standby()];
     let report = scan.standbys[0].report.as_mut().unwrap();
     report.failing_since = Some(ago(1));

@@ -6,10 +6,12 @@
 //!   rules.
 //! - [`standby`]: what a standby says of itself.
 //! - [`metrics`], [`status_page`]: the status for Prometheus and for a browser.
+//! - [`identities`]: when a drill last used the private key of each recipient.
 //! - [`serve`]: the process that serves both.
 //! - [`notify`]: webhook, Alertmanager, Slack and heartbeats.
 //! - [`watch`]: pod lifecycle events.
 
+pub mod identities;
 pub mod metrics;
 #[cfg(test)]
 mod metrics_tests;

@@ -65,6 +65,11 @@ pub fn problems(status: &Status) -> Vec<Problem> {
     found.extend(of_objectives(status));
     found.extend(of_copy(status));
     found.extend(of_standbys(status));
+    if let Some(most) = status.identity_drill {
+        let all = status.scan.identities().into_iter();
+        let unused = all.filter_map(|one| one.unused(most, status.now));
+        found.extend(unused.map(|what| warning("DrctlIdentityUnproven", what)));
+    }
     if let Some(run) = status.scan.last_run("prune").filter(|run| run.exit != 0) {
         let what = format!("retention failed: {}", exit_meaning(run.exit));
         found.push(warning("DrctlPruneFailed", what));

@@ -307,3 +307,27 @@ fn log_near_its_deletion_is_a_warning_at_half_of_the_time_and_critical_in_the_en
         "a server that keeps its log for six hours only"
     );
 }
+
+#[test]
+fn an_identity_that_no_drill_has_used_is_unproven() {
+    let drilled = |hours_ago: Option<i64>| Status {
+        identity_drill: Some(hours(3)),
+        ..with(|scan| {
+            for backup in &mut scan.backups {
+                backup.recipients = vec!["age1safe".into()];
+            }
+            let mut reports = scan.drills.iter_mut().filter_map(|one| one.report.as_mut());
+            let known = hours_ago.map(|hours_ago| ("age1safe".to_owned(), ago(hours_ago)));
+            reports.next().unwrap().evidence.identities = known.into_iter().collect();
+        })
+    };
+    assert_eq!(runbooks(&drilled(None)), ["DrctlIdentityUnproven"]);
+    assert!(page(&drilled(None)).contains("has ever used the identity of age1safe"));
+    assert_eq!(runbooks(&drilled(Some(4))), ["DrctlIdentityUnproven"]);
+    assert_eq!(runbooks(&drilled(Some(2))), [""; 0]);
+    let unchecked = Status {
+        identity_drill: None,
+        ..drilled(None)
+    };
+    assert_eq!(runbooks(&unchecked), [""; 0]);
+}

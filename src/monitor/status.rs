@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::catalog::history::{self, RunRecord};
 use crate::copy::glance::CopyGlance;
 use crate::layout::{BackupId, DrillLevel, DrillName, RunName, TargetName};
+use crate::monitor::identities::{Drilled, drilled};
 use crate::monitor::report::model::{DrillReport, Stage};
 use crate::monitor::standby::{SILENT, StandbyGlance};
 use crate::objectives::Objectives;
@@ -45,6 +46,8 @@ pub struct Status {
     pub cut: Option<SignedDuration>,
     /// Maximum lag of a standby; `None` if none is configured.
     pub standby_lag: Option<SignedDuration>,
+    /// Maximum time without a drill with the identity of each recipient; `None` if it is not checked.
+    pub identity_drill: Option<SignedDuration>,
     /// Pause between two scans of the store.
     pub interval: SignedDuration,
     /// When the store was last read successfully; `None` before the first scan.
@@ -120,6 +123,8 @@ pub struct Backup {
     pub verified_at: Option<Timestamp>,
     /// Who signed it, or why that is not known.
     pub signed: String,
+    /// The public keys that it is encrypted to.
+    pub recipients: Vec<String>,
 }
 
 impl Backup {
@@ -192,6 +197,15 @@ impl Scan {
         self.backups
             .iter()
             .filter(move |backup| !backup.is_usable() && Some(backup.committed_at) > usable)
+    }
+
+    /// The recipients of the newest usable backup, and when a drill last decrypted with their identities.
+    pub fn identities(&self) -> Vec<Drilled> {
+        let newest = self.newest_usable().map(|backup| &backup.recipients);
+        let backups = self.backups.iter();
+        let backups = backups.map(|backup| (backup.recipients.as_slice(), backup.committed_at));
+        let reports = self.drills.iter().filter_map(|drill| drill.report.as_ref());
+        drilled(newest.map_or(&[], Vec::as_slice), backups, reports)
     }
 
     /// The last drill that speaks of a level and has a result.

@@ -42,6 +42,7 @@ pub(crate) fn backup(h: i64) -> Backup {
         suspect: Vec::new(),
         verified_at: None,
         signed: "by <shop>".into(),
+        recipients: Vec::new(),
     }
 }
 
@@ -180,6 +181,7 @@ pub(crate) fn good() -> Status {
         ],
         cut: None,
         standby_lag: None,
+        identity_drill: None,
         interval: SignedDuration::from_secs(60),
         scanned_at: Some(now()),
         failing: None,

@@ -126,6 +126,9 @@ impl Drill<'_> {
         if report.verdict == DrillVerdict::Broken {
             report.level = self.work.level();
         }
+        if !report.verdict.is_verified() {
+            report.evidence.identities.clear();
+        }
         (report, done)
     }
 
@@ -218,7 +221,11 @@ impl Drill<'_> {
         let open = self.catalog.open(self.entry.id);
         let archive = self.cancel.unless(open).await;
         add_stage(report, "locate", since);
-        archive
+        let archive = archive?;
+        let decrypting = self.cancel.unless(archive.decrypting()).await?;
+        let now = Timestamp::now();
+        report.evidence.identities = decrypting.into_iter().map(|key| (key, now)).collect();
+        Ok(archive)
     }
 
     /// Starts the scratch server while the whole archive is read: nothing of the archive is executed before

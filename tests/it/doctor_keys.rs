@@ -215,3 +215,56 @@ fn a_signing_key_that_is_not_an_allowed_signer_is_a_warning() {
 fn own(keys: &Keys) -> String {
     fs::read_to_string(keys.path("signer.pub")).unwrap()
 }
+
+#[test]
+fn a_drill_says_which_identity_it_used_and_what_earlier_ones_did() {
+    need!(MariaDb);
+    let (_server, drctl, keys) = begin();
+    let safe = keys.age("safe.txt");
+    let both = format!("{},{safe}", keys.recipient);
+    let drctl = keys.for_restores(keys.for_backups(drctl));
+    let drctl = drctl
+        .env("DRCTL_ENCRYPTION_RECIPIENTS", &both)
+        .env("DRCTL_ENCRYPTION_DRILL_DAYS", "1");
+    drctl.run(["backup"]).ok();
+    let drill = ["verify", "--latest", "--level", "archive"];
+    let used = |drctl: &Drctl| {
+        let reports = drctl.run(["report", "--output", "json"]).ok().json();
+        let identities = reports[0]["evidence"]["identities"].clone();
+        let identities = identities.as_object().unwrap().clone();
+        identities.into_iter().collect::<Vec<_>>()
+    };
+    drctl.run(drill).ok();
+    let first = used(&drctl);
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].0, keys.recipient);
+    // Names of reports have whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let offline = drctl
+        .clone()
+        .env("DRCTL_IDENTITY_FILE", &keys.text("safe.txt"));
+    offline.run(drill).ok();
+    let second = used(&drctl);
+    assert_eq!(second.len(), 2);
+    assert!(second.contains(&first[0]), "{second:?}");
+    assert!(second.iter().any(|(recipient, _)| *recipient == safe));
+    // A drill that decrypts nothing proves no identity.
+    let other = keys.age("other.txt");
+    let without = drctl
+        .clone()
+        .env("DRCTL_IDENTITY_FILE", &keys.text("other.txt"));
+    without
+        .run(drill)
+        .refused(2, &["not encrypted to any identity"]);
+    assert!(
+        used(&drctl)
+            .iter()
+            .all(|(recipient, _)| *recipient != other)
+    );
+    let found = checks(&drctl, 0);
+    let ours = about_keys(&found);
+    assert!(
+        ours.iter().all(|(_, what)| !what.contains("no drill")),
+        "{ours:?}"
+    );
+}

@@ -9,6 +9,9 @@ use crate::cli::doctor::Findings;
 use crate::keys::recipients::Recipients;
 use crate::keys::signers::Signed;
 use crate::keys::{Keys, Trust};
+use crate::layout::DrillName;
+use crate::monitor::identities::drilled;
+use crate::monitor::report::drill_history::{self, REMEMBERED};
 use crate::store;
 use crate::util::error::Result;
 use crate::util::format::counted;
@@ -26,6 +29,7 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> Result<()> {
     encryption(context, newest, findings);
+    identities(context, newest, findings).await?;
     signatures(context, findings).await;
     context.cancel.check()
 }
@@ -60,6 +64,40 @@ fn encryption(context: &Context, newest: Option<&Manifest>, findings: &mut Findi
         let fix = "set DRCTL_IDENTITY_FILE for them, and not for backups";
         findings.warn(ENCRYPTION, what, Some(fix));
     }
+}
+
+/// Whether drills use the identities of the recipients, where that is required.
+async fn identities(
+    context: &Context,
+    newest: Option<&Manifest>,
+    findings: &mut Findings,
+) -> Result<()> {
+    let (Some(most), Some(newest)) = (context.config.identity_drill, newest) else {
+        return Ok(());
+    };
+    let read = async {
+        let catalog = context.catalog().await?;
+        let all = |_: &DrillName| true;
+        let reports = drill_history::newest(&context.store, &catalog, REMEMBERED, all, |_| true);
+        Ok((catalog.bases().await?, reports.await?))
+    };
+    let (bases, reports) = match context.cancel.unless(read).await {
+        Ok(read) => read,
+        Err(error) => {
+            context.cancel.check()?;
+            findings.warn(ENCRYPTION, error.what(), error.next_step());
+            return Ok(());
+        }
+    };
+    let manifests = bases.iter().map(|entry| &entry.manifest);
+    let backups = manifests.map(|one| (one.recipients.as_slice(), one.finished_at));
+    for one in drilled(&newest.recipients, backups, reports.iter()) {
+        if let Some(what) = one.unused(most, Timestamp::now()) {
+            let fix = "run drctl verify --latest where this identity is: runbooks/DrctlIdentityUnproven.md";
+            findings.warn(ENCRYPTION, what, Some(fix));
+        }
+    }
+    Ok(())
 }
 
 /// Compares the identity with the recipients of new backups and with those of the newest one.

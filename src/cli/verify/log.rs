@@ -69,6 +69,7 @@ pub(super) async fn run(
     report.ended_at = Timestamp::now();
     let done = checked.map(|log| report.log = Some(log));
     verify::set_verdict(&mut report, &done);
+    drill_history::remember(&context.store, &catalog, &mut report).await;
     let written = drill_history::write(&context.store, &catalog.place(newest.id), &report).await;
     let printed = print_report(context, &report);
     done.and(written).and(printed)

@@ -177,6 +177,7 @@ impl Drills<'_> {
         if let Some(waits) = &self.waits {
             report.warn(waits.clone());
         }
+        drill_history::remember(&context.store, catalog, &mut report).await;
         (report, done)
     }
 

@@ -14,6 +14,9 @@ use crate::store::{MOST_RECORD_BYTES, Store, StoreError};
 use crate::util::error::{Error, Result};
 use crate::util::times::after;
 
+/// How many reports say what is known of the identities: each knows what those before it did, but for restores.
+pub const REMEMBERED: usize = 10;
+
 /// Number of reports read in parallel.
 const READS_AT_ONCE: usize = 16;
 
@@ -37,6 +40,21 @@ pub async fn newest(
         reports.extend(report?.filter(&taken));
     }
     Ok(reports)
+}
+
+/// Notes what earlier drills knew of the identities, so that the newest report knows all of it. Best effort: what is not
+/// known is reported as not drilled.
+pub async fn remember(store: &Arc<dyn Store>, catalog: &Catalog, report: &mut DrillReport) {
+    match newest(store, catalog, REMEMBERED, |_| true, |_| true).await {
+        Ok(earlier) => {
+            let known = earlier.into_iter().flat_map(|one| one.evidence.identities);
+            for (recipient, at) in known {
+                let last = report.evidence.identities.entry(recipient).or_insert(at);
+                *last = at.max(*last);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the identities of earlier drills are not known"),
+    }
 }
 
 /// Writes a report next to its backup. Names have whole seconds: if two drills ended in the same second,

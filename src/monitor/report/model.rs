@@ -365,6 +365,9 @@ pub struct Evidence {
     /// Who signed the backup, or why that is not known; null in reports of older versions.
     #[serde(default)]
     pub signed: Option<String>,
+    /// By public key, when a drill last decrypted a backup with the identity, as far as this drill and those before it know.
+    #[serde(default)]
+    pub identities: BTreeMap<String, Timestamp>,
 }
 
 impl Evidence {
@@ -383,6 +386,7 @@ impl Evidence {
                 .collect(),
             signature: manifest.signature.clone(),
             signed: None,
+            identities: BTreeMap::new(),
         }
     }
 }

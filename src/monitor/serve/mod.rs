@@ -62,6 +62,8 @@ pub struct Service {
     pub cut: Option<Duration>,
     /// Maximum lag of a standby; `None` if none is configured.
     pub standby_lag: Option<Duration>,
+    /// Maximum time without a drill with the identity of each recipient; `None` if it is not checked.
+    pub identity_drill: Option<SignedDuration>,
     /// The schedule of each task that has one.
     pub schedules: Vec<(&'static str, Schedule)>,
     /// The second store, and the maximum age of what can be restored from it; `None` if none is configured.

@@ -367,7 +367,10 @@ fn without_details(report: DrillReport) -> DrillReport {
         differences: Vec::new(),
         checks: Vec::new(),
         warnings: Default::default(),
-        evidence: Evidence::default(),
+        evidence: Evidence {
+            identities: report.evidence.identities,
+            ..Evidence::default()
+        },
         ..report
     }
 }
@@ -384,6 +387,7 @@ fn backup(entry: &Entry) -> Backup {
         suspect: entry.suspect().to_vec(),
         verified_at: entry.marks.verified_at,
         signed: entry.signature(),
+        recipients: manifest.recipients.clone(),
     }
 }
 

@@ -23,6 +23,7 @@ pub struct SharedState {
     declared: Objectives,
     cut: Option<SignedDuration>,
     standby_lag: Option<SignedDuration>,
+    identity_drill: Option<SignedDuration>,
     schedules: Vec<(&'static str, Schedule)>,
     interval: SignedDuration,
     runbooks: String,
@@ -52,6 +53,7 @@ impl SharedState {
             declared: service.objectives,
             cut: service.cut.map(signed),
             standby_lag: service.standby_lag.map(signed),
+            identity_drill: service.identity_drill,
             schedules: service.schedules.clone(),
             interval: signed(service.interval),
             runbooks: service.notify.runbooks_base().to_owned(),
@@ -119,6 +121,7 @@ impl SharedState {
             declared: self.declared,
             cut: self.cut,
             standby_lag: self.standby_lag,
+            identity_drill: self.identity_drill,
             tasks: tasks
                 .map(|(at, (task, schedule))| ScheduledTask {
                     task,
