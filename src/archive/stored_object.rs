@@ -141,7 +141,10 @@ impl StoredObject {
         let mut at = self.layout()?.header().end;
         let header = self.fetch(0..at).await?;
         to.store(&rekey::exchanged(
-            &self.key, &header, identities, recipients,
+            &self.key,
+            &header,
+            &identities,
+            &recipients,
         )?)
         .await?;
         let mut sha256 = Sha256::new_with_prefix(&header);
@@ -239,7 +242,7 @@ impl StoredRange {
                 range,
             }) => {
                 let identities = store.keys().identities()?;
-                let text = object.decrypt(identities, range.clone(), self.stored.clone())?;
+                let text = object.decrypt(&identities, range.clone(), self.stored.clone())?;
                 Ok(text.into())
             }
         }

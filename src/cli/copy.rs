@@ -177,6 +177,7 @@ async fn copy_forever(context: &Context, mut copier: Copier) -> Result<()> {
     loop {
         let started_at = Timestamp::now();
         let mut tally = Tally::default();
+        copier.refresh_keys();
         let done = copier.pass(&mut tally).await;
         context.cancel.check()?;
         let (newest, has_changed) = (tally.copied.iter().max().copied(), tally.has_changed());

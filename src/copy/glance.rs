@@ -93,6 +93,7 @@ impl CopyWatcher {
     }
 
     async fn read(&mut self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Glance>)> {
+        self.store.keys().refresh();
         let catalog = Catalog::read(self.store.clone(), self.target.clone()).await?;
         let newest = match catalog.find(Which::Latest).await {
             Ok(newest) => newest,

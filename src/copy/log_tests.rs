@@ -92,7 +92,7 @@ async fn archive(ends: &Ends, sizes: &[usize], keys: &Keys) -> Vec<String> {
         };
         let (record, mut object) = packer.finish(at, Contents::default()).unwrap();
         let mut segment = LogObject::Segment(id(), FILE.parse().unwrap(), from);
-        if let Some(recipients) = recipients {
+        if let Some(recipients) = &recipients {
             let note = Note::of(&record, LastEvents::default(), Groups::default());
             let note = Some(note.to_bytes().unwrap());
             object = recipients.encrypt_all(&object, note).unwrap();

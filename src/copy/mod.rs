@@ -138,6 +138,13 @@ impl Copier {
         }
     }
 
+    /// Reads files of keys again that were rotated.
+    pub fn refresh_keys(&self) {
+        for store in [&self.ends.primary, &self.ends.second] {
+            store.keys().refresh();
+        }
+    }
+
     /// Copies what the second store lacks now. What is wrong with single objects is noted in `tally`, and the others are
     /// copied.
     ///

@@ -2,7 +2,7 @@
 //!
 //! A store has one set of [`Keys`]. Each key is read when it is first needed, so that a command that needs none works
 //! where its file is missing: a backup needs recipients and the signing key, a restore an identity and the allowed
-//! signers.
+//! signers. What runs on reads rotated files again where a piece of its work begins ([`Keys::refresh`]).
 //!
 //! - [`recipients`]: public keys that objects are encrypted to, and the encryption.
 //! - [`identities`]: the private keys that decrypt them.
@@ -18,7 +18,7 @@ pub mod signing;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,10 +67,36 @@ pub struct KeysConfig {
 #[derive(Debug, Default)]
 pub struct Keys {
     config: KeysConfig,
-    recipients: OnceLock<Option<Recipients>>,
-    identities: OnceLock<Option<Identities>>,
-    signing: OnceLock<Option<SigningKey>>,
-    signers: OnceLock<AllowedSigners>,
+    recipients: Kept<Option<Recipients>>,
+    identities: Kept<Option<Arc<Identities>>>,
+    signing: Kept<Option<Arc<SigningKey>>>,
+    signers: Kept<Arc<AllowedSigners>>,
+}
+
+/// What was read of a file, until it is read again.
+#[derive(Debug)]
+struct Kept<T>(Mutex<Option<T>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Kept<T> {
+        Kept(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    /// The value; reads it unless that was done before. A failure is not kept.
+    fn get(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(value) => Ok(value.clone()),
+            None => Ok(kept.insert(read()?).clone()),
+        }
+    }
+
+    /// Forgets the value, and returns it.
+    fn forget(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Keys {
@@ -103,14 +129,13 @@ impl Keys {
     ///
     /// # Errors
     /// `Usage` for one that is malformed, or for a file without any.
-    pub fn recipients(&self) -> Result<Option<&Recipients>> {
-        let recipients = read_once(&self.recipients, || {
+    pub fn recipients(&self) -> Result<Option<Recipients>> {
+        self.recipients.get(|| {
             Recipients::read(
                 &self.config.recipients,
                 self.config.recipients_file.as_deref(),
             )
-        })?;
-        Ok(recipients.as_ref())
+        })
     }
 
     /// Whether new objects are encrypted, without reading the recipients.
@@ -122,12 +147,13 @@ impl Keys {
     ///
     /// # Errors
     /// `Usage` if none are configured, or the file has none.
-    pub fn identities(&self) -> Result<&Identities> {
-        let identities = read_once(&self.identities, || {
+    pub fn identities(&self) -> Result<Arc<Identities>> {
+        let identities = self.identities.get(|| {
             let file = self.config.identity_file.as_deref();
-            file.map(Identities::read).transpose()
+            let read = file.map(Identities::read).transpose()?;
+            Ok(read.map(Arc::new))
         })?;
-        identities.as_ref().ok_or_else(|| {
+        identities.ok_or_else(|| {
             Error::usage("the data are encrypted, and no identity is configured").hint(
                 "set DRCTL_IDENTITY_FILE to a file with the private key of one of its recipients",
             )
@@ -143,12 +169,12 @@ impl Keys {
     ///
     /// # Errors
     /// `Usage` for a file without a usable key.
-    pub fn signing(&self) -> Result<Option<&SigningKey>> {
-        let signing = read_once(&self.signing, || {
+    pub fn signing(&self) -> Result<Option<Arc<SigningKey>>> {
+        self.signing.get(|| {
             let file = self.config.signing_key_file.as_deref();
-            file.map(SigningKey::read).transpose()
-        })?;
-        Ok(signing.as_ref())
+            let read = file.map(SigningKey::read).transpose()?;
+            Ok(read.map(Arc::new))
+        })
     }
 
     /// What happens to a document without a valid signature of an allowed signer.
@@ -165,21 +191,26 @@ impl Keys {
     ///
     /// # Errors
     /// `Usage` for a file that cannot be read.
-    pub fn signers(&self) -> Result<&AllowedSigners> {
-        read_once(&self.signers, || {
+    pub fn signers(&self) -> Result<Arc<AllowedSigners>> {
+        self.signers.get(|| {
             let file = self.config.allowed_signers_file.as_deref();
-            file.map_or_else(|| Ok(AllowedSigners::default()), AllowedSigners::read)
+            let read = file.map_or_else(|| Ok(AllowedSigners::default()), AllowedSigners::read);
+            read.map(Arc::new)
         })
     }
-}
 
-/// The value of a cell; reads it unless that was done before. A failure is not kept.
-fn read_once<T>(cell: &OnceLock<T>, read: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if let Some(there) = cell.get() {
-        return Ok(there);
+    /// Forgets what was read, so that files that were rotated are read again when they are next needed. Whether what was
+    /// said of signatures before may no longer hold: other signers are allowed, or their file cannot be read.
+    pub fn refresh(&self) -> bool {
+        self.recipients.forget();
+        self.identities.forget();
+        self.signing.forget();
+        match (self.signers.forget(), self.signers()) {
+            (None, _) => false,
+            (Some(before), Ok(now)) => before != now,
+            (Some(_), Err(_)) => true,
+        }
     }
-    let value = read()?;
-    Ok(cell.get_or_init(|| value))
 }
 
 /// Reads a file of keys. `named` is the variable that names it.
@@ -201,4 +232,40 @@ fn read_file(path: &Path, named: &str) -> Result<String> {
 fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = (1..).zip(text.lines().map(str::trim));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_rotated_file_is_read_again_where_the_next_piece_of_work_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("recipients");
+        let rotate = || {
+            let recipient = age::x25519::Identity::generate().to_public().to_string();
+            fs::write(&file, &recipient).unwrap();
+            recipient
+        };
+        let first = rotate();
+        let keys = Keys::new(KeysConfig {
+            recipients_file: Some(file.clone()),
+            ..KeysConfig::default()
+        });
+        let keys = keys.unwrap();
+        let names = || -> Vec<String> {
+            let recipients = keys.recipients().unwrap();
+            recipients.iter().flat_map(Recipients::names).collect()
+        };
+        assert_eq!(names(), std::slice::from_ref(&first));
+        let second = rotate();
+        assert_eq!(names(), [first], "one piece of work has the same keys");
+        assert!(!keys.refresh(), "who may sign has not changed");
+        assert_eq!(names(), [second]);
+        fs::write(&file, "age1").unwrap();
+        keys.refresh();
+        assert!(keys.recipients().is_err());
+    }
 }

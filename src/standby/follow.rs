@@ -138,6 +138,7 @@ impl Following<'_> {
         let poll = self.follower.config.poll_seconds.duration();
         loop {
             let began = Instant::now();
+            self.follower.store.keys().refresh();
             self.check_alone().await?;
             if let Some(backup) = self.next_backup().await? {
                 let place = &backup.place;

@@ -199,6 +199,7 @@ impl Follower {
     }
 
     async fn session(&self, status: &mut Status, once: bool, why: &mut Why) -> Result<Ended> {
+        self.store.keys().refresh();
         if self.leads().await? {
             tracing::info!("this side has the lease: nothing is followed");
             return Ok(Ended::Leads);

@@ -153,6 +153,11 @@ impl Cutter {
         self
     }
 
+    /// To whom segments are encrypted from here on.
+    pub fn encrypt_to(&mut self, recipients: Option<Recipients>) {
+        self.recipients = recipients;
+    }
+
     /// The file.
     pub fn file(&self) -> &LogFile {
         &self.file

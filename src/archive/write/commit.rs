@@ -72,7 +72,7 @@ pub fn manifest(
 ) -> Result<Manifest> {
     let recipients = keys.recipients()?;
     let or_none = |is: bool, name: &str| if is { name } else { "none" }.to_owned();
-    let listed = |lines: Vec<String>, noun: &str| match (recipients, lines.len() as u64) {
+    let listed = |lines: Vec<String>, noun: &str| match (&recipients, lines.len() as u64) {
         (None, _) | (_, 0) => lines,
         (Some(_), count) => vec![format!("{}, listed in the index", counted(count, noun))],
     };
@@ -97,7 +97,9 @@ pub fn manifest(
         reader: provenance.reader,
         codec,
         encryption: or_none(recipients.is_some(), "age"),
-        recipients: recipients.map_or(Vec::new(), |all| all.names().collect()),
+        recipients: recipients
+            .as_ref()
+            .map_or(Vec::new(), |all| all.names().collect()),
         rekeyed_from: None,
         signature: or_none(keys.signing()?.is_some(), "sshsig"),
         segments: written

@@ -41,7 +41,7 @@ fn encryption(context: &Context, newest: Option<&Manifest>, findings: &mut Findi
         Err(error) => return findings.fail(ENCRYPTION, error),
     };
     let newest = newest.and_then(|newest| Recipients::listed(&newest.recipients));
-    match recipients {
+    match &recipients {
         Some(recipients) => {
             let names: Vec<String> = recipients.names().collect();
             let count = counted(names.len() as u64, "recipient");
@@ -55,7 +55,7 @@ fn encryption(context: &Context, newest: Option<&Manifest>, findings: &mut Findi
         None => {}
     }
     if keys.has_identities() {
-        identity(keys, recipients, newest.as_ref(), findings);
+        identity(keys, recipients.as_ref(), newest.as_ref(), findings);
         return;
     }
     let is_encrypted = recipients.is_some() || newest.is_some();
@@ -112,7 +112,7 @@ fn identity(
         Err(error) => return findings.warn(ENCRYPTION, error.what(), error.next_step()),
     };
     let decrypts = |recipients: Option<&Recipients>| {
-        recipients.map(|recipients| recipients.include_one_of(identities))
+        recipients.map(|recipients| recipients.include_one_of(&identities))
     };
     let (of_new, of_newest) = match (decrypts(recipients), decrypts(newest)) {
         (Some(Err(error)), _) | (_, Some(Err(error))) => {

@@ -121,6 +121,9 @@ impl Scanner {
     /// # Errors
     /// `Store` if the store could not be read. A damaged object is not an error of the scan.
     pub async fn scan(&mut self, now: Timestamp) -> Result<Scan> {
+        if self.store.keys().refresh() {
+            self.manifests.clear();
+        }
         let objects = self.store.list_backups(&self.target).await?;
         self.list_runs(now).await?;
         self.first.get_or_insert(now);

@@ -224,6 +224,7 @@ impl Session<'_> {
         if self.is_untrusted {
             self.begin_signed(&ended, log_pos, file.clone());
         }
+        self.rotate_keys()?;
         self.cutter.begin_file(file)?;
         Ok(None)
     }

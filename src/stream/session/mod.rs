@@ -71,6 +71,7 @@ pub struct Before {
 
 /// Runs one session.
 pub async fn run(streamer: &Streamer, before: &mut Before, cancel: &Cancel) -> Result<Ended> {
+    streamer.store.keys().refresh();
     let work = async {
         let mut side = connect(&streamer.server).await?.within(PATIENCE);
         lock(&mut side, streamer, before).await?;
@@ -218,7 +219,7 @@ impl<'a> Session<'a> {
         let goal = survey.end().map(|end| (end.name.clone(), end.end));
         let id = new_id(objects);
         let keys = streamer.store.keys();
-        let recipients = keys.recipients()?.cloned();
+        let recipients = keys.recipients()?;
         // Before anything is archived: a malformed key must not end a streamer at the first closed file.
         keys.signing()?;
         // What is archived stays covered, whatever becomes of this session.
@@ -330,6 +331,17 @@ impl<'a> Session<'a> {
             missing: new.missing,
             target: Some(self.streamer.target.clone()),
         });
+    }
+
+    /// Reads keys that were rotated: those of one file of the log are the same.
+    fn rotate_keys(&mut self) -> Result<()> {
+        let keys = self.streamer.store.keys();
+        keys.refresh();
+        keys.signing()?;
+        self.recipients = keys.recipients()?;
+        self.cutter.encrypt_to(self.recipients.clone());
+        self.open = OpenFile::new(self.recipients.is_some());
+        Ok(())
     }
 
     /// Goes on in a timeline that is signed from its beginning. Nothing that is in the store is signed afterwards:

@@ -179,3 +179,38 @@ on_both!(
         assert_eq!(into.value("SELECT COUNT(*) FROM d.t"), held);
     }
 );
+
+on_both!(
+    fn a_streamer_signs_with_a_key_that_was_rotated_from_the_next_file_on(flavour) {
+        let server = logging(flavour, &[]);
+        server.exec(WRITER);
+        let drctl = streamer(&server);
+        let keys = Keys::new(&drctl);
+        let drctl = keys.for_backups(drctl);
+        let stream = drctl.start(["stream"]);
+        let signatures = || {
+            let files = log_files(&drctl).into_iter();
+            let mut of: Vec<PathBuf> = files.filter(|file| file.ends_with("closed.json.sig")).collect();
+            of.sort();
+            of
+        };
+        let close = |count: usize| {
+            server.exec("CALL d.write(3); FLUSH BINARY LOGS; CALL d.write(3)");
+            until("the file is closed", || signatures().len() >= count);
+        };
+        close(1);
+        let restores = keys.for_restores(drctl.clone());
+        restores.run(["log", "--check"]).ok();
+        // As a mounted Secret changes.
+        let public = keys.ssh("other");
+        fs::rename(keys.path("other"), keys.path("signer")).unwrap();
+        close(2);
+        close(3);
+        stream.signal(Signal::TERM);
+        stream.wait();
+        restores.run(["log", "--check"]).refused(6, &["is not an allowed signer"]);
+        let allowed = fs::read_to_string(keys.path("allowed_signers")).unwrap();
+        fs::write(keys.path("allowed_signers"), format!("{allowed}later {public}")).unwrap();
+        restores.run(["log", "--check"]).ok();
+    }
+);
