@@ -73,7 +73,7 @@ fn a_copy_ends_when_the_side_that_it_is_for_is_promoted() {
         .env("DRCTL_COPY_SIDE", "west")
         .env("DRCTL_COPY_INTERVAL_SECONDS", "1");
     let take = |side: &str| {
-        let store: Arc<dyn Store> = Arc::new(FileStore::new(&second(&drctl)));
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(second(&drctl)));
         let (target, side) = ("shop".parse().unwrap(), side.parse().unwrap());
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let taken = lease::take(&store, &target, &side, lease::Reason::Promote);

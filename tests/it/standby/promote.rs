@@ -183,7 +183,7 @@ on_both!(
         let fenced = drctl.store_dir().join("shop/leader/00000002.fenced.json");
         within(Duration::from_secs(60), "the other side is fenced", || fenced.exists());
         // While the rest of the log is waited for, a third side is promoted.
-        let store: Arc<dyn Store> = Arc::new(FileStore::new(&drctl.store_dir()));
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(drctl.store_dir()));
         let (target, south) = ("shop".parse().unwrap(), "south".parse().unwrap());
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(lease::take(&store, &target, &south, lease::Reason::Promote)).unwrap();
