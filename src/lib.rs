@@ -43,6 +43,7 @@ pub mod cli;
 pub mod comparison;
 pub mod config;
 pub mod copy;
+pub mod entries;
 pub mod k8s;
 pub mod keys;
 pub mod layout;

@@ -11,6 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::layout::{BackupObject, MAX_SEGMENT, Suffix};
 use crate::util::error::{Error, Result};
 
+/// What the frames of an archive contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Complete SQL statements.
+    #[default]
+    Sql,
+    /// The bytes of a stream, divided anywhere.
+    Bytes,
+}
+
 /// Compression of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -33,21 +43,28 @@ impl Codec {
         }
     }
 
-    /// Suffix of the names of its objects.
+    /// Suffix of the names of its objects that contain SQL.
     pub fn suffix(self) -> Suffix {
-        match self {
-            Codec::Zstd => Suffix::Zstd,
-            Codec::Gzip => Suffix::Gzip,
-            Codec::None => Suffix::Plain,
+        self.suffix_of(Form::Sql)
+    }
+
+    fn suffix_of(self, form: Form) -> Suffix {
+        match (form, self) {
+            (Form::Sql, Codec::Zstd) => Suffix::Zstd,
+            (Form::Sql, Codec::Gzip) => Suffix::Gzip,
+            (Form::Sql, Codec::None) => Suffix::Plain,
+            (Form::Bytes, Codec::Zstd) => Suffix::BytesZstd,
+            (Form::Bytes, Codec::Gzip) => Suffix::BytesGzip,
+            (Form::Bytes, Codec::None) => Suffix::BytesPlain,
         }
     }
 
     /// The name of a segment, counted from 0.
-    pub fn segment(self, number: usize) -> Result<BackupObject> {
+    pub fn segment(self, form: Form, number: usize) -> Result<BackupObject> {
         match u16::try_from(number) {
             Ok(number) if number <= MAX_SEGMENT => Ok(BackupObject::Segment {
                 number,
-                suffix: self.suffix(),
+                suffix: self.suffix_of(form),
             }),
             _ => Err(
                 Error::source(format!("the dump needs more than {MAX_SEGMENT} segments"))

@@ -42,6 +42,7 @@ pub fn manifest(place: &BackupPlace, segments: Vec<FileFacts>, index: FileFacts)
     let now = place.id.snapshot_at();
     Manifest {
         format: FORMAT,
+        kind: None,
         drctl: "1.2.3".into(),
         id: place.id,
         target: place.target.clone(),

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::entries::Entry;
 use crate::sql::computed::Needs;
 use crate::sql::ledger;
 use crate::sql::session::Session;
@@ -35,6 +36,8 @@ pub enum Record {
     Gtid(String),
     /// What the server itself computed of a table.
     Source(SourceRecord),
+    /// An entry in the ledger of a stream that is not SQL.
+    Entry(Entry),
 }
 
 impl Record {
@@ -52,6 +55,7 @@ impl Record {
             lossy: Option<String>,
             gtid: Option<String>,
             source: Option<SourceRecord>,
+            entry: Option<Entry>,
         }
         let line: Line = serde_json::from_slice(line)?;
         Ok((line.frame.map(Record::Frame))
@@ -62,7 +66,8 @@ impl Record {
             .or(line.warning.map(Record::Warning))
             .or(line.lossy.map(Record::Lossy))
             .or(line.gtid.map(Record::Gtid))
-            .or(line.source.map(Record::Source)))
+            .or(line.source.map(Record::Source))
+            .or(line.entry.map(Record::Entry)))
     }
 }
 
@@ -86,7 +91,8 @@ pub struct TableRecord {
     pub name: String,
 }
 
-/// An independently compressed sequence of complete statements of one stream.
+/// An independently compressed part of one stream: complete statements, or bytes of another kind, whose frames have no
+/// sections and an empty session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameRecord {
     /// Its number, counted from 0 over all segments.

@@ -11,14 +11,22 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::archive::codec::Form;
+use crate::entries::Counts;
 use crate::layout::{BackupId, BackupObject, TargetName};
 use crate::mysql::ServerVersion;
 use crate::sql::ledger::Ledger;
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 
-/// The format that this version writes, and the only one that it reads.
+/// The format of archives of SQL.
 pub const FORMAT: u32 = 1;
+
+/// The format of archives of other kinds: an earlier version, which knows format 1 only, refuses them.
+pub const FORMAT_OF_KINDS: u32 = 2;
+
+/// The kind of an archive that names none.
+pub const MYSQL: &str = "mysql";
 
 /// Maximum size of a manifest in bytes.
 pub const MAX_BYTES: usize = 16 << 10;
@@ -41,8 +49,11 @@ const MAX_GTID_BYTES: usize = 1 << 10;
 /// The commit record of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The format: [`FORMAT`].
+    /// The format: [`FORMAT`], or [`FORMAT_OF_KINDS`] with a kind.
     pub format: u32,
+    /// The kind of the source; `None`: [`MYSQL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Version of drctl that wrote the backup.
     pub drctl: String,
     /// Id of the backup.
@@ -55,12 +66,12 @@ pub struct Manifest {
     pub started_at: Timestamp,
     /// When everything except this manifest was written and read back.
     pub finished_at: Timestamp,
-    /// The dumped server.
+    /// The dumped server, or what a kind backs up.
     pub server: ServerFacts,
     /// Position of the snapshot in the server's binary log, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coordinates: Option<Coordinates>,
-    /// The dump program.
+    /// The program that wrote the stream.
     pub client: ClientFacts,
     /// How the rows were read, if not by the dump program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,18 +141,18 @@ pub enum SnapshotMethod {
     OneConnection,
 }
 
-/// The dumped server, as far as a restore needs to know it.
+/// The source: the dumped server, as far as a restore needs to know it, or what a kind backs up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerFacts {
-    /// `mysql` or `mariadb`.
+    /// `mysql`, `mariadb` or the kind.
     pub flavour: String,
-    /// The version, as reported by the server.
+    /// The version, as reported by the server; of a kind without a server its place.
     pub version: String,
-    /// Identity of the server: its server_uuid, or an id created by drctl.
+    /// Identity of the source: of a server its server_uuid, or an id created by drctl.
     pub identity: String,
     /// Variables on which a restore depends.
     pub fingerprint: BTreeMap<String, String>,
-    /// Size in bytes of data and indexes, as estimated by the server.
+    /// Size in bytes of the data, with the indexes of a server, as estimated.
     pub bytes: u64,
 }
 
@@ -200,7 +211,7 @@ pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-/// The dump program.
+/// The program that wrote the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientFacts {
     /// Its name: `mysqldump` or `mariadb-dump`.
@@ -245,7 +256,7 @@ impl FileFacts {
 /// Totals of a backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Bytes of SQL.
+    /// Bytes of the dump.
     pub raw_bytes: u64,
     /// Stored bytes of all segments.
     pub stored_bytes: u64,
@@ -253,7 +264,7 @@ pub struct Totals {
     pub frames: u64,
     /// Number of dump processes.
     pub streams: u32,
-    /// Rows in all tables.
+    /// Rows in all tables, or lines in all entries.
     pub rows: u64,
     /// Length of the longest statement in bytes; max_allowed_packet must be larger.
     pub largest_statement_bytes: u64,
@@ -262,13 +273,20 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// The number of objects of each kind in a ledger.
+    /// The number of objects of each kind in the ledger of an archive of SQL.
     pub fn objects_of(ledger: &Ledger) -> BTreeMap<String, u64> {
         let mut objects = BTreeMap::new();
         for (object, _) in ledger.iter() {
             let kind = object.kind.noun().replace(' ', "-");
             *objects.entry(kind).or_default() += 1;
         }
+        objects
+    }
+
+    /// The same with the entries of another kind.
+    pub fn objects_with(ledger: &Ledger, entries: &Counts) -> BTreeMap<String, u64> {
+        let mut objects = Totals::objects_of(ledger);
+        objects.extend(entries.by_type.clone());
         objects
     }
 }
@@ -321,9 +339,9 @@ impl Manifest {
         }
         let damaged = |e: serde_json::Error| Error::archive("manifest.json is damaged").because(e);
         let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if format != FORMAT {
+        if ![FORMAT, FORMAT_OF_KINDS].contains(&format) {
             return Err(Error::archive(format!(
-                "the archive is of format {format}; this version of drctl reads format {FORMAT}"
+                "the archive is of format {format}; this version of drctl reads formats {FORMAT} and {FORMAT_OF_KINDS}"
             ))
             .hint("use a version of drctl that supports it"));
         }
@@ -338,8 +356,47 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The kind of the source.
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or(MYSQL)
+    }
+
+    /// Refuses a backup of another kind than `kind`, before any of its contents are used.
+    pub fn check_kind(&self, kind: &str) -> Result<()> {
+        if self.kind() == kind {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "backup {} of {} is of kind {}, but the configured kind is {kind}",
+            self.id,
+            self.target,
+            self.kind()
+        ))
+        .hint("set source.kind to the kind of the backup, or give each kind its own target"))
+    }
+
+    /// What the frames contain.
+    pub fn form(&self) -> Form {
+        match self.kind {
+            None => Form::Sql,
+            Some(_) => Form::Bytes,
+        }
+    }
+
+    /// The name of a segment before encryption, counted from 0.
+    pub fn segment(&self, number: usize) -> Result<BackupObject> {
+        self.codec.segment(self.form(), number)
+    }
+
     /// Rejects unknown kinds of encryption and objects with unexpected names.
     fn check_readable(&self) -> Result<()> {
+        if (self.format == FORMAT_OF_KINDS) != self.kind.is_some() {
+            return Err(Error::archive(format!(
+                "manifest.json is damaged: format {} does not fit the kind {}",
+                self.format,
+                self.kind()
+            )));
+        }
         if !["none", "age"].contains(&self.encryption.as_str()) {
             return Err(Error::archive(format!(
                 "the archive is encrypted with {}, which this version of drctl does not support",
@@ -349,7 +406,7 @@ impl Manifest {
         }
         let mut files = vec![(&self.index, BackupObject::Index)];
         for (number, facts) in self.segments.iter().enumerate() {
-            files.push((facts, self.codec.segment(number)?));
+            files.push((facts, self.segment(number)?));
         }
         if let Some(facts) = &self.accounts {
             files.push((facts, BackupObject::Accounts(self.codec.suffix())));

@@ -15,6 +15,7 @@ use crate::archive::manifest::{FileFacts, MAX_BYTES, Manifest, Totals};
 use crate::archive::stored_index::{Records, StoredIndex, damaged};
 use crate::archive::stored_object::{StoredObject, StoredRange};
 use crate::archive::write::framer::FRAME_BYTES;
+use crate::entries;
 use crate::keys::signers::Signed;
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
@@ -62,6 +63,8 @@ pub struct Contents {
     pub gtid: Option<String>,
     /// What the server itself computed of tables.
     pub source: Vec<SourceRecord>,
+    /// The ledger of a stream that is not SQL.
+    pub entries: entries::Ledger,
 }
 
 /// Reads a manifest, checks that it belongs to its location, and finds out who signed it.
@@ -110,7 +113,7 @@ impl Archive {
             .await
             .map_err(|e| Error::unexpected("reading the index was interrupted").because(e))??;
         let segments = (0..).zip(&manifest.segments).map(|(number, facts)| {
-            let object = manifest.codec.segment(number)?;
+            let object = manifest.segment(number)?;
             Ok(StoredObject::new(&store, &place, &manifest, object, facts))
         });
         Ok(Archive {
@@ -278,6 +281,10 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
             Record::Lossy(column) => contents.lossy.push(column),
             Record::Gtid(set) => contents.gtid = Some(set),
             Record::Source(table) => contents.source.push(table),
+            Record::Entry(entry) => contents
+                .entries
+                .add(entry)
+                .map_err(|e| wrong("its ledger is inconsistent").because(e))?,
         }
     }
     let segments = manifest.segments.iter();
@@ -288,9 +295,9 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
         frames,
         // A stream may have no frame.
         streams: manifest.totals.streams,
-        rows: contents.ledger.total_rows(),
+        rows: contents.ledger.total_rows() + contents.entries.counts().lines,
         largest_statement_bytes: longest,
-        objects: Totals::objects_of(&contents.ledger),
+        objects: Totals::objects_with(&contents.ledger, contents.entries.counts()),
     };
     if !filled.into_iter().eq(sizes) || totals != manifest.totals {
         return Err(wrong("it does not agree with the manifest"));

@@ -84,8 +84,6 @@ pub struct BackupConfig {
 
 /// One backup to create.
 pub struct Job<'a> {
-    /// The server to back up.
-    pub server: &'a ServerConfig,
     /// Name of the target in the store.
     pub target: &'a TargetName,
     /// The store of the backup.
@@ -124,19 +122,16 @@ pub struct Committed {
 /// # Errors
 ///
 /// Nothing is committed, and the objects written are discarded, by a later run if need be.
-pub async fn create(job: &Job<'_>) -> Result<Committed> {
+pub async fn create(job: &Job<'_>, server: &ServerConfig) -> Result<Committed> {
     manifest::check_labels(job.labels)?;
     let config = job.config;
-    let reached = wait_for(job.server, config.connect);
+    let reached = wait_for(server, config.connect);
     job.cancel.unless(reached).await?;
-    let connected = Source::connect(job.server, job.target, &config.source);
+    let connected = Source::connect(server, job.target, &config.source);
     let mut source = job.cancel.unless(connected).await?;
     panics::inject("verb");
     // Under the lock of the target, objects that look left over belong to no running backup.
-    let catalog = Catalog::read(job.store.clone(), job.target.clone());
-    let catalog = job.cancel.unless(catalog).await?;
-    clean_up(job.cancel, &job.store, &catalog).await?;
-    let baseline = job.cancel.unless(baseline::facts(&catalog)).await?;
+    let (catalog, baseline) = earlier(job).await?;
     let mut attempt = 1;
     let committed = loop {
         match attempt_once(job, &mut source, &catalog, baseline.as_ref()).await {
@@ -152,6 +147,15 @@ pub async fn create(job: &Job<'_>) -> Result<Committed> {
     };
     source.close().await;
     Ok(committed)
+}
+
+/// The backups before this one, without what interrupted runs left, and the facts of the one to compare with.
+async fn earlier(job: &Job<'_>) -> Result<(Catalog, Option<Facts>)> {
+    let catalog = Catalog::read(job.store.clone(), job.target.clone());
+    let catalog = job.cancel.unless(catalog).await?;
+    clean_up(job.cancel, &job.store, &catalog).await?;
+    let baseline = job.cancel.unless(baseline::facts(&catalog)).await?;
+    Ok((catalog, baseline))
 }
 
 /// Removes what interrupted runs left in the store. A failure is logged, since the backup is more important.
@@ -172,8 +176,7 @@ async fn clean_up(cancel: &Cancel, store: &Arc<dyn Store>, catalog: &Catalog) ->
     Ok(())
 }
 
-/// Creates a backup from one dump. After a failure before the manifest is sent, the objects of the backup are
-/// discarded.
+/// Creates a backup from one dump.
 async fn attempt_once(
     job: &Job<'_>,
     source: &mut Source,
@@ -181,18 +184,28 @@ async fn attempt_once(
     baseline: Option<&Facts>,
 ) -> Result<Committed> {
     let preflight = job.cancel.unless(preflight::run(source)).await?;
+    commit_attempt(job, earlier, preflight.snapshot_at, async |place| {
+        let (dumped, written) = pump::dump(job, source, place, &preflight).await?;
+        let sealing = seal::manifest(job, source, place, &preflight, dumped, written, baseline);
+        awaited(job.cancel, || (), sealing).await
+    })
+    .await
+}
+
+/// Commits the backup whose objects `write` writes. After a failure before the manifest is sent, they are discarded.
+async fn commit_attempt(
+    job: &Job<'_>,
+    earlier: &Catalog,
+    snapshot_at: Timestamp,
+    write: impl AsyncFnOnce(&BackupPlace) -> Result<Manifest>,
+) -> Result<Committed> {
     let place = BackupPlace {
         target: job.target.clone(),
-        id: BackupId::generate(preflight.snapshot_at),
+        id: BackupId::generate(snapshot_at),
     };
     let heartbeat = Lease::heartbeat(&job.store, &place);
     let heartbeat = job.cancel.unless(heartbeat).await?;
-    let sealed = async {
-        let (dumped, written) = pump::dump(job, source, &place, &preflight).await?;
-        let sealing = seal::manifest(job, source, &place, &preflight, dumped, written, baseline);
-        awaited(job.cancel, || (), sealing).await
-    };
-    let ended = match sealed.await {
+    let ended = match write(&place).await {
         // From here on nothing is deleted or cancelled.
         Ok(manifest) => commit::put_manifest(&job.store, &place, &manifest)
             .await

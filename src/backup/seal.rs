@@ -52,7 +52,7 @@ pub(super) async fn manifest(
 
     let (codec, how_much) = (job.config.write.codec, job.config.read_back);
     let mut warnings = dumped.warnings;
-    for setting in commit::read_back(&job.store, place, &written, codec, how_much).await? {
+    for setting in commit::read_back(&job.store, &written, codec, how_much).await? {
         tracing::warn!(setting, "the store did not apply a setting");
         warnings.push(format!("the store did not apply a setting: {setting}"));
     }
@@ -75,6 +75,7 @@ pub(super) async fn manifest(
         None => None,
     };
     let provenance = Provenance {
+        kind: None,
         snapshot_at: preflight.snapshot_at,
         started_at: job.started_at,
         server,

@@ -39,7 +39,6 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
         let init = async { Ok(context.store.init(args.init_store).await?) };
         context.cancel.unless(init).await?;
         let job = Job {
-            server: &server?,
             target: &context.config.target,
             store: context.store.clone(),
             config: &config,
@@ -48,7 +47,7 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
             cancel: &context.cancel,
             progress: &|expected| Arc::new(Progress::begin("backup", expected)),
         };
-        backup::create(&job).await
+        backup::create(&job, &server?).await
     };
     let (manifest, earlier, error) = match created.await {
         Ok(Committed {

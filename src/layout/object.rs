@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::layout::{BackupId, TIME, parse_id, parse_time};
 
-/// Compression of SQL objects, as given by the suffix of their names.
+/// Contents and compression of objects that hold data, as given by the suffix of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suffix {
     /// `.sql.zst`
@@ -15,10 +15,25 @@ pub enum Suffix {
     Gzip,
     /// `.sql`
     Plain,
+    /// `.zst`: of a stream that is not SQL.
+    BytesZstd,
+    /// `.gz`: of a stream that is not SQL.
+    BytesGzip,
+    /// `.raw`: of a stream that is not SQL.
+    BytesPlain,
 }
 
 impl Suffix {
-    const ALL: [Suffix; 3] = [Suffix::Zstd, Suffix::Gzip, Suffix::Plain];
+    const OF_SQL: [Suffix; 3] = [Suffix::Zstd, Suffix::Gzip, Suffix::Plain];
+
+    const ALL: [Suffix; 6] = [
+        Suffix::Zstd,
+        Suffix::Gzip,
+        Suffix::Plain,
+        Suffix::BytesZstd,
+        Suffix::BytesGzip,
+        Suffix::BytesPlain,
+    ];
 
     /// The suffix of the name.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +41,9 @@ impl Suffix {
             Suffix::Zstd => ".sql.zst",
             Suffix::Gzip => ".sql.gz",
             Suffix::Plain => ".sql",
+            Suffix::BytesZstd => ".zst",
+            Suffix::BytesGzip => ".gz",
+            Suffix::BytesPlain => ".raw",
         }
     }
 }
@@ -118,10 +136,11 @@ impl BackupObject {
     }
 
     fn parse_sql(name: &str) -> Option<Self> {
+        let is_accounts = |suffix: &Suffix| name.strip_prefix("accounts") == Some(suffix.as_str());
+        if let Some(suffix) = Suffix::OF_SQL.into_iter().find(is_accounts) {
+            return Some(Self::Accounts(suffix));
+        }
         let of_suffix = |suffix: Suffix| {
-            if name.strip_prefix("accounts") == Some(suffix.as_str()) {
-                return Some(Self::Accounts(suffix));
-            }
             let number = name.strip_prefix("dump")?.strip_prefix(suffix.as_str())?;
             let number = match number.strip_prefix('.') {
                 None if number.is_empty() => 0,

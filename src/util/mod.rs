@@ -6,11 +6,13 @@
 //! - [`format`]: numbers, sizes and durations as text; [`lines`]: lists of lines without duplicates.
 //! - [`bounded`]: limited reads of small files; [`secret`]: values that are never printed; [`digest`]: digests
 //!   and their hexadecimal form.
+//! - [`chunks`]: a stream from async code to a thread.
 //! - [`program`]: child processes with a cleared environment; [`pdeathsig`]: child processes that end with
 //!   drctl.
 
 pub mod bounded;
 pub mod cancel;
+pub mod chunks;
 pub mod digest;
 pub mod error;
 pub mod format;

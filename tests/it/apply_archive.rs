@@ -228,6 +228,7 @@ async fn commit(
 ) {
     let now = place.id.snapshot_at();
     let provenance = Provenance {
+        kind: None,
         snapshot_at: now,
         started_at: now,
         server: ServerFacts {

@@ -212,8 +212,8 @@ damages! {
         let other = directory("one-stream").join("golden/20261121T020000Z-000001/manifest.json");
         fs::copy(other, copy.path("manifest.json")).unwrap();
     };
-    an_unknown_format_number: opened("the archive is of format 2"), |copy| {
-        copy.edit_manifest(|manifest| manifest["format"] = 2.into());
+    an_unknown_format_number: opened("the archive is of format 3"), |copy| {
+        copy.edit_manifest(|manifest| manifest["format"] = 3.into());
     };
     a_segment_digest_that_is_edited_under_a_right_seal:
         in_between("dump.sql.zst does not match its SHA-256 in the manifest"), |copy| {
@@ -431,7 +431,7 @@ fn every_field_of_the_manifest_is_sealed() {
 fn an_edited_manifest_is_refused_although_its_seal_is_right() {
     type Edit = fn(&mut Value);
     let edits: [(Edit, &str); 17] = [
-        (|m| m["format"] = 2.into(), "format 2"),
+        (|m| m["format"] = 3.into(), "format 3"),
         (|m| m["format"] = Value::Null, "manifest.json is damaged"),
         (
             |m| m["id"] = "20261121T020000Z-00000f".into(),

@@ -17,8 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["comparison", "catalog"],
     &["reader", "switch"],
     &["archive", "k8s", "lease"],
-    &["mysql", "binlog"],
-    &["sql", "store", "objectives"],
+    &["mysql", "binlog", "kind"],
+    &["sql", "entries", "store", "objectives"],
     &["layout", "keys"],
     &["util"],
 ];

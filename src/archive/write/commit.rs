@@ -16,7 +16,8 @@ use crate::archive::BackupPlace;
 use crate::archive::codec::Codec;
 use crate::archive::index::{FrameRecord, InventoryRecord};
 use crate::archive::manifest::{
-    ClientFacts, Coordinates, FORMAT, FileFacts, Manifest, ReaderFacts, ServerFacts, Totals,
+    ClientFacts, Coordinates, FORMAT, FORMAT_OF_KINDS, FileFacts, Manifest, ReaderFacts,
+    ServerFacts, Totals,
 };
 use crate::archive::read::check_and_decode;
 use crate::archive::restore_txt::{Finish, pointer_txt, restore_txt};
@@ -25,7 +26,7 @@ use crate::archive::write::object::{ObjectWriter, Sample, protected};
 use crate::archive::write::sequencer::Written;
 use crate::keys::Keys;
 use crate::layout::BackupObject;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Key, Store, StoreError};
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
 use crate::util::format::counted;
@@ -37,6 +38,8 @@ const READS: usize = 2;
 /// The origin of the data, for the manifest.
 #[derive(Debug)]
 pub struct Provenance {
+    /// The kind of the source; `None`: MySQL.
+    pub kind: Option<String>,
     /// Time of the data in the dump.
     pub snapshot_at: Timestamp,
     /// When the run began.
@@ -84,7 +87,11 @@ pub fn manifest(
             .retain(|name, _| !name.ends_with("stopword_table"));
     }
     Ok(Manifest {
-        format: FORMAT,
+        format: match provenance.kind {
+            None => FORMAT,
+            Some(_) => FORMAT_OF_KINDS,
+        },
+        kind: provenance.kind,
         drctl: env!("CARGO_PKG_VERSION").into(),
         id: place.id,
         target: place.target.clone(),
@@ -115,9 +122,9 @@ pub fn manifest(
             stored_bytes: written.stored_bytes,
             frames: written.frames,
             streams: written.streams,
-            rows: written.ledger.total_rows(),
+            rows: written.ledger.total_rows() + written.entries.lines,
             largest_statement_bytes: written.longest,
-            objects: Totals::objects_of(&written.ledger),
+            objects: Totals::objects_with(&written.ledger, &written.entries),
         },
         lossy: listed(provenance.lossy, "inexact column"),
         warnings: listed(provenance.warnings, "warning"),
@@ -134,16 +141,26 @@ pub async fn put_documents(
     inventory: &[InventoryRecord],
     finish: &Finish,
 ) -> Result<()> {
-    let (readme, mut text) = (
-        BackupObject::Readme,
-        restore_txt(manifest, inventory, finish),
-    );
+    let text = restore_txt(manifest, inventory, finish);
     let unnamed = Finish {
         roles: Vec::new(),
         ..finish.clone()
     };
+    let names = manifest.is_encrypted() && text != restore_txt(manifest, &[], &unnamed);
+    put_instructions(store, place, manifest, &text, names).await
+}
+
+/// Writes RESTORE.txt with this text, and SHA256SUMS. Where it names what the archive encrypts, it is encrypted, too.
+pub async fn put_instructions(
+    store: &Arc<dyn Store>,
+    place: &BackupPlace,
+    manifest: &mut Manifest,
+    text: &str,
+    names: bool,
+) -> Result<()> {
+    let (readme, mut text) = (BackupObject::Readme, text.to_owned());
     let mut documents = Vec::new();
-    if manifest.is_encrypted() && text != restore_txt(manifest, &[], &unnamed) {
+    if names {
         let encrypted = readme.clone().encrypted();
         documents.push(put_file(store, place, &encrypted, text.as_bytes()).await?);
         text = pointer_txt(manifest);
@@ -194,7 +211,6 @@ pub enum ReadBack {
 /// objects lack, except retention and encryption, which are errors.
 pub async fn read_back(
     store: &Arc<dyn Store>,
-    place: &BackupPlace,
     written: &Written,
     codec: Codec,
     how_much: ReadBack,
@@ -222,10 +238,14 @@ pub async fn read_back(
             let is_long = |frame: &&FrameRecord| frame.raw > 2 * FRAME_BYTES as u64;
             let (long, short): (Vec<_>, Vec<_>) = written.sample.iter().partition(is_long);
             for frame in long {
-                read_frame(store.clone(), place.clone(), frame.clone(), codec).await?;
+                read_frame(store.clone(), key_of(written, frame)?, frame.clone(), codec).await?;
             }
+            let short = short
+                .into_iter()
+                .map(|frame| Ok((key_of(written, frame)?, frame)));
+            let short = short.collect::<Result<Vec<_>>>()?;
             let mut reads = stream::iter(short)
-                .map(|frame| read_frame(store.clone(), place.clone(), frame.clone(), codec))
+                .map(|(key, frame)| read_frame(store.clone(), key, frame.clone(), codec))
                 .map(|read| AbortOnDropHandle::new(tokio::spawn(read)))
                 .buffer_unordered(READS);
             while let Some(read) = reads.next().await {
@@ -241,13 +261,19 @@ pub async fn read_back(
     Ok(lacks)
 }
 
+/// The segment of a frame.
+fn key_of(written: &Written, frame: &FrameRecord) -> Result<Key> {
+    let segment = written.segments.get(frame.segment as usize);
+    let segment = segment.ok_or_else(|| Error::unexpected("a frame is in no segment"))?;
+    Ok(segment.key.clone())
+}
+
 async fn read_frame(
     store: Arc<dyn Store>,
-    place: BackupPlace,
+    key: Key,
     frame: FrameRecord,
     codec: Codec,
 ) -> Result<()> {
-    let key = place.key(&codec.segment(frame.segment as usize)?);
     let range = frame.offset..frame.offset + frame.stored;
     let stored = store.get(&key, Some(range)).await?;
     let differs = || Error::store(format!("frame {} of {key} differs when read back", frame.n));
@@ -409,7 +435,7 @@ mod tests {
             for object in &written.segments {
                 let whole = store.get(&object.key, None).await.unwrap();
                 for how_much in [ReadBack::Sample, ReadBack::Full] {
-                    let read = || read_back(&store, &place, &written, codec, how_much);
+                    let read = || read_back(&store, &written, codec, how_much);
                     read().await.unwrap();
                     edit(&store, &object.key.as_str().into(), |bytes| {
                         let middle = bytes.len() / 2;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::archive::codec::{Codec, Encoder};
+use crate::archive::codec::{Codec, Encoder, Form};
 use crate::archive::write::framer::{FRAME_BYTES, FrameRows, RawFrame, frame_capacity};
+use crate::layout::BackupObject;
 use crate::sql::ledger::RowSum;
 use crate::sql::session::Session;
 use crate::sql::statement::{ObjectId, Section};
@@ -44,6 +45,7 @@ pub struct EncodedFrame {
 #[derive(Clone)]
 pub struct Encoders {
     codec: Codec,
+    form: Form,
     level: i32,
     idle: Arc<Mutex<Vec<Encoder>>>,
     buffers: Buffers,
@@ -90,15 +92,22 @@ impl Encoders {
     pub fn new(codec: Codec, level: i32) -> Self {
         Encoders {
             codec,
+            form: Form::default(),
             level,
             idle: Arc::default(),
             buffers: Buffers::default(),
         }
     }
 
-    /// The codec.
-    pub fn codec(&self) -> Codec {
-        self.codec
+    /// The same for frames with other contents.
+    #[must_use]
+    pub fn of(self, form: Form) -> Self {
+        Encoders { form, ..self }
+    }
+
+    /// The name of a segment of their frames, counted from 0.
+    pub fn segment(&self, number: usize) -> Result<BackupObject> {
+        self.codec.segment(self.form, number)
     }
 
     /// The buffers of the frames.

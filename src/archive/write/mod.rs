@@ -13,6 +13,7 @@
 //! budget is processed alone, with up to three copies: in the scanner, as a frame, and encoded. The stream's next
 //! statement is read only after it has been written.
 
+pub mod bytes;
 pub mod commit;
 pub mod encode;
 pub mod framer;
@@ -28,12 +29,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::BackupPlace;
-use crate::archive::codec::Codec;
+use crate::archive::codec::{Codec, Form};
 use crate::archive::index::Record;
 use crate::sql::session::Session;
 use crate::sql::view_order::Views;
 use crate::store::Store;
 use crate::util::error::{Error, Result};
+use bytes::BytesWriter;
 use encode::{EncodedFrame, Encoders};
 use framer::{FRAME_BYTES, Framer, StreamEnd};
 use rows::RowsWriter;
@@ -53,6 +55,8 @@ pub struct WriteOptions {
     pub codec: Codec,
     /// Compression level, on the codec's scale.
     pub level: i32,
+    /// What the frames contain.
+    pub form: Form,
     /// Stored bytes after which the next segment begins; less if the store's part limit requires it.
     pub segment_bytes: u64,
     /// Bytes of SQL after which a frame ends. The memory of a restore is computed for the default; other sizes are for
@@ -66,6 +70,7 @@ impl WriteOptions {
         WriteOptions {
             codec,
             level: codec.default_level(),
+            form: Form::default(),
             segment_bytes: u64::MAX,
             frame_bytes: FRAME_BYTES,
         }
@@ -92,7 +97,7 @@ impl ArchiveWriter {
         place: BackupPlace,
         options: WriteOptions,
     ) -> Result<Self> {
-        let encoders = Encoders::new(options.codec, options.level);
+        let encoders = Encoders::new(options.codec, options.level).of(options.form);
         let (sink, mut frames) = FrameSink::new(encoders.clone());
         let mut sequencer = Sequencer::begin(
             store.clone(),
@@ -158,6 +163,11 @@ impl ArchiveWriter {
     pub fn rows(&self, n: u32, streams: usize, session: &Session) -> RowsWriter {
         let frame_bytes = self.frame_bytes.min(OPEN_BUDGET / streams.max(1));
         RowsWriter::begin(n, session.clone(), frame_bytes, self.sink.clone())
+    }
+
+    /// Begins a stream that is not SQL.
+    pub fn bytes(&self) -> BytesWriter {
+        BytesWriter::begin(self.frame_bytes, self.sink.clone())
     }
 
     /// Writes the frames that follow the rows.

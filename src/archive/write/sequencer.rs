@@ -14,6 +14,7 @@ use crate::archive::write::encode::{EncodedFrame, Encoders};
 use crate::archive::write::framer::RawFrame;
 use crate::archive::write::object::{ObjectWriter, WrittenObject, most_bytes};
 use crate::archive::write::spread::Spread;
+use crate::entries::Counts;
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
 use crate::sql::session::Session;
@@ -32,7 +33,9 @@ pub struct Written {
     pub sample: Vec<FrameRecord>,
     /// The ledger: rows and definitions.
     pub ledger: Ledger,
-    /// Bytes of SQL.
+    /// What the ledger of a stream that is not SQL adds up to.
+    pub entries: Counts,
+    /// Bytes of the dump.
     pub raw_bytes: u64,
     /// Stored bytes of all segments.
     pub stored_bytes: u64,
@@ -63,6 +66,7 @@ pub struct Sequencer {
     sessions: HashMap<Session, u32>,
     tables: HashMap<ObjectId, u32>,
     ledger: Ledger,
+    entries: Counts,
     sample: Spread<FrameRecord>,
     raw_bytes: u64,
     frames: u64,
@@ -93,6 +97,7 @@ impl Sequencer {
             sessions: HashMap::new(),
             tables: HashMap::new(),
             ledger: Ledger::default(),
+            entries: Counts::default(),
             sample: Spread::default(),
             raw_bytes: 0,
             frames: 0,
@@ -200,7 +205,7 @@ impl Sequencer {
             self.complete_segment().await?;
         }
         if self.segment.is_none() {
-            let object = self.encoders.codec().segment(self.segments.len())?;
+            let object = self.encoders.segment(self.segments.len())?;
             self.segment = Some(ObjectWriter::begin(&self.store, &self.place, &object).await?);
         }
         self.segment
@@ -228,6 +233,7 @@ impl Sequencer {
                 index,
                 sample: self.sample.into_kept(),
                 ledger: self.ledger,
+                entries: self.entries,
                 raw_bytes: self.raw_bytes,
                 frames: self.frames,
                 streams: self.streams,
@@ -251,6 +257,9 @@ impl Sequencer {
             self.index.write(&Record::Ledger(record)).await?;
         }
         for record in more {
+            if let Record::Entry(entry) = &record {
+                self.entries.add(entry);
+            }
             self.index.write(&record).await?;
         }
         self.index.complete(&self.store).await

@@ -138,6 +138,7 @@ mod tests {
         let id: crate::layout::BackupId = "20261121T020000Z-3f9a1c".parse().unwrap();
         Manifest {
             format: FORMAT,
+            kind: None,
             drctl: "0".into(),
             id,
             target: "shop".parse().unwrap(),
