@@ -46,6 +46,7 @@ pub mod copy;
 pub mod entries;
 pub mod k8s;
 pub mod keys;
+pub mod kind;
 pub mod layout;
 pub mod lease;
 pub mod monitor;

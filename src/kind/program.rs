@@ -1,0 +1,290 @@
+//! A program as a source or destination of bytes.
+//!
+//! Its end is an error unless it exited with 0 and wrote only harmless lines to stderr, which is read all the time: a full
+//! pipe would block it. It has a cleared environment, and is the leader of a process group that is ended as a whole.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use regex::Regex;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use crate::kind::CHUNK_BYTES;
+use crate::util::error::{Error, Outcome, Result};
+use crate::util::{pdeathsig, program};
+
+/// Maximum length of stderr in bytes; more is a failure, whatever it contains.
+const STDERR_BYTES: usize = 32 << 10;
+
+/// Lines of stderr in an error.
+const SHOWN_LINES: usize = 3;
+
+/// Time limit for a stopped program to exit, and for stderr to be closed after the exit.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is known of a program besides its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Manners {
+    /// Names of the variables that it receives from the environment of drctl.
+    pub env: Vec<String>,
+    /// Lines on stderr that match one of these are harmless; any other fails the program.
+    pub harmless: Vec<Regex>,
+    /// Maximum time without a byte; `None`: no limit.
+    pub stall: Option<Duration>,
+}
+
+/// A running program, killed with its group when dropped.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    stderr: JoinHandle<Stderr>,
+    manners: Manners,
+    outcome: Outcome,
+}
+
+/// The pipes of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipes {
+    /// Its stdout is read.
+    Out,
+    /// Its stdin is written.
+    In,
+    /// Neither: only its exit status counts.
+    None,
+}
+
+impl Program {
+    /// Starts a program; its failures have `outcome`. Must be called in a tokio runtime.
+    pub fn start(
+        argv: &[String],
+        manners: &Manners,
+        pipes: Pipes,
+        outcome: Outcome,
+    ) -> Result<Program> {
+        let (program, arguments) = argv
+            .split_first()
+            .ok_or_else(|| Error::unexpected("there is no program to start"))?;
+        let mut command = program::bare(pdeathsig::command(program));
+        command.args(arguments).process_group(0);
+        for (name, value) in environment(&manners.env)? {
+            command.env(name, value);
+        }
+        command
+            .stdin(piped(pipes == Pipes::In))
+            .stdout(piped(pipes == Pipes::Out))
+            .stderr(Stdio::piped());
+        Program::spawn(command, program, manners, outcome)
+    }
+
+    fn spawn(
+        command: Command,
+        program: &str,
+        manners: &Manners,
+        outcome: Outcome,
+    ) -> Result<Program> {
+        let name = program.rsplit('/').next().unwrap_or(program).to_owned();
+        let mut child = pdeathsig::spawn(command)
+            .map_err(|e| Error::new(outcome, format!("cannot start {name}")).because(e))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stderr = child.stderr.take();
+        let stderr = stderr.ok_or_else(|| Error::unexpected(format!("{name} has no stderr")))?;
+        Ok(Program {
+            name,
+            child,
+            stdin,
+            stdout,
+            stderr: tokio::spawn(Stderr::collect(stderr)),
+            manners: manners.clone(),
+            outcome,
+        })
+    }
+
+    /// Its file name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An error of the program.
+    pub fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::new(self.outcome, format!("{} {what}", self.name))
+    }
+
+    /// The next bytes of its stdout; empty at its end, which says nothing about its success. Cancel safe.
+    pub async fn read(&mut self) -> Result<Bytes> {
+        let Some(stdout) = &mut self.stdout else {
+            return Ok(Bytes::new());
+        };
+        let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+        let read = stdout.read_buf(&mut buffer);
+        let read = match self.manners.stall {
+            None => read.await,
+            Some(limit) => match tokio::time::timeout(limit, read).await {
+                Ok(read) => read,
+                Err(_) => {
+                    let seconds = limit.as_secs();
+                    return Err(self.error(format!("wrote nothing for {seconds} s")).hint(
+                        "find out what it waits for, or raise source.command.stall_seconds",
+                    ));
+                }
+            },
+        };
+        match read {
+            Ok(_) => Ok(buffer.freeze()),
+            Err(e) => Err(self.error("cannot be read").because(e)),
+        }
+    }
+
+    /// Writes to its stdin.
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        let written = match &mut self.stdin {
+            Some(stdin) => stdin.write_all(chunk).await,
+            None => Err(std::io::ErrorKind::BrokenPipe.into()),
+        };
+        let Err(error) = written else { return Ok(()) };
+        // Its exit status and its stderr say why.
+        self.end().await?;
+        Err(self
+            .error("ended before it had read the whole backup")
+            .because(error))
+    }
+
+    /// Closes its stdin, and waits for its success.
+    pub async fn end(&mut self) -> Result<()> {
+        if let Some(mut stdin) = self.stdin.take() {
+            // What is lost here, the program reports itself.
+            let _ = stdin.shutdown().await;
+        }
+        self.stdout = None;
+        let status = self.child.wait().await;
+        let status = status.map_err(|e| self.error("cannot be waited for").because(e))?;
+        // A descendant of the program could keep its stderr open forever.
+        let stderr = match tokio::time::timeout(GRACE, &mut self.stderr).await {
+            Ok(Ok(stderr)) => stderr,
+            Ok(Err(_)) | Err(_) => Stderr::incomplete(),
+        };
+        self.judge(status, &stderr)
+    }
+
+    fn judge(&self, status: ExitStatus, stderr: &Stderr) -> Result<()> {
+        let text = String::from_utf8_lossy(&stderr.kept);
+        let is_harmless = |line: &&str| self.manners.harmless.iter().any(|one| one.is_match(line));
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let (harmless, messages): (Vec<&str>, Vec<&str>) = lines.partition(is_harmless);
+        for line in harmless {
+            tracing::info!(program = self.name, line, "harmless line on stderr");
+        }
+        if status.success() && messages.is_empty() && !stderr.incomplete {
+            return Ok(());
+        }
+        let mut shown: Vec<&str> = messages.iter().take(SHOWN_LINES).copied().collect();
+        if messages.len() > SHOWN_LINES || stderr.incomplete {
+            shown.push("…");
+        }
+        let how = match (status.code(), status.signal()) {
+            (Some(0), _) => "exited with 0 but wrote to stderr".to_owned(),
+            (Some(code), _) => format!("exited with {code}"),
+            (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
+        };
+        let what = match shown.as_slice() {
+            [] => format!("{how} without a message"),
+            lines => format!("{how}: {}", lines.join(" | ")),
+        };
+        let error = self.error(what);
+        Err(match status.success() {
+            true => error
+                .hint("if the line is harmless, let a pattern of source.command.harmless match it"),
+            false => error.hint(
+                "run the command by hand, with the same variables, and correct what it reports",
+            ),
+        })
+    }
+
+    /// Ends the program and its group early: SIGTERM, then SIGKILL.
+    pub async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        if tokio::time::timeout(GRACE, self.child.wait())
+            .await
+            .is_err()
+        {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait().await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // No id: it has ended and was waited for, so that the id may be that of another process.
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = pid.and_then(Pid::from_raw)
+            && let Err(error) = kill_process_group(group, signal)
+        {
+            tracing::debug!(%error, "the program has already ended");
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+fn piped(is: bool) -> Stdio {
+    if is { Stdio::piped() } else { Stdio::null() }
+}
+
+/// The variables of these names.
+fn environment(names: &[String]) -> Result<Vec<(String, OsString)>> {
+    let of = |name: &String| match std::env::var_os(name) {
+        Some(value) => Ok((name.clone(), value)),
+        None => Err(Error::usage(format!(
+            "source.command.env names {name}, which is not set in the environment of drctl"
+        ))
+        .hint("set it, or remove it from source.command.env")),
+    };
+    names.iter().map(of).collect()
+}
+
+/// Output of a program on stderr.
+#[derive(Debug, Default)]
+struct Stderr {
+    kept: Vec<u8>,
+    /// Whether bytes are missing: there were too many, or the end was not reached.
+    incomplete: bool,
+}
+
+impl Stderr {
+    fn incomplete() -> Stderr {
+        Stderr {
+            kept: Vec::new(),
+            incomplete: true,
+        }
+    }
+
+    async fn collect(mut from: impl AsyncRead + Unpin) -> Stderr {
+        let mut all = Stderr::default();
+        let mut chunk = vec![0; 4096];
+        loop {
+            match from.read(&mut chunk).await {
+                Ok(0) => return all,
+                Ok(count) => {
+                    let room = STDERR_BYTES - all.kept.len();
+                    all.incomplete |= count > room;
+                    all.kept.extend_from_slice(&chunk[..count.min(room)]);
+                }
+                Err(_) => {
+                    all.incomplete = true;
+                    return all;
+                }
+            }
+        }
+    }
+}
