@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entries::Entry;
+use crate::entries::record::Format;
 use crate::sql::computed::Needs;
 use crate::sql::ledger;
 use crate::sql::session::Session;
@@ -36,7 +37,9 @@ pub enum Record {
     Gtid(String),
     /// What the server itself computed of a table.
     Source(SourceRecord),
-    /// An entry in the ledger of a stream that is not SQL.
+    /// What the entries of a stream that is not SQL are.
+    Format(Format),
+    /// An entry in its ledger.
     Entry(Entry),
 }
 
@@ -55,6 +58,7 @@ impl Record {
             lossy: Option<String>,
             gtid: Option<String>,
             source: Option<SourceRecord>,
+            format: Option<Format>,
             entry: Option<Entry>,
         }
         let line: Line = serde_json::from_slice(line)?;
@@ -67,7 +71,8 @@ impl Record {
             .or(line.lossy.map(Record::Lossy))
             .or(line.gtid.map(Record::Gtid))
             .or(line.source.map(Record::Source))
-            .or(line.entry.map(Record::Entry)))
+            .or(line.entry.map(Record::Entry))
+            .or(line.format.map(Record::Format)))
     }
 }
 

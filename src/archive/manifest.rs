@@ -18,6 +18,7 @@ use crate::mysql::ServerVersion;
 use crate::sql::ledger::Ledger;
 use crate::util::digest::Sha256Digest;
 use crate::util::error::{Error, Result};
+use crate::util::format::counted;
 
 /// The format of archives of SQL.
 pub const FORMAT: u32 = 1;
@@ -444,6 +445,25 @@ impl Manifest {
 
     fn count(&self, kind: &str) -> u64 {
         self.totals.objects.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Number of entries of a kind other than MySQL.
+    pub fn entries(&self) -> u64 {
+        match self.form() {
+            Form::Sql => 0,
+            Form::Bytes => self.totals.objects.values().sum(),
+        }
+    }
+
+    /// What it contains, as text.
+    pub fn contents(&self) -> String {
+        if self.form() == Form::Sql {
+            let (rows, tables) = (self.totals.rows, self.tables());
+            return format!("{} in {}", counted(rows, "row"), counted(tables, "table"));
+        }
+        let objects = self.totals.objects.iter();
+        let objects: Vec<String> = objects.map(|(what, n)| counted(*n, what)).collect();
+        objects.join(", ")
     }
 
     /// Number of schemas.

@@ -16,6 +16,7 @@ use crate::archive::stored_index::{Records, StoredIndex, damaged};
 use crate::archive::stored_object::{StoredObject, StoredRange};
 use crate::archive::write::framer::FRAME_BYTES;
 use crate::entries;
+use crate::entries::record::Format;
 use crate::keys::signers::Signed;
 use crate::layout::BackupObject;
 use crate::sql::ledger::Ledger;
@@ -63,6 +64,8 @@ pub struct Contents {
     pub gtid: Option<String>,
     /// What the server itself computed of tables.
     pub source: Vec<SourceRecord>,
+    /// What the entries of a stream that is not SQL are; `None` of SQL.
+    pub format: Option<Format>,
     /// The ledger of a stream that is not SQL.
     pub entries: entries::Ledger,
 }
@@ -281,6 +284,7 @@ fn read_contents(index: &StoredIndex, manifest: &Manifest, whose: &str) -> Resul
             Record::Lossy(column) => contents.lossy.push(column),
             Record::Gtid(set) => contents.gtid = Some(set),
             Record::Source(table) => contents.source.push(table),
+            Record::Format(format) => contents.format = Some(format),
             Record::Entry(entry) => contents
                 .entries
                 .add(entry)

@@ -3,6 +3,7 @@
 //! Those of an encrypted backup do not name objects of the database. Where a restore must name some, the instructions are
 //! in `RESTORE.txt.age`, and `RESTORE.txt` says so.
 
+use crate::archive::codec::Form;
 use crate::archive::index::InventoryRecord;
 use crate::archive::manifest::{FileFacts, Manifest};
 use crate::layout::BackupObject;
@@ -155,18 +156,23 @@ fn decoded(manifest: &Manifest, files: &[FileFacts]) -> String {
 
 /// What the backup is, and how to verify that it is complete and from whom.
 fn first_steps(manifest: &Manifest) -> String {
+    let (server, client) = (&manifest.server, &manifest.client);
+    let source = match manifest.form() {
+        Form::Sql => format!("a {} {} server", server.flavour, server.version),
+        Form::Bytes => format!("of kind {}", manifest.kind()),
+    };
+    let dumper = match client.version.as_str() {
+        "" => client.name.clone(),
+        version => format!("{} ({version})", client.name),
+    };
     let mut text = format!(
-        "Backup {id} of {target}, a {flavour} {version} server, as of {snapshot}.\n\
-         It is the output of {dumper} ({banner}); no special tool is needed to restore it.\n\
+        "Backup {id} of {target}, {source}, as of {snapshot}.\n\
+         It is the output of {dumper}; no special tool is needed to restore it.\n\
          \n\
          1. Download all objects next to this file, keeping their names.\n",
         id = manifest.id,
         target = manifest.target,
-        flavour = manifest.server.flavour,
-        version = manifest.server.version,
         snapshot = manifest.snapshot_at,
-        dumper = manifest.client.name,
-        banner = manifest.client.version,
     );
     if manifest.is_encrypted() {
         text.push_str(
@@ -185,6 +191,16 @@ fn first_steps(manifest: &Manifest) -> String {
         );
     }
     text.push('\n');
+    text
+}
+
+/// The text for a stream that is not SQL, which `command` restores from a pipe.
+pub fn of_bytes(manifest: &Manifest, command: &str) -> String {
+    let mut text = first_steps(manifest);
+    text.push_str(&format!(
+        "3. Restore it:\n\n    {} | {command}\n\nA pipe hides a failure of its first command: check all exit codes (set -o pipefail).\n",
+        decoded(manifest, &manifest.segments)
+    ));
     text
 }
 

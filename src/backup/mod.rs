@@ -13,6 +13,7 @@
 //! - `pump`: streams the dump into the archive: that of the dump program, or (`native`) its definitions and the rows that
 //!   the native reader reads.
 //! - `seal`: from the end of the dump to the manifest.
+//! - [`of_kind`]: the same for sources other than MySQL.
 //! - [`anomaly`]: whether a backup is suspect, compared with an earlier one.
 
 pub mod accounts;
@@ -25,6 +26,7 @@ mod gtid;
 pub mod lock;
 mod native;
 pub mod not_restorable;
+pub mod of_kind;
 pub mod options;
 pub mod preflight;
 mod pump;

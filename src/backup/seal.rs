@@ -117,6 +117,7 @@ fn facts(preflight: &Preflight, written: &Written, keys: &Keys) -> Result<Facts>
         signed: keys.signing()?.is_some(),
         schemas: count("schema"),
         tables: count("table"),
+        entries: 0,
         names: (!encrypted).then(|| Names {
             schemas: preflight.schemas.iter().cloned().collect(),
             tables,

@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::BackupPlace;
+use crate::catalog::Catalog;
 use crate::layout::BackupObject;
-use crate::store::{Key, Store};
+use crate::store::{Key, MOST_RECORD_BYTES, Store, StoreError};
 use crate::util::error::{Error, Result};
 use crate::util::panics;
+use crate::util::process::Process;
 use crate::util::times::hours;
 
 /// Time after which a lease that was not renewed has expired.
@@ -122,15 +125,71 @@ impl Lease {
     }
 }
 
+/// Time after which the heartbeat of another run counts as that of a killed one: three renewals.
+const SILENT: SignedDuration = SignedDuration::from_secs(3 * HEARTBEAT.renewal.as_secs() as i64);
+
+/// Refuses to go on where another backup of the target is in progress. Called once the own heartbeat of `place` is
+/// written: of two runs that begin at once, at least one finds the other.
+///
+/// Ages are compared by the clock of the store. A run on this machine is asked for by its process instead.
+///
+/// # Errors
+/// `Locked`: another run is in progress.
+pub async fn check_alone(store: &Arc<dyn Store>, place: &BackupPlace) -> Result<()> {
+    let own = store.head(&place.key(&BackupObject::Running)).await?;
+    let catalog = Catalog::read(store.clone(), place.target.clone()).await?;
+    for (id, _) in catalog.uncommitted().filter(|(id, _)| *id != place.id) {
+        let key = catalog.place(id).key(&BackupObject::Running);
+        let found = match store.head(&key).await {
+            Ok(found) => found,
+            Err(StoreError::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let age = own.modified.duration_since(found.modified);
+        if age <= SILENT && !has_ended(store, &key).await {
+            return Err(Error::locked(format!(
+                "backup {id} of {} is in progress: its heartbeat is {} s old",
+                place.target,
+                age.as_secs().max(0)
+            ))
+            .hint("wait for its end; if its run was killed, try again in three minutes"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the process that writes a heartbeat is known to have ended.
+async fn has_ended(store: &Arc<dyn Store>, key: &str) -> bool {
+    let Ok(bytes) = store.get_at_most(key, MOST_RECORD_BYTES).await else {
+        return false;
+    };
+    let stamp: Option<Stamp> = serde_json::from_slice(&bytes).ok();
+    let process = stamp.and_then(|stamp| stamp.process);
+    process.is_some_and(|process| process.is_of_this_machine() && !process.is_alive())
+}
+
+/// Content of leases.
+#[derive(Serialize, Deserialize)]
+struct Stamp {
+    at: Timestamp,
+    process: Option<Process>,
+}
+
 async fn write(store: &Arc<dyn Store>, key: &str, kind: Kind) -> Result<()> {
+    let stamp = Stamp {
+        at: Timestamp::now(),
+        process: Process::own(),
+    };
+    let stamp = serde_json::to_vec(&stamp)
+        .map_err(|e| Error::unexpected(format!("cannot write {}", kind.what)).because(e))?;
     // `put` although a lease is a new object: in a bucket with Object Lock it must not be retained.
-    match tokio::time::timeout(kind.timeout, store.put(key, stamp())).await {
+    match tokio::time::timeout(kind.timeout, store.put(key, stamp.into())).await {
         Ok(put) => Ok(put?),
         Err(_) => Err(Error::store("the store timed out")),
     }
 }
 
-/// Content of leases, markers and tombstones: when they were written. Only for operators; drctl does not read it.
+/// Content of markers and tombstones: when they were written. Only for operators; drctl does not read it.
 pub fn stamp() -> Bytes {
     Bytes::from(format!("{{\"at\":\"{}\"}}\n", Timestamp::now()))
 }

@@ -82,7 +82,7 @@ pub enum Command {
     /// Show details of a backup
     #[command(after_help = examples::SHOW)]
     Show(ShowArgs),
-    /// Write a backup's SQL to standard output
+    /// Write the contents of a backup to standard output
     #[command(after_help = examples::CAT)]
     Cat(CatArgs),
     /// Restore a backup and verify the result
@@ -336,7 +336,8 @@ pub struct RestoreArgs {
     /// How the binary log gets into the destination [default: replica]
     #[arg(long, value_enum, help_heading = "Point in time")]
     pub path: Option<ReplayPathArg>,
-    /// Server to restore into: mysql://user@host:3306 [env: DRCTL_INTO_URL]
+    /// Server to restore into: mysql://user@host:3306 [env: DRCTL_INTO_URL]; for another kind of source, an empty
+    /// directory [env: DRCTL_INTO_PATH]
     #[arg(long, value_name = "URL", help_heading = "Destination")]
     pub into: Option<String>,
     /// Restore only these tables (repeatable)

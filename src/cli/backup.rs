@@ -26,7 +26,16 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
     let started_at = Timestamp::now();
     let mut labels = context.config.backup.labels.clone();
     labels.extend(args.labels);
-    let server = context.config.source();
+    let kind = context.config.kind()?;
+    if kind.is_some() {
+        let of_mysql = [
+            ("--jobs", args.jobs.is_some()),
+            ("--against-source", args.against_source),
+        ];
+        if let Some((option, _)) = of_mysql.iter().find(|(_, given)| *given) {
+            context.config.require_mysql(option)?;
+        }
+    }
     let mut config = context.config.backup.clone();
     if let Some(jobs) = args.jobs {
         config.source.jobs = jobs;
@@ -47,7 +56,10 @@ pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
             cancel: &context.cancel,
             progress: &|expected| Arc::new(Progress::begin("backup", expected)),
         };
-        backup::create(&job, &server?).await
+        match &kind {
+            Some(kind) => backup::of_kind::create(&job, kind.as_ref()).await,
+            None => backup::create(&job, &context.config.source()?).await,
+        }
     };
     let (manifest, earlier, error) = match created.await {
         Ok(Committed {
@@ -119,10 +131,9 @@ fn print(context: &Context, manifest: &Manifest, here: Option<&FromHere>) -> Res
             pitr: here.map(FromHere::said),
         }),
         Output::Text => text::print(&format!(
-            "{}  {} in {}, {} of SQL, {} stored, in {}\n{line}",
+            "{}  {}, {} dumped, {} stored, in {}\n{line}",
             manifest.id,
-            text::counted(manifest.totals.rows, "row"),
-            text::counted(manifest.tables(), "table"),
+            manifest.contents(),
             text::bytes(manifest.totals.raw_bytes),
             text::bytes(manifest.totals.stored_bytes),
             text::span(manifest.took()),

@@ -1,4 +1,4 @@
-//! `drctl cat`: writes a backup's SQL to standard output.
+//! `drctl cat`: writes the contents of a backup to standard output: SQL, or the stream of another kind of source.
 //!
 //! Every frame is verified before its first byte is written; output stops at a damaged frame, and before
 //! the last frame of a segment whose digest does not match the manifest.

@@ -34,6 +34,13 @@ impl Context {
         Context::begin_for(global, None, true).await
     }
 
+    /// Context of a verb that only a MySQL or MariaDB server has.
+    pub async fn begin_mysql(global: &GlobalArgs, verb: &str) -> Result<Context> {
+        let context = Context::begin(global).await?;
+        context.config.require_mysql(verb)?;
+        Ok(context)
+    }
+
     /// Context of a long-running service, in which a panic of one task does not end the others.
     pub async fn begin_service(global: &GlobalArgs) -> Result<Context> {
         Context::begin_for(global, None, false).await

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::archive::manifest::MYSQL;
 use crate::catalog::Entry;
 use crate::cli::output::text;
 use crate::cli::{Context, from_here};
@@ -19,14 +20,18 @@ pub struct Row {
     pub id: BackupId,
     /// Time of its snapshot.
     pub snapshot_at: Timestamp,
-    /// Bytes of SQL.
+    /// Kind of the source.
+    pub kind: String,
+    /// Bytes of the dump.
     pub raw_bytes: u64,
     /// Bytes in the store.
     pub stored_bytes: u64,
     /// Number of tables.
     pub tables: u64,
-    /// Number of rows in all tables.
+    /// Number of rows in all tables, or of lines.
     pub rows: u64,
+    /// Number of objects, tables included.
+    pub objects: u64,
     /// When a restore of it was last verified.
     pub verified_at: Option<Timestamp>,
     /// When a drill found the backup damaged or wrong, unless it was verified later.
@@ -55,10 +60,12 @@ impl Row {
         Row {
             id: entry.id,
             snapshot_at: manifest.snapshot_at,
+            kind: manifest.kind().to_owned(),
             raw_bytes: manifest.totals.raw_bytes,
             stored_bytes: manifest.totals.stored_bytes,
             tables: manifest.tables(),
             rows: manifest.totals.rows,
+            objects: manifest.totals.objects.values().sum(),
             verified_at: entry.marks.verified_at,
             failed_at: entry.marks.failed_at,
             suspect: !entry.is_usable(),
@@ -107,6 +114,11 @@ fn table(rows: &[Row], has_log: bool, now: Timestamp) -> String {
     let mut headings = vec![
         "ID", ">AGE", ">SQL", ">STORED", ">TABLES", ">ROWS", "VERIFIED", "NOTES",
     ];
+    // A target has backups of one kind.
+    let is_sql = rows.iter().any(|row| row.kind == MYSQL);
+    if !is_sql {
+        (headings[2], headings[4], headings[5]) = (">SIZE", ">OBJECTS", ">LINES");
+    }
     if has_log {
         headings.insert(7, "PITR FROM HERE");
     }
@@ -116,7 +128,7 @@ fn table(rows: &[Row], has_log: bool, now: Timestamp) -> String {
             text::age(row.snapshot_at, now),
             text::bytes(row.raw_bytes),
             text::bytes(row.stored_bytes),
-            text::count(row.tables),
+            text::count(if is_sql { row.tables } else { row.objects }),
             text::count(row.rows),
             row.verified_at
                 .map_or("never".to_owned(), |at| text::ago(at, now)),

@@ -85,27 +85,31 @@ pub async fn run(cli: Cli) -> Result<()> {
             )
             .await
         }
-        Command::Stream(args) => stream::run(&Context::begin(&global).await?, args).await,
-        Command::Log(args) => log::run(&Context::begin(&global).await?, args).await,
+        Command::Stream(args) => {
+            stream::run(&Context::begin_mysql(&global, "stream").await?, args).await
+        }
+        Command::Log(args) => log::run(&Context::begin_mysql(&global, "log").await?, args).await,
         Command::Copy(args) => {
             let context = Context::begin_task(&global, Task::Copy).await?;
             copy::run(&context, args).await
         }
         Command::Standby(args) => {
-            let context = Context::begin(&global).await?;
+            let context = Context::begin_mysql(&global, "standby").await?;
             Box::pin(standby::run(&context, args)).await
         }
         Command::Promote(args) => {
-            let context = Context::begin(&global).await?;
+            let context = Context::begin_mysql(&global, "promote").await?;
             let promote = Box::pin(promote::run(&context, args));
             recorded(&context, "promote", None, promote).await
         }
         Command::Demote(args) => {
-            let context = Context::begin(&global).await?;
+            let context = Context::begin_mysql(&global, "demote").await?;
             let demote = Box::pin(demote::run(&context, args));
             recorded(&context, "demote", None, demote).await
         }
-        Command::Lease(args) => lease::run(&Context::begin(&global).await?, args).await,
+        Command::Lease(args) => {
+            lease::run(&Context::begin_mysql(&global, "lease").await?, args).await
+        }
         Command::AlertTest(args) => alert_test::run(&global, args).await,
         Command::Report(args) => report::run(&Context::begin(&global).await?, args).await,
         Command::Agent => agent::run(&Context::begin_service(&global).await?, &global).await,

@@ -22,12 +22,14 @@ pub mod verify;
 mod backup;
 mod copy;
 mod encryption;
+mod kind;
 mod notify;
 mod pod;
 mod schema;
 mod server;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -39,6 +41,7 @@ use crate::config::backup::BackupSection;
 use crate::config::copy::CopySection;
 use crate::config::encryption::{EncryptionSection, SigningSection};
 use crate::config::environment::Unknown;
+use crate::config::kind::KindName;
 use crate::config::notify::NotifySection;
 use crate::config::restore::RestoreConfig;
 use crate::config::retention::{RetentionConfig, RetentionSection};
@@ -48,6 +51,7 @@ use crate::config::server::{IntoSection, Login, SourceSection};
 use crate::config::verify::{VerifyConfig, VerifySection};
 use crate::copy::CopyConfig;
 use crate::keys::{KeysConfig, Trust};
+use crate::kind::Kind;
 use crate::layout::TargetName;
 use crate::lease::{LeaseConfig, Place};
 use crate::monitor::notify::NotifyConfig;
@@ -229,8 +233,44 @@ impl Config {
         })
     }
 
+    /// The kind of the source.
+    pub fn kind_name(&self) -> &'static str {
+        self.source.kind.as_str()
+    }
+
+    /// The kind of the source, ready to use; `None` for a MySQL or MariaDB server.
+    pub fn kind(&self) -> Result<Option<Arc<dyn Kind>>> {
+        match self.source.kind {
+            KindName::Mysql => Ok(None),
+            KindName::Command => self.source.command.check().map(Some),
+            KindName::Files => self.source.files.check().map(Some),
+        }
+    }
+
+    /// Refuses what only a MySQL or MariaDB server has, where the source is of another kind.
+    pub fn require_mysql(&self, what: &str) -> Result<()> {
+        match self.source.kind {
+            KindName::Mysql => Ok(()),
+            kind => Err(Error::usage(format!(
+                "{what} needs a MySQL or MariaDB server, but source.kind is {}",
+                kind.as_str()
+            ))
+            .hint("leave it out for this target")),
+        }
+    }
+
+    /// Where a backup of another kind than MySQL is restored: `flag`, else `into.path`.
+    pub fn restore_place(&self, flag: Option<&str>) -> Result<String> {
+        let named = flag.or(self.into.path.as_deref());
+        named.map(str::to_owned).ok_or_else(|| {
+            Error::usage("no place to restore into is configured")
+                .hint("give --into DIRECTORY, or set DRCTL_INTO_PATH")
+        })
+    }
+
     /// The protected server.
     pub fn source(&self) -> Result<ServerConfig> {
+        self.require_mysql("the connection to a server")?;
         let url = self.source.url.as_deref();
         let url = url.ok_or_else(|| missing("source.url", "mysql://user@host:3306"))?;
         let client_dir = self.source.client_dir.clone();
@@ -241,7 +281,7 @@ impl Config {
 
     /// Whether a protected server is configured, valid or not.
     pub fn names_source(&self) -> bool {
-        self.source.url.is_some()
+        self.source.kind == KindName::Mysql && self.source.url.is_some()
     }
 
     /// Whether a server to restore into is configured, valid or not.
@@ -251,6 +291,7 @@ impl Config {
 
     /// The server to restore into: `flag`, else `into.url`, else the address in `source.url` with `into.user`.
     pub fn restore_into(&self, flag: Option<&str>) -> Result<ServerConfig> {
+        self.require_mysql("a server to restore into")?;
         let named = flag.or(self.into.url.as_deref());
         let url: ServerUrl = match (named, &self.into.user, &self.source.url) {
             (Some(url), ..) => url.parse()?,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::kind::{CommandSection, FilesSection, KindName};
 use crate::mysql::{Role, ServerConfig, ServerUrl};
 use crate::reader::Reader;
 use crate::util::error::{Error, Result};
@@ -14,6 +15,8 @@ use crate::util::secret::Secret;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct SourceSection {
+    /// What is backed up: `mysql`, a MySQL or MariaDB server; `command`, the output of a program; `files`, a directory.
+    pub(super) kind: KindName,
     /// The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`, without a
     /// password. TLS: `?tls=disabled`, `preferred` (default), `required` or `verify`; `ca=/file.pem` to verify
     /// against, `cert=/file.pem&key=/file.pem` for a client certificate.
@@ -25,12 +28,16 @@ pub(super) struct SourceSection {
     /// What reads the rows: `native`, several connections of drctl, or `mysqldump`. Servers and tables that the native
     /// reader does not support are read by the dump program.
     pub(super) reader: Reader,
+    pub(super) command: CommandSection,
+    pub(super) files: FilesSection,
 }
 
 /// The server to restore into.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct IntoSection {
+    /// Where backups of another kind than `mysql` are restored: an empty directory, or what a command takes as `{into}`.
+    pub(super) path: Option<String>,
     /// The server to restore into, as in `source.url`. Default: the address in `source.url` with `into.user`.
     pub(super) url: Option<String>,
     /// Account for restores, at the address in `source.url`.

@@ -4,7 +4,6 @@
 //! watches whether it changes. On the same machine the process is asked for instead. The lease keeps two copiers from
 //! doing the same work twice; what they write is safe without it, since objects are only created.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::copy::ends::{Ends, of_second};
 use crate::store::{MOST_RECORD_BYTES, Store, StoreError};
 use crate::util::cancel::tidy;
+use crate::util::process::Process;
 use crate::{Error, Result};
 
 /// Interval of renewals.
@@ -38,18 +38,6 @@ struct Body {
     process: Option<Process>,
     /// Whether its holder has ended.
     ended: bool,
-}
-
-/// A process of a machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Process {
-    /// Of the machine since it was booted.
-    boot: String,
-    /// PID namespace.
-    namespace: String,
-    pid: u32,
-    /// When it started, in clock ticks since the boot.
-    started: String,
 }
 
 /// A lease that is held.
@@ -193,50 +181,6 @@ async fn write(store: &Arc<dyn Store>, key: &str, body: &Body) -> Result<()> {
     store.put(key, Bytes::from(json)).await.map_err(of_second)
 }
 
-impl Process {
-    /// This process; `None` where /proc does not say.
-    fn own() -> Option<Process> {
-        let pid = std::process::id();
-        Some(Process {
-            boot: boot()?,
-            namespace: namespace()?,
-            pid,
-            started: started(pid)?,
-        })
-    }
-
-    fn is_of_this_machine(&self) -> bool {
-        (Some(&self.boot), Some(&self.namespace)) == (boot().as_ref(), namespace().as_ref())
-    }
-
-    fn is_alive(&self) -> bool {
-        started(self.pid).as_ref() == Some(&self.started)
-    }
-}
-
-fn boot() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned())
-}
-
-fn namespace() -> Option<String> {
-    let link = fs::read_link("/proc/self/ns/pid").ok()?;
-    Some(link.display().to_string())
-}
-
-/// When a process started; `None` if it does not exist, or has ended and was not waited for.
-fn started(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program may contain blanks and parentheses.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let is_dead = matches!(fields.first(), Some(&("Z" | "X")));
-    fields
-        .get(19)
-        .filter(|_| !is_dead)
-        .map(|ticks| (*ticks).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,21 +247,5 @@ mod tests {
         };
         let (waited, ()) = tokio::join!(wait_for_end(&ends, &key, watch), renewing);
         assert_eq!(waited.unwrap_err().outcome(), crate::Outcome::Locked);
-    }
-
-    #[test]
-    fn a_process_is_told_from_another_of_its_number() {
-        let own = Process::own().unwrap();
-        assert!(own.is_of_this_machine() && own.is_alive());
-        let other = Process {
-            started: "1".into(),
-            ..own.clone()
-        };
-        assert!(!other.is_alive());
-        let elsewhere = Process {
-            boot: "x".into(),
-            ..own
-        };
-        assert!(!elsewhere.is_of_this_machine());
     }
 }

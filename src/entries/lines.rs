@@ -5,23 +5,43 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::entries::record::{BUFFER_BYTES, STREAM};
 use crate::entries::{Entry, Ledger};
 use crate::util::digest::Xxh3Digest;
+use crate::util::error::{Error, Result};
 
 /// Beginning of a line in which the name of a section is searched, bytes.
 const HEAD_BYTES: usize = 4096;
 
 /// How a text is divided into sections; by default it is one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sections {
-    /// Matches the first line of a section; its first group, else the match, is the name.
-    pub begin: Option<regex::bytes::Regex>,
+    /// Pattern of the first line of a section; its first group, else the match, is the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<String>,
 }
 
 impl Sections {
+    /// The pattern, ready to match.
+    pub fn compiled(&self) -> Result<Compiled> {
+        let begin = self.begin.as_deref().map(Regex::new).transpose();
+        let begin =
+            begin.map_err(|e| Error::usage("the pattern of sections is invalid").because(e))?;
+        Ok(Compiled { begin })
+    }
+}
+
+/// Sections whose pattern is ready to match.
+#[derive(Debug)]
+pub struct Compiled {
+    begin: Option<Regex>,
+}
+
+impl Compiled {
     /// The name of the section that a line begins.
     fn name(&self, line: &[u8]) -> Option<String> {
         let found = self.begin.as_ref()?.captures(line)?;
@@ -63,7 +83,7 @@ impl Line {
 }
 
 /// Records the lines of a text.
-pub(super) fn record(mut stream: impl Read, sections: &Sections) -> io::Result<Ledger> {
+pub(super) fn record(mut stream: impl Read, sections: &Compiled) -> io::Result<Ledger> {
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     let mut section = STREAM.to_owned();
     let mut end = |line: Line, sums: &mut BTreeMap<String, Sum>| {
@@ -115,9 +135,9 @@ mod tests {
 
     fn of(text: &str) -> Ledger {
         let sections = Sections {
-            begin: Some(regex::bytes::Regex::new("^COPY ([a-z.]+)").unwrap()),
+            begin: Some("^COPY ([a-z.]+)".into()),
         };
-        record(text.as_bytes(), &sections).unwrap()
+        record(text.as_bytes(), &sections.compiled().unwrap()).unwrap()
     }
 
     #[test]

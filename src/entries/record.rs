@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
@@ -19,7 +20,8 @@ pub(super) const BUFFER_BYTES: usize = 64 << 10;
 pub(super) const STREAM: &str = "stream";
 
 /// What the entries of a stream are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One entry: the whole stream.
     Bytes,
@@ -38,14 +40,22 @@ pub struct Recorder {
 
 impl Recorder {
     /// Begins to record. Must be called in a tokio runtime.
-    pub fn begin(format: Format) -> Recorder {
+    ///
+    /// # Errors
+    /// `Usage`: the pattern of the sections is invalid.
+    pub fn begin(format: &Format) -> Result<Recorder> {
         let (feed, stream) = Feed::new();
-        let recording = tokio::task::spawn_blocking(move || match format {
-            Format::Bytes => whole(stream),
-            Format::Lines(sections) => lines::record(stream, &sections),
-            Format::Tar => tar::record(stream),
+        let sections = match format {
+            Format::Lines(sections) => Some(sections.compiled()?),
+            Format::Bytes | Format::Tar => None,
+        };
+        let is_tar = *format == Format::Tar;
+        let recording = tokio::task::spawn_blocking(move || match sections {
+            Some(sections) => lines::record(stream, &sections),
+            None if is_tar => tar::record(stream),
+            None => whole(stream),
         });
-        Recorder { feed, recording }
+        Ok(Recorder { feed, recording })
     }
 
     /// Adds the next bytes. An error means that the stream is not of its format; [`Recorder::finish`] has the cause.
@@ -105,7 +115,7 @@ mod tests {
     async fn recorded(format: &Format, stream: &[u8]) -> Vec<Ledger> {
         let mut all = Vec::new();
         for size in [1, 7, 512, stream.len().max(1)] {
-            let recorder = Recorder::begin(format.clone());
+            let recorder = Recorder::begin(format).unwrap();
             for chunk in stream.chunks(size) {
                 recorder.push(Bytes::copy_from_slice(chunk)).await.unwrap();
             }
@@ -127,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_recorder_that_is_dropped_before_the_end_yields_no_ledger() {
-        let recorder = Recorder::begin(Format::Bytes);
+        let recorder = Recorder::begin(&Format::Bytes).unwrap();
         recorder.push(Bytes::from_static(b"half")).await.unwrap();
         let Recorder { feed, recording } = recorder;
         drop(feed);

@@ -93,7 +93,7 @@ fn tiles(status: &Status) -> Markup {
             let exceeds =
                 matches!((rpo.newest, objectives.rpo), (Some(age), Some(most)) if age > most);
             let note = format!(
-                "{}; {} of SQL, {} stored; signed: {}",
+                "{}; {} dumped, {} stored; signed: {}",
                 minute(backup.snapshot_at),
                 bytes(backup.raw_bytes),
                 bytes(backup.stored_bytes),

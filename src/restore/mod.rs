@@ -19,6 +19,7 @@
 
 pub mod frames;
 pub mod inspect;
+pub mod of_kind;
 pub mod options;
 pub mod passes;
 pub mod report;

@@ -7,6 +7,7 @@
 //! - [`bounded`]: limited reads of small files; [`secret`]: values that are never printed; [`digest`]: digests
 //!   and their hexadecimal form.
 //! - [`chunks`]: a stream from async code to a thread.
+//! - [`process`]: this process, as others recognise it.
 //! - [`program`]: child processes with a cleared environment; [`pdeathsig`]: child processes that end with
 //!   drctl.
 
@@ -19,6 +20,7 @@ pub mod format;
 pub mod lines;
 pub mod panics;
 pub mod pdeathsig;
+pub mod process;
 pub mod program;
 pub mod secret;
 pub mod times;

@@ -10,6 +10,7 @@
 //! - [`plain_client`]: loading with the plain client, as in a restore without drctl.
 //! - [`pitr`]: the binary log behind the backup, replayed and compared with a later backup.
 //! - [`compare`]: the comparison of both with a dump; [`expired`]: events that it ignores.
+//! - [`of_kind`]: the drill of a source other than MySQL.
 //! - [`checks`]: checks of the restored data besides the comparison.
 //! - [`figures`]: RTO and RPO, compared with the objectives.
 //!
@@ -22,6 +23,7 @@ pub mod config;
 mod expired;
 pub mod figures;
 pub mod later;
+pub mod of_kind;
 pub mod pitr;
 pub mod plain_client;
 pub mod scratch;

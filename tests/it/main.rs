@@ -46,6 +46,7 @@ mod hidden_rows;
 mod hygiene;
 mod input_refusals;
 mod keys;
+mod kinds;
 mod layers;
 mod lease;
 mod loader;

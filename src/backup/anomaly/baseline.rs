@@ -93,6 +93,7 @@ fn of_manifest(manifest: &Manifest) -> Facts {
         signed: manifest.signature != "none",
         schemas: manifest.schemas(),
         tables: manifest.tables(),
+        entries: manifest.entries(),
         rows: manifest.totals.rows,
         raw_bytes: manifest.totals.raw_bytes,
         snapshot_at: manifest.snapshot_at,

@@ -25,6 +25,8 @@ pub struct Facts {
     pub schemas: u64,
     /// Number of tables.
     pub tables: u64,
+    /// Number of entries of a kind other than MySQL.
+    pub entries: u64,
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// Whether it is signed.
@@ -113,7 +115,8 @@ pub fn reasons(
     }
     for (noun, of_what, then, now) in [
         ("row", "", before.rows, new.rows),
-        ("byte", " of SQL", before.raw_bytes, new.raw_bytes),
+        ("object", "", before.entries, new.entries),
+        ("byte", " dumped", before.raw_bytes, new.raw_bytes),
     ] {
         let least = then as f64 * (1.0 - shrink_limit);
         if (now as f64) < least {
@@ -183,6 +186,7 @@ mod tests {
             }),
             schemas: 2,
             tables: 2,
+            entries: 0,
             encrypted: false,
             signed: false,
             rows: 1000,
@@ -340,7 +344,7 @@ mod tests {
         };
         assert_eq!(
             reasons(&new, "a", &BTreeSet::new(), Some(&facts()), 0.5, NOW),
-            ["10 bytes of SQL, 100000 before"]
+            ["10 bytes dumped, 100000 before"]
         );
     }
 }

@@ -23,6 +23,7 @@ use crate::catalog::clock::MOST_APART;
 use crate::catalog::{Catalog, Which};
 use crate::cli::Context;
 use crate::cli::output::text;
+use crate::kind::Kind;
 use crate::mysql::schemas::MARKER;
 use crate::mysql::{Connection, ServerConfig, connect};
 use crate::restore::inspect;
@@ -107,9 +108,15 @@ pub async fn run(context: &Context) -> Result<()> {
     copy::check(context, &mut findings).await?;
     standby::check(context, &mut findings).await?;
     objectives::check(context, catalog.as_ref(), &mut findings).await?;
-    source(context, catalog.as_ref(), &mut findings).await?;
-    stream::check(context, &mut findings).await?;
-    into(context, &mut findings, newest.as_ref()).await?;
+    match context.config.kind() {
+        Ok(Some(kind)) => of_kind(context, kind.as_ref(), &mut findings).await?,
+        Ok(None) => {
+            source(context, catalog.as_ref(), &mut findings).await?;
+            stream::check(context, &mut findings).await?;
+            into(context, &mut findings, newest.as_ref()).await?;
+        }
+        Err(error) => findings.fail("source", error),
+    }
     rights::check(context, &mut findings).await?;
     notifiers(context, &mut findings);
     let said = match context.output {
@@ -246,6 +253,21 @@ async fn probe(context: &Context, key: &str, findings: &mut Findings) -> Result<
             text::span(apart)
         );
         findings.warn("clocks", what, Some("synchronise both by NTP"));
+    }
+    Ok(())
+}
+
+/// Checks a source other than MySQL, and whether its drills prove anything.
+async fn of_kind(context: &Context, kind: &dyn Kind, findings: &mut Findings) -> Result<()> {
+    let about = context.cancel.unless(kind.about()).await;
+    context.cancel.check()?;
+    match about {
+        Ok(about) => findings.ok("source", format!("{}, {}", kind.name(), about.identity)),
+        Err(error) => findings.fail("source", error),
+    }
+    match kind.check_drill() {
+        Ok(()) => findings.ok("drill", "a restored backup is compared"),
+        Err(error) => findings.warn("drill", error.what(), error.next_step()),
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ use crate::verify;
 
 mod fenced;
 mod moment;
+mod of_kind;
 mod page;
 
 /// Restores a backup, or prints the plan.
@@ -39,6 +40,9 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
     context
         .cancel
         .on_deadline(context.config.restore.deadline_seconds.limit());
+    if let Some(kind) = context.config.kind()? {
+        return of_kind::run(context, &args, kind.as_ref()).await;
+    }
     let server = Arc::new(context.config.restore_into(args.into.as_deref())?);
     if args.undo_settings {
         return unfinished::undo_settings(context, &server).await;
@@ -80,6 +84,7 @@ pub async fn run(context: &Context, args: RestoreArgs) -> Result<()> {
             (catalog, entry, Some(stretch))
         }
     };
+    entry.manifest.check_kind(context.config.kind_name())?;
     let mut options = options(context, &args, &entry)?;
     options.replay = replay.map(|stretch| Stretch {
         tables: replayed_tables(&options.scope, &entry.manifest),

@@ -5,6 +5,7 @@ mod objects;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::archive::codec::Form;
 use crate::archive::manifest::Manifest;
 use crate::catalog::Entry;
 use crate::cli::args::ShowArgs;
@@ -108,11 +109,19 @@ fn page(context: &Context, entry: &Entry, here: Option<&FromHere>, now: Timestam
                     .duration_since(entry.manifest.started_at),
             ),
         ),
+        match entry.manifest.form() {
+            Form::Sql => (
+                "server",
+                format!("{} {}, {}", server.flavour, server.version, server.identity),
+            ),
+            Form::Bytes => ("source", server.identity.clone()),
+        },
         (
-            "server",
-            format!("{} {}, {}", server.flavour, server.version, server.identity),
+            "client",
+            format!("{} {}", client.name, client.version)
+                .trim_end()
+                .to_owned(),
         ),
-        ("client", format!("{} {}", client.name, client.version)),
     ];
     if let Some(at) = &entry.manifest.coordinates {
         let gtid = at
@@ -121,7 +130,7 @@ fn page(context: &Context, entry: &Entry, here: Option<&FromHere>, now: Timestam
             .map_or(String::new(), |gtid| format!(", GTID {gtid}"));
         lines.push(("coordinates", format!("{}:{}{gtid}", at.file, at.position)));
     }
-    if let Some(here) = here {
+    if let Some(here) = here.filter(|_| entry.manifest.form() == Form::Sql) {
         lines.push(("PITR from here", here.to_string()));
     }
     let objects: Vec<String> = totals
@@ -135,7 +144,7 @@ fn page(context: &Context, entry: &Entry, here: Option<&FromHere>, now: Timestam
         (
             "size",
             format!(
-                "{} of SQL, {} stored as {}, {} in {}",
+                "{} dumped, {} stored as {}, {} in {}",
                 text::bytes(totals.raw_bytes),
                 text::bytes(totals.stored_bytes),
                 entry.manifest.codec.name(),
@@ -143,19 +152,21 @@ fn page(context: &Context, entry: &Entry, here: Option<&FromHere>, now: Timestam
                 text::counted(entry.manifest.segments.len() as u64, "segment")
             ),
         ),
-        (
-            "longest statement",
-            text::bytes(totals.largest_statement_bytes),
-        ),
-        (
-            "accounts",
-            if entry.manifest.accounts.is_some() {
-                "included"
-            } else {
-                "not included"
-            }
-            .into(),
-        ),
+    ]);
+    if entry.manifest.form() == Form::Sql {
+        let accounts = match entry.manifest.accounts.is_some() {
+            true => "included",
+            false => "not included",
+        };
+        lines.extend([
+            (
+                "longest statement",
+                text::bytes(totals.largest_statement_bytes),
+            ),
+            ("accounts", accounts.to_owned()),
+        ]);
+    }
+    lines.extend([
         (
             "verified",
             entry.marks.verified_at.map_or("never".into(), |at| {

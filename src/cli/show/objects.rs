@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use crate::archive::index::{InventoryRecord, Record};
 use crate::archive::stored_index::{Records, StoredIndex};
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::{self, Catalog};
 use crate::cli::Context;
 use crate::cli::output::text;
+use crate::entries::Entry;
 use crate::sql::ledger;
 use crate::sql::statement::{ObjectId, ObjectKind};
 use crate::util::error::{Error, Result};
@@ -24,8 +25,10 @@ const LINES_AT_ONCE: usize = 500;
 /// One object, as in `show --objects --output json`.
 #[derive(Debug, Serialize)]
 struct Object<'a> {
-    schema: &'a str,
-    kind: ObjectKind,
+    /// `None` for an entry of another kind of source than MySQL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<&'a str>,
+    kind: Kind<'a>,
     /// `None` for a schema.
     name: Option<&'a str>,
     /// Number of rows; tables only.
@@ -43,7 +46,7 @@ struct Object<'a> {
 pub(super) async fn print(
     context: &Context,
     catalog: &Catalog,
-    entry: &Entry,
+    entry: &catalog::Entry,
     patterns: &[String],
 ) -> Result<()> {
     let place = catalog.place(entry.id);
@@ -53,8 +56,15 @@ pub(super) async fn print(
     let mut ledger = index.records()?;
     let mut page = Page::begin(context.output)?;
     while let Some(record) = ledger.read()? {
-        let Record::Ledger(ledger::Record { object, entry }) = record else {
-            continue;
+        let ledger::Record { object, entry } = match record {
+            Record::Ledger(record) => record,
+            Record::Entry(entry) => {
+                if matches_text(patterns, &entry.name) {
+                    page.add(&of_entry(&entry))?;
+                }
+                continue;
+            }
+            _ => continue,
         };
         if !matches(patterns, &object) {
             continue;
@@ -64,8 +74,8 @@ pub(super) async fn print(
         let is_schema = object.kind == ObjectKind::Schema;
         let on_server = on_server.filter(|_| is_table);
         page.add(&Object {
-            schema: &object.schema,
-            kind: object.kind,
+            schema: Some(&object.schema),
+            kind: Kind::Sql(object.kind),
             name: (!is_schema).then_some(object.name.as_str()),
             rows: is_table.then(|| entry.rows.map_or(0, |sum| sum.rows)),
             bytes: on_server.map(|one| one.bytes),
@@ -193,11 +203,9 @@ fn line(kind: &str, rows: &str, bytes: &str, name: &str) -> String {
 }
 
 /// A name without control characters.
-fn shown(schema: &str, name: Option<&str>) -> String {
-    let name = match name {
-        Some(name) => format!("{schema}.{name}"),
-        None => schema.to_owned(),
-    };
+fn shown(schema: Option<&str>, name: Option<&str>) -> String {
+    let parts: Vec<&str> = schema.into_iter().chain(name).collect();
+    let name = parts.join(".");
     name.replace(char::is_control, "\u{fffd}")
 }
 
@@ -212,6 +220,41 @@ fn matches(patterns: &[String], object: &ObjectId) -> bool {
             // A schema includes all its objects.
             || is_like(pattern.as_bytes(), object.schema.as_bytes())
     };
+    patterns.is_empty() || patterns.iter().any(one)
+}
+
+/// What an object is.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Kind<'a> {
+    Sql(ObjectKind),
+    Other(&'a str),
+}
+
+impl<'a> Kind<'a> {
+    fn noun(self) -> &'a str {
+        match self {
+            Kind::Sql(kind) => kind.noun(),
+            Kind::Other(name) => name,
+        }
+    }
+}
+
+/// An entry of another kind of source than MySQL.
+fn of_entry(entry: &Entry) -> Object<'_> {
+    Object {
+        schema: None,
+        kind: Kind::Other(&entry.of_type),
+        name: Some(&entry.name),
+        rows: (entry.lines > 0).then_some(entry.lines),
+        bytes: Some(entry.bytes),
+        engine: None,
+    }
+}
+
+/// Whether one of the patterns matches a name, or there are none.
+fn matches_text(patterns: &[String], name: &str) -> bool {
+    let one = |pattern: &String| is_like(pattern.as_bytes(), name.as_bytes());
     patterns.is_empty() || patterns.iter().any(one)
 }
 
@@ -295,6 +338,9 @@ mod tests {
 
     #[test]
     fn control_characters_in_names_are_replaced() {
-        assert_eq!(shown("a\x1b[2J", Some("b\n")), "a\u{fffd}[2J.b\u{fffd}");
+        assert_eq!(
+            shown(Some("a\x1b[2J"), Some("b\n")),
+            "a\u{fffd}[2J.b\u{fffd}"
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! Every Nth run continues with a drill of the archived binary log, which has a report of its own.
 
 mod log;
+mod of_kind;
 mod rotation;
 mod stretch;
 
@@ -47,6 +48,9 @@ pub async fn run(context: &Context, args: VerifyArgs) -> Result<()> {
 }
 
 async fn verify(context: &Context, args: &VerifyArgs, backup: &mut Option<BackupId>) -> Result<()> {
+    if let Some(kind) = context.config.kind()? {
+        return of_kind::run(context, args, kind.as_ref(), backup).await;
+    }
     if args.level == Some(LevelArg::Log) {
         return log::run(context, args, backup).await;
     }
@@ -166,12 +170,7 @@ impl Drills<'_> {
         }
         // A replay depends on how much was written between two backups, so its duration is reported, not judged.
         if done.is_ok() && level == DrillLevel::Restore {
-            let took = SignedDuration::from_secs(report.drill_seconds.ceil() as i64);
-            let pace = context.config.schedule.pace(Timestamp::now(), took);
-            let declared = context.config.objectives;
-            let judged = figures::add(&mut report, self.past, catalog, declared, pace);
-            done = context.cancel.unless(judged).await;
-            verify::set_verdict(&mut report, &done);
+            done = judge(context, catalog, self.past, &mut report).await;
         }
         warn_of_schedule(context, entry, &mut report);
         if let Some(waits) = &self.waits {
@@ -190,6 +189,22 @@ impl Drills<'_> {
         // to print.
         done.and(written).and(printed)
     }
+}
+
+/// Compares RTO and RPO with the objectives after a drill that passed, and sets its verdict.
+async fn judge(
+    context: &Context,
+    catalog: &Catalog,
+    past: &[DrillReport],
+    report: &mut DrillReport,
+) -> Result<()> {
+    let took = SignedDuration::from_secs(report.drill_seconds.ceil() as i64);
+    let pace = context.config.schedule.pace(Timestamp::now(), took);
+    let declared = context.config.objectives;
+    let judged = figures::add(report, past, catalog, declared, pace);
+    let done = context.cancel.unless(judged).await;
+    verify::set_verdict(report, &done);
+    done
 }
 
 /// Warns that the schedule cannot meet the RPO, before it is missed; this is not a finding about the backup.
@@ -219,6 +234,9 @@ async fn select(context: &Context, args: &VerifyArgs) -> Result<(Catalog, Entry,
         let which = args.choose.which()?;
         Some(context.cancel.unless(catalog.find(which)).await?)
     };
+    if let Some(entry) = &named {
+        entry.manifest.check_kind(context.config.kind_name())?;
+    }
     match (named, args.level) {
         (Some(entry), Some(LevelArg::Archive)) => Ok((catalog, entry, Work::Archive)),
         (Some(entry), _) if !is_of_log => Ok((catalog, entry, Work::Restore)),

@@ -290,3 +290,7 @@ fn write(from: &mut impl Read, file: &mut File, sparse: bool, path: &Path) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "extract_tests.rs"]
+mod tests;

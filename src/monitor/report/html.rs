@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::layout::{DrillLevel, DrillVerdict, TargetName};
 use crate::monitor::report::chart;
 use crate::monitor::report::model::{DrillReport, LoadPath, RpoFigure, RtoBasis, RtoFigure};
+use crate::monitor::report::text::amount;
 use crate::objectives::Objectives;
 use crate::util::format::{bytes, count, counted, minute, seconds};
 
@@ -238,8 +239,7 @@ fn evidence(drill: &DrillReport) -> Markup {
                 }
                 dt { "Restored" } dd { (scratch_server(drill)) }
                 dt { "Verified" } dd {
-                    (counted(drill.verified.rows, "row")) " of " (counted(drill.verified.tables, "table")) ", "
-                    (counted(drill.verified.objects, "other object")) ", " (bytes(drill.verified.raw_bytes)) " of SQL"
+                    (amount(&drill.verified)) ", " (bytes(drill.verified.raw_bytes)) " dumped"
                 }
                 dt { "Stages" } dd {
                     @for (at, stage) in drill.stages.iter().enumerate() {

@@ -252,7 +252,7 @@ pub struct Verified {
     pub tables: u64,
     /// Other objects compared.
     pub objects: u64,
-    /// Bytes of SQL in the backup.
+    /// Bytes of the dump.
     pub raw_bytes: u64,
 }
 
@@ -471,7 +471,7 @@ impl DrillReport {
             Profile::Production => rpo_rto::Profile::Production,
             Profile::Relaxed | Profile::AsIs => rpo_rto::Profile::Relaxed,
         };
-        let is_of_restore = self.path == Some(LoadPath::Lanes) && self.replay.is_none();
+        let is_of_restore = self.path != Some(LoadPath::Client) && self.replay.is_none();
         is_of_restore.then_some(DrillTime {
             ended_at: self.ended_at,
             profile,

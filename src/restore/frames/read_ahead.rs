@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::archive::index::FrameRecord;
+use crate::archive::manifest::MYSQL;
 use crate::archive::read::Archive;
 use crate::archive::segment_digests::{SegmentDigests, Turn};
 use crate::restore::frames::frame::Frame;
@@ -49,6 +50,8 @@ pub struct FrameSource {
 impl FrameSource {
     /// Rejects an archive whose ledger contains a reserved schema (exit 6).
     pub fn of(archive: &Archive, cancel: &Cancel) -> Result<FrameSource> {
+        // Its frames are read as statements.
+        archive.manifest().check_kind(MYSQL)?;
         let objects = archive.contents().ledger.iter();
         let guard = Guard::new(objects.map(|(object, _)| object.schema.clone()))?;
         Ok(FrameSource {
