@@ -1,14 +1,27 @@
 {{/* drctl.yaml: the settings of the chart, overridden by `config`. */}}
 {{- define "drctl.config" -}}
 {{- $db := .Values.database -}}
+{{- $server := include "drctl.database.any" . -}}
+{{- $source := dict -}}
+{{- $into := dict -}}
+{{- if $server -}}
+{{- $source = dict "url" (include "drctl.database.url" (list . $db.backupUser)) "password_file" "/run/secrets/database/backup-password" -}}
+{{- $into = dict "user" $db.restoreUser "password_file" "/run/secrets/database/restore-password" -}}
+{{- end -}}
+{{- $kind := dig "source" "kind" "mysql" .Values.config -}}
+{{- if and $server (ne $kind "mysql") }}{{ fail (printf "database.kind: must be none with config.source.kind: %s" $kind) }}{{ end -}}
+{{- if and (not $server) (eq $kind "mysql") }}{{ fail "config.source.kind: required with database.kind: none, such as files" }}{{ end -}}
+{{- range $section := empty $server | ternary (list "web" "stream" "lease") list -}}
+{{- if (get $.Values $section).enabled }}{{ fail (printf "%s.enabled: needs a server; set it to false with database.kind: none" $section) }}{{ end -}}
+{{- end -}}
 {{- $config := dict
   "target" (include "drctl.target" .)
-  "source" (dict "url" (include "drctl.database.url" (list . $db.backupUser)) "password_file" "/run/secrets/database/backup-password")
-  "into" (dict "user" $db.restoreUser "password_file" "/run/secrets/database/restore-password")
+  "source" $source
+  "into" $into
   "backup" (dict "deadline_seconds" (include "drctl.deadline" .Values.backup.deadlineSeconds | int))
   "restore" (dict "deadline_seconds" (include "drctl.deadline" .Values.restore.deadlineSeconds | int))
   "verify" (dict
-    "scratch" "pod"
+    "scratch" (empty $server | ternary "local" "pod")
     "deadline_seconds" (include "drctl.deadline" .Values.verify.deadlineSeconds | int)
     "pod" (include "drctl.config.scratch" . | fromYaml))
   "schedule" (include "drctl.config.schedule" . | fromYaml)

@@ -1,7 +1,12 @@
 {{/* Properties of the database, deployed by the chart or existing. */}}
 
 {{- define "drctl.database.own" -}}
-{{- if ne .Values.database.kind "existing" }}true{{ end -}}
+{{- if has .Values.database.kind (list "mysql" "mariadb") }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether there is a server: not where the source is of another kind. */}}
+{{- define "drctl.database.any" -}}
+{{- if ne .Values.database.kind "none" }}true{{ end -}}
 {{- end -}}
 
 {{/* The accounts and the image of drills depend on it: a tag of another release series is an error. */}}

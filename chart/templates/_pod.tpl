@@ -108,6 +108,7 @@ A pod of drctl, starting at `metadata`. A dict of
 {{- $ := .root -}}
 {{- $values := .values -}}
 {{- $in := or (not .job) $.Values.mesh.jobs -}}
+{{- $passwords := include "drctl.database.any" $ | empty | ternary list .passwords -}}
 metadata:
   labels:
     {{- $mesh := include "drctl.mesh.labels" (list $ $in) | fromYaml }}
@@ -206,10 +207,10 @@ spec:
         {{- if include "drctl.copy.secret" (list $ .component) }}
         - {name: other-store, mountPath: /run/secrets/other-store, readOnly: true}
         {{- end }}
-        {{- if .passwords }}
+        {{- if $passwords }}
         - {name: credentials, mountPath: /run/secrets/database, readOnly: true}
         {{- end }}
-        {{- if and .passwords (include "drctl.database.tls" $) }}
+        {{- if and $passwords (include "drctl.database.tls" $) }}
         {{- include "drctl.database.tls.mount" $ | nindent 8 }}
         {{- end }}
         {{- with $.Values.drctl.extraVolumeMounts }}
@@ -240,7 +241,7 @@ spec:
         items:
           - {key: credentials, path: credentials}
     {{- end }}
-    {{- with .passwords }}
+    {{- with $passwords }}
     {{- include "drctl.credentials.volume" (prepend . $) | nindent 4 }}
     {{- if include "drctl.database.tls" $ }}
     {{- include "drctl.database.tls.volume" (list $ "ca.crt") | nindent 4 }}
