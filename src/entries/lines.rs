@@ -1,13 +1,14 @@
-//! The ledger of a text: for each section the number of its lines and their sum, whatever their order.
+//! The ledger of a text: for each section the number of its lines and their sum.
 //!
-//! The sum is that of the XXH3-128 of each line with its line end, modulo 2^128, as for the rows of a table.
+//! The sum is that of the XXH3-128 of each line with its line end, modulo 2^128, as for the rows of a table. In a section
+//! whose lines are in order, the hash of each is hashed with its number.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::entries::record::{BUFFER_BYTES, STREAM};
 use crate::entries::{Entry, Ledger};
@@ -23,22 +24,35 @@ pub struct Sections {
     /// Pattern of the first line of a section; its first group, else the match, is the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begin: Option<String>,
+    /// Pattern of the names of sections whose lines are in no order; `None`: of all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unordered: Option<String>,
+    /// Pattern of lines that do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<String>,
 }
 
 impl Sections {
-    /// The pattern, ready to match.
+    /// The patterns, ready to match.
     pub fn compiled(&self) -> Result<Compiled> {
-        let begin = self.begin.as_deref().map(Regex::new).transpose();
-        let begin =
-            begin.map_err(|e| Error::usage("the pattern of sections is invalid").because(e))?;
-        Ok(Compiled { begin })
+        let compiled = |pattern: &Option<String>| {
+            let regex = pattern.as_deref().map(Regex::new).transpose();
+            regex.map_err(|e| Error::usage("the pattern of sections is invalid").because(e))
+        };
+        Ok(Compiled {
+            begin: compiled(&self.begin)?,
+            unordered: compiled(&self.unordered)?,
+            ignore: compiled(&self.ignore)?,
+        })
     }
 }
 
-/// Sections whose pattern is ready to match.
+/// Sections whose patterns are ready to match.
 #[derive(Debug)]
 pub struct Compiled {
     begin: Option<Regex>,
+    unordered: Option<Regex>,
+    ignore: Option<Regex>,
 }
 
 impl Compiled {
@@ -47,6 +61,18 @@ impl Compiled {
         let found = self.begin.as_ref()?.captures(line)?;
         let name = found.get(1).or(found.get(0))?;
         Some(String::from_utf8_lossy(name.as_bytes()).into_owned())
+    }
+
+    /// Whether the lines of a section are in order.
+    fn is_ordered(&self, section: &str) -> bool {
+        let unordered = self.unordered.as_ref();
+        unordered.is_some_and(|unordered| !unordered.is_match(section.as_bytes()))
+    }
+
+    /// Whether a line counts. Lines in no order are data, and all count.
+    fn counts(&self, line: &[u8], is_ordered: bool) -> bool {
+        let ignore = self.ignore.as_ref().filter(|_| is_ordered);
+        !ignore.is_some_and(|ignore| ignore.is_match(line))
     }
 }
 
@@ -86,9 +112,14 @@ impl Line {
 pub(super) fn record(mut stream: impl Read, sections: &Compiled) -> io::Result<Ledger> {
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     let mut section = STREAM.to_owned();
+    let mut is_ordered = sections.is_ordered(&section);
     let mut end = |line: Line, sums: &mut BTreeMap<String, Sum>| {
         if let Some(name) = sections.name(&line.head) {
+            is_ordered = sections.is_ordered(&name);
             section = name;
+        }
+        if !sections.counts(&line.head, is_ordered) {
+            return;
         }
         let sum = match sums.get_mut(&section) {
             Some(sum) => sum,
@@ -96,7 +127,15 @@ pub(super) fn record(mut stream: impl Read, sections: &Compiled) -> io::Result<L
         };
         sum.bytes += line.bytes;
         sum.lines += 1;
-        sum.digest = sum.digest.wrapping_add(line.hash.digest128());
+        let digest = match is_ordered {
+            false => line.hash.digest128(),
+            true => xxh3_128(
+                &[line.hash.digest128(), sum.lines.into()]
+                    .map(u128::to_le_bytes)
+                    .concat(),
+            ),
+        };
+        sum.digest = sum.digest.wrapping_add(digest);
     };
     let (mut line, mut buffer) = (Line::new(), vec![0; BUFFER_BYTES]);
     loop {
@@ -136,6 +175,7 @@ mod tests {
     fn of(text: &str) -> Ledger {
         let sections = Sections {
             begin: Some("^COPY ([a-z.]+)".into()),
+            ..Sections::default()
         };
         record(text.as_bytes(), &sections.compiled().unwrap()).unwrap()
     }
@@ -154,6 +194,25 @@ mod tests {
             "SET x;\nCOPY a.b (x)\n1\n1\n2\nCOPY a.c (x)\n3\n",
             "SET x;\nCOPY a.b (x)\n1\n2\nCOPY a.c (x)\n2\n3\n",
             "SET x;\nCOPY a.b (x)\n1\n2\n2\nCOPY a.c (x)\n3",
+        ] {
+            assert_ne!(one, of(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn lines_in_order_count_in_order_and_those_that_are_ignored_do_not() {
+        let sections = Sections {
+            begin: Some("^# (.+)".into()),
+            unordered: Some("^rows".into()),
+            ignore: Some("^-- ".into()),
+        };
+        let of = |text: &str| record(text.as_bytes(), &sections.compiled().unwrap()).unwrap();
+        let one = of("# table\na,\nb\n-- 1\n# rows\nx\n-- y\n");
+        assert_eq!(one, of("# table\na,\n-- 2\nb\n# rows\n-- y\nx\n"));
+        for other in [
+            "# table\nb\na,\n# rows\nx\n-- y\n",
+            "# table\na,\nb\n# rows\nx\n-- z\n",
+            "# table\na,\nb\n# rows\nx\n",
         ] {
             assert_ne!(one, of(other), "{other}");
         }

@@ -4,11 +4,12 @@
 //! [`Format`] of its ledger), how to restore (bytes in), and how to compare (stream again from what was restored, so that
 //! the ledgers can be compared). Archives, the catalog, retention, copies and reports know nothing of kinds.
 //!
-//! - [`command`]: any program; [`files`]: a directory, as a tar.
+//! - [`command`]: any program; [`files`]: a directory, as a tar; [`postgres`]: a database.
 //! - [`program`]: a child process whose end is an error unless it succeeded.
 
 pub mod command;
 pub mod files;
+pub mod postgres;
 pub mod program;
 
 use async_trait::async_trait;

@@ -33,6 +33,10 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Manners {
     /// Names of the variables that it receives from the environment of drctl.
     pub env: Vec<String>,
+    /// Further variables.
+    pub variables: Vec<(String, OsString)>,
+    /// Section of the configuration that has these settings, for hints.
+    pub section: &'static str,
     /// Lines on stderr that match one of these are harmless; any other fails the program.
     pub harmless: Vec<Regex>,
     /// Maximum time without a byte; `None`: no limit.
@@ -49,6 +53,7 @@ pub struct Program {
     stderr: JoinHandle<Stderr>,
     manners: Manners,
     outcome: Outcome,
+    exit: Option<i32>,
 }
 
 /// The pipes of a program.
@@ -78,6 +83,7 @@ impl Program {
         for (name, value) in environment(&manners.env)? {
             command.env(name, value);
         }
+        command.envs(manners.variables.iter().cloned());
         command
             .stdin(piped(pipes == Pipes::In))
             .stdout(piped(pipes == Pipes::Out))
@@ -105,12 +111,18 @@ impl Program {
             stderr: tokio::spawn(Stderr::collect(stderr)),
             manners: manners.clone(),
             outcome,
+            exit: None,
         })
     }
 
     /// Its file name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its exit code; `None` while it runs, and after a signal.
+    pub fn exit(&self) -> Option<i32> {
+        self.exit
     }
 
     /// An error of the program.
@@ -132,7 +144,10 @@ impl Program {
                 Err(_) => {
                     let seconds = limit.as_secs();
                     return Err(self.error(format!("wrote nothing for {seconds} s")).hint(
-                        "find out what it waits for, or raise source.command.stall_seconds",
+                        format!(
+                            "find out what it waits for, or raise {}.stall_seconds",
+                            self.manners.section
+                        ),
                     ));
                 }
             },
@@ -166,6 +181,7 @@ impl Program {
         self.stdout = None;
         let status = self.child.wait().await;
         let status = status.map_err(|e| self.error("cannot be waited for").because(e))?;
+        self.exit = status.code();
         // A descendant of the program could keep its stderr open forever.
         let stderr = match tokio::time::timeout(GRACE, &mut self.stderr).await {
             Ok(Ok(stderr)) => stderr,
@@ -200,8 +216,10 @@ impl Program {
         };
         let error = self.error(what);
         Err(match status.success() {
-            true => error
-                .hint("if the line is harmless, let a pattern of source.command.harmless match it"),
+            true => error.hint(format!(
+                "if the line is harmless, let a pattern of {}.harmless match it",
+                self.manners.section
+            )),
             false => error.hint(
                 "run the command by hand, with the same variables, and correct what it reports",
             ),

@@ -54,6 +54,7 @@ mod memory;
 mod notify;
 mod operations;
 mod pod_hash;
+mod postgres;
 mod promises;
 mod prune;
 mod prune_store;

@@ -31,6 +31,7 @@ ALERTMANAGER_TEMPLATES=/usr/share/prometheus/alertmanager
 # The -core packages bring the server's binaries and no service: nothing is started or stopped.
 PACKAGES=(mariadb-server-core mariadb-client mmdebstrap debian-archive-keyring zstd pigz age openssh-client jq
     shellcheck tzdata iso-codes unicode-data util-linux curl)
+POSTGRES_PACKAGES=(postgresql-15)
 BENCH_PACKAGES=(sysbench time python3 iproute2)
 
 say() { printf 'lab: %s%s\n' "${DRCTL_LAB_STEP:-}" "$*"; }
@@ -49,13 +50,25 @@ install_packages() {
     say "apt-get install ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 "${missing[@]}" >/dev/null
+        apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 \
+        -o Dpkg::Options::=--force-confold "${missing[@]}" >/dev/null
 }
 
 piece_packages() {
     local packages=("${PACKAGES[@]}")
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     install_packages "${packages[@]}"
+}
+
+# Its tests initialise servers of their own; the package would start one.
+piece_postgres() {
+    local settings=/etc/postgresql-common/createcluster.conf as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    if [ ! -e "$settings" ] && command -v apt-get >/dev/null; then
+        "${as_root[@]}" mkdir -p "${settings%/*}"
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee "$settings" >/dev/null
+    fi
+    install_packages "${POSTGRES_PACKAGES[@]}"
 }
 
 piece_bench() { install_packages "${BENCH_PACKAGES[@]}"; }
@@ -425,8 +438,8 @@ if [ "${1:-}" = --needed ]; then
     CI=true
 fi
 case "${1:-}" in
-'') everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart node kubernetes ;;
-servers) everything packages gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart ;;
+'') everything packages postgres gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart node kubernetes ;;
+servers) everything packages postgres gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart ;;
 bench) everything packages gateway mysql templates bench aws ;;
 *) everything "$@" ;;
 esac

@@ -22,6 +22,8 @@ pub enum Piece {
     Cron,
     /// Prometheus, promtool and Alertmanager.
     Prometheus,
+    /// PostgreSQL of the distribution.
+    Postgres,
 }
 
 /// Where `setup.sh` keeps everything: `DRCTL_LAB`, else `~/.cache/drctl`.
@@ -42,6 +44,7 @@ pub fn have(piece: Piece) -> bool {
         Piece::Gateway => root().join("bin/versitygw"),
         Piece::Cron => root().join("bin/kubernetes-cron"),
         Piece::Prometheus => "/usr/share/prometheus/alertmanager/email.tmpl".into(),
+        Piece::Postgres => "/usr/lib/postgresql/15/bin/postgres".into(),
     };
     if wanted.exists() {
         return true;
