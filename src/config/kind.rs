@@ -1,4 +1,4 @@
-//! Sections `source.command` and `source.files`: sources other than MySQL.
+//! Sections `source.command`, `source.files` and `source.postgres`: sources other than MySQL.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,12 +6,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::server::Login;
 use crate::entries::lines::Sections;
 use crate::entries::record::Format;
 use crate::kind::Kind;
 use crate::kind::command::CommandKind;
 use crate::kind::files::{Changed, FilesKind, OutsideLinks, Owners};
+use crate::kind::postgres::PostgresKind;
+use crate::kind::postgres::programs::{Connection, Programs};
 use crate::kind::program::Manners;
+use crate::mysql::Role;
 use crate::util::error::{Error, Result};
 use crate::util::times::{MOST_SECONDS, Seconds};
 
@@ -26,6 +30,8 @@ pub enum KindName {
     Command,
     /// A directory.
     Files,
+    /// A database of a PostgreSQL server.
+    Postgres,
 }
 
 impl KindName {
@@ -35,6 +41,7 @@ impl KindName {
             KindName::Mysql => "mysql",
             KindName::Command => "command",
             KindName::Files => "files",
+            KindName::Postgres => "postgres",
         }
     }
 }
@@ -104,6 +111,7 @@ impl CommandSection {
         };
         let sections = Sections {
             begin: self.section.clone(),
+            ..Sections::default()
         };
         sections.compiled()?;
         let trailer = self.trailer.as_deref().map(regex::bytes::Regex::new);
@@ -131,6 +139,8 @@ impl CommandSection {
                     .collect::<Result<_, _>>()
                     .map_err(|e| bad("harmless", e))?,
                 stall: self.stall_seconds.limit(),
+                section: "source.command",
+                ..Manners::default()
             },
         }))
     }
@@ -179,6 +189,61 @@ impl FilesSection {
             owners: self.owners,
             outside_links: self.outside_links,
         }))
+    }
+}
+
+/// The database of kind `postgres`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct PostgresSection {
+    /// The database: `postgresql://user@host:5432/database`; the password is `source.password_file`. Parameters: `host`, the directory of a
+    /// socket; `sslmode` and `sslrootcert`, as of libpq.
+    url: Option<String>,
+    /// Directory of `psql`, `pg_dump` and `pg_dumpall`, and for drills of `initdb` and `postgres`, of the major version of
+    /// the server.
+    program_dir: PathBuf,
+    /// Whether the passwords of roles are backed up, as hashes. The account has to be a superuser, or to have
+    /// `pg_read_all_data`.
+    role_passwords: bool,
+    /// Time without output after which a program is stopped; 0: no limit.
+    #[schemars(range(max = MOST_SECONDS))]
+    stall_seconds: Seconds,
+}
+
+impl Default for PostgresSection {
+    fn default() -> Self {
+        PostgresSection {
+            url: None,
+            program_dir: "/usr/bin".into(),
+            role_passwords: true,
+            stall_seconds: Seconds(600),
+        }
+    }
+}
+
+impl PostgresSection {
+    pub(super) fn check(&self, login: &Login) -> Result<Arc<dyn Kind>> {
+        let url = self.url.as_deref().ok_or_else(|| {
+            Error::usage("source.postgres.url is not configured")
+                .hint("set it to postgresql://USER@HOST:5432/DATABASE")
+        })?;
+        let mut connection = Connection::parse(url, "source.postgres.url")?;
+        if connection.database.is_empty() {
+            return Err(Error::usage("source.postgres.url names no database")
+                .hint("write it as postgresql://USER@HOST:5432/DATABASE"));
+        }
+        if let Some(password) = login.secret(Role::Source)? {
+            connection.password = Some(password);
+        }
+        let programs = Programs {
+            directory: self.program_dir.clone(),
+            stall: self.stall_seconds.limit(),
+        };
+        Ok(Arc::new(PostgresKind::new(
+            connection,
+            programs,
+            self.role_passwords,
+        )))
     }
 }
 

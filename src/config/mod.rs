@@ -244,6 +244,7 @@ impl Config {
             KindName::Mysql => Ok(None),
             KindName::Command => self.source.command.check().map(Some),
             KindName::Files => self.source.files.check().map(Some),
+            KindName::Postgres => self.source.postgres.check(&self.source.login).map(Some),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::kind::{CommandSection, FilesSection, KindName};
+use crate::config::kind::{CommandSection, FilesSection, KindName, PostgresSection};
 use crate::mysql::{Role, ServerConfig, ServerUrl};
 use crate::reader::Reader;
 use crate::util::error::{Error, Result};
@@ -15,7 +15,8 @@ use crate::util::secret::Secret;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct SourceSection {
-    /// What is backed up: `mysql`, a MySQL or MariaDB server; `command`, the output of a program; `files`, a directory.
+    /// What is backed up: `mysql`, a MySQL or MariaDB server; `command`, the output of a program; `files`, a directory; `postgres`,
+    /// a database of a PostgreSQL server.
     pub(super) kind: KindName,
     /// The server to dump: `mysql://user@host:3306` or `mysql://user@localhost/?socket=/path`, without a
     /// password. TLS: `?tls=disabled`, `preferred` (default), `required` or `verify`; `ca=/file.pem` to verify
@@ -30,6 +31,7 @@ pub(super) struct SourceSection {
     pub(super) reader: Reader,
     pub(super) command: CommandSection,
     pub(super) files: FilesSection,
+    pub(super) postgres: PostgresSection,
 }
 
 /// The server to restore into.
@@ -60,6 +62,23 @@ pub(super) struct Login {
 }
 
 impl Login {
+    /// The password, if there is one.
+    pub(super) fn secret(&self, role: Role) -> Result<Option<Secret>> {
+        match (&self.password, &self.password_file) {
+            (Some(_), Some(_)) => Err(Error::usage(format!(
+                "both {0}_PASSWORD and {0}_PASSWORD_FILE are set",
+                role.key()
+            ))
+            .hint("keep the file")),
+            (Some(password), None) => Ok(Some(password.clone())),
+            (None, Some(path)) => {
+                let named = format!("{}_PASSWORD_FILE", role.key());
+                Secret::read(path, &named).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
     /// A server at `url`, with the password of this account.
     pub(super) fn server(
         &self,
@@ -67,21 +86,7 @@ impl Login {
         client_dir: Option<PathBuf>,
         role: Role,
     ) -> Result<ServerConfig> {
-        let password = match (&self.password, &self.password_file) {
-            (Some(_), Some(_)) => {
-                return Err(Error::usage(format!(
-                    "both {0}_PASSWORD and {0}_PASSWORD_FILE are set",
-                    role.key()
-                ))
-                .hint("keep the file"));
-            }
-            (Some(password), None) => Some(password.clone()),
-            (None, Some(path)) => {
-                let named = format!("{}_PASSWORD_FILE", role.key());
-                Some(Secret::read(path, &named)?)
-            }
-            (None, None) => None,
-        };
+        let password = self.secret(role)?;
         Ok(ServerConfig {
             url,
             password,

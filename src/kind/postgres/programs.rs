@@ -42,11 +42,14 @@ impl Connection {
     pub fn parse(url: &str, named: &str) -> Result<Connection> {
         let wrong = |what: &str| {
             Error::usage(format!("{named} {what}"))
-                .hint("write it as postgresql://USER@HOST:5432/DATABASE; a password belongs into a file or a variable")
+                .hint("write it as postgresql://USER@HOST:5432/DATABASE; the password belongs into source.password_file")
         };
         let url = url::Url::parse(url).map_err(|e| wrong(&format!("is not a URL: {e}")))?;
         if !["postgresql", "postgres"].contains(&url.scheme()) {
             return Err(wrong("is not the URL of a PostgreSQL server"));
+        }
+        if url.password().is_some() {
+            return Err(wrong("contains a password"));
         }
         let decoded = |text: &str| {
             let text = percent_encoding::percent_decode_str(text);
@@ -61,7 +64,7 @@ impl Connection {
             port: url.port().unwrap_or(5432),
             user: decoded(url.username())?,
             database: decoded(url.path().trim_start_matches('/'))?,
-            password: url.password().map(decoded).transpose()?.map(Secret::new),
+            password: None,
             sslmode: None,
             sslrootcert: None,
         };

@@ -206,6 +206,12 @@ fn owner(directory: &Path) -> std::io::Result<Option<Owner>> {
     if fs::metadata(directory)?.uid() != owner.uid {
         std::os::unix::fs::chown(directory, Some(owner.uid), Some(owner.gid))?;
     }
+    // It may pass through the directory of the drill, which is private to root, and see nothing there.
+    if let Some(parent) = directory.parent()
+        && fs::metadata(parent)?.permissions().mode() & 0o777 == 0o700
+    {
+        fs::set_permissions(parent, fs::Permissions::from_mode(0o711))?;
+    }
     Ok(Some(owner))
 }
 
