@@ -192,6 +192,15 @@ impl FilesSection {
     }
 }
 
+/// Whether the passwords of roles are backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RolePasswords {
+    #[default]
+    Keep,
+    Ignore,
+}
+
 /// The database of kind `postgres`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -202,9 +211,9 @@ pub(super) struct PostgresSection {
     /// Directory of `psql`, `pg_dump` and `pg_dumpall`, and for drills of `initdb` and `postgres`, of the major version of
     /// the server.
     program_dir: PathBuf,
-    /// Whether the passwords of roles are backed up, as hashes. The account has to be a superuser, or to have
-    /// `pg_read_all_data`.
-    role_passwords: bool,
+    /// Whether the passwords of roles are backed up, as hashes: `keep`, for which the account has to be a superuser or to
+    /// have `pg_read_all_data`, or `ignore`.
+    role_passwords: RolePasswords,
     /// Time without output after which a program is stopped; 0: no limit.
     #[schemars(range(max = MOST_SECONDS))]
     stall_seconds: Seconds,
@@ -215,7 +224,7 @@ impl Default for PostgresSection {
         PostgresSection {
             url: None,
             program_dir: "/usr/bin".into(),
-            role_passwords: true,
+            role_passwords: RolePasswords::default(),
             stall_seconds: Seconds(600),
         }
     }
@@ -242,7 +251,7 @@ impl PostgresSection {
         Ok(Arc::new(PostgresKind::new(
             connection,
             programs,
-            self.role_passwords,
+            self.role_passwords == RolePasswords::Keep,
         )))
     }
 }
