@@ -31,6 +31,7 @@ fn files() -> (Drctl, PathBuf) {
     configure(&drctl, &json!({"kind": "files", "files": {"path": dir}}));
     fs::create_dir_all(dir.join("deep/er")).unwrap();
     fs::create_dir(dir.join("empty")).unwrap();
+    fs::set_permissions(dir.join("empty"), fs::Permissions::from_mode(0o555)).unwrap();
     fs::write(dir.join("deep/text"), "one\ntwo\n").unwrap();
     fs::write(dir.join("deep/er/nothing"), "").unwrap();
     let noise: Vec<u8> = (0..9 << 20)

@@ -10,6 +10,7 @@ mod extract;
 mod read;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -155,7 +156,7 @@ impl Kind for FilesKind {
         let moved = || -> std::io::Result<()> {
             for entry in fs::read_dir(&unfinished)? {
                 let entry = entry?;
-                fs::rename(entry.path(), into.join(entry.file_name()))?;
+                move_up(&entry, &into.join(entry.file_name()))?;
             }
             fs::remove_dir(&unfinished)
         };
@@ -172,6 +173,21 @@ impl Kind for FilesKind {
             Owners::Ignore => " --no-same-owner",
         };
         format!("tar -x -p{owners} --xattrs --xattrs-include='*' -C EMPTY_DIRECTORY")
+    }
+}
+
+/// Moves a restored file or directory to its place. To move a directory takes the permission to write to it.
+fn move_up(entry: &fs::DirEntry, to: &Path) -> std::io::Result<()> {
+    let meta = entry.metadata()?;
+    let denies = meta.is_dir() && meta.permissions().mode() & 0o200 == 0;
+    if denies {
+        let mode = meta.permissions().mode() | 0o200;
+        fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode))?;
+    }
+    fs::rename(entry.path(), to)?;
+    match denies {
+        true => fs::set_permissions(to, meta.permissions()),
+        false => Ok(()),
     }
 }
 
