@@ -58,7 +58,7 @@ part_copy() {
 # It takes no bundle of certificates from the variable that the others read.
 clone_objects() {
     env -u AWS_CA_BUNDLE RCLONE_CONFIG=/dev/null RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Other RCLONE_CONFIG_S3_ENV_AUTH=true \
-        RCLONE_CONFIG_S3_ENDPOINT=$AWS_ENDPOINT_URL rclone copy --quiet --disable copy s3:bench/store s3:bench/cloned
+        RCLONE_CONFIG_S3_ENDPOINT="$AWS_ENDPOINT_URL" rclone copy --quiet --disable copy s3:bench/store s3:bench/cloned
 }
 
 fresh_backup_in_s3() {

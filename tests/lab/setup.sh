@@ -440,7 +440,7 @@ fi
 case "${1:-}" in
 '') everything packages postgres gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart node kubernetes ;;
 servers) everything packages postgres gateway cron deny prometheus mysql mariadb-next mariadb-lts templates chart ;;
-bench) everything packages gateway mysql templates bench aws ;;
+bench) everything packages gateway mysql templates bench aws race ;;
 *) everything "$@" ;;
 esac
 [ -n "$needed" ] || say "ready in $LAB"
