@@ -4,26 +4,20 @@
 //! pipe would block it. It has a cleared environment, and is the leader of a process group that is ended as a whole.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use crate::kind::CHUNK_BYTES;
 use crate::util::error::{Error, Outcome, Result};
+use crate::util::stderr::Stderr;
 use crate::util::{pdeathsig, program};
-
-/// Maximum length of stderr in bytes; more is a failure, whatever it contains.
-const STDERR_BYTES: usize = 32 << 10;
-
-/// Lines of stderr in an error.
-const SHOWN_LINES: usize = 3;
 
 /// Time limit for a stopped program to exit, and for stderr to be closed after the exit.
 const GRACE: Duration = Duration::from_secs(5);
@@ -108,7 +102,7 @@ impl Program {
             child,
             stdin,
             stdout,
-            stderr: tokio::spawn(Stderr::collect(stderr)),
+            stderr: Stderr::collect(stderr),
             manners: manners.clone(),
             outcome,
             exit: None,
@@ -182,38 +176,22 @@ impl Program {
         let status = self.child.wait().await;
         let status = status.map_err(|e| self.error("cannot be waited for").because(e))?;
         self.exit = status.code();
-        // A descendant of the program could keep its stderr open forever.
-        let stderr = match tokio::time::timeout(GRACE, &mut self.stderr).await {
-            Ok(Ok(stderr)) => stderr,
-            Ok(Err(_)) | Err(_) => Stderr::incomplete(),
-        };
+        let stderr = Stderr::within(&mut self.stderr, GRACE).await;
         self.judge(status, &stderr)
     }
 
     fn judge(&self, status: ExitStatus, stderr: &Stderr) -> Result<()> {
-        let text = String::from_utf8_lossy(&stderr.kept);
-        let is_harmless = |line: &&str| self.manners.harmless.iter().any(|one| one.is_match(line));
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let (harmless, messages): (Vec<&str>, Vec<&str>) = lines.partition(is_harmless);
+        let is_harmless =
+            |line: &String| self.manners.harmless.iter().any(|one| one.is_match(line));
+        let lines = stderr.lines().into_iter();
+        let (harmless, messages): (Vec<String>, Vec<String>) = lines.partition(is_harmless);
         for line in harmless {
             tracing::info!(program = self.name, line, "harmless line on stderr");
         }
-        if status.success() && messages.is_empty() && !stderr.incomplete {
+        if status.success() && messages.is_empty() && !stderr.is_incomplete {
             return Ok(());
         }
-        let mut shown: Vec<&str> = messages.iter().take(SHOWN_LINES).copied().collect();
-        if messages.len() > SHOWN_LINES || stderr.incomplete {
-            shown.push("…");
-        }
-        let how = match (status.code(), status.signal()) {
-            (Some(0), _) => "exited with 0 but wrote to stderr".to_owned(),
-            (Some(code), _) => format!("exited with {code}"),
-            (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
-        };
-        let what = match shown.as_slice() {
-            [] => format!("{how} without a message"),
-            lines => format!("{how}: {}", lines.join(" | ")),
-        };
+        let what = stderr.ending(status, &messages);
         let error = self.error(what);
         Err(match status.success() {
             true => error.hint(format!(
@@ -269,40 +247,4 @@ fn environment(names: &[String]) -> Result<Vec<(String, OsString)>> {
         .hint("set it, or remove it from source.command.env")),
     };
     names.iter().map(of).collect()
-}
-
-/// Output of a program on stderr.
-#[derive(Debug, Default)]
-struct Stderr {
-    kept: Vec<u8>,
-    /// Whether bytes are missing: there were too many, or the end was not reached.
-    incomplete: bool,
-}
-
-impl Stderr {
-    fn incomplete() -> Stderr {
-        Stderr {
-            kept: Vec::new(),
-            incomplete: true,
-        }
-    }
-
-    async fn collect(mut from: impl AsyncRead + Unpin) -> Stderr {
-        let mut all = Stderr::default();
-        let mut chunk = vec![0; 4096];
-        loop {
-            match from.read(&mut chunk).await {
-                Ok(0) => return all,
-                Ok(count) => {
-                    let room = STDERR_BYTES - all.kept.len();
-                    all.incomplete |= count > room;
-                    all.kept.extend_from_slice(&chunk[..count.min(room)]);
-                }
-                Err(_) => {
-                    all.incomplete = true;
-                    return all;
-                }
-            }
-        }
-    }
 }

@@ -9,7 +9,7 @@
 //! - [`chunks`]: a stream from async code to a thread.
 //! - [`process`]: this process, as others recognise it.
 //! - [`program`]: child processes with a cleared environment; [`pdeathsig`]: child processes that end with
-//!   drctl.
+//!   drctl; [`stderr`]: what they write to stderr.
 
 pub mod bounded;
 pub mod cancel;
@@ -23,4 +23,5 @@ pub mod pdeathsig;
 pub mod process;
 pub mod program;
 pub mod secret;
+pub mod stderr;
 pub mod times;

@@ -3,14 +3,14 @@
 //! The output of a failed dump may look complete, so the end of the stream is an error unless the program exited with 0
 //! and wrote only known harmless lines to stderr. stderr is read all the time, since a full pipe would block the program.
 //!
-//! Memory: [`STDERR_KEPT_BYTES`], and the buffer of the reader.
+//! Memory: [`KEPT_BYTES`](crate::util::stderr::KEPT_BYTES), and the buffer of the reader.
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use bytes::BufMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinHandle;
 use tokio::time::error::Elapsed;
@@ -19,13 +19,11 @@ use crate::mysql::client::line_ends::{Inserter, LineEnds};
 use crate::mysql::connect::{is_lost_code, server_error};
 use crate::mysql::{Client, Role};
 use crate::util::pdeathsig;
+use crate::util::stderr::Stderr;
 use crate::{Error, Result};
 
 /// Requested size of the pipe; with the default of 64 KiB both sides would wait for each other more often.
 const PIPE_BYTES: usize = 1 << 20;
-
-/// Maximum length of stderr; more is a failure, whatever it contains.
-pub const STDERR_KEPT_BYTES: usize = 32 << 10;
 
 /// Maximum time without output. mysqldump never terminates on an event whose body contains `;;`.
 const STALL: Duration = Duration::from_secs(600);
@@ -86,7 +84,7 @@ impl DumpChild {
         Ok(DumpChild {
             child,
             stdout,
-            stderr: Some(tokio::spawn(Stderr::collect(stderr))),
+            stderr: Some(Stderr::collect(stderr)),
             succeeded: false,
             inserter: Inserter::default(),
             name,
@@ -179,11 +177,7 @@ impl DumpChild {
             }
             return Err(self.role.error(format!("{} has already failed", self.name)));
         };
-        // A descendant of the program could keep its stderr open forever.
-        let stderr = match tokio::time::timeout(GRACE, task).await {
-            Ok(Ok(stderr)) => stderr,
-            Ok(Err(_)) | Err(_) => Stderr::incomplete(),
-        };
+        let stderr = Stderr::within(task, GRACE).await;
         self.stderr = None;
         check_exit(self.role, &self.name, status, &stderr)?;
         self.succeeded = true;
@@ -191,78 +185,14 @@ impl DumpChild {
     }
 }
 
-/// Output of a program on stderr.
-#[derive(Debug, Default)]
-struct Stderr {
-    /// The first bytes.
-    kept: Vec<u8>,
-    /// Whether bytes are missing: there were too many, or the end was not reached.
-    incomplete: bool,
-}
-
-impl Stderr {
-    fn incomplete() -> Self {
-        Stderr {
-            kept: Vec::new(),
-            incomplete: true,
-        }
-    }
-
-    async fn collect(mut from: impl AsyncRead + Unpin) -> Stderr {
-        let mut all = Stderr::default();
-        let mut chunk = vec![0; 4096];
-        loop {
-            match from.read(&mut chunk).await {
-                Ok(0) => return all,
-                Ok(count) => {
-                    let room = STDERR_KEPT_BYTES - all.kept.len();
-                    all.incomplete |= count > room;
-                    all.kept.extend_from_slice(&chunk[..count.min(room)]);
-                }
-                Err(_) => {
-                    all.incomplete = true;
-                    return all;
-                }
-            }
-        }
-    }
-
-    /// The lines that are not known to be harmless.
-    fn messages(&self) -> Vec<String> {
-        String::from_utf8_lossy(&self.kept)
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !HARMLESS.iter().any(|h| line.contains(h)))
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
 /// Fails unless the exit status and stderr are those of a complete dump.
 fn check_exit(role: Role, name: &str, status: ExitStatus, stderr: &Stderr) -> Result<()> {
-    let messages = stderr.messages();
-    if status.success() && messages.is_empty() && !stderr.incomplete {
+    let mut messages = stderr.lines();
+    messages.retain(|line| !HARMLESS.iter().any(|harmless| line.contains(harmless)));
+    if status.success() && messages.is_empty() && !stderr.is_incomplete {
         return Ok(());
     }
-    let how = match status.code() {
-        Some(0) => "exited with 0 but wrote to stderr".to_owned(),
-        Some(code) => format!("exited with {code}"),
-        None => {
-            use std::os::unix::process::ExitStatusExt;
-            format!("was killed by signal {}", status.signal().unwrap_or(0))
-        }
-    };
-    // The first lines name the cause; the others are mostly consequences.
-    const LINES: usize = 3;
-    let mut shown = messages.iter().take(LINES).cloned().collect::<Vec<_>>();
-    if messages.len() > LINES || stderr.incomplete {
-        shown.push("…".into());
-    }
-    let what = if shown.is_empty() {
-        format!("{name} {how} without a message")
-    } else {
-        format!("{name} {how}: {}", shown.join(" | "))
-    };
+    let what = format!("{name} {}", stderr.ending(status, &messages));
     let failed = match hint_for(&messages) {
         Some(hint) => role.error(what).hint(hint),
         None => role.error(what),
