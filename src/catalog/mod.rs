@@ -139,7 +139,7 @@ impl Entry {
     }
 
     /// A backup. It is suspect for the reasons in its manifest unless an operator accepted it, and if a required
-    /// signature is missing, which nobody can accept.
+    /// signature is missing, which cannot be accepted.
     pub fn new(id: BackupId, manifest: Manifest, signed: Signed, marks: Marks) -> Entry {
         let mut reasons = Vec::new();
         if let Signed::Refused(why) = &signed {

@@ -540,7 +540,7 @@ pub struct StandbyArgs {
     /// Apply what is archived now, then exit
     #[arg(long)]
     pub once: bool,
-    /// Drop everything on a standby, and build it anew
+    /// Drop everything on a standby, and rebuild it
     #[arg(long, help_heading = "Safety")]
     pub rebuild: bool,
 }

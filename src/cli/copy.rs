@@ -1,4 +1,4 @@
-//! `drctl copy`: copies a target to a second store, once or for ever.
+//! `drctl copy`: copies a target to a second store, once or continuously.
 //!
 //! The run record is written to the second store: the credentials for the primary one may only read.
 

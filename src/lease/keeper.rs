@@ -90,7 +90,7 @@ impl Keeper {
     }
 }
 
-/// Renews for ever.
+/// Renews forever.
 async fn renew(
     mut renewer: Renewer,
     pause: Duration,

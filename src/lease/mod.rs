@@ -3,7 +3,7 @@
 //! Objects in a store that both sides reach number the changes of the writable side: the newest epoch decides. A side
 //! takes the next one by put-if-absent, so one of several wins. The holder renews its lease, and counts it as valid only
 //! for a time from before a renewal that found its epoch the newest; without a valid lease its server is read-only. So
-//! whoever takes an epoch knows after that time that no earlier holder is writable. No clock of one machine is compared
+//! the side that takes an epoch knows after that time that no earlier holder is writable. No clock of one machine is compared
 //! with that of another.
 //!
 //! - [`side`], `record`: names of sides, and the objects; `chain`: which objects there are; [`state`]: who holds the lease.

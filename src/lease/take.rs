@@ -31,7 +31,7 @@ impl Taken {
         self.epoch
     }
 
-    /// Says directly before the server becomes writable that it may: whoever takes a later epoch waits as for a keeper.
+    /// Says directly before the server becomes writable that it may: the side that takes a later epoch waits as for a keeper.
     /// Returns until when the server may become writable by this.
     ///
     /// # Errors

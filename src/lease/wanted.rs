@@ -21,7 +21,7 @@ pub(super) enum Wanted {
 pub(super) fn wanted(standing: &Standing, now: Now, has_held: bool, is_young: bool) -> Wanted {
     match standing {
         Standing::Unknown if is_young => Wanted::Unchanged,
-        // Before the first epoch there is nothing to protect; after it, somebody has deleted it.
+        // Before the first epoch there is nothing to protect; after it, the object was deleted.
         Standing::Nobody if !has_held => Wanted::Unchanged,
         Standing::Ours {
             validity, fenced, ..

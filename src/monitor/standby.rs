@@ -35,7 +35,7 @@ pub enum State {
     Waiting,
     /// It is compared with a backup.
     Comparing,
-    /// The log that it needs is not archived; it is built anew from the next backup.
+    /// The log that it needs is not archived; it is rebuilt from the next backup.
     Gap,
     /// It cannot go on; `error` says why.
     Failed,

@@ -214,7 +214,7 @@ impl Standby {
         Ok(())
     }
 
-    /// Drops everything on it, so that it can be built anew. It had no schema when it was first built.
+    /// Drops everything on it, so that it can be rebuilt. It had no schema when it was first built.
     pub async fn clear(mut self) -> Result<()> {
         self.admit().await?;
         // First: what is half dropped must not be taken for a standby.

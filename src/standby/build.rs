@@ -25,7 +25,7 @@ pub(super) enum Why {
     Missing,
     /// What it needs is not archived: the next backup is behind the beginning of this timeline.
     Gap(Option<TimelineId>),
-    /// Somebody wants it.
+    /// It was requested.
     Asked,
 }
 
@@ -102,7 +102,7 @@ impl Follower {
                         .hint("make one with drctl backup; until then the standby stays as it is"),
                 );
             }
-            tracing::warn!(backup = %base.entry.id, "the standby is built anew");
+            tracing::warn!(backup = %base.entry.id, "rebuilding the standby");
             standby.clear().await?;
         }
         let mut connection = self.cancel.unless(connect(&self.server)).await?;
@@ -128,7 +128,7 @@ impl Follower {
             // The log of a standby holds the transactions of the target alone.
             binlog: false,
             destination: Destination::Server(Permissions {
-                // Those of exporters and health checks; that nobody writes is checked by the comparison and the GTIDs.
+                // Those of exporters and health checks; that none of them writes is checked by the comparison and the GTIDs.
                 connected_clients: true,
                 ..Permissions::default()
             }),

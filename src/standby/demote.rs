@@ -1,7 +1,7 @@
 //! The other end of a failover: a side that was the primary takes no more writes.
 //!
 //! ```text
-//! give the lease to nobody ─→ read-only ─→ its log is archived to the end ─→ say what the other side lacks
+//! give up the lease ─→ read-only ─→ its log is archived to the end ─→ say what the other side lacks
 //! ```
 //!
 //! Nothing is dropped. What the other side lacks stays on the server and in the log of its store.

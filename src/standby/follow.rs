@@ -108,7 +108,7 @@ impl Follower {
         let entry = match catalog.entry(standby.backup()?).await {
             Err(error) if error.outcome() == Outcome::NothingToDo => {
                 return Err(Error::refused(error.what())
-                    .hint("build the standby anew: drctl standby --rebuild"));
+                    .hint("rebuild the standby: drctl standby --rebuild"));
             }
             entry => entry?,
         };
@@ -178,7 +178,7 @@ impl Following<'_> {
         }
     }
 
-    /// Keeps the server read-only, which a restart of it undoes, and fails if somebody has written to it.
+    /// Keeps the server read-only, which a restart of it undoes, and fails if another client has written to it.
     async fn check_alone(&mut self) -> Result<()> {
         self.standby.protect().await?;
         let executed = self.standby.executed().await?;
@@ -188,7 +188,7 @@ impl Following<'_> {
             false => Err(Error::verification(format!(
                 "the standby has executed transactions that are not of the log: {extra}"
             ))
-            .hint("find out who writes to it, then build it anew: drctl standby --rebuild")),
+            .hint("find the client that writes to it, then rebuild it: drctl standby --rebuild")),
         }
     }
 

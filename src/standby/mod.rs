@@ -135,7 +135,7 @@ impl Follower {
                 Ok(Ended::Leads) if once => return Ok(()),
                 Ok(Ended::Leads) => {
                     status.write_refused().await;
-                    // Whoever promotes it says so in its state.
+                    // The promotion says so in its state.
                     tokio::select! {
                         () = tokio::time::sleep(LONGEST_PAUSE) => continue,
                         () = self.cancel.token().cancelled() => return Ok(()),
@@ -192,7 +192,7 @@ impl Follower {
         Ok(state.is_some_and(|state| state.side == *side))
     }
 
-    /// Whether the standby is built, whoever has it; `None` where the server is none.
+    /// Whether the standby is built, wherever it runs; `None` where the server is none.
     async fn follows(&self) -> Result<Option<bool>> {
         let found = is_built(&self.server, &self.target, &self.cancel);
         self.cancel.unless(found).await

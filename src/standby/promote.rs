@@ -202,10 +202,11 @@ impl Promotion<'_> {
         status.recover();
         status.report.executed = Some(executed.to_string());
         status.write(true).await;
-        // From here on it is not cancelled: a server that is half promoted helps nobody.
+        // From here on it is not cancelled: a server that is half promoted serves no client.
         let completed = match standby.complete(self.confirm(taken.as_ref())).await {
             Ok(completed) => completed,
             Err(error) => {
+                self.shut().await;
                 status.set(State::Failed, Some(&error));
                 status.write(true).await;
                 return Err(error);
@@ -258,6 +259,14 @@ impl Promotion<'_> {
         }
     }
 
+    /// Makes the server read-only: a statement that was given up may have opened it all the same.
+    async fn shut(&self) {
+        let Follower { server, target, .. } = self.follower;
+        if let Err(error) = lease::shut(server, target).await {
+            tracing::error!(%error, "cannot make the server read-only: keep clients away from it");
+        }
+    }
+
     async fn state(&self) -> Result<Option<lease::State>> {
         match &self.lease {
             Some(Lease { store, .. }) => lease::state(store, &self.follower.target).await,
@@ -265,7 +274,7 @@ impl Promotion<'_> {
         }
     }
 
-    /// Why nothing is promoted: nobody would keep the other side from writing.
+    /// Why nothing is promoted: the other side would not be kept from writing.
     fn refusal(&self, state: Option<&lease::State>) -> Option<Error> {
         let is_kept = match (&self.lease, state) {
             (Some(lease), Some(state)) => state.is_kept_by_another(&lease.side),
@@ -305,7 +314,10 @@ impl Promotion<'_> {
             fenced = Some(epoch.fenced(&follower.cancel).await?);
         }
         let until = follower.cancel.unless(self.confirm(taken.as_ref())).await?;
-        open_before(until, lease::open(&follower.server)).await?;
+        if let Err(error) = open_before(until, lease::open(&follower.server)).await {
+            self.shut().await;
+            return Err(error);
+        }
         Ok(Promoted {
             backup: said.as_ref().and_then(|said| said.backup),
             epoch: taken.as_ref().map(lease::Taken::epoch),
@@ -338,7 +350,7 @@ impl Promotion<'_> {
                 Ok(Some(_)) => return Err(not_built()),
                 Ok(None) => {
                     return Err(Error::refused("the server is no standby any more")
-                        .hint("somebody promoted or discarded it; see drctl promote --plan"));
+                        .hint("it was promoted or discarded meanwhile; see drctl promote --plan"));
                 }
                 Err(error) if error.outcome() == Outcome::Locked && began.elapsed() < HAND_OVER => {
                     follower.cancel.pause(PAUSE).await?;

@@ -100,7 +100,7 @@ impl Status {
         self.report.transactions
     }
 
-    /// Writes what was not replayed, where that is not written yet: whoever promotes the standby names it.
+    /// Writes what was not replayed, where that is not written yet: the promotion names it.
     pub async fn write_refused(&mut self) {
         let written = self.written.lock().await;
         let is_written = written

@@ -155,5 +155,5 @@ pub fn gap(next: &Timeline) -> Error {
         "the log goes on in timeline {} ({}), and {missing} is not archived",
         next.id, next.reason
     ))
-    .hint("the standby is built anew from the next backup")
+    .hint("the standby is rebuilt from the next backup")
 }

@@ -19,7 +19,7 @@ pub(super) fn live(
     mut listed: Vec<(SummaryName, Timestamp)>,
     replaces: impl Fn(&SummaryName) -> bool,
 ) -> Vec<SummaryName> {
-    // By the clock of the store: the time in a name is what somebody wrote.
+    // By the clock of the store: the time in a name is what the writer claimed.
     listed.sort_by_key(|(name, modified)| Reverse((*modified, name.level, name.written)));
     let mut highest = 0;
     listed.retain(|(name, _)| {

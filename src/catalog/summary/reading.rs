@@ -1,4 +1,4 @@
-//! Reads summaries, within limits that hold whatever somebody put into the store.
+//! Reads summaries, within limits that hold for anything that was put into the store.
 //!
 //! At most [`READS_AT_ONCE`] of [`MAX_BYTES`] are in memory at a time, and [`MAX_TEXT_BYTES`] of text are decompressed of all
 //! together, in a window of at most 8 MiB. Of this text, one record is kept for each backup that the list confirms.
