@@ -93,7 +93,9 @@ impl CopyWatcher {
     }
 
     async fn read(&mut self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Glance>)> {
-        self.store.keys().refresh();
+        if self.store.keys().refresh() {
+            self.log = Glancer::new(self.store.clone(), self.target.clone());
+        }
         let catalog = Catalog::read(self.store.clone(), self.target.clone()).await?;
         let newest = match catalog.find(Which::Latest).await {
             Ok(newest) => newest,

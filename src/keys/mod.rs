@@ -97,6 +97,18 @@ impl<T: Clone> Kept<T> {
     fn forget(&self) -> Option<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+
+    /// Reads the value again if it was read before. What cannot be read now stays as it was: a file may be about to be
+    /// replaced.
+    fn renew(&self, read: impl FnOnce() -> Result<T>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = &mut *kept {
+            match read() {
+                Ok(new) => *value = new,
+                Err(error) => tracing::error!(%error, "the key stays the one that was read before"),
+            }
+        }
+    }
 }
 
 impl Keys {
@@ -130,12 +142,12 @@ impl Keys {
     /// # Errors
     /// `Usage` for one that is malformed, or for a file without any.
     pub fn recipients(&self) -> Result<Option<Recipients>> {
-        self.recipients.get(|| {
-            Recipients::read(
-                &self.config.recipients,
-                self.config.recipients_file.as_deref(),
-            )
-        })
+        self.recipients.get(|| self.read_recipients())
+    }
+
+    fn read_recipients(&self) -> Result<Option<Recipients>> {
+        let file = self.config.recipients_file.as_deref();
+        Recipients::read(&self.config.recipients, file)
     }
 
     /// Whether new objects are encrypted, without reading the recipients.
@@ -148,16 +160,18 @@ impl Keys {
     /// # Errors
     /// `Usage` if none are configured, or the file has none.
     pub fn identities(&self) -> Result<Arc<Identities>> {
-        let identities = self.identities.get(|| {
-            let file = self.config.identity_file.as_deref();
-            let read = file.map(Identities::read).transpose()?;
-            Ok(read.map(Arc::new))
-        })?;
+        let identities = self.identities.get(|| self.read_identities())?;
         identities.ok_or_else(|| {
             Error::usage("the data are encrypted, and no identity is configured").hint(
                 "set DRCTL_IDENTITY_FILE to a file with the private key of one of its recipients",
             )
         })
+    }
+
+    fn read_identities(&self) -> Result<Option<Arc<Identities>>> {
+        let file = self.config.identity_file.as_deref();
+        let read = file.map(Identities::read).transpose()?;
+        Ok(read.map(Arc::new))
     }
 
     /// Whether identities are configured.
@@ -170,11 +184,13 @@ impl Keys {
     /// # Errors
     /// `Usage` for a file without a usable key.
     pub fn signing(&self) -> Result<Option<Arc<SigningKey>>> {
-        self.signing.get(|| {
-            let file = self.config.signing_key_file.as_deref();
-            let read = file.map(SigningKey::read).transpose()?;
-            Ok(read.map(Arc::new))
-        })
+        self.signing.get(|| self.read_signing())
+    }
+
+    fn read_signing(&self) -> Result<Option<Arc<SigningKey>>> {
+        let file = self.config.signing_key_file.as_deref();
+        let read = file.map(SigningKey::read).transpose()?;
+        Ok(read.map(Arc::new))
     }
 
     /// What happens to a document without a valid signature of an allowed signer.
@@ -199,18 +215,34 @@ impl Keys {
         })
     }
 
-    /// Forgets what was read, so that files that were rotated are read again when they are next needed. Whether what was
-    /// said of signatures before may no longer hold: other signers are allowed, or their file cannot be read.
+    /// Reads files again that may have been rotated. Whether what was said of signatures before may no longer hold: other
+    /// signers are allowed, or their file cannot be read. A pipe is read once.
     pub fn refresh(&self) -> bool {
-        self.recipients.forget();
-        self.identities.forget();
-        self.signing.forget();
+        let config = &self.config;
+        if is_file(config.recipients_file.as_deref()) {
+            self.recipients.renew(|| self.read_recipients());
+        }
+        if is_file(config.identity_file.as_deref()) {
+            self.identities.renew(|| self.read_identities());
+        }
+        if is_file(config.signing_key_file.as_deref()) {
+            self.signing.renew(|| self.read_signing());
+        }
+        let signers = config.allowed_signers_file.as_deref();
+        if signers.is_some_and(|path| path.exists()) && !is_file(signers) {
+            return false;
+        }
         match (self.signers.forget(), self.signers()) {
             (None, _) => false,
             (Some(before), Ok(now)) => before != now,
             (Some(_), Err(_)) => true,
         }
     }
+}
+
+/// Whether a path is that of a file, which can be read more than once.
+fn is_file(path: Option<&Path>) -> bool {
+    path.is_some_and(Path::is_file)
 }
 
 /// Reads a file of keys. `named` is the variable that names it.
@@ -263,9 +295,9 @@ mod tests {
         let second = rotate();
         assert_eq!(names(), [first], "one piece of work has the same keys");
         assert!(!keys.refresh(), "who may sign has not changed");
-        assert_eq!(names(), [second]);
+        assert_eq!(names(), std::slice::from_ref(&second));
         fs::write(&file, "age1").unwrap();
         keys.refresh();
-        assert!(keys.recipients().is_err());
+        assert_eq!(names(), [second], "a file that is about to be replaced");
     }
 }

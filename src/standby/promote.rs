@@ -206,8 +206,14 @@ impl Promotion<'_> {
         let completed = match standby.complete(self.confirm(taken.as_ref())).await {
             Ok(completed) => completed,
             Err(error) => {
-                self.shut().await;
-                status.set(State::Failed, Some(&error));
+                self.shut_after(&error).await;
+                // Without its marker the server is a standby no more, and the same command finishes the promotion.
+                let is_standby = !matches!(follower.follows().await, Ok(None));
+                let state = match is_standby {
+                    true => State::Failed,
+                    false => State::Promoted,
+                };
+                status.set(state, Some(&error));
                 status.write(true).await;
                 return Err(error);
             }
@@ -259,8 +265,11 @@ impl Promotion<'_> {
         }
     }
 
-    /// Makes the server read-only: a statement that was given up may have opened it all the same.
-    async fn shut(&self) {
+    /// Makes the server read-only where the statement that opens it was given up: it may be executed all the same.
+    async fn shut_after(&self, error: &Error) {
+        if error.outcome() != Outcome::Locked {
+            return;
+        }
         let Follower { server, target, .. } = self.follower;
         if let Err(error) = lease::shut(server, target).await {
             tracing::error!(%error, "cannot make the server read-only: keep clients away from it");
@@ -315,7 +324,7 @@ impl Promotion<'_> {
         }
         let until = follower.cancel.unless(self.confirm(taken.as_ref())).await?;
         if let Err(error) = open_before(until, lease::open(&follower.server)).await {
-            self.shut().await;
+            self.shut_after(&error).await;
             return Err(error);
         }
         Ok(Promoted {

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::Result;
 use crate::binlog::event::{Checksum, Event};
 use crate::binlog::gtid::{Gtid, GtidSet};
 use crate::binlog::gtid_event::begin;
@@ -16,6 +15,7 @@ use crate::mysql::{Connection, ServerConfig};
 use crate::stream::resume::End;
 use crate::stream::source::{Sent, Source};
 use crate::stream::survey::Survey;
+use crate::{Error, Result};
 
 /// The archived transactions, at most one of each domain, that the server's log does not have, although its numbers are
 /// beyond theirs.
@@ -55,11 +55,15 @@ pub async fn strays(
     tracing::info!(%file, "reading the file of the other server in which the end of the archive has to be");
     let mut source = Source::open(server, true, file, 4, 0).await?;
     let id = source.id;
+    // On a server that always writes there is no heartbeat.
+    let last = survey.end().map(|end| &end.name);
     while !search.wanted.is_empty() {
         match source.next().await? {
             Sent::Event(bytes) => search.take(&bytes)?,
             // There is no more of the log.
-            Sent::Heartbeat | Sent::Ended => break,
+            Sent::Heartbeat => break,
+            Sent::File(file) if last.is_some_and(|last| file > *last) => break,
+            Sent::Ended => return Err(Error::source("the server ended the stream").lost()),
             Sent::Description(_) | Sent::File(_) => {}
         }
     }

@@ -123,6 +123,7 @@ impl Scanner {
     pub async fn scan(&mut self, now: Timestamp) -> Result<Scan> {
         if self.store.keys().refresh() {
             self.manifests.clear();
+            self.glancer = Glancer::new(self.store.clone(), self.target.clone());
         }
         let objects = self.store.list_backups(&self.target).await?;
         self.list_runs(now).await?;

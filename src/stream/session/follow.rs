@@ -221,10 +221,10 @@ impl Session<'_> {
             let object = LogObject::Closed(self.timeline, ended.clone());
             self.put_signed(&object, &closed, has_signature).await?;
         }
+        self.rotate_keys().await?;
         if self.is_untrusted {
             self.begin_signed(&ended, log_pos, file.clone());
         }
-        self.rotate_keys()?;
         self.cutter.begin_file(file)?;
         Ok(None)
     }

@@ -333,10 +333,17 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Reads keys that were rotated: those of one file of the log are the same.
-    fn rotate_keys(&mut self) -> Result<()> {
-        let keys = self.streamer.store.keys();
-        keys.refresh();
+    /// Reads keys that were rotated: those of one file of the log are the same. A timeline whose signer is not allowed any
+    /// more is not continued.
+    async fn rotate_keys(&mut self) -> Result<()> {
+        let Streamer { store, target, .. } = self.streamer;
+        let keys = store.keys();
+        if keys.refresh() && self.unwritten.is_none() {
+            let objects = Objects::none(store.clone(), target.clone());
+            let begun = objects.timeline_for_streamer(self.timeline);
+            let (_, is_trusted) = self.cancel.unless(begun).await?;
+            self.is_untrusted |= !is_trusted;
+        }
         keys.signing()?;
         self.recipients = keys.recipients()?;
         self.cutter.encrypt_to(self.recipients.clone());
