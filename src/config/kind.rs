@@ -231,7 +231,7 @@ impl Default for PostgresSection {
 }
 
 impl PostgresSection {
-    pub(super) fn check(&self, login: &Login) -> Result<Arc<dyn Kind>> {
+    pub(super) fn check(&self, login: &Login, into: &Login) -> Result<Arc<dyn Kind>> {
         let url = self.url.as_deref().ok_or_else(|| {
             Error::usage("source.postgres.url is not configured")
                 .hint("set it to postgresql://USER@HOST:5432/DATABASE")
@@ -248,11 +248,10 @@ impl PostgresSection {
             directory: self.program_dir.clone(),
             stall: self.stall_seconds.limit(),
         };
-        Ok(Arc::new(PostgresKind::new(
-            connection,
-            programs,
-            self.role_passwords == RolePasswords::Keep,
-        )))
+        let keeps = self.role_passwords == RolePasswords::Keep;
+        let mut kind = PostgresKind::new(connection, programs, keeps);
+        kind.into_password = into.secret(Role::Into)?;
+        Ok(Arc::new(kind))
     }
 }
 

@@ -244,7 +244,11 @@ impl Config {
             KindName::Mysql => Ok(None),
             KindName::Command => self.source.command.check().map(Some),
             KindName::Files => self.source.files.check().map(Some),
-            KindName::Postgres => self.source.postgres.check(&self.source.login).map(Some),
+            KindName::Postgres => self
+                .source
+                .postgres
+                .check(&self.source.login, &self.into.login)
+                .map(Some),
         }
     }
 

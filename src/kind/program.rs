@@ -48,6 +48,8 @@ pub struct Program {
     manners: Manners,
     outcome: Outcome,
     exit: Option<i32>,
+    /// Its process group, which may outlive it.
+    group: Option<Pid>,
 }
 
 /// The pipes of a program.
@@ -95,6 +97,7 @@ impl Program {
         let mut child = pdeathsig::spawn(command)
             .map_err(|e| Error::new(outcome, format!("cannot start {name}")).because(e))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let group = child.id().and_then(|id| i32::try_from(id).ok());
         let stderr = child.stderr.take();
         let stderr = stderr.ok_or_else(|| Error::unexpected(format!("{name} has no stderr")))?;
         Ok(Program {
@@ -106,6 +109,7 @@ impl Program {
             manners: manners.clone(),
             outcome,
             exit: None,
+            group: group.and_then(Pid::from_raw),
         })
     }
 
@@ -172,8 +176,20 @@ impl Program {
             // What is lost here, the program reports itself.
             let _ = stdin.shutdown().await;
         }
-        self.stdout = None;
-        let status = self.child.wait().await;
+        // One that has closed its stdout has nothing more to say; one that restores may have long work left.
+        let limit = self.stdout.take().and(self.manners.stall);
+        let status = match limit {
+            None => self.child.wait().await,
+            Some(limit) => match tokio::time::timeout(limit, self.child.wait()).await {
+                Ok(status) => status,
+                Err(_) => {
+                    let seconds = limit.as_secs();
+                    return Err(self.error(format!(
+                        "closed its stdout and did not exit for {seconds} s"
+                    )));
+                }
+            },
+        };
         let status = status.map_err(|e| self.error("cannot be waited for").because(e))?;
         self.exit = status.code();
         let stderr = Stderr::within(&mut self.stderr, GRACE).await;
@@ -213,6 +229,10 @@ impl Program {
         {
             self.signal(Signal::KILL);
             let _ = self.child.wait().await;
+        }
+        // What it has started must not take the end of its stdin for the end of the backup.
+        if let Some(group) = self.group {
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 

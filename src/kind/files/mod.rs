@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::fs::{CWD, RenameFlags};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -111,6 +112,12 @@ impl Kind for FilesKind {
             return Err(Error::source(format!("{path} is not a directory"))
                 .hint("set source.files.path to a directory"));
         }
+        if self.path.join(UNFINISHED).exists() {
+            return Err(
+                Error::source(format!("{path} has an unfinished restore in {UNFINISHED}"))
+                    .hint("finish or remove it: it would not be told from one of a later restore"),
+            );
+        }
         Ok(About {
             identity: format!("files:{path}"),
             place: path,
@@ -184,7 +191,8 @@ fn move_up(entry: &fs::DirEntry, to: &Path) -> std::io::Result<()> {
         let mode = meta.permissions().mode() | 0o200;
         fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode))?;
     }
-    fs::rename(entry.path(), to)?;
+    let (from, flags) = (entry.path(), RenameFlags::NOREPLACE);
+    rustix::fs::renameat_with(CWD, &from, CWD, to, flags)?;
     match denies {
         true => fs::set_permissions(to, meta.permissions()),
         false => Ok(()),

@@ -224,7 +224,10 @@ impl Walk<'_> {
         loop {
             let (mut file, before) = self.open(dir, name, path)?;
             let size = u64::try_from(before.st_size).unwrap_or_default();
-            let is_sparse = (before.st_blocks as u64).saturating_mul(512) < size;
+            // Some file systems count no blocks at all, and the header of a sparse member has no time before 1970.
+            let blocks = before.st_blocks as u64;
+            let has_holes = blocks > 0 && blocks.saturating_mul(512) < size;
+            let is_sparse = has_holes && before.st_mtime >= 0;
             let is_small = size <= SMALL_BYTES && !is_sparse;
             let mut contents = Vec::new();
             if is_small {
@@ -310,8 +313,17 @@ impl Walk<'_> {
     }
 
     fn link(&mut self, header: &mut tar::Header, path: &Path, target: &Path) -> Result<()> {
-        let written = self.tar.append_link(header, path, target);
-        written.map_err(|e| self.failed(path, e))
+        // As it is: `append_link` would rewrite `a//b` and `a/./b`.
+        let target = target.as_os_str().as_bytes();
+        if header.set_link_name_literal(target).is_err() {
+            let mut long = tar::Header::new_gnu();
+            long.set_entry_type(tar::EntryType::GNULongLink);
+            long.set_size(target.len() as u64 + 1);
+            let text = [target, &[0]].concat();
+            let written = self.tar.append_data(&mut long, "././@LongLink", &text[..]);
+            written.map_err(|e| self.failed(path, e))?;
+        }
+        self.append(header, path, io::empty())
     }
 
     /// Writes the extended attributes of the next member.
@@ -334,9 +346,11 @@ impl Walk<'_> {
                 Ok(length) => length,
                 Err(error) => return Err(self.failed(path, error)),
             };
-            let Ok(name) = std::str::from_utf8(name) else {
+            // A record of the tar ends its name with `=`.
+            let name = std::str::from_utf8(name).ok();
+            let Some(name) = name.filter(|name| !name.contains(['=', '%'])) else {
                 self.skipped.push(format!(
-                    "{} has an extended attribute whose name is not UTF-8, which is not in the backup",
+                    "{} has an extended attribute whose name a tar cannot hold, which is not in the backup",
                     shown(path.as_os_str().as_bytes())
                 ));
                 continue;

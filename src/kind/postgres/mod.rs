@@ -27,6 +27,7 @@ use crate::entries::lines::Sections;
 use crate::entries::record::Format;
 use crate::kind::{About, Kind, Proof, Sink, Stream};
 use crate::util::error::{Error, Outcome, Result};
+use crate::util::secret::Secret;
 
 /// A database, and the programs that read it.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct PostgresKind {
     pub programs: Programs,
     /// Whether the passwords of roles are backed up, which needs a superuser.
     pub role_passwords: bool,
+    /// Password for a server to restore into.
+    pub into_password: Option<Secret>,
     /// The server of a drill that has been started, by its directory.
     scratch: Arc<Mutex<Option<Scratch>>>,
 }
@@ -48,6 +51,7 @@ impl PostgresKind {
             connection,
             programs,
             role_passwords,
+            into_password: None,
             scratch: Arc::default(),
         }
     }
@@ -57,8 +61,15 @@ impl PostgresKind {
         let database = &self.connection.database;
         match self.scratch.lock().await.as_ref() {
             Some(scratch) if scratch.is_in(into) => Ok(scratch.connection(database)),
-            _ => Connection::parse(into, "--into")?.of(database),
+            _ => self.destination(into, database),
         }
+    }
+
+    /// How to reach a server to restore into.
+    fn destination(&self, into: &str, database: &str) -> Result<Connection> {
+        let mut connection = Connection::parse(into, "--into")?.of(database)?;
+        connection.password.clone_from(&self.into_password);
+        Ok(connection)
     }
 
     async fn dump(&self, connection: Connection, outcome: Outcome) -> Result<Dump> {

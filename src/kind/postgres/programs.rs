@@ -156,6 +156,8 @@ impl Programs {
     ) -> Result<Program> {
         let mut argv = vec![self.path(name).display().to_string()];
         argv.extend(arguments.iter().map(|one| (*one).to_owned()));
+        // It would ask at a terminal.
+        argv.push("--no-password".to_owned());
         // ON_ERROR_STOP gives `psql` another exit code after an error; all else on its stderr are warnings.
         let everything = || Regex::new("").into_iter().collect();
         let harmless = match name {

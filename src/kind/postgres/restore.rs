@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::kind::Sink;
 use crate::kind::postgres::facts::Facts;
-use crate::kind::postgres::programs::Connection;
 use crate::kind::postgres::scratch::Scratch;
 use crate::kind::postgres::{PostgresKind, is_url, occupied};
 use crate::kind::program::{Pipes, Program};
@@ -22,7 +21,7 @@ const MARK: &str = "-- drctl ";
 const LINE_BYTES: usize = 4096;
 
 /// Options of `psql`: no file of the account, and an error ends it.
-const OPTIONS: [&str; 4] = ["-Xq", "-v", "ON_ERROR_STOP=1", "--no-password"];
+const OPTIONS: [&str; 3] = ["-Xq", "-v", "ON_ERROR_STOP=1"];
 
 /// Exit code of `psql` after an error in the script.
 const SCRIPT_ERROR: i32 = 3;
@@ -85,7 +84,7 @@ impl Script {
         let programs = &self.kind.programs;
         let connection = match is_url(&self.into) {
             true => {
-                let connection = Connection::parse(&self.into, "--into")?.of(MAINTENANCE)?;
+                let connection = self.kind.destination(&self.into, MAINTENANCE)?;
                 let facts = Facts::ask(programs, &connection, Outcome::Server).await?;
                 check_empty(&facts, header)?;
                 connection

@@ -1,4 +1,4 @@
-//! A server in a directory of its own, for a drill: it listens at a socket in that directory, and may lose everything.
+//! A server in a directory of its own, for a drill or a restore: it listens at a socket in that directory.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,8 +12,11 @@ use crate::kind::postgres::programs::{Connection, Programs};
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::{pdeathsig, program};
 
-/// Time limit of the start, and of the end.
+/// Time limit of the start.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time limit of the end, which writes everything to disk.
+const SHUTDOWN: Duration = Duration::from_secs(600);
 
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(100);
@@ -24,11 +27,9 @@ const PORT: u16 = 5432;
 /// The longest directory of a socket: the kernel takes 107 bytes for the whole name.
 const DIRECTORY_BYTES: usize = 107 - "/.s.PGSQL.5432".len();
 
-/// Nothing outlives the drill.
-const SETTINGS: [&str; 7] = [
+/// Its data may be those of a restore, so what it has written is on disk when it ends.
+const SETTINGS: [&str; 5] = [
     "listen_addresses=",
-    "fsync=off",
-    "full_page_writes=off",
     "synchronous_commit=off",
     "autovacuum=off",
     "wal_level=logical",
@@ -82,7 +83,7 @@ impl Scratch {
             .arg("--pgdata")
             .arg(&data)
             .args(["--username", bootstrap, "--auth=trust", "--encoding=UTF8"])
-            .args(["--locale=C", "--no-sync", "--no-instructions"])
+            .args(["--locale=C", "--no-instructions"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let cannot =
@@ -158,16 +159,22 @@ impl Scratch {
         }
     }
 
-    /// Ends it. Its data are not needed any more.
+    /// Ends it, with everything on disk.
     pub async fn stop(mut self) -> Result<()> {
+        let directory = self.directory.display().to_string();
+        let failed = |why: &str| {
+            Error::server(format!(
+                "the server in {directory} was not shut down: {why}"
+            ))
+            .hint("see its log; restore into another directory")
+        };
         pdeathsig::ask_to_end(&self.child);
-        if tokio::time::timeout(PATIENCE, self.child.wait())
-            .await
-            .is_err()
-        {
-            let _ = self.child.kill().await;
+        match tokio::time::timeout(SHUTDOWN, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(failed(&status.to_string())),
+            Ok(Err(error)) => Err(failed("it cannot be waited for").because(error)),
+            Err(_) => Err(failed("it takes too long")),
         }
-        Ok(())
     }
 }
 

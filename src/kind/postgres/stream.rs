@@ -104,10 +104,20 @@ fn ends(stream: &[u8], line: &[u8]) -> bool {
 /// Roles that a server may have, as its first one, are created where they are missing.
 fn repeatable(roles: &[u8]) -> Vec<u8> {
     let mut script = Vec::with_capacity(roles.len());
+    let mut quote = None;
     for line in roles.split_inclusive(|byte| *byte == b'\n') {
-        let statement = std::str::from_utf8(line)
-            .ok()
-            .and_then(|line| line.strip_suffix(";\n"));
+        let is_statement = quote.is_none() && !line.starts_with(b"--");
+        let is_comment = quote.is_none() && !is_statement;
+        let quotes = line.iter().filter(|byte| matches!(byte, b'\'' | b'"'));
+        for byte in quotes.filter(|_| !is_comment) {
+            quote = match quote {
+                None => Some(byte),
+                Some(open) if open == byte => None,
+                open => open,
+            };
+        }
+        let text = std::str::from_utf8(line).ok().filter(|_| is_statement);
+        let statement = text.and_then(|line| line.strip_suffix(";\n"));
         let name = statement
             .and_then(|line| line.strip_prefix("CREATE ROLE "))
             .and_then(unquoted);
@@ -211,8 +221,9 @@ mod tests {
             "DO 'BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = ''o''''q\"x'') \
              THEN CREATE ROLE \"o''q\"\"x\"; END IF; END';\n"
         );
-        // Not one line each, or of another form: as they are.
+        // Not one line each, of another form, or within a literal: as they are.
         for other in [
+            "COMMENT ON ROLE x IS 'a\nCREATE ROLE y;\nb';\n",
             "CREATE ROLE \"a\nb\";\n",
             "CREATE ROLE a b;\n",
             "CREATE ROLE \"a\\b\";\n",
