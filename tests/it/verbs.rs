@@ -341,7 +341,7 @@ impl Reach {
         let pieces = match pieces.as_slice() {
             [] => several("''"),
             ["servers"] => several("servers"),
-            [.., "bench"] => vec!["packages", "gateway", "mysql", "templates", "bench", "aws"],
+            ["bench"] => several("bench"),
             _ => pieces,
         };
         for piece in pieces {
