@@ -387,7 +387,7 @@ on_both!(
         scanner.push(sql.as_bytes());
         scanner.finish();
         while let Some(statement) = scanner.next().unwrap() {
-            assert!(matches!(statement.kind, Kind::Account | Kind::Comment), "{:?}", statement.kind);
+            assert!(matches!(statement.kind, Kind::Account | Kind::Comment | Kind::Set), "{:?}", statement.kind);
         }
         let other = Server::start(flavour);
         other.exec("CREATE DATABASE shop");
