@@ -46,7 +46,7 @@ async fn of(dump: &str, inventory: Vec<Record>, options: WriteOptions) -> Size {
     }
 }
 
-/// A dump of so many tables, with definitions of which no two are the same, and one row each.
+/// A dump of this number of tables, with definitions of which no two are the same, and one row each.
 fn tables(count: usize) -> String {
     let mut dump = "CREATE DATABASE `shop`;\nUSE `shop`;\n".to_owned();
     for n in 0..count {
@@ -75,7 +75,7 @@ fn inventory(count: usize) -> Vec<Record> {
     (0..count).map(one).collect()
 }
 
-/// A dump of one table with so many KiB of rows.
+/// A dump of one table with this number of KiB of rows.
 fn rows(kib: usize) -> String {
     let mut dump = "CREATE DATABASE `shop`;\nUSE `shop`;\nCREATE TABLE `t` (`a` int);\n".to_owned();
     for n in 0..kib {

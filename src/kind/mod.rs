@@ -12,11 +12,14 @@ pub mod files;
 pub mod postgres;
 pub mod program;
 
+use std::path::Path;
+use std::{fs, io};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::entries::record::Format;
-use crate::util::error::Result;
+use crate::util::error::{Error, Result};
 
 /// Size of the chunks of a stream, bytes.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -64,6 +67,27 @@ pub trait Kind: Send + Sync {
 
     /// The last command of a restore without drctl, which reads the stream from a pipe; for RESTORE.txt.
     fn instructions(&self) -> String;
+}
+
+/// Refuses a directory to restore into that has anything in it, and creates one that does not exist.
+fn create_empty(into: &Path) -> Result<()> {
+    match fs::read_dir(into) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::refused(format!("{} is not empty", into.display()))
+                .hint("name an empty directory, or one that does not exist")),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(into).map_err(|e| cannot_write(into, e))
+        }
+        Err(e) => Err(cannot_write(into, e)),
+    }
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> Error {
+    Error::server(format!("cannot restore into {}", path.display()))
+        .because(error)
+        .hint("check the permissions and the space of its disk, and run it again")
 }
 
 /// What shows that a stream was restored.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::entries::record::Format;
-use crate::kind::{About, Kind, Proof, Sink, Stream};
+use crate::kind::{About, Kind, Proof, Sink, Stream, cannot_write, create_empty};
 use crate::util::chunks::Feed;
 use crate::util::error::{Error, Outcome, Result};
 
@@ -47,7 +47,7 @@ pub enum Owners {
     /// Owner and group are backed up and restored, by number.
     #[default]
     Keep,
-    /// Whoever restores owns what is restored.
+    /// The account that restores owns what is restored.
     Ignore,
 }
 
@@ -114,8 +114,9 @@ impl Kind for FilesKind {
         }
         if self.path.join(UNFINISHED).exists() {
             return Err(
-                Error::source(format!("{path} has an unfinished restore in {UNFINISHED}"))
-                    .hint("finish or remove it: it would not be told from one of a later restore"),
+                Error::source(format!("{path} has an unfinished restore in {UNFINISHED}")).hint(
+                    "finish or remove it: a later restore could not be distinguished from it",
+                ),
             );
         }
         Ok(About {
@@ -136,6 +137,13 @@ impl Kind for FilesKind {
 
     async fn restore(&self, into: &str) -> Result<Box<dyn Sink>> {
         let into = Path::new(into);
+        if into.join(UNFINISHED).exists() {
+            return Err(Error::refused(format!(
+                "{} has an unfinished restore in {UNFINISHED}",
+                into.display()
+            ))
+            .hint("empty the directory, and run it again"));
+        }
         create_empty(into)?;
         let unfinished = into.join(UNFINISHED);
         fs::create_dir(&unfinished).map_err(|e| cannot_write(&unfinished, e))?;
@@ -197,32 +205,6 @@ fn move_up(entry: &fs::DirEntry, to: &Path) -> std::io::Result<()> {
         true => fs::set_permissions(to, meta.permissions()),
         false => Ok(()),
     }
-}
-
-/// Refuses a destination that has anything in it, and creates one that does not exist.
-fn create_empty(into: &Path) -> Result<()> {
-    let shown = into.display();
-    match fs::read_dir(into) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) if into.join(UNFINISHED).exists() => Err(Error::refused(format!(
-                "{shown} has an unfinished restore in {UNFINISHED}"
-            ))
-            .hint("empty the directory, and run it again")),
-            Some(_) => Err(Error::refused(format!("{shown} is not empty"))
-                .hint("name an empty directory, or one that does not exist")),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir(into).map_err(|e| cannot_write(into, e))
-        }
-        Err(e) => Err(cannot_write(into, e)),
-    }
-}
-
-fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::server(format!("cannot restore into {}", path.display()))
-        .because(error)
-        .hint("check the permissions and the space of its disk, and run it again")
 }
 
 /// A tar that a thread writes.

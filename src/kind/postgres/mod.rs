@@ -67,7 +67,7 @@ impl PostgresKind {
 
     /// How to reach a server to restore into.
     fn destination(&self, into: &str, database: &str) -> Result<Connection> {
-        let mut connection = Connection::parse(into, "--into")?.of(database)?;
+        let mut connection = Connection::parse(into, "--into")?.of(database);
         connection.password.clone_from(&self.into_password);
         Ok(connection)
     }

@@ -84,11 +84,11 @@ impl Connection {
     }
 
     /// The same server with another database.
-    pub fn of(&self, database: &str) -> Result<Connection> {
-        Ok(Connection {
+    pub fn of(&self, database: &str) -> Connection {
+        Connection {
             database: database.to_owned(),
             ..self.clone()
-        })
+        }
     }
 
     /// The variables of libpq.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
+use crate::kind::create_empty;
 use crate::kind::postgres::programs::{Connection, Programs};
 use crate::util::error::{Error, Outcome, Result};
 use crate::util::{pdeathsig, program};
@@ -53,20 +54,7 @@ pub(super) fn check_directory(directory: &Path) -> Result<()> {
         ))
         .hint("name a shorter one"));
     }
-    let failed = |e| Error::server(format!("cannot use the directory {shown}")).because(e);
-    match fs::read_dir(directory) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(
-                Error::refused(format!("the directory {shown} is not empty"))
-                    .hint("name an empty directory, or one that does not exist"),
-            ),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir(directory).map_err(failed)
-        }
-        Err(e) => Err(failed(e)),
-    }
+    create_empty(directory)
 }
 
 impl Scratch {
